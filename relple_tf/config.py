@@ -1,0 +1,418 @@
+"""One frozen Config says everything about a run; TOML in and out. No Keras, no NumPy: `--help` imports this."""
+
+import dataclasses
+import tomllib
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from relple_tf.errors import InputError
+
+ARCHITECTURES = ("single_task", "shared_bottom", "mmoe", "cgc", "ple", "rs_ple")
+EXPERT_KINDS = ("cnn", "lstm", "attention", "cnn_lstm_attention")
+BALANCINGS = (
+    "equal",
+    "uncertainty",
+    "revised_uncertainty",
+    "ple_schedule",
+    "dwa",
+    "rlw",
+    "geometric",
+    "imtl_l",
+    "famo",
+    "gradnorm",
+)
+CHANNELS = ("absorbance", "d1", "d2", "snv", "snv_d1", "snv_d2")
+SPLITS = ("auto", "given", "random", "group", "kennard_stone", "spxy")
+
+
+def _one_of(owner: str, name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"{owner}.{name} is {value!r}; it is one of {', '.join(known)}")
+
+
+def _within(owner: str, name: str, value: float, low: float, high: float = float("inf")) -> None:
+    # `not (...)` so that NaN is refused as well.
+    if not (low <= value <= high):
+        bound = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
+        raise InputError(f"{owner}.{name} must be {bound}, got {value:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which spectra, which targets."""
+
+    source: str = "limesoda"
+    """`limesoda`, `simulated`, or the path of a CSV (also .gz) or Parquet table."""
+    targets: tuple[str, ...] = ()
+    """Names with units (`OC_g_kg`); empty takes every known target that the source holds."""
+    quantity: str = "auto"
+    """`reflectance` (0..1), `absorbance` (log10(1/R)), or `auto`: told apart by the water band, and said."""
+    id_column: str = ""
+    """Column of sample ids; empty looks for a known name, then numbers the rows."""
+    group_column: str = ""
+    """Column of fields, profiles or sites that must not straddle a split; empty looks for a known name."""
+    minimum_values: int = 20
+    """Measured values that a target needs before it is modelled."""
+
+    def __post_init__(self) -> None:
+        _one_of("data", "quantity", self.quantity, ("auto", "reflectance", "absorbance"))
+        _within("data", "minimum_values", self.minimum_values, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedConfig:
+    """The spectra of the source `simulated`; ignored for other sources."""
+
+    soils: int = 1500
+    """Number of soils."""
+    start_nm: float = 1100.0
+    """First wavelength."""
+    stop_nm: float = 2498.0
+    """Last wavelength."""
+    step_nm: float = 2.0
+    """Distance between bands."""
+    missing: float = 0.0
+    """Share of laboratory values that are left out at random, 0..0.9."""
+    seed: int = 0
+    """Seed of the soils; the seed of the run does not change them."""
+
+    def __post_init__(self) -> None:
+        _within("simulated", "soils", self.soils, 1)
+        _within("simulated", "seed", self.seed, 0)
+        _within("simulated", "start_nm", self.start_nm, 350, 2500)
+        _within("simulated", "stop_nm", self.stop_nm, 350, 2500)
+        _within("simulated", "step_nm", self.step_nm, 0.1, 50)
+        _within("simulated", "missing", self.missing, 0, 0.9)
+        if self.stop_nm - self.start_nm < 10 * self.step_nm:
+            raise InputError(f"simulated.stop_nm must lie at least 10 bands above start_nm, got {self.stop_nm:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """Which rows train, validate and test."""
+
+    method: str = "auto"
+    """`given` (declared by the data), `random`, `group` (as `random`, refused without groups), `kennard_stone`, `spxy`;
+    `auto` is `given` where the data declares a split, else `random`. Groups and replicate scans stay whole in all."""
+    test: float = 0.2
+    """Share of the rows in the test part."""
+    validation: float = 0.15
+    """Share of the rows in the validation part, which early stopping watches."""
+    file: str = ""
+    """A table with an id column and a `split`, `part` or `train` column, used instead of a column of the data."""
+    within_groups: bool = False
+    """Divide groups between the parts: scores then hold for further soils of the same fields, not for a new field."""
+
+    def __post_init__(self) -> None:
+        _one_of("split", "method", self.method, SPLITS)
+        _within("split", "test", self.test, 0.02, 0.6)
+        _within("split", "validation", self.validation, 0.02, 0.5)
+        if self.test + self.validation > 0.8:
+            raise InputError(f"split.test + split.validation must leave 0.2 to train, got {self.test + self.validation:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontEndConfig:
+    """From a scan to what the network reads."""
+
+    start_nm: float = 0.0
+    """First wavelength of the model's grid; 0 is the library's own."""
+    stop_nm: float = 0.0
+    """Last wavelength of the model's grid; 0 is the library's own."""
+    step_nm: float = 4.0
+    """Distance between bands of the model's grid."""
+    channels: tuple[str, ...] = ("snv", "snv_d1")
+    """Any of absorbance, d1, d2, snv, snv_d1, snv_d2 (d: Savitzky-Golay derivative of that order, per nm)."""
+    derivative_window_nm: float = 28.0
+    """Width of the Savitzky-Golay window."""
+    derivative_polynomial: int = 2
+    """Order of the Savitzky-Golay polynomial."""
+    whitened_components: int = 40
+    """Principal components of the whitened projection, at most; fewer where the training rows hold fewer."""
+    whitening_exponent: float = 0.5
+    """Scores are divided by their SD to this power: 1 whitens fully, 0 only rotates."""
+
+    def __post_init__(self) -> None:
+        if not self.channels:
+            raise InputError(f"front_end.channels is empty; it holds any of {', '.join(CHANNELS)}")
+        for channel in self.channels:
+            _one_of("front_end", "channels", channel, CHANNELS)
+        if len(set(self.channels)) != len(self.channels):
+            raise InputError(f"front_end.channels names a channel twice: {', '.join(self.channels)}")
+        _within("front_end", "start_nm", self.start_nm, 0)
+        _within("front_end", "stop_nm", self.stop_nm, 0)
+        _within("front_end", "step_nm", self.step_nm, 0.1, 50)
+        _within("front_end", "derivative_polynomial", self.derivative_polynomial, 2, 5)
+        _within("front_end", "derivative_window_nm", self.derivative_window_nm, 1, 300)
+        _within("front_end", "whitened_components", self.whitened_components, 1, 400)
+        _within("front_end", "whitening_exponent", self.whitening_exponent, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network between the front end and the laboratory units (MODEL of the README)."""
+
+    architecture: str = "rs_ple"
+    """One of ARCHITECTURES."""
+    levels: int = 2
+    """Extraction levels below the towers, for ple and rs_ple; 1 is CGC."""
+    task_experts: int = 1
+    """Own experts per target and level; mmoe adds them to the shared ones."""
+    shared_experts: int = 1
+    """Shared experts per level."""
+    expert_kind: str = "cnn_lstm_attention"
+    """Level-1 experts; deeper ones are dense."""
+    expert_units: int = 32
+    """Width of an expert's output."""
+    stem: str = "shared"
+    """`shared`: one convolution stem feeds all level-1 experts; `per_expert`: each has its own."""
+    conv_filters: tuple[int, ...] = (16, 32, 32)
+    """Filters of the convolution blocks, one per block; each block halves the sequence."""
+    conv_kernel: int = 7
+    """Bands that a convolution sees."""
+    lstm_units: int = 16
+    """Units of the LSTM of each expert."""
+    lstm_form: str = "fused"
+    """`fused`: one recurrent operator; `unrolled`: plain operators, for runtimes without it. Same weights."""
+    tower_units: int = 16
+    """Hidden units of a target's tower."""
+    dropout: float = 0.1
+    """Share of expert outputs dropped while training."""
+    relevance: str = "hard"
+    """rs_ple: `hard` reads the experts of targets with |r| >= tau; `soft` reads all, with beta*log|r| on the logits."""
+    relevance_tau: float = 0.6
+    """Threshold on |Pearson r| of two targets; above 1 is plain PLE, 0 reads every target's experts."""
+    relevance_beta: float = 1.0
+    """Strength of the soft form."""
+
+    def __post_init__(self) -> None:
+        _one_of("model", "architecture", self.architecture, ARCHITECTURES)
+        _one_of("model", "expert_kind", self.expert_kind, EXPERT_KINDS)
+        _one_of("model", "stem", self.stem, ("shared", "per_expert"))
+        _one_of("model", "lstm_form", self.lstm_form, ("fused", "unrolled"))
+        _one_of("model", "relevance", self.relevance, ("hard", "soft"))
+        for name in ("levels", "expert_units", "conv_kernel", "lstm_units", "tower_units"):
+            _within("model", name, getattr(self, name), 1, 4096)
+        _within("model", "task_experts", self.task_experts, 0, 64)
+        _within("model", "shared_experts", self.shared_experts, 0, 64)
+        if self.task_experts + self.shared_experts == 0:
+            raise InputError("model.task_experts and model.shared_experts are both 0; a gate needs one to read")
+        if not self.conv_filters or min(self.conv_filters) < 1:
+            raise InputError(f"model.conv_filters needs positive numbers, got {list(self.conv_filters)}")
+        _within("model", "dropout", self.dropout, 0, 0.9)
+        _within("model", "relevance_tau", self.relevance_tau, 0, 2)
+        _within("model", "relevance_beta", self.relevance_beta, 0, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Optimisation and the joint loss."""
+
+    seed: int = 0
+    """Seed of split, initialisation, batches, dropout and augmentation."""
+    max_epochs: int = 200
+    """Passes over the training rows, at most."""
+    max_steps: int = 12000
+    """Optimiser steps, at most; large libraries end here before max_epochs."""
+    patience: int = 40
+    """Epochs without a better validation score before training stops."""
+    batch_size: int = 32
+    """Rows per optimiser step."""
+    learning_rate: float = 0.002
+    """Peak of the schedule: linear warm-up over 5 % of the steps, then a cosine to 1 % of it."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay (AdamW)."""
+    huber_delta: float = 0.5
+    """Errors above this many standard deviations count linearly; 0 is the squared error."""
+    balancing: str = "uncertainty"
+    """How the joint loss weighs the targets, one of BALANCINGS."""
+    tensorboard: bool = False
+    """Also write TensorBoard logs into the run folder; needs the extra `tensorboard`."""
+    schedule_start: tuple[float, ...] = ()
+    """ple_schedule: first weight of each target; empty is 1."""
+    schedule_decay: tuple[float, ...] = ()
+    """ple_schedule: factor per epoch of each target; empty is 0.99."""
+    dwa_temperature: float = 2.0
+    """dwa: above 1 evens the weights out (Liu 2019)."""
+    gradnorm_alpha: float = 1.5
+    """gradnorm: pull towards equal training rates (Chen 2018)."""
+    famo_learning_rate: float = 0.025
+    """famo: step of the logits (Liu 2023)."""
+    famo_weight_decay: float = 0.01
+    """famo: decay of the logits (Liu 2023)."""
+
+    def __post_init__(self) -> None:
+        _one_of("training", "balancing", self.balancing, BALANCINGS)
+        for name in ("max_epochs", "max_steps", "patience", "batch_size"):
+            _within("training", name, getattr(self, name), 1)
+        _within("training", "seed", self.seed, 0, 2**31 - 1)
+        _within("training", "learning_rate", self.learning_rate, 1e-7, 1)
+        _within("training", "weight_decay", self.weight_decay, 0, 10)
+        _within("training", "huber_delta", self.huber_delta, 0, 100)
+        _within("training", "dwa_temperature", self.dwa_temperature, 0.01)
+        _within("training", "gradnorm_alpha", self.gradnorm_alpha, 0)
+        _within("training", "famo_learning_rate", self.famo_learning_rate, 0)
+        _within("training", "famo_weight_decay", self.famo_weight_decay, 0)
+        for value in (*self.schedule_start, *self.schedule_decay):
+            _within("training", "schedule_start/schedule_decay", value, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """Random distortions of the training spectra, in absorbance, drawn anew for every batch; 0 turns one off."""
+
+    noise: float = 0.0002
+    """SD of white noise per band."""
+    offset: float = 0.02
+    """SD of a constant added to a spectrum (gloss, distance)."""
+    slope: float = 0.02
+    """SD of a tilt, from one end of the range to the other."""
+    scatter: float = 0.03
+    """SD of the logarithm of a factor (path length)."""
+    shift_nm: float = 0.5
+    """SD of a shift of the wavelength axis."""
+
+    def __post_init__(self) -> None:
+        for name in ("noise", "offset", "slope", "scatter"):
+            _within("augmentation", name, getattr(self, name), 0, 1)
+        _within("augmentation", "shift_nm", self.shift_nm, 0, 20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that decides a run, one level of nesting."""
+
+    preset: str = "rs_ple_small"
+    """Name of the preset that it started from, for the record."""
+    data: DataConfig = field(default_factory=DataConfig)
+    simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    front_end: FrontEndConfig = field(default_factory=FrontEndConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    def __post_init__(self) -> None:
+        if self.model.architecture == "single_task" and self.training.balancing == "gradnorm":
+            raise InputError("training.balancing gradnorm needs a layer that targets share; single_task has none")
+
+
+def sections() -> dict[str, type]:
+    """Section name -> its dataclass."""
+    hints = typing.get_type_hints(Config)
+    return {name: hint for name, hint in hints.items() if name != "preset"}
+
+
+def replace(config: Config, **changes: object) -> Config:
+    """`config` with fields changed, addressed as `section__field`: `replace(config, model__levels=1)`."""
+    for path, value in changes.items():
+        section, _, name = path.partition("__")
+        part = dataclasses.replace(getattr(config, section), **{name: value})
+        config = dataclasses.replace(config, **{section: part})
+    return config
+
+
+def set_field(config: Config, assignment: str) -> Config:
+    """Apply one `--set section.field=value`.
+
+    Args:
+        assignment: `model.levels=1`; tuples are separated by commas: `front_end.channels=snv,snv_d1`.
+
+    Raises:
+        InputError: the section or field is unknown, or the value is not of the field's type.
+    """
+    path, equals, text = assignment.partition("=")
+    section, dot, name = path.strip().partition(".")
+    if not (equals and dot):
+        raise InputError(f"--set {assignment}: expected section.field=value, such as model.levels=1")
+    hint = _hint(section, name, f"--set {assignment}")
+    return replace(config, **{f"{section}__{name}": _parse(text.strip(), hint, f"--set {assignment}")})
+
+
+def to_toml(config: Config) -> str:
+    """The config as TOML; `from_toml` reads it back."""
+    lines = [f"preset = {_toml(config.preset)}"]
+    for section in sections():
+        lines += ["", f"[{section}]"]
+        part = getattr(config, section)
+        lines += [f"{item.name} = {_toml(getattr(part, item.name))}" for item in dataclasses.fields(part)]
+    return "\n".join(lines) + "\n"
+
+
+def from_toml(path: Path) -> Config:
+    """Read a config; fields that the file leaves out keep their defaults.
+
+    Raises:
+        InputError: the file is missing or no TOML, or holds a key or value that Config does not know.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give a config file written by a run or a search") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML: {error}") from None
+    preset = table.pop("preset", Config().preset)
+    if not isinstance(preset, str):
+        raise InputError(f"{path}: preset must be a string, got {preset!r}")
+    config = Config(preset=preset)
+    for section, values in table.items():
+        if not isinstance(values, dict):
+            raise InputError(f"{path}: unknown key {section!r}; it has preset and [{'], ['.join(sections())}]")
+        for name, value in values.items():
+            hint = _hint(section, name, str(path))
+            config = replace(config, **{f"{section}__{name}": _convert(value, hint, f"{path}: {section}.{name}")})
+    return config
+
+
+def _hint(section: str, name: str, where: str) -> object:
+    known = sections()
+    if section not in known:
+        raise InputError(f"{where}: no section {section!r}; there are {', '.join(known)}")
+    hints = typing.get_type_hints(known[section])
+    if name not in hints:
+        raise InputError(f"{where}: {section} has no {name!r}; it has {', '.join(hints)}")
+    return hints[name]
+
+
+def _parse(text: str, hint: object, where: str) -> object:
+    """The value that `text` means for a field of type `hint`."""
+    if typing.get_origin(hint) is tuple:
+        item = typing.get_args(hint)[0]
+        parts = [part.strip() for part in text.strip("[]()").split(",") if part.strip()]
+        return tuple(_parse(part, item, where) for part in parts)
+    if hint is bool:
+        if text.lower() not in ("true", "false"):
+            raise InputError(f"{where}: expected true or false, got {text!r}")
+        return text.lower() == "true"
+    if hint is str:
+        return text.strip("'\"")
+    kind = int if hint is int else float
+    try:
+        return kind(text)
+    except ValueError:
+        raise InputError(f"{where}: expected {kind.__name__}, got {text!r}") from None
+
+
+def _convert(value: object, hint: object, where: str) -> object:
+    """A value of a TOML file as the type that the field has."""
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise InputError(f"{where}: expected a list, got {value!r}")
+        return tuple(_convert(item, typing.get_args(hint)[0], where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise InputError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+    return value
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return repr(value)

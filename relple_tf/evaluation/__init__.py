@@ -1,0 +1,1 @@
+"""How good a calibration is, beside what a spectroscopist would use otherwise."""

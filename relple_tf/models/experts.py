@@ -1,0 +1,116 @@
+"""Experts: tensor and name in, tensor out. They take the Keras module, so that the twin is the same code.
+
+Su, Tian, Chen (2025) name CNN, LSTM and attention; sizes and order are our reading.
+"""
+
+from relple_tf.config import ModelConfig
+from relple_tf.models.problem import Keras, Tensor
+
+
+def stem(features: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
+    """Shorten the spectrum: one strided convolution block per entry of `conv_filters`.
+
+    Args:
+        features: (batch, bands, channels).
+
+    Returns:
+        (batch, about bands / 2**blocks, last of conv_filters).
+    """
+    x = features
+    for block, filters in enumerate(config.conv_filters):
+        x = keras.layers.Conv1D(
+            filters,
+            config.conv_kernel,
+            strides=2,
+            padding="same",
+            activation="relu",
+            name=f"{name}_conv{block}",
+        )(x)
+    return x
+
+
+def attention_pool(sequence: Tensor, keras: Keras, *, name: str) -> Tensor:
+    """Weigh the places of a sequence by a softmax score and sum them.
+
+    Additive attention with a learned query (Bahdanau et al. 2015; Yang et al. 2016, Eq. 5-7). The sum is
+    an average times the length, because summing through `Dot` becomes int8 BATCH_MATMUL, which is wrong
+    on some runtimes (README, limits).
+
+    Args:
+        sequence: (batch, steps, n).
+
+    Returns:
+        (batch, n).
+    """
+    layers = keras.layers
+    steps = sequence.shape[1]
+    hidden = layers.Dense(sequence.shape[2], activation="tanh", name=f"{name}_key")(sequence)
+    scores = layers.Dense(1, use_bias=False, name=f"{name}_query")(hidden)
+    weights = layers.Softmax(axis=1, name=f"{name}_weights")(scores)
+    weighted = layers.Multiply(name=f"{name}_weighted")([sequence, weights])
+    mean = layers.GlobalAveragePooling1D(name=f"{name}_mean")(weighted)
+    return layers.Rescaling(float(steps), name=f"{name}_sum")(mean)
+
+
+def spectral_expert(
+    local: Tensor, whitened: Tensor, config: ModelConfig, keras: Keras, *, name: str
+) -> Tensor:
+    """An expert of level 1: reads the convolved spectrum and the whitened scores.
+
+    Args:
+        local: (batch, steps, n), the stem's output.
+        whitened: (batch, components).
+        config: `expert_kind` decides what reads `local`: `cnn` averages it, `lstm` takes the last state,
+            `attention` pools it, `cnn_lstm_attention` pools what the LSTM makes of it.
+
+    Returns:
+        (batch, expert_units).
+    """
+    layers = keras.layers
+    kind = config.expert_kind
+    x = local
+    if "lstm" in kind:
+        pooled = "attention" in kind
+        x = layers.LSTM(
+            config.lstm_units,
+            return_sequences=pooled,
+            unroll=config.lstm_form == "unrolled",
+            name=f"{name}_lstm",
+        )(x)
+    if "attention" in kind:
+        x = attention_pool(x, keras, name=f"{name}_attention")
+    elif kind == "cnn":
+        x = layers.GlobalAveragePooling1D(name=f"{name}_mean")(x)
+    joined = layers.Concatenate(name=f"{name}_joined")([x, whitened])
+    return dense_expert(joined, config, keras, name=name)
+
+
+def dense_expert(stream: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
+    """An expert of a deeper level.
+
+    Args:
+        stream: (batch, n).
+
+    Returns:
+        (batch, expert_units).
+    """
+    x = keras.layers.Dense(config.expert_units, activation="relu", name=name)(stream)
+    return keras.layers.Dropout(config.dropout, name=f"{name}_dropout")(x)
+
+
+def tower(stream: Tensor, whitened: Tensor, config: ModelConfig, keras: Keras, *, target: str) -> Tensor:
+    """The head of one target, with a skip from the whitened scores.
+
+    The skip holds a linear calibration (principal component regression) that the rest refines.
+
+    Args:
+        stream: (batch, n).
+        whitened: (batch, components).
+
+    Returns:
+        (batch, 1), the target in standard deviations; the last layer is named like the target.
+    """
+    layers = keras.layers
+    hidden = layers.Dense(config.tower_units, activation="relu", name=f"{target}_tower")(stream)
+    joined = layers.Concatenate(name=f"{target}_joined")([hidden, whitened])
+    return layers.Dense(1, name=target)(joined)

@@ -1,0 +1,259 @@
+"""The front end as layers of the graph: from a scan in its own unit and grid to what the network reads.
+
+Keras 3 layers, written once; training, prediction and export run these very layers. An impossible scan (NaN,
+constant) comes out as NaN, never as a plausible number.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+from scipy.signal import savgol_coeffs
+
+from relple_tf.config import FrontEndConfig
+from relple_tf.errors import InputError
+
+REFLECTANCE_FLOOR = 1e-4
+"""Reflectance below this counts as this much: absorbance 4, where handheld detectors see noise only."""
+
+register = keras.saving.register_keras_serializable("relple_tf")
+
+
+@register
+class ToAbsorbance(keras.layers.Layer):
+    """Reflectance R in 0..1 to absorbance log10(1/R), of the same shape."""
+
+    def call(self, spectra: Any) -> Any:
+        return ops.log(ops.maximum(spectra, REFLECTANCE_FLOOR)) * (-1 / math.log(10))
+
+
+@register
+class Resample(keras.layers.Layer):
+    """Bring spectra to another wavelength grid: (batch, bands) -> (batch, len(output_nm)).
+
+    Each new band is a weighted mean of the old ones under a triangle as wide as the coarser of the two grids:
+    linear interpolation where the new grid is the finer one, an anti-aliasing mean where it is the coarser one.
+    Constants and, away from the ends, straight lines are kept.
+
+    Args:
+        input_nm: Ascending wavelengths of the spectra.
+        output_nm: Ascending wavelengths within the range of `input_nm`.
+
+    Raises:
+        ValueError: `output_nm` reaches beyond `input_nm`.
+    """
+
+    def __init__(self, input_nm: Sequence[float], output_nm: Sequence[float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.input_nm = [float(value) for value in input_nm]
+        self.output_nm = [float(value) for value in output_nm]
+        self._bands, self._weights = triangle_weights(
+            np.array(self.input_nm), np.array(self.output_nm)
+        )
+
+    def call(self, spectra: Any) -> Any:
+        # Gather and weigh one neighbour at a time: a dense matrix of 4,200 x 525 would not fit a device.
+        resampled = 0.0
+        for bands, weights in zip(self._bands.T, self._weights.T, strict=True):
+            resampled = resampled + ops.take(spectra, bands, axis=1) * weights
+        return resampled
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "input_nm": self.input_nm, "output_nm": self.output_nm}
+
+
+def triangle_weights(
+    input_nm: npt.NDArray[np.float64], output_nm: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """The bands that each new band is made of, and their weights.
+
+    Returns:
+        Indices and weights, both (len(output_nm), neighbours); weights of a row sum to 1.
+
+    Raises:
+        ValueError: `output_nm` reaches beyond `input_nm`.
+    """
+    if output_nm[0] < input_nm[0] - 1e-6 or output_nm[-1] > input_nm[-1] + 1e-6:
+        raise ValueError(
+            f"cannot resample {input_nm[0]:g}..{input_nm[-1]:g} nm to "
+            f"{output_nm[0]:g}..{output_nm[-1]:g} nm"
+        )
+    spacing = np.gradient(input_nm)
+    rows = []
+    for wavelength, new_step in zip(output_nm, np.gradient(output_nm), strict=True):
+        right = int(np.clip(np.searchsorted(input_nm, wavelength), 1, len(input_nm) - 1))
+        gap = input_nm[right] - input_nm[right - 1]
+        if gap >= new_step:
+            near = np.array([right - 1, right])
+            share = (wavelength - input_nm[right - 1]) / gap
+            weight = np.array([1 - share, share])
+        else:
+            near = np.flatnonzero(np.abs(input_nm - wavelength) < new_step)
+            # Old bands that lie closer together must not count for more: weigh by the width they stand for.
+            weight = (1 - np.abs(input_nm[near] - wavelength) / new_step) * spacing[near]
+        rows.append((near, weight / weight.sum()))
+    width = max(len(near) for near, _ in rows)
+    indices = np.zeros((len(rows), width), np.int32)
+    weights = np.zeros((len(rows), width), np.float32)
+    for row, (near, weight) in enumerate(rows):
+        indices[row, : len(near)], weights[row, : len(near)] = near, weight
+    return indices, weights
+
+
+@register
+class Snv(keras.layers.Layer):
+    """Standard normal variate: each spectrum minus its mean, over its own SD; (batch, bands) kept.
+
+    Barnes et al. (1989), Appl. Spectrosc. 43(5), 772-777. Divides by the population SD, as chemotools does (R's
+    prospectr divides by the sample SD, a factor that band standardisation removes). A constant spectrum gives NaN.
+    """
+
+    def call(self, spectra: Any) -> Any:
+        centred = spectra - ops.mean(spectra, axis=1, keepdims=True)
+        return centred / ops.sqrt(ops.mean(ops.square(centred), axis=1, keepdims=True))
+
+
+@register
+class SavitzkyGolay(keras.layers.Layer):
+    """Savitzky-Golay derivative per nm^order: (batch, bands) -> (batch, bands - points + 1).
+
+    Savitzky & Golay (1964), Anal. Chem. 36(8), 1627-1639; coefficients from SciPy. Only bands with a whole window
+    are returned, as R's prospectr does, so no edge is made up.
+
+    Args:
+        points: Bands in the window, odd.
+        polynomial: Order of the polynomial.
+        derivative: Order of the derivative.
+        step_nm: Distance between bands.
+    """
+
+    def __init__(
+        self, points: int, polynomial: int, derivative: int, step_nm: float, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.points, self.polynomial = points, polynomial
+        self.derivative, self.step_nm = derivative, step_nm
+        kernel = savgol_coeffs(points, polynomial, deriv=derivative, delta=step_nm, use="dot")
+        self._kernel = kernel.astype("float32").reshape(points, 1, 1)
+
+    def call(self, spectra: Any) -> Any:
+        return ops.conv(ops.expand_dims(spectra, -1), self._kernel, padding="valid")[:, :, 0]
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "points": self.points,
+            "polynomial": self.polynomial,
+            "derivative": self.derivative,
+            "step_nm": self.step_nm,
+        }
+
+
+@register
+class BandStandardise(keras.layers.Layer):
+    """Each band and channel minus its training mean, over its training SD; (batch, bands, channels) kept.
+
+    `fit` sets both; they are saved with the model.
+    """
+
+    def build(self, shape: Sequence[int | None]) -> None:
+        self.mean = self.add_weight(shape=shape[1:], initializer="zeros", trainable=False, name="mean")
+        self.inverse_sd = self.add_weight(
+            shape=shape[1:], initializer="ones", trainable=False, name="inverse_sd"
+        )
+
+    def fit(self, mean: npt.NDArray[np.float64], sd: npt.NDArray[np.float64]) -> None:
+        """Take the statistics of the training rows, each (bands, channels); a band of SD 0 becomes 0."""
+        self.mean.assign(mean)
+        self.inverse_sd.assign(np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > 0))
+
+    def call(self, features: Any) -> Any:
+        return (features - self.mean) * self.inverse_sd
+
+
+def grid_nm(wavelengths_nm: npt.NDArray[np.float64], config: FrontEndConfig) -> npt.NDArray[np.float64]:
+    """The model's own wavelengths: `step_nm` apart, inside both the library and the configured range.
+
+    Raises:
+        InputError: the range is empty, or too short for the derivative window.
+    """
+    start = max(config.start_nm, float(wavelengths_nm[0]))
+    stop = min(config.stop_nm or np.inf, float(wavelengths_nm[-1]))
+    count = int((stop - start) / config.step_nm + 1e-6) + 1
+    shortest = 2 * window_points(config)
+    if count < shortest:
+        raise InputError(
+            f"front_end: {config.start_nm:g}..{config.stop_nm:g} nm of a library that covers "
+            f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm leaves {max(count, 0)} bands of "
+            f"{config.step_nm:g} nm; the derivative window needs {shortest}"
+        )
+    return start + config.step_nm * np.arange(count)
+
+
+def window_points(config: FrontEndConfig) -> int:
+    """Bands in the Savitzky-Golay window: odd, and enough for the polynomial."""
+    half = round(config.derivative_window_nm / config.step_nm / 2)
+    return 2 * max(half, (config.derivative_polynomial + 1) // 2) + 1
+
+
+def absorbance_stage(
+    wavelengths_nm: npt.NDArray[np.float64], quantity: str, config: FrontEndConfig
+) -> keras.Model:
+    """The part that is computed once: (batch, bands) in `quantity` -> (batch, grid) absorbance."""
+    spectrum = keras.Input((len(wavelengths_nm),), name="spectrum")
+    grid = grid_nm(wavelengths_nm, config)
+    x = spectrum
+    if quantity == "reflectance":
+        x = ToAbsorbance(name="absorbance")(x)
+    if len(grid) != len(wavelengths_nm) or np.abs(grid - wavelengths_nm).max() > 1e-6:
+        x = Resample(wavelengths_nm.tolist(), grid.tolist(), name="resample")(x)
+    return keras.Model(spectrum, x, name="absorbance_stage")
+
+
+def channel_stage(bands: int, config: FrontEndConfig) -> keras.Model:
+    """The part that comes after augmentation: (batch, grid) absorbance -> (batch, bands, channels).
+
+    All channels lose half a window at both ends, so that their bands stay aligned.
+    """
+    absorbance = keras.Input((bands,), name="absorbance")
+    points = window_points(config)
+    half = points // 2
+    snv = Snv(name="snv")(absorbance)
+    channels = []
+    for channel in config.channels:
+        source = snv if channel.startswith("snv") else absorbance
+        if channel[-1].isdigit():
+            order, polynomial = int(channel[-1]), config.derivative_polynomial
+            layer = SavitzkyGolay(points, polynomial, order, config.step_nm, name=f"channel_{channel}")
+            channels.append(layer(source))
+        else:
+            channels.append(source[:, half : bands - half])
+    stacked = ops.stack(channels, axis=-1)
+    return keras.Model(absorbance, BandStandardise(name="standardise")(stacked), name="channel_stage")
+
+
+def fit_channel_stage(stage: keras.Model, absorbance: npt.NDArray[np.float32]) -> None:
+    """Set the band statistics from the training rows' absorbance, (n, grid)."""
+    standardise = stage.get_layer("standardise")
+    before = keras.Model(stage.input, standardise.input)
+    total = square = 0.0
+    for features in batches(before, absorbance):
+        wide = features.astype(np.float64)
+        total, square = total + wide.sum(axis=0), square + (wide**2).sum(axis=0)
+    mean = total / len(absorbance)
+    standardise.fit(mean, np.sqrt(np.maximum(square / len(absorbance) - mean**2, 0.0)))
+
+
+def apply(stage: keras.Model, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Run a stage over all rows in blocks, so that memory does not grow with intermediate tensors."""
+    return np.concatenate(list(batches(stage, rows)))
+
+
+def batches(stage: keras.Model, rows: npt.NDArray[np.float32], size: int = 256) -> Any:
+    """Yield a stage's output, block by block, as NumPy arrays."""
+    for first in range(0, len(rows), size):
+        yield ops.convert_to_numpy(stage(rows[first : first + size], training=False))

@@ -1,0 +1,38 @@
+"""A gate and the mixture of experts that it makes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from relple_tf.models.problem import Keras, Tensor
+
+
+def mixture(
+    selector: Tensor,
+    experts: Sequence[Tensor],
+    keras: Keras,
+    *,
+    name: str,
+    offsets: Sequence[float] | None = None,
+) -> Tensor:
+    """Weigh `experts` by softmax(W selector + offsets) and sum them (Tang et al. 2020, Eq. 2-4).
+
+    Args:
+        selector: (batch, n), what the gate reads.
+        experts: k tensors of shape (batch, d).
+        name: Name of the sum; its gate is `{name}_gate`, the map W is `{name}_logits`.
+        offsets: k numbers added to the logits, which is where relevance acts; None adds nothing.
+
+    Returns:
+        (batch, d). A single expert passes unweighted, for its softmax is 1.
+    """
+    if len(experts) == 1:
+        return experts[0]
+    layers = keras.layers
+    logits = layers.Dense(len(experts), use_bias=False, name=f"{name}_logits")(selector)
+    if offsets is not None and any(offsets):
+        logits = logits + np.asarray(offsets, "float32")
+    gate = layers.Softmax(name=f"{name}_gate")(logits)
+    # Multiply and add: int8 BATCH_MATMUL, which Dot becomes, is wrong on some runtimes.
+    parts = [gate[:, i : i + 1] * expert for i, expert in enumerate(experts)]
+    return layers.Add(name=name)(parts)

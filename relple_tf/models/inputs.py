@@ -1,0 +1,47 @@
+"""What every network begins with: the features, the convolution stem and the whitened projection."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relple_tf.config import ModelConfig
+from relple_tf.models.experts import stem
+from relple_tf.models.problem import Keras, Problem, Tensor
+
+WHITENED = "whitened"
+"""Name of the projection; `training.fit` starts it from a PCA of the training rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """The front end's output in the two forms that experts and gates read."""
+
+    features: Tensor
+    """(batch, bands, channels), the model's input."""
+    whitened: Tensor
+    """(batch, components), what gates select by and heads skip to."""
+    local: Callable[[str], Tensor]
+    """Name of an expert -> (batch, steps, n), the stem that this expert reads."""
+
+
+def encode(config: ModelConfig, problem: Problem, keras: Keras) -> Encoded:
+    """Input, whitened projection and stem."""
+    features = keras.Input((problem.bands, problem.channels), name="features")
+    return Encoded(
+        features=features,
+        whitened=whitened(features, problem, keras, name=WHITENED),
+        local=stems(features, config, keras),
+    )
+
+
+def whitened(features: Tensor, problem: Problem, keras: Keras, *, name: str) -> Tensor:
+    """A trainable linear projection of all bands and channels to (batch, components)."""
+    flat = keras.layers.Flatten(name=f"{name}_flat")(features)
+    return keras.layers.Dense(problem.components, name=name)(flat)
+
+
+def stems(features: Tensor, config: ModelConfig, keras: Keras) -> Callable[[str], Tensor]:
+    """The stem of an expert by its name: one for all of them, or one each, as the config says."""
+    if config.stem == "per_expert":
+        return lambda expert: stem(features, config, keras, name=expert)
+    shared = stem(features, config, keras, name="stem")
+    return lambda _: shared

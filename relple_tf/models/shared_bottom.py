@@ -1,0 +1,22 @@
+"""Hard parameter sharing: one expert, one tower per target (Caruana 1997)."""
+
+from relple_tf.config import ModelConfig
+from relple_tf.models.experts import spectral_expert, tower
+from relple_tf.models.inputs import encode
+from relple_tf.models.problem import Keras, Problem, Tensor
+
+
+def shared_bottom(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor:
+    """One spectral expert that every tower reads.
+
+    Returns:
+        A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard deviations.
+    """
+    encoded = encode(config, problem, keras)
+    name = "bottom"
+    bottom = spectral_expert(encoded.local(name), encoded.whitened, config, keras, name=name)
+    outputs = {
+        target: tower(bottom, encoded.whitened, config, keras, target=target)
+        for target in problem.targets
+    }
+    return keras.Model(encoded.features, outputs, name="shared_bottom")

@@ -1,0 +1,34 @@
+"""`python -m relple_tf.predict`: laboratory values of scans, from a run."""
+
+import sys
+from pathlib import Path
+
+from relple_tf.command_line import Parser, import_tensorflow, run, say
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, predict, write CSV to stdout or a file."""
+    parser = Parser(prog="python -m relple_tf.predict", description=__doc__)
+    parser.add_argument("run", metavar="RUN_OR_BUNDLE", type=Path, help="a run folder of relple_tf.train")
+    parser.add_argument("scans", metavar="SCANS", type=Path, help="a CSV or Parquet table of scans")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="CSV to write; default: standard output")
+    options = parser.parse_args(arguments)
+
+    import_tensorflow()
+    from relple_tf.evaluation.prediction import predict_table
+    from relple_tf.training.files import write_text
+    from relple_tf.training.runs import RunFolder
+
+    table, notes = predict_table(RunFolder(path=options.run), options.scans)
+    for note in notes:
+        say(note)
+    text = table.to_csv(index=False)
+    if options.out:
+        write_text(options.out, text)
+        say(f"{options.out}: {len(table)} scans")
+    else:
+        sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,214 @@
+"""A physical generator of soil spectra with five laboratory values, to train and test without data.
+
+A soil is a mixture. Each part of it absorbs at its known bands, the grains scatter, and the theory
+of Kubelka and Munk (1931, Z. Tech. Phys. 12, 593-601) turns both into reflectance. Strong bands
+saturate, so absorbance is not linear in the contents, as in real soils.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from relple_tf.config import SimulatedConfig
+from relple_tf.spectra.library import SpectralLibrary
+
+Floats = npt.NDArray[np.float64]
+
+TARGETS = ("N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH")
+NOTE = "simulated: no soil was scanned; never quote its scores as real"
+
+BLOCK = 512
+"""Soils drawn at a time; whole blocks are drawn and cut, so soil i is the same in any library."""
+
+VARIATES = (
+    *("clay", "oc", "carbon_nitrogen", "carbonate", "acidity", "weathering", "exchange", "buffer"),
+    *("moisture", "iron", "soot", "quartz", "grain", "grain_slope"),
+    *("gain", "offset", "tilt", "splice_1000", "splice_1830"),
+    *(f"lab_{target}" for target in TARGETS),
+)
+"""Standard normal numbers of a soil: make-up, nuisances, the scan, the laboratory's error."""
+
+BANDS: dict[str, tuple[tuple[float, float, float, float], ...]] = {
+    "water": ((1414, 0.7, 15, 28), (1455, 0.4, 45, 90), (1914, 3.3, 15, 28), (1940, 1.5, 35, 80)),
+    "smectite": (
+        *((1414, 0.06, 13, 18), (2208, 0.15, 17, 17)),
+        *((2345, 0.05, 22, 22), (2445, 0.1, 30, 30)),
+    ),
+    "kaolinite": (
+        *((1396, 0.05, 10, 10), (1413, 0.11, 9, 15)),
+        *((2165, 0.07, 20, 13), (2208, 0.2, 12, 13)),
+    ),
+    "carbonate": (
+        *((1875, 0.03, 20, 20), (1995, 0.06, 24, 24), (2160, 0.06, 25, 25)),
+        *((2340, 0.4, 36, 20), (2530, 0.6, 60, 40)),
+    ),
+    "carbon": (
+        *((1726, 0.3, 16, 20), (1760, 0.15, 14, 14), (2309, 0.5, 16, 16), (2348, 0.4, 12, 14)),
+        *((1100, 1.0, 500, 500), (350, 12.0, 1, 280)),
+    ),
+    "nitrogen": ((1510, 1.4, 30, 45), (2060, 3.2, 28, 35), (2180, 2.6, 22, 24)),
+    "iron": ((515, 10.0, 80, 55), (650, 2.0, 45, 45), (890, 3.5, 80, 110), (1100, 0.7, 200, 300)),
+}
+"""Constituent -> its bands: centre in nm, strength (K over S per mass fraction), and the SD in nm
+of the Gaussian on the short and on the long side. The two last bands of `carbon` are the darkness
+of humus. Positions: Stenberg et al. 2010 (Adv. Agron. 107, 163-215), Viscarra Rossel & Behrens 2010
+(Geoderma 158, 46-54), Ben-Dor & Banin 1995 (SSSAJ 59, 364-372), Clark et al. 1990 (JGR 95,
+12653-12680; clays, carbonates). Strengths are chosen so that spectra look like those of air-dried
+topsoils."""
+
+
+def simulate(config: SimulatedConfig) -> SpectralLibrary:
+    """Draw soils, mix their spectra and measure both, the same for the same seed.
+
+    Soil i does not depend on how many follow, and a coarser grid samples the same curves; only the
+    noise of the detector differs. Leaving out laboratory values does not change the spectra.
+
+    Returns:
+        Library of `config.soils` reflectance spectra and the targets of TARGETS.
+    """
+    wavelengths_nm = grid(config)
+    curves = absorption_curves(wavelengths_nm)
+    spectra = np.empty((config.soils, len(wavelengths_nm)), np.float32)
+    values = np.empty((config.soils, len(TARGETS)))
+    for block, start in enumerate(range(0, config.soils, BLOCK)):
+        draw = np.random.default_rng([config.seed, 0, block])
+        variates = draw.standard_normal((BLOCK, len(VARIATES)))
+        soil = _soils(dict(zip(VARIATES, variates.T, strict=True)))
+        noise = np.random.default_rng([config.seed, 1, block])
+        rows = slice(start, start + BLOCK)
+        kept = min(BLOCK, config.soils - start)
+        values[rows] = laboratory(soil)[:kept]
+        spectra[rows] = _scan(soil, wavelengths_nm, curves, noise)[:kept]
+    left_out = np.random.default_rng([config.seed, 2]).random(values.shape) < config.missing
+    values[left_out] = np.nan
+    return SpectralLibrary(
+        source="simulated",
+        spectra=spectra,
+        wavelengths_nm=wavelengths_nm,
+        quantity="reflectance",
+        targets={name: values[:, column].copy() for column, name in enumerate(TARGETS)},
+        ids=np.array([f"sim{number:05d}" for number in range(1, config.soils + 1)]),
+        notes=(NOTE,),
+    ).checked()
+
+
+def grid(config: SimulatedConfig) -> Floats:
+    """The wavelengths in nm, (bands,): `start_nm` and on in steps, up to `stop_nm`."""
+    # The small number keeps the last band when step_nm is not exact in binary.
+    steps = math.floor((config.stop_nm - config.start_nm) / config.step_nm + 1e-6)
+    return config.start_nm + config.step_nm * np.arange(steps + 1, dtype=np.float64)
+
+
+def absorption_curves(wavelengths_nm: Floats) -> dict[str, Floats]:
+    """Specific absorption of each constituent, (bands,), K over S per mass fraction."""
+    curves = {}
+    for constituent, bands in BANDS.items():
+        curve = np.zeros_like(wavelengths_nm)
+        for centre, strength, short_sd, long_sd in bands:
+            sd = np.where(wavelengths_nm < centre, short_sd, long_sd)
+            curve += strength * np.exp(-0.5 * ((wavelengths_nm - centre) / sd) ** 2)
+        curves[constituent] = curve
+    return curves
+
+
+def _soils(z: dict[str, Floats]) -> dict[str, Floats]:
+    """Contents and properties of soils like European topsoils, from standard normal numbers.
+
+    Medians and tails are set after LUCAS 2009 (Toth et al. 2013, JRC83529): organic carbon is
+    log-normal with an organic tail, most soils hold no carbonate, and some carbonate buffers pH.
+
+    Args:
+        z: Name of VARIATES -> (n,).
+
+    Returns:
+        Name -> (n,): mass fractions 0..1 of the constituents of BANDS, the true value of each
+        target, and the numbers of `z`, for what the scan and the laboratory add.
+    """
+    # The quadratic term bends the log-normal towards peat; C:N widens from 11 to about 20 there.
+    log_oc = 0.65 * z["oc"] + 0.3 * np.maximum(z["oc"] - 1.5, 0) ** 2
+    oc_g_kg = np.minimum(20 * np.exp(log_oc), 480)
+    n_g_kg = oc_g_kg / (11 * np.exp(0.21 * z["carbon_nitrogen"]) * (1 + oc_g_kg / 600))
+    mineral = 1 - 1.724 * oc_g_kg / 1000
+    excess = np.maximum(z["carbonate"] - 0.3, 0)
+    carbonate = mineral * (0.0005 * np.exp(z["buffer"]) + 0.85 * (1 - np.exp(-0.22 * excess**1.4)))
+    clay = expit(-1.2 + 0.75 * z["clay"])
+    # Weathered clays are kaolinitic: sharper bands, fewer charges, more acid, and more iron oxide.
+    kaolinitic = expit(1.3 * z["weathering"])
+    charge = (0.62 - 0.3 * kaolinitic) * np.exp(0.12 * z["exchange"])
+    unbuffered = 5.8 + 0.38 * z["acidity"] - 0.75 * z["weathering"] - 0.4 * log_oc
+    buffered = carbonate / (carbonate + 0.004)
+    silicate = mineral - carbonate
+    return z | {
+        "N_g_kg": n_g_kg,
+        "OC_g_kg": oc_g_kg,
+        "CaCO3_g_kg": 1000 * carbonate,
+        "CEC_cmolc_kg": 100 * charge * clay * silicate + 0.2 * oc_g_kg,
+        "pH": (1 - buffered) * np.clip(unbuffered, 3.7, 7.5)
+        + buffered * (7.8 + 0.12 * z["buffer"]),
+        # Air-dried soils keep the water that clay (smectite most) and humus hold, more or less.
+        "water": (0.005 + 0.09 * clay * (1 - 0.6 * kaolinitic) + 0.00025 * oc_g_kg)
+        * np.exp(0.35 * z["moisture"]),
+        "smectite": silicate * clay * (1 - kaolinitic),
+        "kaolinite": silicate * clay * kaolinitic,
+        "carbonate": carbonate,
+        "carbon": oc_g_kg / 1000,
+        "nitrogen": n_g_kg / 1000,
+        "iron": silicate * 0.025 * np.exp(0.45 * z["iron"] + 0.3 * z["weathering"]),
+    }
+
+
+def laboratory(soil: dict[str, Floats]) -> Floats:
+    """What the laboratory reports, (n, targets): the truth times its error, pH plus its error."""
+    relative = {"N_g_kg": 0.07, "OC_g_kg": 0.04, "CaCO3_g_kg": 0.04, "CEC_cmolc_kg": 0.06}
+    columns = [soil[name] * np.exp(sd * soil[f"lab_{name}"]) for name, sd in relative.items()]
+    return np.column_stack([*columns, soil["pH"] + 0.08 * soil["lab_pH"]])
+
+
+def _scan(
+    soil: dict[str, Floats],
+    wavelengths_nm: Floats,
+    curves: dict[str, Floats],
+    noise: np.random.Generator,
+) -> npt.NDArray[np.float32]:
+    """Reflectance of the soils, (n, bands), as a bench spectrometer of three detectors sees it."""
+    # 1 at the ends of 350..2500 nm, whatever the grid, so that grids agree.
+    place = ((wavelengths_nm - 1425) / 1075).astype(np.float32)
+    scatter = (
+        _column(0.11 * soil["grain"] + 0.1 * soil["quartz"])
+        + _column(0.08 * soil["grain_slope"]) * place
+    )
+    ratio = _absorption(soil, wavelengths_nm, curves) * np.exp(-scatter)
+    # Kubelka-Munk: R of an infinitely thick layer whose absorption over scatter is `ratio`.
+    absorbance = -np.log10(1 + ratio - np.sqrt(ratio * (ratio + 2)))
+    absorbance *= _column(np.exp(0.06 * soil["gain"]))
+    absorbance += _column(0.02 * soil["offset"]) + _column(0.012 * soil["tilt"]) * place
+    for splice_nm in (1000, 1830):
+        step = _column(0.0012 * soil[f"splice_{splice_nm}"])
+        absorbance += step * (wavelengths_nm > splice_nm).astype(np.float32)
+    reflectance: npt.NDArray[np.float32] = 10**-absorbance
+    # Lamps are dim and detectors weak at the ends; 0.0001 is a mean of some dozens of scans.
+    noise_sd = (1e-4 * (1 + 6 * place**8)).astype(np.float32)
+    reflectance += noise_sd * noise.standard_normal(reflectance.shape, dtype=np.float32)
+    return reflectance.clip(0.01, 1.0)
+
+
+def _absorption(
+    soil: dict[str, Floats], wavelengths_nm: Floats, curves: dict[str, Floats]
+) -> npt.NDArray[np.float32]:
+    """Absorption over scatter of the mixtures, (n, bands): a continuum, then the constituents."""
+    # Grey matter without bands of its own, the edge towards the visible, and the wing of the OH
+    # stretching bands beyond 2500 nm, which clay and water raise.
+    edge = np.exp(-(wavelengths_nm - 350) / 420)
+    wing = np.exp((wavelengths_nm - 2500) / 170)
+    grey = 0.15 * np.exp(0.35 * soil["soot"])
+    rise = 0.05 + 0.45 * (soil["smectite"] + 0.6 * soil["kaolinite"]) + 1.2 * soil["water"]
+    amounts = [grey, grey * np.exp(0.3 * soil["iron"]), rise, *(soil[name] for name in curves)]
+    shapes = [np.ones_like(edge), 4 * edge, wing, *curves.values()]
+    mixed = np.column_stack(amounts).astype(np.float32) @ np.stack(shapes).astype(np.float32)
+    return np.asarray(mixed, np.float32)
+
+
+def _column(values: Floats) -> npt.NDArray[np.float32]:
+    return values.astype(np.float32)[:, None]

@@ -1,0 +1,188 @@
+"""Spectral tables, one scan per row (CSV, Parquet; LUCAS, OSSL), read into a SpectralLibrary."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from relple_tf.config import DataConfig
+from relple_tf.errors import InputError
+from relple_tf.spectra.columns import band_columns, find_column, name_some
+from relple_tf.spectra.files import cell_name, read_cells, read_layout
+from relple_tf.spectra.lab import read_targets, select_targets
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.quantity import settle_quantity
+
+_PARTS = {
+    **dict.fromkeys(("train", "training", "cal", "calibration"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_IS_TRAIN = {
+    **dict.fromkeys(("1", "1.0", "true"), "train"),
+    **dict.fromkeys(("0", "0.0", "false"), "test"),
+}
+
+Texts = Mapping[str, Sequence[str]]
+Names = npt.NDArray[np.str_]
+
+
+def read_table(path: Path, data: DataConfig) -> SpectralLibrary:
+    """Scans with laboratory values, groups and the declared split.
+
+    Args:
+        path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet; one scan per row.
+        data: Targets, quantity, id and group columns to read.
+
+    Raises:
+        InputError: the file, a row, a cell or a target is unsound; the message names it and the way out.
+    """
+    scans, texts = _read(path, data)
+    targets, notes = read_targets(str(path), texts, scans.ids, data)
+    groups, group_notes = _groups(str(path), texts, scans.ids, data.group_column)
+    parts, part_notes = _parts(str(path), texts, scans.ids)
+    library = SpectralLibrary(
+        source=scans.source,
+        spectra=scans.spectra,
+        wavelengths_nm=scans.wavelengths_nm,
+        quantity=scans.quantity,
+        targets=targets,
+        ids=scans.ids,
+        groups=groups,
+        parts=parts,
+        notes=(*scans.notes, *notes, *group_notes, *part_notes),
+    )
+    return select_targets(library, data).checked()
+
+
+def read_scans(path: Path, data: DataConfig) -> SpectralLibrary:
+    """Scans alone, for prediction: laboratory values, groups and parts are not looked at.
+
+    Raises:
+        InputError: the file, a row or a band is unsound; the message names it and the way out.
+    """
+    return _read(path, data)[0].checked()
+
+
+def read_parts(path: Path, ids: Names) -> Names:
+    """Look up the part of every scan in a split file.
+
+    Args:
+        path: A table with a column `split`, `part`, `set` or `train`, and one that holds the ids.
+        ids: (n,) ids of the scans; matched as text with the column that holds the most of them.
+
+    Returns:
+        (n,), `train`, `validation` or `test`.
+
+    Raises:
+        InputError: the file declares no split, misses ids, or puts one id into two parts.
+    """
+    layout = read_layout(path)
+    texts = read_cells(layout, (), range(len(layout.header))).texts
+    column, parts = _declared_parts(str(path), texts)
+    if parts is None:
+        raise InputError(
+            f"{path}: declares no split; it needs a column split, part or train; "
+            f"it has {name_some(layout.header)}"
+        )
+    wanted = set(ids.tolist())
+    candidates = [name for name in texts if name != column]
+    if not candidates:
+        raise InputError(f"{path}: has no column of ids beside {column!r}; add one")
+    key = max(candidates, key=lambda name: len(wanted.intersection(texts[name])))
+    known: dict[str, str] = {}
+    for identity, part in zip(texts[key], parts, strict=True):
+        if identity in wanted and known.setdefault(identity, part) != part:
+            raise InputError(
+                f"{path}: id {identity} of column {key!r} is in {known[identity]} and in {part}; "
+                "keep one"
+            )
+    if missing := [identity for identity in ids.tolist() if identity not in known]:
+        raise InputError(
+            f"{path}: column {key!r} misses {len(missing)} of {len(ids)} ids, first {missing[0]}; "
+            "add them or remove their scans"
+        )
+    return np.array([known[identity] for identity in ids.tolist()], dtype=np.str_)
+
+
+def _read(path: Path, data: DataConfig) -> tuple[SpectralLibrary, dict[str, list[str]]]:
+    """The unchecked library without laboratory values, and the columns that are not bands."""
+    layout = read_layout(path)
+    source, header = str(path), layout.header
+    bands = band_columns(source, header)
+    spectral = {*bands.positions, *bands.ignored}
+    others = [position for position, name in enumerate(header) if name and position not in spectral]
+    id_column = find_column(source, [header[position] for position in others], "id", data.id_column)
+    id_position = header.index(id_column) if id_column else None
+    cells = read_cells(layout, bands.positions, others, id_position)
+    ids, id_notes = _ids(cells.texts, id_column, len(cells.bands))
+    spectra, quantity, quantity_notes = settle_quantity(
+        source, cells.bands, bands.wavelengths_nm, data.quantity, bands.quantity
+    )
+    library = SpectralLibrary(
+        source=source,
+        spectra=spectra,
+        wavelengths_nm=bands.wavelengths_nm,
+        quantity=quantity,
+        targets={},
+        ids=ids,
+        notes=(*bands.notes, *id_notes, *quantity_notes),
+    )
+    return library, cells.texts
+
+
+def _ids(texts: Texts, column: str, rows: int) -> tuple[Names, list[str]]:
+    numbered = [f"row{row}" for row in range(1, rows + 1)]
+    if not column:
+        note = f"no id column found (data.id_column): rows are named row1 to row{rows}"
+        return np.array(numbered), [note]
+    ids = np.array(
+        [identity or number for identity, number in zip(texts[column], numbered, strict=True)]
+    )
+    notes = [f"ids are column {column}"]
+    if empty := list(texts[column]).count(""):
+        notes.append(f"{empty} rows without an id are named by their row number")
+    if replicates := rows - len(np.unique(ids)):
+        notes.append(f"{replicates} rows repeat an id: they are replicate scans of one sample")
+    return ids, notes
+
+
+def _groups(source: str, texts: Texts, ids: Names, given: str) -> tuple[Names | None, list[str]]:
+    column = find_column(source, list(texts), "group", given)
+    if not column:
+        return None, []
+    if not given and len(set(texts[column])) == 1:
+        only = texts[column][0]
+        return None, [f"column {column} was not taken as group: all rows are {only!r}"]
+    groups = np.array(
+        [group or f"alone:{identity}" for group, identity in zip(texts[column], ids, strict=True)]
+    )
+    notes = [f"groups are column {column}, {len(np.unique(groups))} of them"]
+    if empty := list(texts[column]).count(""):
+        notes.append(f"{empty} rows without a group stand alone")
+    return groups, notes
+
+
+def _parts(source: str, texts: Texts, ids: Names) -> tuple[Names | None, list[str]]:
+    column, parts = _declared_parts(source, texts, ids)
+    return parts, [f"column {column} declares the split"] if parts is not None else []
+
+
+def _declared_parts(
+    source: str, texts: Texts, ids: Names | None = None
+) -> tuple[str, Names | None]:
+    """The column that declares a split, and the part of each row; `ids` are for messages."""
+    for kind, words in (("part", _PARTS), ("train", _IS_TRAIN)):
+        column = find_column(source, list(texts), kind)
+        if not column:
+            continue
+        for row, cell in enumerate(texts[column]):
+            if cell.lower() not in words:
+                where = cell_name(source, row + 1, "" if ids is None else str(ids[row]), column)
+                raise InputError(
+                    f"{where} is {cell!r}, no part; a part is {', '.join(words)}; "
+                    "correct it or rename the column"
+                )
+        return column, np.array([words[cell.lower()] for cell in texts[column]])
+    return "", None

@@ -1,0 +1,38 @@
+"""`python -m relple_tf.train`: from a spectral library to a trained run folder."""
+
+from pathlib import Path
+
+from relple_tf.command_line import Parser, add_data_and_config, config_from, import_tensorflow, run, say
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, train, print the test metrics."""
+    parser = Parser(prog="python -m relple_tf.train", description=__doc__)
+    add_data_and_config(parser)
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="run folder; default: the next free one below runs/"
+    )
+    parser.add_argument("--resume", action="store_true", help="take up a run that was cut off")
+    options = parser.parse_args(arguments)
+    config = config_from(options)
+
+    import_tensorflow()
+    from relple_tf.evaluation.calibration import calibrate, source_name
+    from relple_tf.evaluation.tables import metrics_table
+    from relple_tf.spectra.sources import load
+    from relple_tf.training.runs import open_run
+
+    name = f"{source_name(config)}-{config.preset}"
+    folder = open_run(options.out, name, config, resume=options.resume)
+    if options.resume and folder.is_complete:
+        folder.verify()
+        say(f"{folder.path}: the run is complete, nothing to resume")
+        return
+    library = load(config)
+    metrics = calibrate(library, config, folder, say=say)
+    print(metrics_table(metrics, heading=f"{library.source}: test rows, seed {config.training.seed}"))
+    print(f"\nReport: {folder.path / 'report.html'}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Fitting a network: joint loss, its weights, the loop, the run folder."""

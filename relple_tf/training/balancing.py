@@ -1,0 +1,260 @@
+"""Ten ways to weigh the targets' losses into one joint loss.
+
+Each is a layer that maps the losses (K,) and who was measured in this batch (K,) to the joint loss. Its state is
+saved with the checkpoint and never part of the exported graph. `weights` always holds the derivative of the joint
+loss by each target's loss, whatever the formula, so the strategies can be compared in one picture.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from relple_tf.config import TrainingConfig
+
+EPSILON = 1e-8
+"""Added to losses before a logarithm or a division."""
+
+
+class Balancing(keras.layers.Layer):
+    """What the strategies share: the weights last used, and the mean losses of the epoch.
+
+    Args:
+        count: K, the number of targets.
+        config: Hyperparameters of the strategies and the seed.
+    """
+
+    def __init__(self, count: int, config: TrainingConfig) -> None:
+        super().__init__(name="balancing", dtype="float32")
+        self.count = count
+        self.config = config
+        self.weights_used = self._state("weights_used", 1.0)
+        self.loss_sum = self._state("loss_sum", 0.0)
+        self.batch_count = self._state("batch_count", 0.0)
+        self.built = True
+
+    def _state(self, name: str, start: float, *, trainable: bool = False) -> Any:
+        return self.add_weight(
+            shape=(self.count,),
+            initializer=keras.initializers.Constant(start),
+            trainable=trainable,
+            name=name,
+        )
+
+    def call(self, losses: Any, present: Any) -> Any:
+        """The joint loss, a scalar; a target that no row of the batch measures adds nothing."""
+        total, weights = self.combine(losses, present)
+        self.weights_used.assign(ops.stop_gradient(weights))
+        self.loss_sum.assign_add(ops.stop_gradient(losses))
+        self.batch_count.assign_add(present)
+        return total
+
+    def combine(self, losses: Any, present: Any) -> tuple[Any, Any]:
+        """The joint loss and its derivative by each loss; equal weights unless a strategy says otherwise."""
+        weights = present * ops.stop_gradient(self.task_weights())
+        return ops.sum(weights * losses), weights
+
+    def task_weights(self) -> Any:
+        """(K,) weights that do not depend on this batch's losses."""
+        return ops.ones((self.count,))
+
+    def end_epoch(self, epoch: int) -> None:
+        """Move on with the mean losses of `epoch` (from 0) and start the next one's mean."""
+        losses = np.asarray(self.loss_sum) / np.maximum(np.asarray(self.batch_count), 1.0)
+        self.update(epoch, losses)
+        self.loss_sum.assign(np.zeros(self.count))
+        self.batch_count.assign(np.zeros(self.count))
+
+    def update(self, epoch: int, losses: np.ndarray) -> None:
+        """Hook for strategies that change once per epoch; `losses` are the epoch's means, (K,)."""
+
+
+class Equal(Balancing):
+    """The plain sum."""
+
+
+class Uncertainty(Balancing):
+    """exp(-s)/2 * L + s/2 with a learned s = log sigma^2 (Kendall et al. 2018, CVPR, Eq. 7)."""
+
+    def __init__(self, count: int, config: TrainingConfig) -> None:
+        super().__init__(count, config)
+        self.log_variance = self._state("log_variance", 0.0, trainable=True)
+
+    def combine(self, losses: Any, present: Any) -> tuple[Any, Any]:
+        weights = 0.5 * ops.exp(-self.log_variance) * present
+        return ops.sum(weights * losses + 0.5 * self.log_variance * present), weights
+
+
+class RevisedUncertainty(Balancing):
+    """L / (2 sigma^2) + log(1 + sigma^2), which is never negative (Liebel & Koerner 2018, Eq. 4)."""
+
+    def __init__(self, count: int, config: TrainingConfig) -> None:
+        super().__init__(count, config)
+        self.sigma = self._state("sigma", 1.0, trainable=True)
+
+    def combine(self, losses: Any, present: Any) -> tuple[Any, Any]:
+        variance = ops.square(self.sigma)
+        weights = 0.5 / (variance + EPSILON) * present
+        return ops.sum(weights * losses + ops.log(1 + variance) * present), weights
+
+
+class PleSchedule(Balancing):
+    """w0 * gamma^t, t in epochs (Tang et al. 2020, Eq. 10)."""
+
+    def __init__(self, count: int, config: TrainingConfig) -> None:
+        super().__init__(count, config)
+        self.epoch = self.add_weight(shape=(), initializer="zeros", trainable=False, name="epoch")
+        self.start = np.array(config.schedule_start or [1.0] * count, "float32")
+        self.decay = np.array(config.schedule_decay or [0.99] * count, "float32")
+
+    def task_weights(self) -> Any:
+        return self.start * ops.power(self.decay, self.epoch)
+
+    def update(self, epoch: int, losses: np.ndarray) -> None:
+        self.epoch.assign(epoch + 1.0)
+
+
+class Dwa(Balancing):
+    """K * softmax(r / T), r the ratio of the last two epochs' losses (Liu, Johns, Davison 2019, CVPR, Eq. 7).
+
+    The first two epochs are equal.
+    """
+
+    def __init__(self, count: int, config: TrainingConfig) -> None:
+        super().__init__(count, config)
+        self.last = self._state("last", 1.0)
+        self.before = self._state("before", 1.0)
+
+    def task_weights(self) -> Any:
+        ratio = self.last / (self.before + EPSILON)
+        return self.count * ops.softmax(ratio / self.config.dwa_temperature)
+
+    def update(self, epoch: int, losses: np.ndarray) -> None:
+        self.before.assign(np.asarray(self.last) if epoch else losses)
+        self.last.assign(losses)
+
+
+class Rlw(Balancing):
+    """K * softmax of standard normal numbers, drawn for every batch (Lin et al. 2022, TMLR)."""
+
+    def __init__(self, count: int, config: TrainingConfig) -> None:
+        super().__init__(count, config)
+        self.seed_generator = keras.random.SeedGenerator(config.seed)
+
+    def task_weights(self) -> Any:
+        drawn = keras.random.normal((self.count,), seed=self.seed_generator)
+        return self.count * ops.softmax(drawn)
+
+
+class Geometric(Balancing):
+    """The mean of the logarithms of the losses, that is the geometric mean (Chennupati et al. 2019, CVPRW)."""
+
+    def combine(self, losses: Any, present: Any) -> tuple[Any, Any]:
+        number = ops.maximum(ops.sum(present), 1.0)
+        weights = present / (losses + EPSILON) / number
+        return ops.sum(present * ops.log(losses + EPSILON)) / number, weights
+
+
+class ImtlL(Balancing):
+    """exp(s) * L - s with a learned s, which drives all scaled losses to 1 (Liu et al. 2021, ICLR, IMTL-L)."""
+
+    def __init__(self, count: int, config: TrainingConfig) -> None:
+        super().__init__(count, config)
+        self.log_scale = self._state("log_scale", 0.0, trainable=True)
+
+    def combine(self, losses: Any, present: Any) -> tuple[Any, Any]:
+        weights = ops.exp(self.log_scale) * present
+        return ops.sum(weights * losses - self.log_scale * present), weights
+
+
+class Famo(Balancing):
+    """Equal relative progress: sum of z log L, z = softmax of logits that follow it (Liu et al. 2023, NeurIPS).
+
+    After each step the logits go down the gradient of z by the losses' relative change (Algorithm 1): `follow`,
+    called by the training step with the losses of the same batch after the update.
+    """
+
+    def __init__(self, count: int, config: TrainingConfig) -> None:
+        super().__init__(count, config)
+        self.logits = self._state("logits", 0.0)
+        self.optimizer_mean = self._state("optimizer_mean", 0.0)
+        self.optimizer_square = self._state("optimizer_square", 0.0)
+        self.step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="step")
+
+    def combine(self, losses: Any, present: Any) -> tuple[Any, Any]:
+        shares = self._shares(present)
+        raw = shares / (losses + EPSILON)
+        scale = ops.stop_gradient(1.0 / ops.maximum(ops.sum(raw), EPSILON))
+        weights = ops.stop_gradient(scale * raw)
+        return scale * ops.sum(shares * ops.log(losses + EPSILON)), weights
+
+    def _shares(self, present: Any) -> Any:
+        shares = ops.softmax(self.logits) * present
+        return ops.stop_gradient(shares / ops.maximum(ops.sum(shares), EPSILON))
+
+    def follow(self, before: Any, after: Any, present: Any) -> None:
+        """One Adam step of the logits, from the losses (K,) before and after the network's own step."""
+        fell = (ops.log(before + EPSILON) - ops.log(after + EPSILON)) * present
+        z = ops.softmax(self.logits)
+        gradient = z * (fell - ops.sum(z * fell)) + self.config.famo_weight_decay * self.logits
+        self.step.assign_add(1.0)
+        self.optimizer_mean.assign(0.9 * self.optimizer_mean + 0.1 * gradient)
+        self.optimizer_square.assign(0.999 * self.optimizer_square + 0.001 * ops.square(gradient))
+        mean = self.optimizer_mean / (1 - ops.power(0.9, self.step))
+        square = self.optimizer_square / (1 - ops.power(0.999, self.step))
+        self.logits.assign_add(-self.config.famo_learning_rate * mean / (ops.sqrt(square) + 1e-8))
+
+
+class GradNorm(Balancing):
+    """Weights that bring the targets' gradients on the last shared layer to one size (Chen et al. 2018, ICML).
+
+    `follow` is called by the training step with the gradient norms of the weighted losses.
+    """
+
+    def __init__(self, count: int, config: TrainingConfig) -> None:
+        super().__init__(count, config)
+        self.task = self._state("task", 1.0)
+        self.first_losses = self._state("first_losses", 0.0)
+
+    def task_weights(self) -> Any:
+        return self.task
+
+    def follow(self, losses: Any, norms: Any, present: Any) -> None:
+        """One gradient step of the weights on Eq. 2, then scaled to sum to K (Algorithm 1).
+
+        Args:
+            losses: (K,) of this batch.
+            norms: (K,) gradient norms of the unweighted losses on the last shared layer.
+            present: (K,) who was measured in this batch; the others keep their weight.
+        """
+        first = ops.where(self.first_losses > 0, self.first_losses, losses)
+        self.first_losses.assign(first)
+        number = ops.maximum(ops.sum(present), 1.0)
+        relative = losses / (first + EPSILON)
+        rate = relative / (ops.sum(relative * present) / number + EPSILON)
+        weighted = self.task * norms
+        mean = ops.sum(weighted * present) / number
+        goal = mean * ops.power(ops.maximum(rate, EPSILON), self.config.gradnorm_alpha)
+        gradient = ops.sign(weighted - goal) * norms * present / (ops.max(norms) + EPSILON)
+        moved = ops.maximum(self.task - GRADNORM_STEP * gradient, 1e-3)
+        self.task.assign(moved * self.count / ops.sum(moved))
+
+
+GRADNORM_STEP = 0.025
+"""Step of GradNorm's weights per batch (Chen et al. 2018 use 0.025 for NYUv2); gradients are scaled to at most 1."""
+
+STRATEGIES: dict[str, Callable[[int, TrainingConfig], Balancing]] = {
+    "equal": Equal,
+    "uncertainty": Uncertainty,
+    "revised_uncertainty": RevisedUncertainty,
+    "ple_schedule": PleSchedule,
+    "dwa": Dwa,
+    "rlw": Rlw,
+    "geometric": Geometric,
+    "imtl_l": ImtlL,
+    "famo": Famo,
+    "gradnorm": GradNorm,
+}
+"""Name in `training.balancing` -> strategy."""

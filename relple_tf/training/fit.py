@@ -1,0 +1,270 @@
+"""The training loop: batches, schedule, early stopping, and a state that survives a kill."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import tensorflow as tf
+from sklearn.metrics import r2_score
+from tqdm import tqdm
+
+from relple_tf.config import Config, TrainingConfig
+from relple_tf.models.inputs import WHITENED
+from relple_tf.models.lab_units import whole_graph
+from relple_tf.training.augmentation import Augment, is_active
+from relple_tf.training.balancing import STRATEGIES
+from relple_tf.training.checkpoint import load_state, save_state
+from relple_tf.training.joint import FollowingModel, JointModel
+from relple_tf.training.preparation import Prepared
+
+WARM_UP = 0.05
+"""Share of the steps in which the learning rate rises to its peak."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What training ends with."""
+
+    model: keras.Model
+    """Raw scan (batch, bands) -> {target: (batch, 1)} in laboratory units."""
+    network: keras.Model
+    """Its middle: features -> standardised targets."""
+    history: pd.DataFrame
+    """One row per epoch: losses, validation scores, joint-loss weights, learning rate."""
+
+
+def fit(prepared: Prepared, config: Config, checkpoint: Path | None = None) -> Trained:
+    """Train the network and join it with its front end and laboratory units.
+
+    Args:
+        prepared: From `prepare`; its network is trained in place.
+        checkpoint: Where the state is kept; training goes on from it if it exists. None keeps none.
+    """
+    joint, rows = _joint_model(prepared, config)
+    batches = Batches(rows, prepared.train_values, config.training)
+    epochs = epoch_count(len(batches), config.training)
+    _compile(joint, prepared.network, config.training, steps=epochs * len(batches))
+    monitor = Monitor(prepared, config.training, epochs, checkpoint)
+    monitor.set_model(joint)
+    if checkpoint is not None and checkpoint.exists():
+        monitor.restore(checkpoint)
+    callbacks: list[keras.callbacks.Callback] = [monitor]
+    if config.training.tensorboard and checkpoint is not None:
+        callbacks.append(keras.callbacks.TensorBoard(checkpoint.parent / "tensorboard"))
+    batches.start_at(monitor.epochs_done)
+    if not monitor.ended:
+        joint.fit(
+            batches,
+            epochs=epochs,
+            initial_epoch=monitor.epochs_done,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+    prepared.network.set_weights(monitor.best_weights)
+    return Trained(
+        model=whole_graph(
+            prepared.absorbance_stage, prepared.channel_stage, prepared.network, prepared.scales
+        ),
+        network=prepared.network,
+        history=pd.DataFrame(monitor.history),
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """One seed for Python, NumPy and Keras, and operators that give the same sum every time."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def epoch_count(steps_per_epoch: int, config: TrainingConfig) -> int:
+    """Epochs within both `max_epochs` and `max_steps`, at least one."""
+    return max(1, min(config.max_epochs, config.max_steps // steps_per_epoch))
+
+
+def _joint_model(
+    prepared: Prepared, config: Config
+) -> tuple[JointModel, npt.NDArray[np.float32]]:
+    """The trainable model and the rows that it reads.
+
+    Without augmentation the channels are constant, so training starts from the features computed once; with it, from
+    the absorbance on the model's grid.
+    """
+    targets, training = prepared.problem.targets, config.training
+    balancing = STRATEGIES[training.balancing](len(targets), training)
+    body, rows = prepared.network, prepared.train_features
+    if is_active(config.augmentation):
+        rows = prepared.train_absorbance
+        absorbance = keras.Input(rows.shape[1:], name="absorbance")
+        distorted = Augment(config.augmentation, prepared.grid_nm, training.seed)(absorbance)
+        body = keras.Model(absorbance, body(prepared.channel_stage(distorted)), name="body")
+    kind = FollowingModel if training.balancing in ("famo", "gradnorm") else JointModel
+    return kind(body, targets, balancing, training.huber_delta), rows
+
+
+def _compile(
+    joint: JointModel, network: keras.Model, config: TrainingConfig, steps: int
+) -> None:
+    warm_up = max(1, round(WARM_UP * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        config.learning_rate / warm_up,
+        decay_steps=max(1, steps - warm_up),
+        alpha=0.01,
+        warmup_target=config.learning_rate,
+        warmup_steps=warm_up,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, clipnorm=1.0)
+    # The projection starts as a PCA and the balancing state has its own balance; neither is to shrink to zero.
+    kept = [
+        variable
+        for layer in network.layers
+        for variable in layer.trainable_variables
+        if layer.name.endswith(WHITENED) or variable.name == "bias"
+    ]
+    optimizer.exclude_from_weight_decay([*kept, *joint.balancing.trainable_variables])
+    joint.compile(optimizer, jit_compile=False)
+    optimizer.build(joint.trainable_variables)
+    network.compile(jit_compile=False)
+
+
+class Batches(keras.utils.PyDataset):
+    """Training rows in an order that seed and epoch alone decide, so that a resumed run sees the same batches.
+
+    The rest of an epoch that fills no batch is left out; the next epoch's order brings it back.
+    """
+
+    def __init__(
+        self,
+        rows: npt.NDArray[np.float32],
+        values: npt.NDArray[np.float32],
+        config: TrainingConfig,
+    ) -> None:
+        super().__init__()
+        self.rows, self.values = rows, values
+        self.size = min(config.batch_size, len(rows))
+        self.seed = config.seed
+        self.start_at(0)
+
+    def __len__(self) -> int:
+        return len(self.rows) // self.size
+
+    def start_at(self, epoch: int) -> None:
+        """Take the order of this epoch, from 0."""
+        self.epoch = epoch
+        self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
+
+    def on_epoch_end(self) -> None:
+        """Go on to the next order; Keras calls it."""
+        self.start_at(self.epoch + 1)
+
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        chosen = self.order[index * self.size : (index + 1) * self.size]
+        return self.rows[chosen], self.values[chosen]
+
+
+class Monitor(keras.callbacks.Callback):
+    """Scores every epoch on the validation rows, shows it, keeps the best weights, stops, saves the state.
+
+    The score is the mean over targets of R2 in the modelled space. It is unweighted, because a weighted loss changes
+    its meaning from epoch to epoch and can go negative.
+    """
+
+    def __init__(
+        self, prepared: Prepared, config: TrainingConfig, epochs: int, checkpoint: Path | None
+    ) -> None:
+        super().__init__()
+        self.prepared, self.config, self.epochs = prepared, config, epochs
+        self.checkpoint = checkpoint
+        self.history: list[dict[str, float]] = []
+        self.best_score = -np.inf
+        self.best_epoch = -1
+        self.best_weights: list[npt.NDArray[np.float32]] = prepared.network.get_weights()
+
+    @property
+    def epochs_done(self) -> int:
+        """Finished epochs, those before a restart included."""
+        return len(self.history)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the epochs or the patience are used up."""
+        waited = self.epochs_done - 1 - self.best_epoch
+        return self.epochs_done >= self.epochs or waited >= self.config.patience
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Open the progress bar."""
+        self.bar = tqdm(total=self.epochs, initial=self.epochs_done, unit="epoch", mininterval=1.0)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Score, show, remember, stop."""
+        joint: JointModel = self.model
+        scores = validation_scores(self.prepared)
+        score = float(np.mean(list(scores.values())))
+        weights = np.asarray(joint.balancing.weights_used)
+        row = {
+            "epoch": epoch + 1,
+            "learning_rate": float(joint.optimizer.learning_rate),
+            "loss": float((logs or {})["loss"]),
+            "validation_score": score,
+            **{f"validation_r2_{name}": value for name, value in scores.items()},
+            **{f"weight_{name}": float(w) for name, w in zip(scores, weights, strict=True)},
+        }
+        if logs is not None:
+            logs.update(row)
+        self.history.append(row)
+        joint.balancing.end_epoch(epoch)
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, epoch
+            self.best_weights = self.prepared.network.get_weights()
+        joint.stop_training = self.ended
+        shown = {name: f"{value:.2f}" for name, value in scores.items()}
+        self.bar.set_postfix({"validation R2": f"{score:.3f}", **shown}, refresh=False)
+        self.bar.update()
+        if self.checkpoint is not None:
+            self._save(self.checkpoint)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Close the progress bar."""
+        self.bar.close()
+
+    def _save(self, path: Path) -> None:
+        arrays = {
+            "state": _values(self.model.variables),
+            "optimizer": _values(self.model.optimizer.variables),
+            "best": self.best_weights,
+        }
+        save_state(path, arrays, {"history": self.history, "best_epoch": self.best_epoch})
+
+    def restore(self, path: Path) -> None:
+        """Take up the state that `path` holds: weights, optimiser, seeds, scores."""
+        arrays, facts = load_state(path)
+        for variable, value in zip(self.model.variables, arrays["state"], strict=True):
+            variable.assign(value)
+        optimizer = self.model.optimizer
+        for variable, value in zip(optimizer.variables, arrays["optimizer"], strict=True):
+            variable.assign(value)
+        self.best_weights = arrays["best"]
+        self.history, self.best_epoch = facts["history"], facts["best_epoch"]
+        self.best_score = self.history[self.best_epoch]["validation_score"]
+
+
+def validation_scores(prepared: Prepared) -> dict[str, float]:
+    """R2 of each target on the validation rows where it is measured, in the modelled space."""
+    predicted = prepared.network.predict(prepared.validation_features, batch_size=512, verbose=0)
+    scores = {}
+    for column, target in enumerate(prepared.problem.targets):
+        measured = prepared.validation_values[:, column]
+        known = ~np.isnan(measured)
+        estimate = np.asarray(predicted[target])[known, 0]
+        # A diverged network has no score; it must not stop the run that holds better weights.
+        finite = bool(np.isfinite(estimate).all())
+        scores[target] = float(r2_score(measured[known], estimate)) if finite else -np.inf
+    return scores
+
+
+def _values(variables: list[Any]) -> list[npt.NDArray[Any]]:
+    return [np.asarray(variable) for variable in variables]

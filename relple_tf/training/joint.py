@@ -1,0 +1,99 @@
+"""The trainable model: network, joint loss and the strategy that weighs the targets."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from relple_tf.training.balancing import Balancing, Famo, GradNorm
+from relple_tf.training.losses import masked_losses
+
+
+class JointModel(keras.Model):
+    """Trains `body` on the joint loss; `body` alone is what is kept afterwards.
+
+    Args:
+        body: (batch, ...) -> {target: (batch, 1)} in standard deviations.
+        targets: K names, in the order of the columns of y.
+        balancing: Weighs the targets' losses.
+        huber_delta: See `masked_losses`.
+    """
+
+    def __init__(
+        self, body: keras.Model, targets: Sequence[str], balancing: Balancing, huber_delta: float
+    ) -> None:
+        super().__init__(name="joint")
+        self.body = body
+        self.targets = list(targets)
+        self.balancing = balancing
+        self.huber_delta = huber_delta
+        self.built = True
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        outputs = self.body(x, training=training)
+        return ops.concatenate([outputs[target] for target in self.targets], axis=1)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The joint loss of predictions and y, both (batch, K); NaN in y is a value that was not measured."""
+        losses, present = masked_losses(y, y_pred, self.huber_delta)
+        return self.balancing(losses, present)
+
+
+class FollowingModel(JointModel):
+    """For the strategies that look at the network besides the losses: FAMO and GradNorm.
+
+    The one place that is written in TensorFlow: both need gradients or losses within a step, for which Keras has no
+    backend-neutral call.
+    """
+
+    def __init__(self, body: keras.Model, *arguments: Any) -> None:
+        super().__init__(body, *arguments)
+        self.shared = last_shared_layer(body) if isinstance(self.balancing, GradNorm) else None
+
+    def train_step(self, data: tuple[Any, Any]) -> dict[str, Any]:
+        x, y = data
+        with tf.GradientTape(persistent=self.shared is not None) as tape:
+            losses, present = masked_losses(y, self(x, training=True), self.huber_delta)
+            total = self.balancing(losses, present)
+            each = tf.unstack(losses, num=len(self.targets))
+        gradients = tape.gradient(total, self.trainable_weights)
+        if self.shared is not None:
+            kernel = self.shared.trainable_weights[0].value
+            norms = [tf.norm(tape.gradient(loss, kernel)) for loss in each]
+            self.balancing.follow(losses, tf.stack(norms), present)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+        if isinstance(self.balancing, Famo):
+            after, _ = masked_losses(y, self(x, training=True), self.huber_delta)
+            self.balancing.follow(losses, after, present)
+        self._loss_tracker.update_state(total)
+        return self.get_metrics_result()
+
+
+def last_shared_layer(body: keras.Model) -> keras.layers.Layer:
+    """The deepest layer with weights that every output depends on.
+
+    Raises:
+        ValueError: the outputs share no layer.
+    """
+    network = next((layer for layer in body.layers if isinstance(layer, keras.Model)), body)
+    network = network if len(network.outputs) == len(body.outputs) else body
+    ancestors = []
+    for output in network.outputs:
+        seen: set[int] = set()
+        waiting = [output]
+        while waiting:
+            operation, _, _ = waiting.pop()._keras_history
+            if id(operation) not in seen:
+                seen.add(id(operation))
+                for node in operation._inbound_nodes:
+                    waiting.extend(node.input_tensors)
+        ancestors.append(seen)
+    common = set.intersection(*ancestors)
+    shared = [layer for layer in network.layers if id(layer) in common and layer.trainable_weights]
+    if not shared:
+        raise ValueError(f"{network.name}: no layer is shared by all outputs")
+    return shared[-1]

@@ -1,0 +1,145 @@
+"""The run folder: config first, then the state of training, at the end the results and the manifest.
+
+A folder with a manifest is a run; one with a config but no manifest is a run that was cut off. Every file is written
+beside and renamed, so a kill or a full disk leaves earlier files whole.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relple_tf.config import Config, from_toml, to_toml
+from relple_tf.errors import InputError
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.training.files import sha256, write_text
+
+MANIFEST = "manifest.json"
+CONFIG = "config.toml"
+CHECKPOINT = "checkpoint.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """Where one run lives."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """State of training, present until the run is complete."""
+        return self.path / CHECKPOINT
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether training ended and every file is there."""
+        return (self.path / MANIFEST).exists()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether a run, complete or cut off, lives here."""
+        return self.is_complete or (self.path / CONFIG).exists()
+
+    def begin(self, config: Config) -> None:
+        """Make the folder and write the config."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.path / CONFIG, to_toml(config))
+
+    def finish(self) -> None:
+        """Seal the run: hash every file into the manifest, then drop the state of training."""
+        files = sorted(
+            path
+            for path in self.path.iterdir()
+            if path.is_file() and path.name not in (MANIFEST, CHECKPOINT) and path.name[0] != "."
+        )
+        hashes = {path.name: sha256(path) for path in files}
+        write_json(self.path / MANIFEST, hashes)
+        self.checkpoint.unlink(missing_ok=True)
+
+    def verify(self) -> None:
+        """Check the files of a complete run against its manifest.
+
+        Raises:
+            InputError: this is no run, or a file is missing or not the one that training wrote.
+        """
+        if not self.is_complete:
+            cut_off = "was cut off; finish it with --resume" if self.is_started else "is no run folder"
+            raise InputError(f"{self.path}: no {MANIFEST}, so it {cut_off}")
+        try:
+            hashes = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        except ValueError:
+            raise InputError(f"{self.path / MANIFEST}: not JSON; train the run again") from None
+        for name, expected in hashes.items():
+            file = self.path / name
+            if not file.is_file():
+                raise InputError(f"{file}: missing, though the manifest lists it; train the run again")
+            if sha256(file) != expected:
+                raise InputError(
+                    f"{file}: SHA-256 is not the manifest's, so it was changed after training; "
+                    "restore it or train the run again"
+                )
+
+
+def open_run(path: Path | None, name: str, config: Config, *, resume: bool) -> RunFolder:
+    """Find the folder of a run, without writing to it.
+
+    Args:
+        path: `--out`; None takes `runs/{name}-N`, the next free N, or the last one to resume.
+        name: What the run is called without `--out`.
+        config: To be equal to that of the run that is resumed.
+        resume: Take up a run that was cut off.
+
+    Raises:
+        InputError: the folder holds something else, holds a run and `resume` is off, or holds no run and it is on.
+    """
+    folder = RunFolder(path=path or _numbered(Path("runs"), name, resume=resume))
+    if folder.path.exists() and not folder.path.is_dir():
+        raise InputError(f"{folder.path}: is a file; give a folder to --out")
+    if resume:
+        if not folder.is_started:
+            raise InputError(f"{folder.path}: holds no run to resume; leave out --resume to start one")
+        if from_toml(folder.path / CONFIG) != config:
+            raise InputError(
+                f"{folder.path}: its {CONFIG} is not this command's configuration; resume with "
+                f"--config {folder.path / CONFIG}"
+            )
+    elif folder.is_complete:
+        raise InputError(f"{folder.path}: already holds a run; give another --out")
+    elif folder.is_started:
+        raise InputError(f"{folder.path}: holds a run that was cut off; add --resume, or give another --out")
+    elif folder.path.is_dir() and any(folder.path.iterdir()):
+        raise InputError(f"{folder.path}: holds other files; give a new or empty folder to --out")
+    return folder
+
+
+def _numbered(parent: Path, name: str, *, resume: bool) -> Path:
+    pattern = re.compile(re.escape(name) + r"-(\d+)")
+    numbers = [
+        int(match.group(1))
+        for path in (parent.iterdir() if parent.is_dir() else ())
+        if (match := pattern.fullmatch(path.name))
+    ]
+    last = max(numbers, default=0)
+    return parent / f"{name}-{last if resume and last else last + 1}"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that any reader accepts: no NaN, no infinity.
+
+    Raises:
+        ValueError: `content` holds a number that JSON cannot.
+    """
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def data_hash(library: SpectralLibrary) -> str:
+    """SHA-256 of what a run learns from: wavelengths, spectra, laboratory values, ids."""
+    digest = hashlib.sha256()
+    for array in (library.wavelengths_nm, library.spectra, *library.targets.values()):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update("\n".join([*library.targets, *library.ids.tolist()]).encode())
+    return digest.hexdigest()

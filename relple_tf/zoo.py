@@ -1,0 +1,86 @@
+"""The catalogue: presets are functions that return a Config. No Keras."""
+
+from collections.abc import Callable
+
+from relple_tf.config import Config, replace
+
+
+def rs_ple_small() -> Config:
+    """The default: RS-PLE with two levels, one own expert per target and one shared, for LiteRT devices."""
+    return Config(preset="rs_ple_small")
+
+
+def rs_ple_nano() -> Config:
+    """For a microcontroller: an 8 nm grid, one channel, small experts."""
+    return replace(
+        Config(preset="rs_ple_nano"),
+        front_end__step_nm=8.0,
+        front_end__channels=("snv_d1",),
+        front_end__whitened_components=24,
+        model__conv_filters=(8, 16),
+        model__conv_kernel=5,
+        model__lstm_units=8,
+        model__expert_units=16,
+        model__tower_units=8,
+    )
+
+
+def rs_ple_base() -> Config:
+    """For a phone or a server: more and wider experts, three channels, a stem for each expert."""
+    return replace(
+        Config(preset="rs_ple_base"),
+        front_end__channels=("absorbance", "snv", "snv_d1"),
+        front_end__whitened_components=60,
+        model__task_experts=2,
+        model__shared_experts=2,
+        model__stem="per_expert",
+        model__conv_filters=(16, 32, 48),
+        model__lstm_units=24,
+        model__expert_units=64,
+        model__tower_units=32,
+    )
+
+
+def _small(architecture: str) -> Config:
+    return replace(Config(preset=f"{architecture}_small"), model__architecture=architecture)
+
+
+def single_task_small() -> Config:
+    """The paper's comparison: one CNN-LSTM-attention network per target, sizes of `rs_ple_small`."""
+    return _small("single_task")
+
+
+def shared_bottom_small() -> Config:
+    """One expert for all targets, sizes of `rs_ple_small`."""
+    return _small("shared_bottom")
+
+
+def mmoe_small() -> Config:
+    """Multi-gate mixture of experts with as many experts as a level of `rs_ple_small`."""
+    return _small("mmoe")
+
+
+def cgc_small() -> Config:
+    """`ple_small` with a single level, the ablation of the PLE paper."""
+    return _small("cgc")
+
+
+def ple_small() -> Config:
+    """`rs_ple_small` without relevance sharing."""
+    return _small("ple")
+
+
+PRESETS: dict[str, Callable[[], Config]] = {
+    preset.__name__: preset
+    for preset in (
+        rs_ple_nano,
+        rs_ple_small,
+        rs_ple_base,
+        single_task_small,
+        shared_bottom_small,
+        mmoe_small,
+        cgc_small,
+        ple_small,
+    )
+}
+"""Name on the command line -> function."""

@@ -1,0 +1,296 @@
+"""Laws of the split."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astartes import train_test_split
+from scipy.spatial.distance import pdist, squareform
+
+from relple_tf.config import SplitConfig
+from relple_tf.errors import InputError
+from relple_tf.spectra import split as splitting
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.split import PARTS, distance_order, split, unit_labels
+
+DRAWN = ("auto", "random", "kennard_stone", "spxy")
+
+
+def make(rows=200, bands=12, groups=None, ids=None, parts=None, seed=0):
+    """Smooth absorbance with two targets, one of which has gaps."""
+    rng = np.random.default_rng(seed)
+    spectra = rng.normal(size=(rows, bands)).cumsum(axis=1).astype(np.float32) / 20 + 1
+    oc = rng.lognormal(3, 0.6, rows)
+    ph = np.where(rng.random(rows) < 0.2, np.nan, rng.normal(6.5, 1, rows))
+    return SpectralLibrary(
+        source="made",
+        spectra=spectra,
+        wavelengths_nm=1100 + 10.0 * np.arange(bands),
+        quantity="absorbance",
+        targets={"OC_g_kg": oc, "pH": ph},
+        ids=np.array([f"s{i}" for i in range(rows)]) if ids is None else np.asarray(ids, str),
+        groups=None if groups is None else np.asarray(groups, str),
+        parts=None if parts is None else np.asarray(parts, str),
+    )
+
+
+def grouped(rows=200):
+    """Fields of 1 to 9 rows, and pairs of scans, some pairs across two fields."""
+    rng = np.random.default_rng(5)
+    fields = np.repeat(np.arange(rows), rng.integers(1, 10, rows))[:rows]
+    return make(rows, groups=fields, ids=[f"s{i // 2}" for i in range(rows)])
+
+
+def share(parts, part):
+    return np.mean(parts == part)
+
+
+def parts_of(labels, parts):
+    """Label -> the parts it occurs in."""
+    return {label: set(parts[labels == label].tolist()) for label in set(labels.tolist())}
+
+
+def straddles(labels, parts):
+    return any(len(found) > 1 for found in parts_of(labels, parts).values())
+
+
+@pytest.mark.parametrize("method", [*DRAWN, "group"])
+@pytest.mark.parametrize("seed", range(3))
+def test_neither_samples_nor_groups_straddle(method, seed):
+    library = grouped()
+    parts, notes = split(library, SplitConfig(method=method), seed)
+    assert set(parts.tolist()) == set(PARTS)
+    assert not straddles(library.groups, parts)
+    assert not straddles(library.ids, parts)
+    assert notes == ()
+
+
+@pytest.mark.parametrize("method", DRAWN)
+def test_within_groups_divides_groups_but_no_sample_and_says_so(method):
+    library = grouped()
+    parts, notes = split(library, SplitConfig(method=method, within_groups=True), 0)
+    assert straddles(library.groups, parts)
+    assert not straddles(library.ids, parts)
+    divided = sum(len(found) > 1 for found in parts_of(library.groups, parts).values())
+    assert f"{divided} of {len(set(library.groups))} groups" in notes[0]
+    assert "not for a new field" in notes[0]
+
+
+def test_an_id_in_two_groups_makes_one_unit_of_both():
+    library = make(6, groups=["a", "a", "b", "b", "c", "d"], ids=["1", "2", "2", "3", "4", "4"])
+    assert unit_labels(library, keep_groups=True).tolist() == [0, 0, 0, 0, 1, 1]
+    assert unit_labels(library, keep_groups=False).tolist() == [0, 1, 1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("method", [*DRAWN, "group"])
+@pytest.mark.parametrize(("test", "validation"), [(0.2, 0.15), (0.4, 0.3), (0.05, 0.05)])
+def test_shares_are_within_a_unit_of_the_asked(method, test, validation):
+    library = grouped(400)
+    config = SplitConfig(method=method, test=test, validation=validation)
+    parts, _ = split(library, config, 3)
+    largest = np.bincount(unit_labels(library, keep_groups=True)).max() / len(library)
+    assert share(parts, "test") == pytest.approx(test, abs=largest)
+    assert share(parts, "validation") == pytest.approx(validation, abs=largest)
+
+
+@pytest.mark.parametrize("method", DRAWN)
+def test_single_rows_meet_the_shares_exactly(method):
+    parts, _ = split(make(200), SplitConfig(method=method), 0)
+    assert [np.sum(parts == part) for part in PARTS] == [130, 30, 40]
+
+
+@pytest.mark.parametrize("method", [*DRAWN, "group"])
+def test_no_part_is_empty_however_unlike_the_groups_are(method):
+    library = make(60, groups=["a"] * 50 + ["b"] * 6 + ["c"] * 4)
+    for seed in range(5):
+        parts, _ = split(library, SplitConfig(method=method), seed)
+        assert set(parts.tolist()) == set(PARTS)
+        assert not straddles(library.groups, parts)
+
+
+@pytest.mark.parametrize("method", DRAWN)
+def test_seed_decides_what_is_drawn(method):
+    library = make()
+    config = SplitConfig(method=method)
+    first = split(library, config, 0)[0]
+    np.testing.assert_array_equal(split(library, config, 0)[0], first)
+    assert np.any(split(library, config, 1)[0] != first)
+
+
+def test_names_of_samples_do_not_matter_to_a_random_split():
+    """The draw reads sorted labels, not the order of a hash."""
+    library = make(40, ids=[f"{i:03d}" for i in range(40)])
+    renamed = replace(library, ids=np.array([f"x{i:03d}" for i in range(40)]))
+    config = SplitConfig(method="random")
+    np.testing.assert_array_equal(split(library, config, 7)[0], split(renamed, config, 7)[0])
+
+
+def test_declared_parts_are_used_as_they_are():
+    declared = np.array([PARTS[i % 3] for i in range(60)])
+    parts, notes = split(make(60, parts=declared), SplitConfig(), 0)
+    np.testing.assert_array_equal(parts, declared)
+    assert notes == ()
+
+
+def test_parts_of_a_file_go_before_those_of_the_library():
+    file = np.array(["test"] * 20 + ["train"] * 40)
+    library = make(60, parts=["train"] * 40 + ["test"] * 20)
+    parts, _ = split(library, SplitConfig(method="given"), 0, file)
+    np.testing.assert_array_equal(parts == "test", file == "test")
+
+
+@pytest.mark.parametrize("groups", [None, [i // 4 for i in range(100)]])
+def test_validation_is_drawn_from_training_rows_only(groups):
+    declared = np.array(["test"] * 40 + ["train"] * 60)
+    drawn = []
+    for seed in range(3):
+        parts, notes = split(make(100, groups=groups, parts=declared), SplitConfig(), seed)
+        np.testing.assert_array_equal(parts == "test", declared == "test")
+        assert np.sum(parts == "validation") in (15, 16)
+        assert notes == ()
+        if groups is not None:
+            assert not straddles(np.array(groups), parts)
+        drawn.append(parts == "validation")
+    assert all(np.any(a != b) for a, b in itertools.combinations(drawn, 2))
+
+
+def test_a_declared_split_that_divides_groups_is_used_and_said():
+    groups = [f"f{i // 10}" for i in range(100)]
+    # Of ten fields seven give three rows to the test part, three none.
+    declared = ["test" if i % 10 < 3 and i < 70 else "train" for i in range(100)]
+    library = make(100, groups=groups, parts=declared)
+    parts, (note,) = split(library, SplitConfig(), 0)
+    assert np.array_equal(parts == "test", np.array(declared) == "test")
+    # Validation is drawn row by row: 15 of 79 rows cannot be whole fields of 7 and 10.
+    assert np.sum(parts == "validation") == 15
+    divided = sum(len(found) > 1 for found in parts_of(library.groups, parts).values())
+    assert divided >= 7
+    assert note.startswith(f"{divided} of 10 groups are divided")
+    assert "--set split.method=group" in note
+
+
+def test_a_declared_split_left_aside_is_said():
+    parts = ["train"] * 40 + ["test"] * 20
+    _, notes = split(make(60, parts=parts), SplitConfig(method="random"), 0)
+    assert notes == ("a split is declared, but split.method=random leaves it aside",)
+
+
+def snv(spectra):
+    x = spectra.astype(float)
+    x -= x.mean(axis=1, keepdims=True)
+    return x / x.std(axis=1, ddof=1, keepdims=True)
+
+
+def test_kennard_stone_starts_with_the_farthest_pair():
+    library = make(50)
+    order = distance_order(library, np.arange(50), with_targets=False)
+    distances = squareform(pdist(snv(library.spectra)))
+    assert sorted(order) == list(range(50))
+    assert distances[order[0], order[1]] == pytest.approx(distances.max())
+    # Each next one is the farthest from those before it.
+    for count in range(2, 49):
+        nearest = distances[np.ix_(order[count:], order[:count])].min(axis=1)
+        assert nearest[0] == pytest.approx(nearest.max(), rel=1e-5)
+
+
+def test_kennard_stone_leaves_the_rows_that_astartes_leaves():
+    library = make(80)
+    parts, _ = split(library, SplitConfig(method="kennard_stone", test=0.25), 0)
+    *_, train, test = train_test_split(
+        snv(library.spectra),
+        train_size=0.75,
+        test_size=0.25,
+        sampler="kennard_stone",
+        return_indices=True,
+    )
+    assert set(np.flatnonzero(parts == "test")) == set(test)
+    assert set(np.flatnonzero(parts != "test")) == set(train)
+
+
+def test_spxy_of_one_target_leaves_the_rows_that_astartes_leaves():
+    library = make(80)
+    oc = library.targets["OC_g_kg"]
+    library = replace(library, targets={"OC_g_kg": oc})
+    parts, _ = split(library, SplitConfig(method="spxy", test=0.25), 0)
+    *_, test = train_test_split(
+        snv(library.spectra),
+        oc,
+        train_size=0.75,
+        test_size=0.25,
+        sampler="spxy",
+        return_indices=True,
+    )
+    assert set(np.flatnonzero(parts == "test")) == set(test)
+
+
+def test_kennard_stone_does_not_see_targets_and_spxy_does():
+    library = make(80)
+    other = replace(library, targets={"OC_g_kg": library.targets["OC_g_kg"][::-1].copy()})
+    for method, same in (("kennard_stone", True), ("spxy", False)):
+        config = SplitConfig(method=method)
+        first, second = (split(lib, config, 0)[0] == "test" for lib in (library, other))
+        assert np.array_equal(first, second) == same
+
+
+def test_kennard_stone_reads_reflectance_as_absorbance():
+    library = make(60)
+    scanned = replace(library, quantity="reflectance", spectra=10**-library.spectra)
+    config = SplitConfig(method="kennard_stone")
+    np.testing.assert_array_equal(split(library, config, 0)[0], split(scanned, config, 0)[0])
+
+
+def test_draws_again_until_every_target_is_measured_in_every_part():
+    library = make(60)
+    sparse = np.full(60, np.nan)
+    sparse[:6] = 1.0
+    library = replace(library, targets={"pH": sparse})
+    for seed in range(10):
+        parts, _ = split(library, SplitConfig(method="random"), seed)
+        assert min(np.sum(parts[:6] == part) for part in PARTS) >= 2
+
+
+@pytest.mark.parametrize("method", ["kennard_stone", "spxy"])
+def test_distance_methods_work_on_a_handful_of_rows(method):
+    library = make(7)
+    library = replace(library, targets={"pH": np.arange(7.0)})
+    parts, _ = split(library, SplitConfig(method=method, test=0.3, validation=0.3), 0)
+    assert [np.sum(parts == part) for part in PARTS] == [3, 2, 2]
+
+
+GIVEN = SplitConfig(method="given")
+TWO_FIELDS = ["a"] * 30 + ["b"] * 30
+HALVES = ["train"] * 30 + ["test"] * 30
+
+
+@pytest.mark.parametrize(
+    ("library", "config", "says"),
+    [
+        (make(60), GIVEN, "no split is declared.*split.file"),
+        (make(60, parts=["train"] * 60), GIVEN, "no test rows"),
+        (make(60, parts=["test"] * 60), GIVEN, "no train rows"),
+        (make(60, parts=["train"] * 59 + ["tset"]), GIVEN, "'tset'.*train, validation, test"),
+        (make(60, ids=["s"] * 60, parts=HALVES), GIVEN, "scans of s into different parts"),
+        (make(60, groups=TWO_FIELDS, parts=HALVES), GIVEN, "none is left for validation"),
+        (make(60), SplitConfig(method="group"), "no groups.*data.group_column"),
+        (grouped(), SplitConfig(method="group", within_groups=True), "drop one"),
+        (make(60, groups=TWO_FIELDS), SplitConfig(), "60 rows in 2 .*within_groups=true"),
+        (make(2), SplitConfig(), "2 rows in 2 .*add samples"),
+        (make(5), SplitConfig(), "OC_g_kg has 1 measured values in the validation part"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused_in_one_line(library, config, says):
+    with pytest.raises(InputError, match=says) as refusal:
+        split(library, config, 0)
+    assert "\n" not in str(refusal.value)
+
+
+def test_declared_parts_of_another_length_are_refused():
+    with pytest.raises(InputError, match="3 declared parts for 60 rows"):
+        split(make(60), GIVEN, 0, np.array(PARTS))
+
+
+def test_too_many_units_for_all_distances_are_refused(monkeypatch):
+    monkeypatch.setattr(splitting, "MOST_DISTANCE_UNITS", 50)
+    with pytest.raises(InputError, match=r"60 samples or groups are more than 50.*method=random"):
+        split(make(60), SplitConfig(method="spxy"), 0)
