@@ -1,8 +1,17 @@
 """`python -m relple_tf.train`: from a spectral library to a trained run folder."""
 
+import argparse
 from pathlib import Path
 
-from relple_tf.command_line import Parser, add_data_and_config, config_from, import_tensorflow, run, say
+from relple_tf.command_line import (
+    Parser,
+    add_data_and_config,
+    config_from,
+    import_tensorflow,
+    run,
+    say,
+)
+from relple_tf.config import Config, from_toml
 
 
 def main(arguments: list[str]) -> None:
@@ -14,7 +23,7 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="take up a run that was cut off")
     options = parser.parse_args(arguments)
-    config = config_from(options)
+    config = config_from(options) if not options.resume else config_to_resume(options)
 
     import_tensorflow()
     from relple_tf.evaluation.calibration import calibrate, source_name
@@ -32,6 +41,14 @@ def main(arguments: list[str]) -> None:
     metrics = calibrate(library, config, folder, say=say)
     print(metrics_table(metrics, heading=f"{library.source}: test rows, seed {config.training.seed}"))
     print(f"\nReport: {folder.path / 'report.html'}")
+
+
+def config_to_resume(options: argparse.Namespace) -> Config:
+    """The config of the run in `--out`, unless the command says otherwise."""
+    says = any((options.data, options.targets, options.preset, options.config, options.set))
+    if options.out is None or says or options.seed is not None:
+        return config_from(options)
+    return from_toml(options.out / "config.toml")
 
 
 if __name__ == "__main__":

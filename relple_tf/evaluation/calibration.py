@@ -84,7 +84,7 @@ def calibrate(
         + f"; {config.preset}: {prepared.network.count_params():,} weights"
     )
     folder.begin(config)
-    trained = fit(prepared, config, folder.checkpoint)
+    trained = fit(prepared, config, folder.checkpoint, data_hash(library))
     say("PLSR on the same split ...")
     result = evaluate(library, parts, prepared, trained, config, notes)
     write_run(result, folder)

@@ -245,7 +245,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _text(value: object) -> str:
-    """A Parquet value as the text that a CSV would hold; whole floats as integers, as ids often are."""
+    """A Parquet value as the text that a CSV would hold; whole floats, often ids, as integers."""
     if value is None or value != value:
         return ""
     if isinstance(value, float) and value.is_integer():

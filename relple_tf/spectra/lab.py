@@ -132,11 +132,13 @@ def read_targets(
 def select_targets(library: SpectralLibrary, data: DataConfig) -> SpectralLibrary:
     """The library with the targets that are modelled, in order.
 
-    Takes those that `data.targets` names, else every known one with at least `data.minimum_values` values.
+    Takes those that `data.targets` names, else every known one with at least
+    `data.minimum_values` values that are not all equal.
 
     Raises:
         InputError: a named target is unknown, measured too seldom or constant, or none is left.
     """
+    notes: tuple[str, ...] = ()
     if not data.targets:
         present = [name for name in TARGETS if name in library.targets]
         reasons = {name: _unfit(library.targets[name], data) for name in present}
@@ -147,11 +149,18 @@ def select_targets(library: SpectralLibrary, data: DataConfig) -> SpectralLibrar
                 f"{library.source}: no target can be modelled: "
                 f"{'; '.join(left_out) or 'none is known'}; add rows, or lower data.minimum_values"
             )
-        notes = (f"left out: {'; '.join(left_out)}",) if left_out else ()
+        if left_out:
+            notes = (f"left out: {'; '.join(left_out)}",)
     else:
         chosen = [_fit_target(library, name, data) for name in data.targets]
         pairs = zip(data.targets, chosen, strict=True)
         notes = tuple(f"{name} is modelled as {target}" for name, target in pairs if name != target)
+    for name in chosen:
+        if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+            raise InputError(
+                f"{library.source}: target {name!r} names an output of the model and a field in C, so it may hold "
+                "letters, digits and _ only; rename the column"
+            )
     targets = {name: library.targets[name] for name in chosen}
     return replace(library, targets=targets, notes=(*library.notes, *notes))
 
@@ -215,7 +224,7 @@ def _asked_for(
 def _numbers(
     source: str, column: str, cells: Sequence[str], ids: npt.NDArray[np.str_]
 ) -> tuple[npt.NDArray[np.float64], int]:
-    """(n,) values, NaN where not measured; and how many of these are below the limit of detection."""
+    """(n,) values, NaN where not measured; and how many are below the limit of detection."""
     values, below = np.full(len(cells), np.nan), 0
     for row, cell in enumerate(cells):
         if cell.lower() in _NOT_MEASURED:

@@ -12,7 +12,7 @@ Spectra = npt.NDArray[np.float32]
 Wavelengths = npt.NDArray[np.float64]
 
 _WATER_BANDS_NM = ((1860.0, 1914.0, 2010.0), (1340.0, 1414.0, 1520.0))
-"""Left shoulder, centre, right shoulder: the combination band of water, the first overtone of OH."""
+"""Left shoulder, centre, right shoulder: combination band of water, first overtone of OH."""
 _VISIBLE_NM = (450.0, 800.0)
 """Iron oxides and organic matter absorb blue most: soil reflectance rises towards red."""
 _CLEAR_SHARE = 0.7

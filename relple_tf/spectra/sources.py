@@ -23,15 +23,15 @@ _TEST_FOLDS, _VALIDATION_FOLD = (1, 2), 3
 _LIMESODA_NOTES = (
     "the data are LimeSoDa, Schmidinger et al. 2025 (arXiv 2502.20139), licence CC BY-SA 4.0",
     "reflectance in percent was divided by 100 and interpolated to 1100..2400 nm, step 2 nm",
-    "OC_g_kg is SOC in percent times 10; for SL.125 and UL.120 it is organic matter (SOM) in percent "
-    "times 10 / 1.724 (van Bemmelen)",
+    "OC_g_kg is SOC in percent times 10; for SL.125 and UL.120 it is organic matter (SOM) in "
+    "percent times 10 / 1.724 (van Bemmelen)",
     "the split is LimeSoDa's own folds, which divide every field: scores hold for further soils of "
     "these fields, not for a new field (--set split.method=group measures that)",
 )
 
 
 def load(config: Config) -> SpectralLibrary:
-    """The library that `config.data.source` names, with the targets that `config.data.targets` selects.
+    """The library that `config.data.source` names, with the targets of `config.data.targets`.
 
     Raises:
         InputError: there is no such source, or its data or targets are unsound.

@@ -36,7 +36,8 @@ def read_table(path: Path, data: DataConfig) -> SpectralLibrary:
         data: Targets, quantity, id and group columns to read.
 
     Raises:
-        InputError: the file, a row, a cell or a target is unsound; the message names it and the way out.
+        InputError: the file, a row, a cell or a target is unsound; the message names it and the way
+            out.
     """
     scans, texts = _read(path, data)
     targets, notes = read_targets(str(path), texts, scans.ids, data)

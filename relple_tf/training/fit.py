@@ -1,5 +1,6 @@
 """The training loop: batches, schedule, early stopping, and a state that survives a kill."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from sklearn.metrics import r2_score
 from tqdm import tqdm
 
 from relple_tf.config import Config, TrainingConfig
+from relple_tf.errors import InputError
 from relple_tf.models.inputs import WHITENED
 from relple_tf.models.lab_units import whole_graph
 from relple_tf.training.augmentation import Augment, is_active
@@ -20,6 +22,9 @@ from relple_tf.training.balancing import STRATEGIES
 from relple_tf.training.checkpoint import load_state, save_state
 from relple_tf.training.joint import FollowingModel, JointModel
 from relple_tf.training.preparation import Prepared
+
+SAVE_EVERY_S = 5.0
+"""Seconds between two savings of the state; a kill loses at most these."""
 
 WARM_UP = 0.05
 """Share of the steps in which the learning rate rises to its peak."""
@@ -37,18 +42,24 @@ class Trained:
     """One row per epoch: losses, validation scores, joint-loss weights, learning rate."""
 
 
-def fit(prepared: Prepared, config: Config, checkpoint: Path | None = None) -> Trained:
+def fit(
+    prepared: Prepared, config: Config, checkpoint: Path | None = None, data_sha256: str = ""
+) -> Trained:
     """Train the network and join it with its front end and laboratory units.
 
     Args:
         prepared: From `prepare`; its network is trained in place.
         checkpoint: Where the state is kept; training goes on from it if it exists. None keeps none.
+        data_sha256: Of the library, kept with the state.
+
+    Raises:
+        InputError: the state belongs to other data.
     """
     joint, rows = _joint_model(prepared, config)
     batches = Batches(rows, prepared.train_values, config.training)
     epochs = epoch_count(len(batches), config.training)
     _compile(joint, prepared.network, config.training, steps=epochs * len(batches))
-    monitor = Monitor(prepared, config.training, epochs, checkpoint)
+    monitor = Monitor(prepared, config.training, epochs, checkpoint, data_sha256)
     monitor.set_model(joint)
     if checkpoint is not None and checkpoint.exists():
         monitor.restore(checkpoint)
@@ -174,11 +185,17 @@ class Monitor(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, prepared: Prepared, config: TrainingConfig, epochs: int, checkpoint: Path | None
+        self,
+        prepared: Prepared,
+        config: TrainingConfig,
+        epochs: int,
+        checkpoint: Path | None,
+        data_sha256: str,
     ) -> None:
         super().__init__()
         self.prepared, self.config, self.epochs = prepared, config, epochs
-        self.checkpoint = checkpoint
+        self.checkpoint, self.data_sha256 = checkpoint, data_sha256
+        self.saved_at_s = -np.inf
         self.history: list[dict[str, float]] = []
         self.best_score = -np.inf
         self.best_epoch = -1
@@ -224,8 +241,11 @@ class Monitor(keras.callbacks.Callback):
         shown = {name: f"{value:.2f}" for name, value in scores.items()}
         self.bar.set_postfix({"validation R2": f"{score:.3f}", **shown}, refresh=False)
         self.bar.update()
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and (
+            self.ended or time.monotonic() - self.saved_at_s >= SAVE_EVERY_S
+        ):
             self._save(self.checkpoint)
+            self.saved_at_s = time.monotonic()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Close the progress bar."""
@@ -237,11 +257,21 @@ class Monitor(keras.callbacks.Callback):
             "optimizer": _values(self.model.optimizer.variables),
             "best": self.best_weights,
         }
-        save_state(path, arrays, {"history": self.history, "best_epoch": self.best_epoch})
+        facts = {
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+            "data_sha256": self.data_sha256,
+        }
+        save_state(path, arrays, facts)
 
     def restore(self, path: Path) -> None:
         """Take up the state that `path` holds: weights, optimiser, seeds, scores."""
         arrays, facts = load_state(path)
+        if facts["data_sha256"] != self.data_sha256:
+            raise InputError(
+                f"{path.parent}: the data changed since this run was cut off; bring the old data back, or start a "
+                "new run with another --out"
+            )
         for variable, value in zip(self.model.variables, arrays["state"], strict=True):
             variable.assign(value)
         optimizer = self.model.optimizer

@@ -1,0 +1,271 @@
+"""The commands from the outside: what they leave, what they refuse, and how."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from relple_tf import predict, train
+from relple_tf.command_line import run
+from relple_tf.config import SimulatedConfig
+from relple_tf.spectra.simulate import simulate
+
+TINY = [
+    f"--set={field}"
+    for field in (
+        "training.max_epochs=3",
+        "training.batch_size=16",
+        "front_end.step_nm=20",
+        "front_end.derivative_window_nm=60",
+        "front_end.whitened_components=5",
+    )
+]
+NANO = ["--preset", "rs_ple_nano", *TINY]
+RUN_FILES = {
+    "card.json",
+    "config.toml",
+    "history.csv",
+    "manifest.json",
+    "metrics.json",
+    "model.keras",
+    "predictions.csv",
+    "report.html",
+    "split.csv",
+}
+
+
+def call(command, *arguments):
+    """Run a command as a shell would, in this process; give its exit code."""
+    with pytest.raises(SystemExit) as exit_:
+        run(command.main, [str(argument) for argument in arguments])
+    return exit_.value.code
+
+
+def table(rows=60, **columns):
+    """A sound table of simulated soils with the columns replaced or added; None drops one."""
+    library = simulate(SimulatedConfig(soils=rows, step_nm=10))
+    names = [f"{nm:g}" for nm in library.wavelengths_nm]
+    frame = pd.DataFrame(library.spectra, columns=names)
+    frame.insert(0, "id", library.ids)
+    for name, values in library.targets.items():
+        frame[name] = values
+    for name, values in columns.items():
+        frame = frame.drop(columns=name) if values is None else frame.assign(**{name: values})
+    return frame
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "soils.csv"
+    table().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(csv, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert call(train, "--data", csv, "--targets", "OC_g_kg,pH", *NANO, "--out", folder) == 0
+    return folder
+
+
+def test_a_run_leaves_its_files_and_nothing_else(finished):
+    assert {path.name for path in finished.iterdir()} == RUN_FILES
+
+
+def test_predict_repeats_the_predictions_of_the_run(finished, csv, tmp_path):
+    assert call(predict, finished, csv, "--out", tmp_path / "p.csv") == 0
+    again = pd.read_csv(tmp_path / "p.csv")
+    kept = pd.read_csv(finished / "predictions.csv")
+    assert list(again["id"]) == list(kept["id"])
+    for target in ("OC_g_kg", "pH"):
+        np.testing.assert_allclose(again[target], kept[f"{target}_predicted"], rtol=1e-5)
+
+
+def test_metrics_are_those_of_the_predictions(finished):
+    kept = pd.read_csv(finished / "predictions.csv")
+    test = kept[kept["part"] == "test"]
+    metrics = json.loads((finished / "metrics.json").read_text())
+    for name, figures in (
+        ("predicted", metrics["test"]["pH"]),
+        ("plsr", metrics["baseline"]["plsr"]["pH"]),
+    ):
+        error = test[f"pH_{name}"] - test["pH_measured"]
+        assert figures["n"] == len(test)
+        assert figures["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
+
+
+def test_the_printed_table_stands_beside_plsr(csv, tmp_path, capsys):
+    call(train, "--data", csv, "--targets", "pH", *NANO, "--out", tmp_path / "run")
+    printed = capsys.readouterr().out
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    for figures in (metrics["test"]["pH"], metrics["baseline"]["plsr"]["pH"]):
+        assert f"{figures['rmse']:.3f}" in printed
+
+
+def test_the_same_seed_gives_the_same_files(finished, csv, tmp_path):
+    call(train, "--data", csv, "--targets", "OC_g_kg,pH", *NANO, "--out", tmp_path / "again")
+    for name in RUN_FILES - {"model.keras", "manifest.json"}:
+        assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_simulated_is_named_everywhere(tmp_path, capsys):
+    out = tmp_path / "run"
+    arguments = ["--data", "simulated", "--set=simulated.soils=80", *NANO, "--out", out]
+    assert call(train, *arguments) == 0
+    assert json.loads((out / "card.json").read_text())["simulated"] is True
+    assert "simulated" in capsys.readouterr().out
+    assert "simulated" in (out / "report.html").read_text()
+    assert set(json.loads((out / "metrics.json").read_text())["test"]) == {
+        "N_g_kg",
+        "OC_g_kg",
+        "CaCO3_g_kg",
+        "CEC_cmolc_kg",
+        "pH",
+    }
+
+
+BAD_COMMANDS = {
+    "unknown flag": (["--speed", "9"], ["--speed", "--preset"]),
+    "unknown preset": (["--preset", "huge"], ["huge", "rs_ple_small"]),
+    "unknown section": (["--set", "modle.levels=1"], ["modle", "model"]),
+    "unknown field": (["--set", "model.levles=1"], ["levles", "levels"]),
+    "wrong type": (["--set", "model.levels=two"], ["two", "int"]),
+    "unknown architecture": (["--set", "model.architecture=gru"], ["gru", "rs_ple"]),
+    "unknown strategy": (["--set", "training.balancing=luck"], ["luck", "uncertainty"]),
+    "no shared layer": (
+        ["--preset", "single_task_small", "--set", "training.balancing=gradnorm"],
+        ["gradnorm", "single_task"],
+    ),
+    "missing file": (["--data", "no/such.csv"], ["no/such.csv"]),
+    "missing config": (["--config", "no/such.toml"], ["no/such.toml"]),
+    "unknown target": (["--targets", "Au_ppm"], ["Au_ppm", "pH"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "named"), BAD_COMMANDS.values(), ids=BAD_COMMANDS)
+def test_bad_commands(arguments, named, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert call(train, *arguments, "--out", out) == 2
+    check_refusal(capsys, named, out)
+
+
+def with_cell(column, row, value):
+    frame = table().astype({column: object})
+    frame.loc[row, column] = value
+    return frame
+
+
+BAD_TABLES = {
+    "empty": (table().head(0), ["soils.csv"]),
+    "no bands": (table()[["id", "pH"]], ["soils.csv", "band"]),
+    "word in a band": (with_cell("1500", 3, "wet"), ["sim00004", "1500", "wet"]),
+    "empty band": (with_cell("1500", 3, None), ["sim00004", "1500"]),
+    "infinite band": (with_cell("1500", 3, "inf"), ["sim00004", "1500"]),
+    "reflectance above 1.5": (with_cell("1500", 3, 1.7), ["sim00004", "1500", "1.7"]),
+    "negative carbon": (with_cell("OC_g_kg", 5, -2.0), ["sim00006", "OC_g_kg", "-2"]),
+    "pH of 15": (with_cell("pH", 5, 15.0), ["sim00006", "pH", "15"]),
+    "constant target": (table(pH=6.0), ["pH"]),
+    "empty target": (table(pH=np.nan), ["pH"]),
+    "19 values": (table(pH=[6.0, 7.0] * 9 + [5.0] + [np.nan] * 41), ["pH", "19"]),
+    "all-zero spectrum": (table().pipe(lambda t: t.mask(t.index == 7, 0.0)), ["sim00008"]),
+}
+BAD_TABLES["all-zero spectrum"][0]["id"] = table()["id"]
+
+
+@pytest.mark.parametrize(("frame", "named"), BAD_TABLES.values(), ids=BAD_TABLES)
+def test_bad_tables(frame, named, tmp_path, capsys):
+    frame.to_csv(tmp_path / "soils.csv", index=False)
+    out = tmp_path / "run"
+    arguments = ["--data", tmp_path / "soils.csv", "--targets", "pH,OC_g_kg", "--out", out]
+    assert call(train, *arguments) == 2
+    check_refusal(capsys, named, out)
+
+
+def check_refusal(capsys, named, out):
+    """One line on stderr that names what it must, and nothing written."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    errors = captured.err.splitlines()
+    assert len(errors) == 1, errors
+    assert errors[0].startswith("error: ")
+    for name in named:
+        assert name in errors[0]
+    assert not out.exists()
+
+
+def test_a_folder_with_a_run_is_refused_and_stays_whole(finished, csv, capsys):
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    assert call(train, "--data", csv, "--targets", "pH", *NANO, "--out", finished) == 2
+    assert str(finished) in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_predict_refuses_scans_that_do_not_cover_the_model(finished, tmp_path, capsys):
+    narrow = table().drop(columns=["1100", "1110"])
+    narrow.to_csv(tmp_path / "narrow.csv", index=False)
+    assert call(predict, finished, tmp_path / "narrow.csv", "--out", tmp_path / "p.csv") == 2
+    assert "1120" in capsys.readouterr().err
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_predict_refuses_a_folder_without_a_manifest(tmp_path, csv, capsys):
+    assert call(predict, tmp_path, csv) == 2
+    assert "manifest.json" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_no_run(csv, tmp_path, capsys, monkeypatch):
+    from relple_tf.training import files
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    assert call(train, "--data", csv, "--targets", "pH", *NANO, "--out", tmp_path / "run") == 2
+    assert "No space left" in capsys.readouterr().err.splitlines()[-1]
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_killed_and_resumed_equals_uninterrupted(csv, tmp_path, capsys):
+    arguments = ["--data", csv, "--targets", "OC_g_kg,pH", *NANO, "--set=training.max_epochs=400"]
+    arguments += ["--set=training.max_steps=400", "--set=training.patience=400"]
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    command = [sys.executable, "-m", "relple_tf.train", *map(str, arguments), "--out", str(cut)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (cut / "checkpoint.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (cut / "manifest.json").exists()
+
+    assert call(train, *arguments, "--out", cut) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert call(train, "--out", cut, "--resume") == 0
+    assert call(train, *arguments, "--out", whole) == 0
+    assert {path.name for path in cut.iterdir()} == RUN_FILES
+    for name in ("metrics.json", "history.csv", "predictions.csv"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("module", ["relple_tf.train", "relple_tf.predict"])
+def test_help_imports_nothing_heavy(module):
+    script = (
+        "import sys, runpy\n"
+        f"sys.argv = ['{module}', '--help']\n"
+        "try:\n"
+        f"    runpy.run_module('{module}', run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    print(end.code, sorted({'numpy', 'pandas', 'keras', 'tensorflow'} & set(sys.modules)))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "0 []"

@@ -1,0 +1,370 @@
+import csv
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from relple_tf.config import DataConfig
+from relple_tf.errors import InputError
+from relple_tf.spectra.quantity import settle_quantity
+from relple_tf.spectra.tables import read_parts, read_scans, read_table
+
+ROWS = 24
+NM = np.arange(1800.0, 2100.0, 10.0)
+
+
+def reflectance(nm, rows=ROWS):
+    """(rows, bands): rises with wavelength, dips at both water bands; rows differ in depth."""
+    depth = np.linspace(0.1, 0.3, rows)[:, None]
+    dips = np.exp(-(((nm - 1914) / 30) ** 2)) + np.exp(-(((nm - 1414) / 30) ** 2))
+    return np.round(0.3 + 1e-4 * (nm - 350) - depth * dips, 5)
+
+
+def columns(**changed):
+    """Column name -> cells of a sound table, some columns changed, added or (None) removed."""
+    table = {"id": [f"s{row}" for row in range(1, ROWS + 1)], "OC_g_kg": ["1.5", ""] * (ROWS // 2)}
+    table["OC_g_kg"] = [cell and str(1.5 + row) for row, cell in enumerate(table["OC_g_kg"])]
+    table["pH"] = [f"{4 + row / 10:.1f}" for row in range(ROWS)]
+    for nm, values in zip(NM, reflectance(NM).T, strict=True):
+        table[f"{nm:g}"] = [repr(float(value)) for value in values]
+    table |= changed
+    return {name: cells for name, cells in table.items() if cells is not None}
+
+
+def changed_cell(column, row, cell):
+    cells = list(columns()[column])
+    cells[row] = cell
+    return {column: cells}
+
+
+def write(path: Path, table, delimiter=","):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
+    return path
+
+
+def read(tmp_path, table, **data):
+    data = {"minimum_values": 10} | data
+    return read_table(write(tmp_path / "soils.csv", table), DataConfig(**data))
+
+
+def said(library, *words):
+    return any(all(word in note for word in words) for note in library.notes)
+
+
+def as_decimal_comma(path):
+    table = {name: [cell.replace(".", ",") for cell in cells] for name, cells in columns().items()}
+    write(path, table, delimiter=";")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
+def as_gzip(path):
+    write(path, columns())
+    path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + path.read_bytes()))
+
+
+def as_parquet(path):
+    table = {
+        name: [float(cell) if cell else None for cell in cells] if name != "id" else cells
+        for name, cells in columns().items()
+    }
+    pd.DataFrame(table).to_parquet(path)
+
+
+def as_percent(path):
+    table = columns()
+    bands = {f"{nm:g}": [str(float(cell) * 100) for cell in table[f"{nm:g}"]] for nm in NM}
+    write(path, table | bands)
+
+
+def renamed(rename):
+    return {rename(name) if name[0].isdigit() else name: cells for name, cells in columns().items()}
+
+
+FORMS = {
+    "comma.csv": lambda path: write(path, columns()),
+    "tab.tsv": lambda path: write(path, columns(), "\t"),
+    "decimal_comma.csv": as_decimal_comma,
+    "soils.csv.gz": as_gzip,
+    "soils.parquet": as_parquet,
+    "percent.csv": as_percent,
+    "descending.csv": lambda path: write(path, dict(reversed(columns().items()))),
+    "wavenumbers.csv": lambda path: write(path, renamed(lambda nm: f"wn_{1e7 / float(nm):.12g}")),
+    "blank_rows.csv": lambda path: (
+        write(path, columns()),
+        path.write_text(path.read_text() + "\n" + "," * (len(columns()) - 1) + "\n"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_one_library_reads_the_same_from_every_form(tmp_path, name):
+    FORMS[name](tmp_path / name)
+    library = read_table(tmp_path / name, DataConfig(minimum_values=10))
+    np.testing.assert_allclose(library.wavelengths_nm, NM, rtol=1e-11)
+    np.testing.assert_allclose(library.spectra, reflectance(NM), rtol=1e-6)
+    assert library.spectra.dtype == np.float32
+    assert library.quantity == "reflectance"
+    assert library.ids.tolist() == columns()["id"]
+    assert "ids are column id" in library.notes
+    assert list(library.targets) == ["OC_g_kg", "pH"]
+    odd = np.arange(ROWS) % 2 == 1
+    np.testing.assert_array_equal(
+        library.targets["OC_g_kg"], np.where(odd, np.nan, 1.5 + np.arange(ROWS))
+    )
+    assert said(library, "divided by 100") == (name == "percent.csv")
+    assert said(library, "sorted") == (name == "descending.csv")
+    assert said(library, "wavenumbers") == (name == "wavenumbers.csv")
+
+
+REFUSED_TABLES = {
+    "empty band": (changed_cell("1850", 2, ""), {}, ["row 3 (id s3)", "'1850'", "is empty"]),
+    "nan band": (changed_cell("1850", 2, "NaN"), {}, ["row 3 (id s3)", "'1850'", "remove"]),
+    "infinite band": (changed_cell("1850", 2, "inf"), {}, ["row 3 (id s3)", "'1850'", "inf"]),
+    "text band": (changed_cell("1850", 2, "saturated"), {}, ["row 3 (id s3)", "'saturated'"]),
+    "text lab value": (changed_cell("pH", 4, "acid"), {}, ["row 5 (id s5)", "'pH'", "'acid'"]),
+    "negative": (changed_cell("OC_g_kg", 6, "-3"), {}, ["OC_g_kg", "s7", "-3"]),
+    "pH 15": (changed_cell("pH", 6, "15"), {}, ["pH", "s7", "15"]),
+    "1001 g/kg": (changed_cell("OC_g_kg", 6, "1001"), {}, ["OC_g_kg", "s7", "1001"]),
+    "too few": ({}, {"targets": ("OC_g_kg",), "minimum_values": 13}, ["OC_g_kg", "has 12", "13"]),
+    "all too few": ({}, {"minimum_values": 99}, ["OC_g_kg has 12", "pH has 24", "minimum_values"]),
+    "constant": ({"pH": ["7"] * ROWS}, {"targets": ("pH",)}, ["pH", "7 in all 24 rows"]),
+    "no target": ({"pH": None, "OC_g_kg": None, "OM": ["1"] * ROWS}, {}, ["N_g_kg", "id, OM"]),
+    "no unit": ({"pH": None, "OC_g_kg": None, "OC": ["1"] * ROWS}, {}, ["OC has no unit"]),
+    "not lucas": (
+        {"OC_g_kg": None, "pH": None, "OC": ["1"] * ROWS, "N": ["1"] * ROWS, "CaCO3": ["1"] * ROWS},
+        {},
+        ["OC has no unit; rename the column OC_g_kg or OC_pct"],
+    ),
+    "asked no unit": ({"OC": ["1"] * ROWS}, {"targets": ("OC",)}, ["OC_g_kg or OC_pct"]),
+    "unknown target": ({}, {"targets": ("P_mg_kg",)}, ["'P_mg_kg'", "N_g_kg", "id, OC_g_kg, pH"]),
+    "twice": ({}, {"targets": ("OC_g_kg", "OC_pct")}, ["OC_g_kg twice"]),
+    "unknown id": ({}, {"id_column": "lab"}, ["'lab'", "data.id_column", "id, OC_g_kg, pH"]),
+    "unknown group": ({}, {"group_column": "lab"}, ["'lab'", "data.group_column"]),
+    "unknown part": ({"split": ["train", "B"] * 12}, {}, ["row 2 (id s2)", "'split'", "'B'"]),
+    "unknown train": ({"train": ["1", "2"] * 12}, {}, ["row 2 (id s2)", "'train'", "'2'"]),
+    "flat": ({f"{nm:g}": ["0.5"] * ROWS for nm in NM}, {"quantity": "reflectance"}, ["constant"]),
+    "above 1.5": (changed_cell("1850", 2, "1.6"), {}, ["s3", "1850 nm", "1.6", "quantity"]),
+    "below 0": (changed_cell("1850", 2, "-0.1"), {}, ["s3", "1850 nm", "-0.1"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_TABLES)
+def test_an_unsound_table_is_refused_by_name(tmp_path, case):
+    changed, data, words = REFUSED_TABLES[case]
+    with pytest.raises(InputError) as error:
+        read(tmp_path, columns(**changed), **data)
+    message = str(error.value)
+    assert [word for word in ["soils.csv", *words] if word not in message] == []
+    assert "\n" not in message
+
+
+def without_rows(table):
+    return ",".join(table).encode() + b"\n"
+
+
+HEADER = without_rows(columns())
+REFUSED_FILES = {
+    "nothing.csv": (b"", "is empty"),
+    "no_rows.csv": (HEADER, "at least one scan"),
+    "garbage.csv": (bytes(range(256)) * 40, "UTF-8"),
+    "plain.csv.gz": (HEADER, "not gzip"),
+    "cut.csv.gz": (gzip.compress(HEADER * 99)[:-20], "damaged gzip"),
+    "broken.parquet": (b"PAR1" + bytes(50), "damaged Parquet"),
+    "short_row.csv": (HEADER + b"s1,2,7,0.5\n", "row 1 has 4 cells"),
+    "duplicate.csv": (HEADER.replace(b"1850", b"1840"), "'1840' occurs 2 times"),
+    "duplicate_lab.csv": (HEADER.replace(b"OC_g_kg", b"pH"), "'pH' occurs 2 times"),
+    "no_bands.csv": (b"id,pH\ns1,7\n", "1100nm"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_FILES)
+@pytest.mark.parametrize("reader", [read_table, read_scans])
+def test_an_unreadable_file_is_refused_by_name(tmp_path, name, reader):
+    content, words = REFUSED_FILES[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=words) as error:
+        reader(tmp_path / name, DataConfig())
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "words"), [("missing.csv", "No such file"), (".", "directory")])
+def test_a_path_that_is_no_file_is_refused(tmp_path, name, words):
+    with pytest.raises(InputError, match=words):
+        read_table(tmp_path / name, DataConfig())
+
+
+def test_a_bad_cell_of_parquet_is_named(tmp_path):
+    table = {name: list(cells) for name, cells in columns().items()}
+    table["1850"][2] = "saturated"
+    pd.DataFrame(table).to_parquet(tmp_path / "soils.parquet")
+    with pytest.raises(InputError, match=r"soils.parquet: row 3 \(id s3\), column '1850'"):
+        read_table(tmp_path / "soils.parquet", DataConfig(minimum_values=10))
+
+
+@pytest.mark.parametrize("nm", [NM, np.arange(1300.0, 1700, 5), np.arange(400.0, 1000, 10)])
+@pytest.mark.parametrize("quantity", ["reflectance", "absorbance"])
+def test_reflectance_and_absorbance_are_told_apart(nm, quantity):
+    signal = reflectance(nm)
+    spectra = (signal if quantity == "reflectance" else -np.log10(signal)).astype(np.float32)
+    _, told, notes = settle_quantity("t", spectra, nm, "auto", "")
+    assert told == quantity
+    assert notes[0].startswith(f"the spectra are {quantity}, because")
+
+
+def test_what_cannot_be_told_apart_is_asked_for_and_what_is_declared_is_taken():
+    nm = np.arange(850.0, 1100, 10)
+    spectra = reflectance(nm).astype(np.float32)
+    with pytest.raises(InputError, match=r"--set data\.quantity=reflectance"):
+        settle_quantity("t", spectra, nm, "auto", "")
+    assert settle_quantity("t", spectra, nm, "auto", "absorbance")[1] == "absorbance"
+    assert settle_quantity("t", spectra, nm, "reflectance", "absorbance")[1] == "reflectance"
+
+
+def test_a_slope_does_not_hide_the_water_band():
+    sloping = reflectance(NM) + 0.01 * (NM - NM[0])
+    assert settle_quantity("t", sloping.astype(np.float32), NM, "auto", "")[1] == "reflectance"
+    falling = 3 - sloping
+    assert settle_quantity("t", falling.astype(np.float32), NM, "auto", "")[1] == "absorbance"
+
+
+def test_percent_is_recognised_without_a_water_band():
+    nm = np.arange(850.0, 1100, 10)
+    spectra = reflectance(nm).astype(np.float32)
+    fraction, told, notes = settle_quantity("t", spectra * 100, nm, "auto", "")
+    assert told == "reflectance"
+    np.testing.assert_allclose(fraction, spectra, rtol=1e-6)
+    assert "divided by 100" in notes[1]
+
+
+def test_units_are_turned_exactly_and_said(tmp_path):
+    values = [str(row) for row in range(1, ROWS + 1)]
+    table = columns(pH=None, OC_g_kg=None, SOC_pct=values, clay_g_kg=values, CEC_mmolc_kg=values)
+    library = read(tmp_path, table)
+    number = np.arange(1, ROWS + 1)
+    assert list(library.targets) == ["OC_g_kg", "CEC_cmolc_kg", "clay_pct"]
+    np.testing.assert_array_equal(library.targets["OC_g_kg"], number * 10)
+    np.testing.assert_array_equal(library.targets["clay_pct"], number / 10)
+    np.testing.assert_array_equal(library.targets["CEC_cmolc_kg"], number / 10)
+    assert said(library, "OC_g_kg is column SOC_pct times 10")
+    assert said(library, "clay_pct is column clay_g_kg divided by 10")
+
+
+def test_the_exact_name_wins_over_another_unit(tmp_path):
+    library = read(tmp_path, columns(OC_pct=["9"] * ROWS))
+    assert library.targets["OC_g_kg"][0] == 1.5
+    assert said(library, "OC_g_kg was taken, OC_pct left out")
+
+
+def test_targets_are_selected_by_either_name_in_the_order_asked(tmp_path):
+    table = columns(N_pct=[str(row / 100) for row in range(ROWS)], Fe_x=columns()["pH"])
+    library = read(tmp_path, table, targets=("pH", "N_pct", "Fe_x"))
+    assert list(library.targets) == ["pH", "N_g_kg", "Fe_x"]
+    assert said(library, "N_pct is modelled as N_g_kg")
+
+
+def test_minimum_values_are_enough(tmp_path):
+    assert list(read(tmp_path, columns(), minimum_values=12).targets) == ["OC_g_kg", "pH"]
+
+
+def test_rare_and_constant_targets_are_left_out_and_said(tmp_path):
+    library = read(tmp_path, columns(N_g_kg=["2"] * ROWS), minimum_values=13)
+    assert list(library.targets) == ["pH"]
+    assert said(library, "OC_g_kg has 12", "N_g_kg is 2 in all 24 rows")
+
+
+def lab(scale, rows=ROWS):
+    return [f"{scale * (1 + row):.3f}" for row in range(rows)]
+
+
+def test_lucas_names_are_read_with_their_units(tmp_path):
+    absorbance = -np.log10(reflectance(NM))
+    table = {"ID": lab(1), "clay": lab(1), "pH.in.CaCl2": lab(0.2), "pH.in.H2O": lab(0.3)}
+    table |= {"OC": lab(2), "CaCO3": ["< LOD", *lab(5)[1:]], "N": lab(0.5), "CEC": lab(0.7)}
+    table |= {
+        f"spc.{nm:g}": map(repr, row.tolist()) for nm, row in zip(NM, absorbance.T, strict=True)
+    }
+    library = read(tmp_path, table)
+    assert library.quantity == "absorbance"
+    known = ["N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH", "clay_pct"]
+    assert list(library.targets) == known
+    first = [0.5, 2, np.nan, 0.7, 0.3, 1]
+    np.testing.assert_allclose([library.targets[name][0] for name in known], first)
+    assert said(library, "LUCAS", "g/kg")
+    assert said(library, "CaCO3_g_kg", "1 values below the limit of detection")
+
+
+def test_ossl_names_are_read_with_their_units(tmp_path):
+    table = {"id.layer_uuid_txt": ["a", "a", *lab(1)[2:]], "n.tot_usda.a623_w.pct": lab(0.01)}
+    table |= {"oc_usda.c729_w.pct": [""] * ROWS, "oc_usda.c1059_w.pct": lab(0.2)}
+    table |= {"ph.h2o_usda.a268_index": lab(0.3), "ph.cacl2_usda.a481_index": lab(0.2)}
+    table |= {"cec_usda.a723_cmolc.kg": lab(0.7), "scan_mir.600_abs": [""] * ROWS}
+    bands = zip(NM, reflectance(NM).T, strict=True)
+    table |= {f"scan_nir.{nm:g}_ref": map(repr, row.tolist()) for nm, row in bands}
+    library = read(tmp_path, table)
+    first = {name: values[0] for name, values in library.targets.items()}
+    assert first == pytest.approx({"N_g_kg": 0.1, "OC_g_kg": 2, "CEC_cmolc_kg": 0.7, "pH": 0.3})
+    assert library.ids[0] == library.ids[1]
+    assert said(library, "reflectance, as the band columns say")
+    assert said(library, "1 rows repeat an id")
+    assert said(library, "oc_usda.c1059_w.pct was taken")
+
+
+def test_groups_and_parts_are_read(tmp_path):
+    words = ["Training", "cal", "VAL", "test"] * 6
+    library = read(tmp_path, columns(field=["a", "b", ""] * 8, split=words))
+    assert library.groups.tolist()[:3] == ["a", "b", "alone:s3"]
+    assert library.parts.tolist()[:4] == ["train", "train", "validation", "test"]
+    assert read(tmp_path, columns(train=["1", "0"] * 12)).parts.tolist()[:2] == ["train", "test"]
+    assert read(tmp_path, columns(field=["a"] * ROWS)).groups is None
+
+
+def test_rows_are_numbered_where_no_id_is_found(tmp_path):
+    library = read(tmp_path, columns(id=None))
+    assert library.ids.tolist() == [f"row{row}" for row in range(1, ROWS + 1)]
+    assert said(library, "row1 to row24")
+    partly = read(tmp_path, columns(**changed_cell("id", 2, "")))
+    assert partly.ids.tolist()[1:4] == ["s2", "row3", "s4"]
+    assert said(partly, "1 rows without an id")
+    named = read(tmp_path, columns(id=None, lab=columns()["id"]), id_column="lab")
+    assert named.ids.tolist() == columns()["id"]
+
+
+def test_scans_need_no_laboratory_values_and_ignore_impossible_ones(tmp_path):
+    table = columns(pH=["-7"] * ROWS, OC_g_kg=["text"] * ROWS, split=["unknown"] * ROWS)
+    scans = read_scans(write(tmp_path / "soils.csv", table), DataConfig())
+    assert (scans.targets, scans.groups, scans.parts) == ({}, None, None)
+    assert scans.ids.tolist() == columns()["id"]
+    np.testing.assert_allclose(scans.spectra, reflectance(NM), rtol=1e-6)
+
+
+def test_parts_are_matched_by_the_column_that_holds_the_ids(tmp_path):
+    table = {
+        "index": ["1", "2", "3"],
+        "sample.ID": ["30", "20", "10"],
+        "split": ["test", "cal", "val"],
+    }
+    path = write(tmp_path / "split.csv", table)
+    parts = read_parts(path, np.array(["10", "20", "30", "10"]))
+    assert parts.tolist() == ["validation", "train", "test", "validation"]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"id": ["a", "c"], "split": ["test", "cal"]}, ["'id'", "misses 2 of 3 ids", "first b"]),
+        ({"id": ["a", "b"], "fold": ["1", "2"]}, ["declares no split", "id, fold"]),
+        ({"id": ["a", "a"], "train": ["1", "0"]}, ["id a", "train and in test"]),
+        ({"split": ["test"]}, ["no column of ids"]),
+        ({"id": ["a"], "split": ["B"]}, ["row 1", "'B'"]),
+    ],
+)
+def test_unsound_split_files_are_refused(tmp_path, table, words):
+    path = write(tmp_path / "split.csv", table)
+    with pytest.raises(InputError) as error:
+        read_parts(path, np.array(["a", "b", "d"]))
+    assert [word for word in ["split.csv", *words] if word not in str(error.value)] == []

@@ -1,0 +1,1 @@
+"""Search over configs: the only room that imports keras_tuner and ray."""
