@@ -167,7 +167,7 @@ class ModelConfig:
     """Width of an expert's output."""
     stem: str = "shared"
     """`shared`: one convolution stem feeds all level-1 experts; `per_expert`: each has its own."""
-    conv_filters: tuple[int, ...] = (16, 32, 32)
+    conv_filters: tuple[int, ...] = (16, 32, 32, 32)
     """Filters of the convolution blocks, one per block; each block halves the sequence."""
     conv_kernel: int = 7
     """Bands that a convolution sees."""
@@ -211,7 +211,7 @@ class TrainingConfig:
 
     seed: int = 0
     """Seed of split, initialisation, batches, dropout and augmentation."""
-    max_epochs: int = 200
+    max_epochs: int = 150
     """Passes over the training rows, at most."""
     max_steps: int = 12000
     """Optimiser steps, at most; large libraries end here before max_epochs."""

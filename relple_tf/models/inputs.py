@@ -34,9 +34,21 @@ def encode(config: ModelConfig, problem: Problem, keras: Keras) -> Encoded:
 
 
 def whitened(features: Tensor, problem: Problem, keras: Keras, *, name: str) -> Tensor:
-    """A trainable linear projection of all bands and channels to (batch, components)."""
+    """A trainable linear projection of all bands and channels to (batch, components).
+
+    Its inputs are divided by the root of their number. Adam moves every weight by about the learning rate whatever
+    the gradient, and hundreds of collinear bands add up: without the division one step moves the scores by more than
+    their SD.
+    """
+    scale = projection_input_scale(problem.bands * problem.channels)
     flat = keras.layers.Flatten(name=f"{name}_flat")(features)
-    return keras.layers.Dense(problem.components, name=name)(flat)
+    scaled = keras.layers.Rescaling(scale, name=f"{name}_input")(flat)
+    return keras.layers.Dense(problem.components, name=name)(scaled)
+
+
+def projection_input_scale(inputs: int) -> float:
+    """What the inputs of the whitened projection are multiplied by."""
+    return float(inputs**-0.5)
 
 
 def stems(features: Tensor, config: ModelConfig, keras: Keras) -> Callable[[str], Tensor]:

@@ -197,7 +197,7 @@ class Famo(Balancing):
     def follow(self, before: Any, after: Any, present: Any) -> None:
         """One Adam step of the logits, from the losses (K,) before and after the network's own step."""
         fell = (ops.log(before + EPSILON) - ops.log(after + EPSILON)) * present
-        z = ops.softmax(self.logits)
+        z = self._shares(present)
         gradient = z * (fell - ops.sum(z * fell)) + self.config.famo_weight_decay * self.logits
         self.step.assign_add(1.0)
         self.optimizer_mean.assign(0.9 * self.optimizer_mean + 0.1 * gradient)

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
+from sklearn.linear_model import RidgeCV
 
 from relple_tf.config import Config
 from relple_tf.models import front_end
-from relple_tf.models.inputs import WHITENED
+from relple_tf.models.inputs import WHITENED, projection_input_scale
 from relple_tf.models.lab_units import TargetScale
 from relple_tf.models.network import build
 from relple_tf.models.problem import Problem
@@ -68,9 +69,7 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
         correlation=pearson(modelled[train]),
     )
     network = build(config.model, problem, keras)
-    for layer in network.layers:
-        if layer.name.endswith(WHITENED):
-            layer.set_weights(projection)
+    start_linear(network, features, modelled[train], projection, targets)
     return Prepared(
         absorbance_stage=stage,
         channel_stage=channels,
@@ -92,6 +91,36 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
     )
 
 
+def start_linear(
+    network: keras.Model,
+    features: npt.NDArray[np.float32],
+    values: npt.NDArray[np.float64],
+    projection: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    targets: tuple[str, ...],
+) -> None:
+    """Start the network as a ridge regression on principal components: training begins at a linear calibration.
+
+    Sets the whitened projection, and in each target's head the skip from it (ridge, strength by leave-one-out) while
+    the part that reads the tower starts at zero and grows as the experts learn what the line leaves.
+
+    Args:
+        features: (n, bands, channels) of the training rows.
+        values: (n, K) in standard deviations, NaN where not measured.
+    """
+    kernel, bias = projection
+    for layer in network.layers:
+        if layer.name.endswith(WHITENED):
+            layer.set_weights([kernel / projection_input_scale(len(kernel)), bias])
+    scores = features.reshape(len(features), -1) @ kernel + bias
+    for column, target in enumerate(targets):
+        known = ~np.isnan(values[:, column])
+        ridge = RidgeCV(np.logspace(-3, 4, 15)).fit(scores[known], values[known, column])
+        head = network.get_layer(target)
+        weights = np.zeros_like(head.get_weights()[0])
+        weights[-bias.size :, 0] = ridge.coef_
+        head.set_weights([weights, np.array([ridge.intercept_], "float32")])
+
+
 def whitening(
     features: npt.NDArray[np.float32], config: Config
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -105,7 +134,7 @@ def whitening(
         features: (n, bands, channels) of the training rows.
 
     Returns:
-        Kernel (bands * channels, components) and bias (components,) of a Dense layer.
+        Kernel (bands * channels, components) and bias (components,): scores = features @ kernel + bias.
     """
     flat = features.reshape(len(features), -1)
     components = min(config.front_end.whitened_components, len(flat) - 1, flat.shape[1])

@@ -1,0 +1,103 @@
+"""Who reads whose experts, and with which weight: the gates' softmax, averaged over soils."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from keras import ops
+
+from relple_tf.config import ModelConfig
+from relple_tf.models import front_end
+from relple_tf.models.mmoe import as_cgc
+from relple_tf.models.problem import Problem
+from relple_tf.models.wiring import SHARED, Gates, expert_names, gate_name, wiring
+
+GATED = ("mmoe", "cgc", "ple", "rs_ple")
+"""The architectures that have gates."""
+
+BLOCK = 1024
+"""Rows at a time: the recurrent experts cost as much for one row as for a thousand."""
+
+
+def wired(config: ModelConfig, problem: Problem) -> tuple[ModelConfig, list[Gates]]:
+    """The config that names the experts of an architecture, and its gates; MMoE is a CGC.
+
+    The list is empty for architectures without gates.
+    """
+    if config.architecture not in GATED:
+        return config, []
+    if config.architecture == "mmoe":
+        config = as_cgc(config, len(problem.targets))
+    return config, wiring(config, problem)
+
+
+def gate_weights(
+    network: keras.Model, levels: Sequence[Gates], features: npt.NDArray[np.float32]
+) -> list[dict[str, dict[str, float]]]:
+    """Mean softmax weight of every expert in every gate that reads it.
+
+    Args:
+        network: Features to standardised targets.
+        levels: From `wiring`: what each gate of each level reads.
+        features: (n, bands, channels).
+
+    Returns:
+        Per level, stream -> {expert: mean over the n rows}; each stream's weights sum to 1. A gate
+        that reads a single expert has no softmax layer and weighs it 1.
+    """
+    sizes = {
+        softmax_name(stream, level): len(read)
+        for level, gates in enumerate(levels, start=1)
+        for stream, read in gates.items()
+        if len(read) > 1
+    }
+    means: dict[str, list[float]] = {}
+    if sizes:
+        softmaxes = ops.concatenate([network.get_layer(gate).output for gate in sizes], axis=-1)
+        stage = keras.Model(network.input, softmaxes)
+        by_row = np.concatenate(list(front_end.batches(stage, features, size=BLOCK)))
+        parts = np.split(by_row.mean(axis=0, dtype="float64"), np.cumsum([*sizes.values()])[:-1])
+        means = {gate: part.tolist() for gate, part in zip(sizes, parts, strict=True)}
+    return [
+        {
+            stream: dict(zip(read, means.get(softmax_name(stream, level), [1.0]), strict=True))
+            for stream, read in gates.items()
+        }
+        for level, gates in enumerate(levels, start=1)
+    ]
+
+
+def softmax_name(stream: str, level: int) -> str:
+    """Name of the layer that holds a gate's weights."""
+    return f"{gate_name(stream, level)}_gate"
+
+
+def owner_weights(
+    config: ModelConfig,
+    problem: Problem,
+    network: keras.Model,
+    features: npt.NDArray[np.float32],
+) -> list[pd.DataFrame]:
+    """Per level, the gates' mean weights added up over the experts of each owner.
+
+    Returns:
+        Tables with a row per gate (its stream) and a column per owner that has experts; NaN where
+        the gate reads none of them. An empty list for architectures without gates.
+    """
+    config, levels = wired(config, problem)
+    tables = []
+    for level, gates in enumerate(gate_weights(network, levels, features), start=1):
+        experts = {
+            owner: names
+            for owner in (*problem.targets, SHARED)
+            if (names := expert_names(config, owner, level))
+        }
+        table = pd.DataFrame(np.nan, index=list(gates), columns=list(experts))
+        for stream, weights in gates.items():
+            for owner, names in experts.items():
+                if read := [weights[name] for name in names if name in weights]:
+                    table.loc[stream, owner] = sum(read)
+        tables.append(table)
+    return tables

@@ -1,0 +1,98 @@
+"""What the tests of the network share: a tiny problem, weights by formula, a tiny library."""
+
+import os
+from dataclasses import replace
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import numpy as np
+import pytest
+
+from relple_tf.config import (
+    AugmentationConfig,
+    Config,
+    FrontEndConfig,
+    ModelConfig,
+    SimulatedConfig,
+    TrainingConfig,
+)
+from relple_tf.models.problem import Problem
+from relple_tf.spectra.simulate import simulate
+
+TARGETS = ("OC_g_kg", "CEC_cmolc_kg", "pH")
+CORRELATION = np.array([[1.0, 0.7, -0.2], [0.7, 1.0, 0.4], [-0.2, 0.4, 1.0]])
+"""With the default tau of 0.6 the first two targets are relevant to each other, the third to none."""
+
+TINY = ModelConfig(
+    conv_filters=(3, 4), conv_kernel=3, lstm_units=3, expert_units=5, tower_units=3
+)
+
+CONFIG = Config(
+    preset="tiny",
+    front_end=FrontEndConfig(step_nm=20.0, derivative_window_nm=100.0, whitened_components=6),
+    model=replace(TINY, expert_kind="cnn", conv_filters=(3,)),
+    training=TrainingConfig(max_epochs=3, batch_size=16, learning_rate=0.01),
+    augmentation=AugmentationConfig(noise=0, offset=0, slope=0, scatter=0, shift_nm=0),
+)
+"""Two steps per epoch on `library`."""
+
+
+def problem_of(targets=TARGETS, correlation=CORRELATION, bands=13):
+    correlation = np.asarray(correlation)[: len(targets), : len(targets)]
+    return Problem(
+        bands=bands, channels=2, components=6, targets=tuple(targets), correlation=correlation
+    )
+
+
+def features_of(problem, rows=6):
+    x = np.random.default_rng(1).normal(size=(rows, problem.bands, problem.channels))
+    return x.astype("float32")
+
+
+def set_fixed_weights(network):
+    """Sine of a running index: a value of its own for each weight, whatever seed and initialiser."""
+    first = 1
+    for variable in network.weights:
+        index = first + np.arange(np.prod(variable.shape))
+        variable.assign(0.6 * np.sin(index).reshape(variable.shape))
+        first += index.size
+    return network
+
+
+def copy_weights(source, target):
+    """Give every layer of `target` the weights of the layer of the same name."""
+    for layer in target.layers:
+        if layer.weights:
+            layer.set_weights(source.get_layer(layer.name).get_weights())
+    return target
+
+
+def outputs_of(network, features):
+    """{target: (batch,)} of an untraining pass."""
+    return {name: np.asarray(out)[:, 0] for name, out in network(features).items()}
+
+
+@pytest.fixture
+def problem():
+    return problem_of()
+
+
+@pytest.fixture
+def features(problem):
+    return features_of(problem)
+
+
+@pytest.fixture(scope="session")
+def library():
+    """60 soils, two targets, every sixth value of the second one missing; reflectance on 20 nm."""
+    soils = simulate(SimulatedConfig(soils=60, step_nm=20.0))
+    cec = soils.targets["CEC_cmolc_kg"].copy()
+    cec[::6] = np.nan
+    return replace(soils, targets={"OC_g_kg": soils.targets["OC_g_kg"], "CEC_cmolc_kg": cec})
+
+
+@pytest.fixture(scope="session")
+def parts():
+    """Which of the library's rows train, validate and test: 36, 14, 10."""
+    return np.array(["train"] * 36 + ["validation"] * 14 + ["test"] * 10)

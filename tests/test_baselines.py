@@ -1,0 +1,140 @@
+"""Laws of the PLSR baseline."""
+
+import chemotools.derivative
+import chemotools.scatter
+import numpy as np
+import pytest
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.model_selection import GroupKFold, KFold
+from sklearn.pipeline import make_pipeline
+
+from relple_tf.evaluation import baselines
+from relple_tf.evaluation.baselines import FOLDS, best_component_count, plsr
+from relple_tf.models.lab_units import TargetScale
+
+SEED = 3
+
+
+@pytest.fixture
+def spectra():
+    """(60, 40) absorbance of four mixed bands, and what the first two of them weigh."""
+    draw = np.random.default_rng(0)
+    place = np.arange(40)
+    bands = np.stack([np.exp(-(((place - c) / w) ** 2)) for c, w in ((8, 3), (18, 4), (28, 3), (20, 9))])
+    amounts = draw.uniform(0.2, 1, (60, 4))
+    x = 0.4 + amounts @ bands + draw.normal(0, 0.01, (60, 40))
+    y = 5 + 3 * amounts[:, 0] - 2 * amounts[:, 1] + draw.normal(0, 0.1, 60)
+    return x.astype("float32"), y
+
+
+def folds_of(x, y, units):
+    if len(np.unique(units)) == len(x):
+        return list(KFold(FOLDS, shuffle=True, random_state=SEED).split(x))
+    return list(GroupKFold(FOLDS).split(x, y, units))
+
+
+@pytest.mark.parametrize("size", [1, 3], ids=["rows", "groups"])
+def test_component_count_is_that_of_models_refitted_with_each_number(spectra, size, monkeypatch):
+    x, y = spectra
+    units = np.arange(len(x)) // size
+    monkeypatch.setattr(baselines, "MAXIMUM_COMPONENTS", 8)
+    error = np.zeros(8)
+    for train, held in folds_of(x, y, units):
+        for count in range(1, 9):
+            model = PLSRegression(count, scale=True).fit(x[train], y[train])
+            error[count - 1] += ((model.predict(x[held]).ravel() - y[held]) ** 2).sum()
+    seen = []
+    whole = np.argmin
+    monkeypatch.setattr(baselines.np, "argmin", lambda a: seen.append(np.array(a)) or whole(a))
+    got = best_component_count(x.astype("float64"), y, units, SEED)
+    np.testing.assert_allclose(seen[-1], error, rtol=1e-5)
+    assert got == np.argmin(error) + 1
+
+
+def test_no_fold_divides_a_group(spectra, monkeypatch):
+    x, y = spectra
+    units = np.repeat(np.arange(12), 5)
+    fitted = []
+    fit = PLSRegression.fit
+
+    def spy(self, x_train, y_train):
+        fitted.append({tuple(row) for row in x_train})
+        return fit(self, x_train, y_train)
+
+    monkeypatch.setattr(PLSRegression, "fit", spy)
+    best_component_count(x, y, units, SEED)
+    assert len(fitted) == FOLDS
+    for rows in fitted:
+        inside = np.array([tuple(row) in rows for row in x])
+        for unit in range(12):
+            assert len(set(inside[units == unit])) == 1
+
+
+@pytest.mark.parametrize("rows", [8, 12])
+def test_few_rows_bound_the_components(spectra, rows):
+    x, y = spectra
+    assert 1 <= best_component_count(x[:rows], y[:rows], np.arange(rows), SEED) < rows
+
+
+def fit_plsr(x, y, fitted, scale):
+    predictions, components = plsr(
+        x, {"a": y}, fitted, np.arange(len(x)), [scale], window_points=7, seed=SEED
+    )
+    return predictions["a"], components["a"]
+
+
+def test_prediction_is_plsr_on_snv_and_first_derivative(spectra):
+    x, y = spectra
+    fitted = np.arange(60) < 45
+    y = y.copy()
+    y[:5] = np.nan
+    scale = TargetScale.fit("a", y[fitted])
+    got, count = fit_plsr(x, y, fitted, scale)
+    tools = make_pipeline(
+        chemotools.scatter.StandardNormalVariate(),
+        chemotools.derivative.SavitzkyGolay(window_length=7, polyorder=2, deriv=1),
+        PLSRegression(count),
+    )
+    rows = fitted & ~np.isnan(y)
+    expected = tools.fit(x[rows], scale.to_model(y[rows])).predict(x).ravel()
+    np.testing.assert_allclose(got, scale.to_lab(expected), rtol=1e-5)
+
+
+def test_test_rows_are_not_used_for_fitting(spectra):
+    x, y = spectra
+    fitted = np.arange(60) < 45
+    scale = TargetScale.fit("a", y[fitted])
+    poisoned_x, poisoned_y = x.copy(), y.copy()
+    poisoned_x[~fitted] = poisoned_x[~fitted][:, ::-1] + 5
+    poisoned_y[~fitted] = 1e6
+    clean, poisoned = fit_plsr(x, y, fitted, scale), fit_plsr(poisoned_x, poisoned_y, fitted, scale)
+    np.testing.assert_array_equal(clean[0][fitted], poisoned[0][fitted])
+    assert clean[1] == poisoned[1]
+
+
+def test_predictions_are_clipped_to_the_range_of_the_network(spectra):
+    x, y = spectra
+    fitted = np.arange(60) < 45
+    scale = TargetScale.fit("a", np.array([4.9, 5.0, 5.1]))
+    got, _ = fit_plsr(x, y, fitted, scale)
+    assert got.max() == pytest.approx(5.12)
+    assert got.min() == pytest.approx(4.88)
+
+
+def test_a_skewed_target_is_fitted_as_log1p(spectra):
+    x, y = spectra
+    skewed = np.expm1(y / 2) ** 2
+    fitted = np.ones(60, bool)
+    scale = TargetScale.fit("a", skewed)
+    assert scale.log1p
+    modelled = (np.log1p(skewed) - scale.mean) / scale.sd
+    plain = replace_scale(scale)
+    got, count = fit_plsr(x, skewed, fitted, scale)
+    other, same = fit_plsr(x, modelled, fitted, plain)
+    assert count == same
+    np.testing.assert_allclose(got, scale.to_lab(other), rtol=1e-6)
+
+
+def replace_scale(scale):
+    """The modelled values themselves as the target, with the same limits."""
+    return TargetScale(name="a", log1p=False, mean=0.0, sd=1.0, low=scale.low, high=scale.high)

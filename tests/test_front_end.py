@@ -1,0 +1,339 @@
+"""Laws of the front end: other tools on the same spectra, identities, training rows only."""
+
+from dataclasses import replace
+
+import chemotools.derivative
+import chemotools.scatter
+import keras
+import numpy as np
+import pytest
+from conftest import CONFIG
+from scipy.signal import savgol_filter
+
+from relple_tf.config import CHANNELS, FrontEndConfig
+from relple_tf.errors import InputError
+from relple_tf.models.front_end import (
+    BandStandardise,
+    Resample,
+    SavitzkyGolay,
+    Snv,
+    ToAbsorbance,
+    absorbance_stage,
+    apply,
+    channel_stage,
+    fit_channel_stage,
+    grid_nm,
+    triangle_weights,
+    window_points,
+)
+from relple_tf.training.preparation import whitening
+
+GRID = np.arange(1100, 1500, 4.0)
+ALL = FrontEndConfig(channels=CHANNELS, step_nm=4.0, derivative_window_nm=28.0)
+
+
+@pytest.fixture
+def spectra():
+    """(40, 100) absorbance: bands of random height and place on a slope, with some noise."""
+    draw = np.random.default_rng(0)
+    height, centre, slope = (draw.uniform(*r, (40, 1)) for r in ((0.1, 1), (1200, 1400), (0, 1e-3)))
+    x = 0.4 + height * np.exp(-(((GRID - centre) / 40) ** 2)) + slope * (GRID - 1100)
+    return (x + draw.normal(0, 1e-3, x.shape)).astype("float32")
+
+
+def close(got, expected):
+    """1e-5 of the range of what is expected, for derivatives per nm are small numbers."""
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.ptp(expected))
+
+
+def test_snv_equals_chemotools(spectra):
+    expected = chemotools.scatter.StandardNormalVariate().fit_transform(spectra.astype("float64"))
+    close(Snv()(spectra), expected)
+
+
+def test_snv_has_mean_zero_and_population_sd_one(spectra):
+    out = np.asarray(Snv()(spectra), "float64")
+    np.testing.assert_allclose(out.mean(axis=1), 0, atol=1e-6)
+    np.testing.assert_allclose(out.std(axis=1, ddof=0), 1, rtol=1e-5)
+
+
+def test_snv_ignores_offset_and_gain(spectra):
+    np.testing.assert_allclose(Snv()(3 * spectra + 7), Snv()(spectra), atol=5e-5)
+
+
+@pytest.mark.parametrize("derivative", [0, 1, 2])
+@pytest.mark.parametrize(("points", "polynomial"), [(3, 2), (7, 2), (11, 4)])
+def test_savitzky_golay_equals_scipy(spectra, points, polynomial, derivative):
+    got = SavitzkyGolay(points, polynomial, derivative, 4.0)(spectra)
+    half = points // 2
+    expected = savgol_filter(
+        spectra.astype("float64"), points, polynomial, deriv=derivative, delta=4.0
+    )
+    close(got, expected[:, half:-half])
+
+
+@pytest.mark.parametrize("derivative", [1, 2])
+def test_savitzky_golay_equals_chemotools_per_band(spectra, derivative):
+    tool = chemotools.derivative.SavitzkyGolay(window_length=7, polyorder=2, deriv=derivative)
+    expected = tool.fit_transform(spectra.astype("float64"))[:, 3:-3]
+    close(np.asarray(SavitzkyGolay(7, 2, derivative, 5.0)(spectra)) * 5.0**derivative, expected)
+
+
+@pytest.mark.parametrize("step_nm", [1.0, 2.0, 5.0])
+def test_derivative_of_a_parabola_is_per_nm_for_every_step(step_nm):
+    nm = step_nm * np.arange(41)
+    x = (0.3 + 2e-3 * nm + 3e-5 * nm**2)[None].astype("float32")
+    first, second = (SavitzkyGolay(9, 2, order, step_nm)(x)[0] for order in (1, 2))
+    np.testing.assert_allclose(first, (2e-3 + 6e-5 * nm)[4:-4], rtol=1e-3)
+    np.testing.assert_allclose(second, 6e-5, rtol=5e-3)
+
+
+@pytest.mark.parametrize("step_nm", [1.0, 2.0, 5.0])
+def test_derivative_of_a_line_is_its_slope_per_nm(step_nm):
+    line = (0.3 + 2e-3 * step_nm * np.arange(30))[None].astype("float32")
+    np.testing.assert_allclose(SavitzkyGolay(7, 2, 1, step_nm)(line), 2e-3, rtol=1e-4)
+
+
+def test_absorbance_is_minus_log10_of_reflectance():
+    r = np.linspace(0.001, 1.2, 50, dtype="float32")[None]
+    np.testing.assert_allclose(ToAbsorbance()(r), -np.log10(r), atol=1e-6)
+
+
+def test_absorbance_of_a_dark_or_negative_band_is_four():
+    np.testing.assert_allclose(ToAbsorbance()(np.array([[0.0, -0.1, 1e-4]])), 4, atol=1e-6)
+
+
+UNEVEN = np.concatenate([np.arange(1000, 1100, 5.0), np.arange(1100, 1301, 10.0)])
+
+
+@pytest.mark.parametrize("old", [np.arange(1000, 1301, 10.0), UNEVEN], ids=["even", "uneven"])
+def test_resampling_to_a_finer_grid_is_linear_interpolation(old):
+    new = np.arange(1001, 1299, 2.5)
+    x = np.random.default_rng(0).normal(size=(3, len(old))).astype("float32")
+    expected = np.stack([np.interp(new, old, row) for row in x])
+    np.testing.assert_allclose(Resample(old, new)(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    {
+        "coarser": (np.arange(1000, 1301, 2.0), np.arange(1003, 1290, 9.0)),
+        "uneven": (UNEVEN, np.arange(1020, 1280, 20.0)),
+        "finer": (np.arange(1000, 1301, 10.0), np.arange(1000, 1301, 3.0)),
+        "same": (GRID, GRID),
+    }.values(),
+    ids=["coarser", "uneven", "finer", "same"],
+)
+def test_resampling_weights_sum_to_one_and_keep_constants_and_lines(old, new):
+    bands, weights = triangle_weights(old, new)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
+    assert (weights >= -1e-9).all()
+    layer = Resample(old, new)
+    np.testing.assert_allclose(layer(np.full((1, len(old)), 0.7, "float32")), 0.7, rtol=1e-6)
+    line = layer(((old - 1100) / 100)[None].astype("float32"))
+    # At the ends a triangle is cut off; where the old step changes it leans, by a fraction of it.
+    lean = 0.02 if old is UNEVEN else 1e-5
+    np.testing.assert_allclose(line[0, 2:-2], ((new - 1100) / 100)[2:-2], atol=lean)
+
+
+def test_resampling_to_a_coarser_grid_averages_noise_away():
+    old, new = np.arange(1000, 1301, 1.0), np.arange(1010, 1290, 10.0)
+    noise = np.random.default_rng(0).normal(size=(400, len(old))).astype("float32")
+    got = np.asarray(Resample(old, new)(noise)).std()
+    # A triangle of half width h has sum of squared weights 2/(3h).
+    assert got == pytest.approx(np.sqrt(2 / 30), rel=0.05)
+
+
+def test_resampling_to_its_own_grid_changes_nothing(spectra):
+    np.testing.assert_allclose(Resample(GRID, GRID)(spectra), spectra, rtol=1e-6)
+
+
+@pytest.mark.parametrize("new", [[1090, 1200], [1200, 1500]])
+def test_resampling_beyond_the_range_is_refused(new):
+    with pytest.raises(ValueError, match="cannot resample 1100..1496 nm"):
+        Resample(GRID, new)
+
+
+def test_grid_lies_inside_the_library_and_the_configured_range():
+    config = FrontEndConfig(start_nm=1150, stop_nm=1400, step_nm=8.0)
+    np.testing.assert_allclose(grid_nm(GRID, config), np.arange(1150, 1401, 8.0))
+    whole = grid_nm(GRID, FrontEndConfig(step_nm=4.0))
+    np.testing.assert_allclose(whole, GRID)
+    with pytest.raises(InputError, match=r"1600\.\.0 nm .* 1100\.\.1496 nm leaves 0 bands"):
+        grid_nm(GRID, FrontEndConfig(start_nm=1600))
+
+
+@pytest.mark.parametrize(
+    ("window", "step", "polynomial"),
+    [(28, 4, 2), (28, 2, 2), (28, 20, 2), (1, 50, 5), (300, 10, 3), (29, 1, 4)],
+)
+def test_window_is_odd_as_wide_as_asked_and_holds_the_polynomial(window, step, polynomial):
+    config = FrontEndConfig(
+        derivative_window_nm=window, step_nm=step, derivative_polynomial=polynomial
+    )
+    points = window_points(config)
+    assert points % 2
+    assert points > polynomial
+    assert abs((points - 1) * step - window) <= step or points - 2 <= polynomial
+
+
+def test_channels_are_aligned_on_the_same_bands(spectra):
+    smooth = savgol_filter(spectra, 15, 2).astype("float32")
+    out = np.asarray(channel_stage(len(GRID), ALL)(smooth), "float64")
+    half = window_points(ALL) // 2
+    channel = {name: out[:, :, i] for i, name in enumerate(ALL.channels)}
+    np.testing.assert_array_equal(channel["absorbance"], smooth[:, half:-half])
+    np.testing.assert_array_equal(channel["snv"], np.asarray(Snv()(smooth))[:, half:-half])
+    for source, first, second in (("absorbance", "d1", "d2"), ("snv", "snv_d1", "snv_d2")):
+        for below, above in ((source, first), (first, second)):
+            numeric = np.gradient(channel[below], 4.0, axis=1)[:, 3:-3]
+            got = channel[above][:, 3:-3]
+            moved = [
+                np.corrcoef(np.roll(numeric, lag, axis=1).ravel(), got.ravel())[0, 1]
+                for lag in (-1, 0, 1)
+            ]
+            assert np.argmax(moved) == 1
+            assert moved[1] > 0.9
+            assert np.polyfit(numeric.ravel(), got.ravel(), 1)[0] == pytest.approx(1, abs=0.15)
+
+
+def test_channel_order_is_that_of_the_config(spectra):
+    turned = replace(ALL, channels=CHANNELS[::-1])
+    one, other = (np.asarray(channel_stage(len(GRID), c)(spectra)) for c in (ALL, turned))
+    np.testing.assert_array_equal(one, other[:, :, ::-1])
+
+
+def test_training_features_have_mean_zero_and_sd_one_per_band(spectra):
+    stage = channel_stage(len(GRID), ALL)
+    fit_channel_stage(stage, spectra)
+    out = apply(stage, spectra).astype("float64")
+    np.testing.assert_allclose(out.mean(axis=0), 0, atol=2e-4)
+    np.testing.assert_allclose(out.std(axis=0), 1, rtol=2e-4)
+
+
+def test_statistics_do_not_depend_on_the_block_size(spectra):
+    many = np.tile(spectra, (8, 1))
+    stages = [channel_stage(len(GRID), ALL) for _ in range(2)]
+    for stage, rows in zip(stages, (spectra, many), strict=True):
+        fit_channel_stage(stage, rows)
+    one, other = (stage.get_layer("standardise").get_weights() for stage in stages)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 2.0, 4.0])
+def test_a_band_that_never_varies_becomes_zero(spectra, value):
+    config = FrontEndConfig(channels=("absorbance",), step_nm=4.0)
+    spectra[:, 20] = value
+    stage = channel_stage(len(GRID), config)
+    fit_channel_stage(stage, spectra)
+    other = spectra.copy()
+    other[:, 20] += 0.05
+    out = apply(stage, other)[:, 20 - window_points(config) // 2]
+    np.testing.assert_allclose(out, 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("bad", ["nan", "one nan", "constant"])
+def test_an_impossible_scan_is_nan_and_leaves_the_others_alone(spectra, bad):
+    config = FrontEndConfig(step_nm=4.0)
+    stage = channel_stage(len(GRID), config)
+    fit_channel_stage(stage, spectra)
+    before = apply(stage, spectra)
+    spectra[3] = {"nan": np.nan, "constant": 0.5}.get(bad, spectra[3])
+    if bad == "one nan":
+        spectra[3, 50] = np.nan
+    after = apply(stage, spectra)
+    assert np.isnan(after[3]).all()
+    others = np.arange(len(spectra)) != 3
+    np.testing.assert_array_equal(after[others], before[others])
+
+
+@pytest.mark.xfail(strict=True, reason="the mean of equal numbers is not that number, in float32")
+def test_every_constant_scan_is_nan():
+    for value in np.linspace(0.05, 2, 40):
+        assert np.isnan(Snv()(np.full((1, 350), value, "float32"))).all(), value
+
+
+def test_nan_reflectance_is_nan_absorbance_after_resampling():
+    wide = np.full((2, len(GRID)), 0.5, "float32")
+    wide[1] = np.nan
+    config = FrontEndConfig(step_nm=6.0)
+    out = apply(absorbance_stage(GRID, "reflectance", config), wide)
+    np.testing.assert_allclose(out[0], np.log10(2), rtol=1e-5)
+    assert np.isnan(out[1]).all()
+
+
+@pytest.mark.parametrize("quantity", ["reflectance", "absorbance"])
+@pytest.mark.parametrize("step_nm", [4.0, 10.0])
+def test_absorbance_stage_is_its_layers_in_order(spectra, quantity, step_nm):
+    config = FrontEndConfig(step_nm=step_nm)
+    rows = 10**-spectra if quantity == "reflectance" else spectra
+    stage = absorbance_stage(GRID, quantity, config)
+    expected = ToAbsorbance()(rows) if quantity == "reflectance" else rows
+    if step_nm != 4.0:
+        expected = Resample(GRID, grid_nm(GRID, config))(expected)
+    np.testing.assert_array_equal(apply(stage, rows), expected)
+    has = {type(layer) for layer in stage.layers}
+    assert (ToAbsorbance in has, Resample in has) == (quantity == "reflectance", step_nm != 4.0)
+
+
+def test_apply_equals_one_pass_whatever_the_number_of_rows(spectra):
+    stage = channel_stage(len(GRID), ALL)
+    many = np.tile(spectra, (15, 1))[:515]
+    np.testing.assert_allclose(apply(stage, many), stage(many), atol=1e-5)
+
+
+def test_saved_stages_give_the_same_bits(spectra, tmp_path):
+    config = replace(ALL, step_nm=6.0)
+    absorbance = absorbance_stage(GRID, "reflectance", config)
+    on_grid = apply(absorbance, 10**-spectra)
+    channels = channel_stage(on_grid.shape[1], config)
+    fit_channel_stage(channels, on_grid)
+    for name, stage, rows in (("a", absorbance, 10**-spectra), ("c", channels, on_grid)):
+        stage.save(tmp_path / f"{name}.keras")
+        loaded = keras.saving.load_model(tmp_path / f"{name}.keras", safe_mode=True)
+        np.testing.assert_array_equal(apply(loaded, rows), apply(stage, rows))
+
+
+def test_statistics_are_no_trainable_weights():
+    layer = BandStandardise()
+    layer.build((None, 4, 2))
+    assert not layer.trainable_weights
+    assert [tuple(w.shape) for w in layer.weights] == [(4, 2), (4, 2)]
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_whitened_scores_have_the_documented_variances(exponent):
+    draw = np.random.default_rng(0)
+    x = (draw.normal(size=(80, 4)) * [5, 2, 1, 0.3]) @ draw.normal(size=(4, 30)) + 3
+    x = (x + 0.01 * draw.normal(size=x.shape)).astype("float32").reshape(80, 15, 2)
+    config = replace(
+        CONFIG, front_end=replace(CONFIG.front_end, whitening_exponent=exponent)
+    )
+    kernel, bias = whitening(x, config)
+    scores = x.reshape(80, -1).astype("float64") @ kernel + bias
+    covariance = np.cov(scores.T)
+    sd = np.linalg.svd(x.reshape(80, -1) - x.reshape(80, -1).mean(0))[1][:6] / np.sqrt(79)
+    expected = sd ** (2 - 2 * exponent)
+    np.testing.assert_allclose(np.diag(covariance), expected / expected.mean(), rtol=1e-3)
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-4)
+    np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-4)
+    assert np.diag(covariance).mean() == pytest.approx(1, rel=1e-4)
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0])
+def test_whitening_does_not_blow_up_directions_without_variance(exponent):
+    draw = np.random.default_rng(0)
+    x = np.tile(draw.normal(size=(3, 20)), (10, 1)).astype("float32").reshape(30, 10, 2)
+    config = replace(CONFIG, front_end=replace(CONFIG.front_end, whitening_exponent=exponent))
+    kernel, bias = whitening(x, config)
+    assert np.abs(kernel).max() < 10
+    other = draw.normal(size=(50, 20)) @ kernel + bias
+    assert np.abs(other).max() < 30
+
+
+def test_whitening_has_no_more_components_than_the_rows_hold():
+    x = np.random.default_rng(0).normal(size=(4, 10, 2)).astype("float32")
+    kernel, bias = whitening(x, CONFIG)
+    assert kernel.shape == (20, 3)
+    assert bias.shape == (3,)

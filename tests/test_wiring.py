@@ -1,0 +1,85 @@
+"""Laws of who reads whom."""
+
+from dataclasses import replace
+
+import pytest
+from conftest import TARGETS, TINY, problem_of
+
+from relple_tf.models.mmoe import as_cgc
+from relple_tf.models.wiring import SHARED, expert_names, gate_name, wiring
+
+SIZES = [(1, 1), (2, 1), (1, 3), (0, 2), (2, 0)]
+
+
+def config_of(architecture, levels=2, m=1, s=1, **changes):
+    return replace(
+        TINY,
+        architecture=architecture,
+        levels=levels,
+        task_experts=m,
+        shared_experts=s,
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(("m", "s"), SIZES)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_shared_gate_reads_km_plus_s_experts(count, m, s):
+    config = config_of("ple", 3, m, s)
+    *lower, last = wiring(config, problem_of(TARGETS[:count]))
+    assert [len(gates[SHARED]) for gates in lower] == [count * m + s] * 2
+    assert SHARED not in last
+
+
+@pytest.mark.parametrize(("m", "s"), SIZES)
+def test_task_gate_reads_own_and_shared_experts_only(m, s):
+    config = config_of("ple", 2, m, s)
+    for level, gates in enumerate(wiring(config, problem_of()), start=1):
+        for target in TARGETS:
+            own, shared = (expert_names(config, owner, level) for owner in (target, SHARED))
+            assert list(gates[target]) == [*own, *shared]
+            assert (len(own), len(shared)) == (m, s)
+
+
+def test_relevance_adds_the_own_experts_of_relevant_targets():
+    config = config_of("rs_ple", 2, 2, 1)
+    for level, gates in enumerate(wiring(config, problem_of()), start=1):
+        oc, cec, ph = (expert_names(config, target, level) for target in TARGETS)
+        shared = expert_names(config, SHARED, level)
+        assert list(gates["OC_g_kg"]) == [*oc, *shared, *cec]
+        assert list(gates["CEC_cmolc_kg"]) == [*cec, *shared, *oc]
+        assert list(gates["pH"]) == [*ph, *shared]
+
+
+def test_tau_zero_reads_every_task_and_tau_above_one_none():
+    everyone = wiring(config_of("rs_ple", relevance_tau=0.0), problem_of())
+    assert {len(gates[target]) for gates in everyone for target in TARGETS} == {4}
+    nobody = wiring(config_of("rs_ple", relevance_tau=1.01), problem_of())
+    assert nobody == wiring(config_of("ple"), problem_of())
+
+
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_cgc_is_one_level_whatever_levels_says(levels):
+    assert wiring(config_of("cgc", levels), problem_of()) == wiring(
+        config_of("ple", 1), problem_of()
+    )
+
+
+def test_mmoe_has_as_many_experts_as_a_level_of_ple_and_all_are_shared():
+    config = as_cgc(config_of("mmoe", 3, 2, 1), targets=3)
+    (gates,) = wiring(config, problem_of())
+    assert all(len(read) == 3 * 2 + 1 for read in gates.values())
+    assert len({tuple(read) for read in gates.values()}) == 1
+
+
+@pytest.mark.parametrize("architecture", ["cgc", "ple", "rs_ple"])
+def test_no_two_experts_or_gates_share_a_name(architecture):
+    config = config_of(architecture, 3, 2, 2)
+    owners = (*TARGETS, SHARED)
+    experts = [n for level in (1, 2, 3) for o in owners for n in expert_names(config, o, level)]
+    gates = [gate_name(owner, level) for level in (1, 2, 3) for owner in owners]
+    assert len({*experts, *gates}) == len(experts) + len(gates)
+    for level, wired in enumerate(wiring(config, problem_of()), start=1):
+        assert {n for read in wired.values() for n in read} == {
+            n for owner in owners for n in expert_names(config, owner, level)
+        }
