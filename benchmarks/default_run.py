@@ -2,7 +2,8 @@
 
     python benchmarks/default_run.py [--repeats 3]
 
-Prints the median seconds of `--help` of every command and of the default training run, from the command to the report.
+Prints the median seconds of `--help` of every command and of the default training run, from the
+command to the report.
 """
 
 import argparse

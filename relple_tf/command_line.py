@@ -71,11 +71,11 @@ def say(message: str) -> None:
 
 def add_data_and_config(parser: argparse.ArgumentParser) -> None:
     """The flags that choose a library and a config."""
+    parser.add_argument("--data", metavar="SOURCE", help="limesoda (default), simulated, or a CSV or Parquet table")
     parser.add_argument(
-        "--data", metavar="SOURCE", help="limesoda (default), simulated, or a CSV or Parquet table"
-    )
-    parser.add_argument(
-        "--targets", metavar="A,B", help="targets with units, such as OC_g_kg,pH; default: all known ones"
+        "--targets",
+        metavar="A,B",
+        help="targets with units, such as OC_g_kg,pH; default: all known ones",
     )
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)}")

@@ -93,8 +93,9 @@ class SplitConfig:
     """Which rows train, validate and test."""
 
     method: str = "auto"
-    """`given` (declared by the data), `random`, `group` (as `random`, refused without groups), `kennard_stone`, `spxy`;
-    `auto` is `given` where the data declares a split, else `random`. Groups and replicate scans stay whole in all."""
+    """`given` (declared by the data), `random`, `group` (as `random`, refused without groups),
+    `kennard_stone`, `spxy`; `auto` is `given` where the data declares a split, else `random`.
+    Groups and replicate scans stay whole in all."""
     test: float = 0.2
     """Share of the rows in the test part."""
     validation: float = 0.15
@@ -109,7 +110,9 @@ class SplitConfig:
         _within("split", "test", self.test, 0.02, 0.6)
         _within("split", "validation", self.validation, 0.02, 0.5)
         if self.test + self.validation > 0.8:
-            raise InputError(f"split.test + split.validation must leave 0.2 to train, got {self.test + self.validation:g}")
+            raise InputError(
+                f"split.test + split.validation must leave 0.2 to train, got {self.test + self.validation:g}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,7 +320,8 @@ def set_field(config: Config, assignment: str) -> Config:
     """Apply one `--set section.field=value`.
 
     Args:
-        assignment: `model.levels=1`; tuples are separated by commas: `front_end.channels=snv,snv_d1`.
+        assignment: `model.levels=1`; tuples are separated by commas:
+            `front_end.channels=snv,snv_d1`.
 
     Raises:
         InputError: the section or field is unknown, or the value is not of the field's type.
@@ -344,7 +348,8 @@ def from_toml(path: Path) -> Config:
     """Read a config; fields that the file leaves out keep their defaults.
 
     Raises:
-        InputError: the file is missing or no TOML, or holds a key or value that Config does not know.
+        InputError: the file is missing or no TOML, or holds a key or value that Config does not
+            know.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))

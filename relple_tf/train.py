@@ -18,15 +18,14 @@ def main(arguments: list[str]) -> None:
     """Parse, train, print the test metrics."""
     parser = Parser(prog="python -m relple_tf.train", description=__doc__)
     add_data_and_config(parser)
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, help="run folder; default: the next free one below runs/"
-    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="run folder; default: the next free one below runs/")
     parser.add_argument("--resume", action="store_true", help="take up a run that was cut off")
     options = parser.parse_args(arguments)
     config = config_from(options) if not options.resume else config_to_resume(options)
 
     import_tensorflow()
-    from relple_tf.evaluation.calibration import calibrate, source_name
+    from relple_tf.evaluation.calibration import calibrate
+    from relple_tf.evaluation.result import source_name
     from relple_tf.evaluation.tables import metrics_table
     from relple_tf.spectra.sources import load
     from relple_tf.training.runs import open_run

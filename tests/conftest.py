@@ -22,11 +22,9 @@ from relple_tf.spectra.simulate import simulate
 
 TARGETS = ("OC_g_kg", "CEC_cmolc_kg", "pH")
 CORRELATION = np.array([[1.0, 0.7, -0.2], [0.7, 1.0, 0.4], [-0.2, 0.4, 1.0]])
-"""With the default tau of 0.6 the first two targets are relevant to each other, the third to none."""
+"""At the default tau of 0.6 the first two targets are relevant to each other, pH to none."""
 
-TINY = ModelConfig(
-    conv_filters=(3, 4), conv_kernel=3, lstm_units=3, expert_units=5, tower_units=3
-)
+TINY = ModelConfig(conv_filters=(3, 4), conv_kernel=3, lstm_units=3, expert_units=5, tower_units=3)
 
 CONFIG = Config(
     preset="tiny",
@@ -40,9 +38,7 @@ CONFIG = Config(
 
 def problem_of(targets=TARGETS, correlation=CORRELATION, bands=13):
     correlation = np.asarray(correlation)[: len(targets), : len(targets)]
-    return Problem(
-        bands=bands, channels=2, components=6, targets=tuple(targets), correlation=correlation
-    )
+    return Problem(bands=bands, channels=2, components=6, targets=tuple(targets), correlation=correlation)
 
 
 def features_of(problem, rows=6):

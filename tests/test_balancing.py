@@ -205,7 +205,7 @@ def test_rlw_sums_to_k_differs_between_batches_and_repeats_with_the_seed():
 
 @pytest.mark.parametrize("name", ["geometric", "famo"])
 def test_direction_does_not_depend_on_the_units_of_a_loss(name):
-    """The joint gradient is sum w_i dL_i; in other units L_i and dL_i grow alike, w_i L_i must not."""
+    """The joint gradient is sum w_i dL_i; in other units dL_i and L_i grow, w_i L_i must not."""
     units = np.array([10.0, 1.0, 0.1], "float32")
     shares = []
     for losses in (LOSSES, LOSSES * units):
@@ -215,7 +215,7 @@ def test_direction_does_not_depend_on_the_units_of_a_loss(name):
 
 
 def test_famo_pulls_by_its_shares():
-    """With z_i / L_i as weights the pulls w_i L_i are in the ratio of z (Liu et al. 2023, Eq. 9)."""
+    """With z / L as weights the pulls w_i L_i are in the ratio of z (Liu et al. 2023)."""
     weights = joint_of(strategy_of("famo"))[1]
     pulls = weights * LOSSES
     np.testing.assert_allclose(pulls / pulls.sum(), softmax(STATE), rtol=1e-5)
@@ -361,9 +361,7 @@ def step():
 def test_gradnorm_is_told_the_norms_of_the_unweighted_losses(step, monkeypatch):
     model, x, y = step("gradnorm")
     told = {}
-    monkeypatch.setattr(
-        model.balancing, "follow", lambda *a: told.update(zip(("l", "n", "p"), a, strict=True))
-    )
+    monkeypatch.setattr(model.balancing, "follow", lambda *a: told.update(zip(("l", "n", "p"), a, strict=True)))
     kernel = model.body.get_layer("level1_shared_expert0").trainable_weights[0].value
     with tf.GradientTape(persistent=True) as tape:
         each = tf.unstack(masked_losses(y, model(x), 0.5)[0], num=3)

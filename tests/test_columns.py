@@ -41,9 +41,7 @@ def test_wavenumbers_are_turned_into_ascending_nm_and_said(spelling):
     assert "sorted" in bands.notes[1]
 
 
-@pytest.mark.parametrize(
-    ("suffix", "quantity"), [("_ref", "reflectance"), ("_abs", "absorbance"), ("", "")]
-)
+@pytest.mark.parametrize(("suffix", "quantity"), [("_ref", "reflectance"), ("_abs", "absorbance"), ("", "")])
 def test_the_suffix_declares_the_quantity(suffix, quantity):
     assert band_columns("t", [f"scan_nir.{nm}{suffix}" for nm in NM]).quantity == quantity
 
@@ -119,8 +117,6 @@ def test_names_mean_a_target_and_a_unit(column, expected):
     assert (known.target, known.times, known.over) == expected
 
 
-@pytest.mark.parametrize(
-    "column", ["OC", "N", "CEC", "clay", "silt_pct", "OM_g_kg", "pH_KCl", "ON_pct"]
-)
+@pytest.mark.parametrize("column", ["OC", "N", "CEC", "clay", "silt_pct", "OM_g_kg", "pH_KCl", "ON_pct"])
 def test_names_without_a_known_meaning_have_none(column):
     assert meaning(column) is None

@@ -271,7 +271,5 @@ def test_help_imports_nothing_heavy(module):
         "    print(end.code, sorted({'numpy', 'pandas', 'keras', 'tensorflow'} & set(sys.modules)))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"

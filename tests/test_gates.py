@@ -84,9 +84,7 @@ def test_experts_that_are_not_read_are_absent():
     first, last = owner_weights(config, PROBLEM, network, FEATURES)
     unread = [("N_g_kg", "pH"), ("OC_g_kg", "pH"), ("pH", "N_g_kg"), ("pH", "OC_g_kg")]
     for table in (first, last):
-        missing = [
-            (row, column) for row in TARGETS for column in table if np.isnan(table[column][row])
-        ]
+        missing = [(row, column) for row in TARGETS for column in table if np.isnan(table[column][row])]
         assert missing == unread
     assert list(first.index) == [*TARGETS, SHARED]
     assert list(last.index) == [*TARGETS]
@@ -113,9 +111,7 @@ def test_mmoe_owns_nothing_but_shared_experts():
 def test_single_expert_has_weight_one():
     config, network = tiny("cgc", task_experts=0, shared_experts=1)
     _, levels = wired(config, PROBLEM)
-    assert gate_weights(network, levels, FEATURES) == [
-        {target: {"level1_shared_expert0": 1.0} for target in TARGETS}
-    ]
+    assert gate_weights(network, levels, FEATURES) == [{target: {"level1_shared_expert0": 1.0} for target in TARGETS}]
 
 
 @pytest.mark.parametrize("architecture", [a for a in ARCHITECTURES if a not in GATED])

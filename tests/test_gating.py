@@ -49,9 +49,7 @@ def test_offset_log_r_multiplies_the_odds_by_r():
     plain, changed = mixed(2)[1:], mixed(2, [0.0, float(np.log(0.25))])[1:]
     changed[1].set_weights(plain[1].get_weights())
     before, after = (np.asarray(gate(rows(2))) for gate, _ in (plain, changed))
-    np.testing.assert_allclose(
-        after[:, 1] / after[:, 0], 0.25 * before[:, 1] / before[:, 0], rtol=1e-5
-    )
+    np.testing.assert_allclose(after[:, 1] / after[:, 0], 0.25 * before[:, 1] / before[:, 0], rtol=1e-5)
 
 
 def test_equal_experts_pass_whatever_the_gate():

@@ -61,9 +61,7 @@ def test_a_target_that_no_row_measures_has_loss_zero_and_is_absent(measured, pre
 
 
 @pytest.mark.parametrize("delta", [0.0, 0.5])
-def test_gradient_is_zero_where_nothing_was_measured_and_the_clipped_error_elsewhere(
-    measured, predicted, delta
-):
+def test_gradient_is_zero_where_nothing_was_measured_and_the_clipped_error_elsewhere(measured, predicted, delta):
     variable = tf.Variable(predicted)
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(masked_losses(measured, variable, delta)[0])

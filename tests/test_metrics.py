@@ -62,9 +62,7 @@ def test_predicting_the_mean_scores_zero():
     assert got["ccc"] == pytest.approx(0)
 
 
-@pytest.mark.parametrize(
-    "measured", [[], [1.0], [np.nan, 1.0, np.nan], [2.0, 2.0, 2.0]], ids=str
-)
+@pytest.mark.parametrize("measured", [[], [1.0], [np.nan, 1.0, np.nan], [2.0, 2.0, 2.0]], ids=str)
 def test_too_few_or_equal_values_are_refused(measured):
     measured = np.array(measured, "float64")
     with pytest.raises(ValueError, match="cannot be scored"):

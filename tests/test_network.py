@@ -1,4 +1,4 @@
-"""Laws of every network in the catalogue: a NumPy recomputation, a closed form, a twin, isolation."""
+"""Laws of every network: a NumPy recomputation, a closed form, a twin, isolation."""
 
 import itertools
 from dataclasses import replace
@@ -27,7 +27,7 @@ SHARING = tuple(name for name in BUILDERS if name != "single_task")
 
 
 def gates_of(config, problem):
-    """Per level: owner -> [(owner of an expert, its number, added to its logit)]; from MODEL, not the code."""
+    """Per level: owner -> [(owner of an expert, its number, added to its logit)], after MODEL."""
     targets, m, s = problem.targets, config.task_experts, config.shared_experts
     if config.architecture == "mmoe":
         m, s = 0, m * len(targets) + s
@@ -61,10 +61,7 @@ class Recomputation:
     """The network in NumPy, from its weights by layer name and the formulas of MODEL."""
 
     def __init__(self, network, config, problem):
-        self.w = {
-            layer.name: [v.astype("float64") for v in layer.get_weights()]
-            for layer in network.layers
-        }
+        self.w = {layer.name: [v.astype("float64") for v in layer.get_weights()] for layer in network.layers}
         self.config, self.problem = config, problem
 
     def dense(self, name, x):
@@ -216,9 +213,7 @@ def test_network_equals_its_numpy_recomputation_and_closed_form(config, problem,
     network = set_fixed_weights(build(config, problem, keras))
     got = outputs_of(network, features)
     assert network.name == config.architecture or config.architecture == "mmoe"
-    assert {n: tuple(t.shape) for n, t in network.output.items()} == dict.fromkeys(
-        TARGETS, (None, 1)
-    )
+    assert {n: tuple(t.shape) for n, t in network.output.items()} == dict.fromkeys(TARGETS, (None, 1))
     assert network.count_params() == parameter_count(config, problem)
     for name, expected in Recomputation(network, config, problem).outputs(features).items():
         np.testing.assert_allclose(got[name], expected, atol=2e-5)
@@ -244,9 +239,7 @@ def test_one_target_works(architecture, relevance):
 
 @pytest.mark.parametrize("architecture", BUILDERS)
 def test_permuting_the_targets_permutes_the_outputs(architecture, problem, features):
-    config = replace(
-        TINY, architecture=architecture, expert_kind="cnn", task_experts=2, relevance_tau=0.3
-    )
+    config = replace(TINY, architecture=architecture, expert_kind="cnn", task_experts=2, relevance_tau=0.3)
     if architecture == "mmoe":
         # All its experts are shared, so only gates and towers belong to a target.
         config = replace(config, task_experts=0, shared_experts=3)
@@ -260,9 +253,7 @@ def test_permuting_the_targets_permutes_the_outputs(architecture, problem, featu
         for owner, read in there.items() if architecture not in NO_GATES else ():
             columns = [here[owner].index(expert) for expert in read]
             name = f"level{level}_{owner}_logits"
-            permuted.get_layer(name).set_weights(
-                [network.get_layer(name).get_weights()[0][:, columns]]
-            )
+            permuted.get_layer(name).set_weights([network.get_layer(name).get_weights()[0][:, columns]])
     got = outputs_of(permuted, features)
     assert list(permuted.output) == [TARGETS[i] for i in order]
     for name, expected in outputs_of(network, features).items():
@@ -272,9 +263,7 @@ def test_permuting_the_targets_permutes_the_outputs(architecture, problem, featu
 NO_GATES = ("single_task", "shared_bottom")
 
 
-@pytest.mark.parametrize(
-    ("architecture", "relevance"), [*((name, "hard") for name in BUILDERS), ("rs_ple", "soft")]
-)
+@pytest.mark.parametrize(("architecture", "relevance"), [*((name, "hard") for name in BUILDERS), ("rs_ple", "soft")])
 def test_twin_of_tf_keras_gives_the_same_outputs(architecture, relevance, problem, features):
     import tf_keras
 

@@ -53,9 +53,7 @@ def reads(architecture, level, levels, target, owner):
     return target == owner or linked or level < levels
 
 
-@pytest.mark.parametrize(
-    ("architecture", "levels"), [("cgc", 1), ("ple", 1), ("ple", 2), ("rs_ple", 1), ("rs_ple", 3)]
-)
+@pytest.mark.parametrize(("architecture", "levels"), [("cgc", 1), ("ple", 1), ("ple", 2), ("rs_ple", 1), ("rs_ple", 3)])
 def test_gradient_on_foreign_experts_is_exactly_zero_unless_linked(architecture, levels, features):
     network = network_of(architecture, levels=levels)
     for level in range(1, levels + 1):
@@ -69,7 +67,6 @@ def test_gradient_on_foreign_experts_is_exactly_zero_unless_linked(architecture,
 
 
 def test_own_experts_read_their_own_stream_only(features):
-    """On level 2 a task's stream moves its own experts and no others, the shared stream the shared ones."""
     network = network_of("rs_ple", levels=2, relevance_tau=0.0)
     owners = (*TARGETS, "shared")
     for owner in owners:
@@ -112,9 +109,7 @@ def test_shared_gate_has_km_plus_s_inputs(m, s, count):
 
 def gates(network):
     return {
-        layer.name: keras.Model(network.input, layer.output)
-        for layer in network.layers
-        if layer.name.endswith("_gate")
+        layer.name: keras.Model(network.input, layer.output) for layer in network.layers if layer.name.endswith("_gate")
     }
 
 

@@ -69,11 +69,7 @@ def test_only_rs_ple_reads_foreign_experts(architecture, relevance):
 def test_hard_reads_those_with_absolute_r_of_at_least_tau(tau):
     read = sources(CORRELATION, TARGETS, replace(RS_PLE, relevance_tau=tau))
     for k, target in enumerate(TARGETS):
-        near = {
-            other: 0.0
-            for j, other in enumerate(TARGETS)
-            if j != k and abs(CORRELATION[k, j]) >= tau
-        }
+        near = {other: 0.0 for j, other in enumerate(TARGETS) if j != k and abs(CORRELATION[k, j]) >= tau}
         assert read[target] == near
 
 

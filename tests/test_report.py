@@ -69,9 +69,7 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv"):
     parts = np.array(["train"] * 50 + ["validation"] * 15 + ["test"] * 25)
     config = changed(
         Config(
-            model=ModelConfig(
-                architecture=architecture, expert_kind="cnn", conv_filters=(4,), expert_units=4
-            ),
+            model=ModelConfig(architecture=architecture, expert_kind="cnn", conv_filters=(4,), expert_units=4),
             split=SplitConfig(),
             training=TrainingConfig(max_epochs=3),
         ),
@@ -205,9 +203,7 @@ def test_network_without_gates_is_said_to_have_none():
 
 def test_thousands_of_points_stay_small():
     measured = np.random.default_rng(0).lognormal(size=20_000)
-    image = pictures.one_to_one(
-        measured, {"PLSR": measured, "network": measured}, target="OC", colour="#0072B2"
-    )
+    image = pictures.one_to_one(measured, {"PLSR": measured, "network": measured}, target="OC", colour="#0072B2")
     assert len(image) < 400_000
 
 

@@ -32,9 +32,7 @@ def test_library_says_that_it_is_simulated(small):
         None,
     )
     assert small.notes == (NOTE,)
-    assert (
-        tuple(small.targets) == TARGETS == ("N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH")
-    )
+    assert tuple(small.targets) == TARGETS == ("N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH")
     assert small.spectra.dtype == np.float32
     assert (small.ids[0], small.ids[-1], len(set(small.ids))) == ("sim00001", "sim00600", 600)
 
@@ -143,9 +141,7 @@ def test_targets_lie_where_those_of_topsoils_do(soils):
         ("CEC_cmolc_kg", 1414, (1350, 1480), 0.3),
     ],
 )
-def test_a_band_rises_above_its_shoulders_with_what_absorbs_there(
-    soils, target, band, shoulders, least
-):
+def test_a_band_rises_above_its_shoulders_with_what_absorbs_there(soils, target, band, shoulders, least):
     absorbance = -np.log10(soils.spectra)
     at = {nm: absorbance[:, np.searchsorted(soils.wavelengths_nm, nm)] for nm in (band, *shoulders)}
     left, right = shoulders

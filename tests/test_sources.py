@@ -49,7 +49,7 @@ def test_limesoda_parts_are_the_folds_of_the_package(limesoda):
         assert sorted(set(folds[limesoda.parts == part].tolist())) == expected
 
 
-@pytest.mark.parametrize("words", ["CC BY-SA 4.0", "van Bemmelen", "split.method=group", "percent"])
+@pytest.mark.parametrize("words", ["CC BY-SA 4.0", "van Bemmelen", "own folds", "percent"])
 def test_limesoda_says_what_it_is(limesoda, words):
     assert any(words in note for note in limesoda.notes)
 
@@ -69,9 +69,7 @@ def test_named_sources_select_targets(source):
 def test_a_path_is_read_as_a_table(tmp_path):
     rng = np.random.default_rng(0)
     bands = ",".join(f"{nm}_ref" for nm in range(1100, 1140, 2))
-    rows = [
-        f"{row},{row / 10}," + ",".join(map(str, rng.uniform(0.2, 0.4, 20))) for row in range(30)
-    ]
+    rows = [f"{row},{row / 10}," + ",".join(map(str, rng.uniform(0.2, 0.4, 20))) for row in range(30)]
     path = tmp_path / "soils.csv"
     path.write_text("\n".join([f"id,N_g_kg,{bands}", *rows]))
     library = load(replace(Config(), data__source=str(path)))

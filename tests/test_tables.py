@@ -113,9 +113,7 @@ def test_one_library_reads_the_same_from_every_form(tmp_path, name):
     assert "ids are column id" in library.notes
     assert list(library.targets) == ["OC_g_kg", "pH"]
     odd = np.arange(ROWS) % 2 == 1
-    np.testing.assert_array_equal(
-        library.targets["OC_g_kg"], np.where(odd, np.nan, 1.5 + np.arange(ROWS))
-    )
+    np.testing.assert_array_equal(library.targets["OC_g_kg"], np.where(odd, np.nan, 1.5 + np.arange(ROWS)))
     assert said(library, "divided by 100") == (name == "percent.csv")
     assert said(library, "sorted") == (name == "descending.csv")
     assert said(library, "wavenumbers") == (name == "wavenumbers.csv")
@@ -285,9 +283,7 @@ def test_lucas_names_are_read_with_their_units(tmp_path):
     absorbance = -np.log10(reflectance(NM))
     table = {"ID": lab(1), "clay": lab(1), "pH.in.CaCl2": lab(0.2), "pH.in.H2O": lab(0.3)}
     table |= {"OC": lab(2), "CaCO3": ["< LOD", *lab(5)[1:]], "N": lab(0.5), "CEC": lab(0.7)}
-    table |= {
-        f"spc.{nm:g}": map(repr, row.tolist()) for nm, row in zip(NM, absorbance.T, strict=True)
-    }
+    table |= {f"spc.{nm:g}": map(repr, row.tolist()) for nm, row in zip(NM, absorbance.T, strict=True)}
     library = read(tmp_path, table)
     assert library.quantity == "absorbance"
     known = ["N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH", "clay_pct"]

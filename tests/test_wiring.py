@@ -60,9 +60,7 @@ def test_tau_zero_reads_every_task_and_tau_above_one_none():
 
 @pytest.mark.parametrize("levels", [1, 2, 4])
 def test_cgc_is_one_level_whatever_levels_says(levels):
-    assert wiring(config_of("cgc", levels), problem_of()) == wiring(
-        config_of("ple", 1), problem_of()
-    )
+    assert wiring(config_of("cgc", levels), problem_of()) == wiring(config_of("ple", 1), problem_of())
 
 
 def test_mmoe_has_as_many_experts_as_a_level_of_ple_and_all_are_shared():

@@ -28,8 +28,9 @@ def plsr(
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, int]]:
     """Partial least squares regression, one per target, components by cross-validation.
 
-    Features are the best practice of the field: SNV, then the Savitzky-Golay first derivative. Targets are modelled on
-    the network's own scale (log1p where skewed) and clipped to the same range, so that only the method differs.
+    Features are the best practice of the field: SNV, then the Savitzky-Golay first derivative.
+    Targets are modelled on the network's own scale (log1p where skewed) and clipped to the same
+    range, so that only the method differs.
 
     Args:
         absorbance: (n, bands) on the model's grid, all rows.
@@ -41,7 +42,8 @@ def plsr(
         seed: Of the folds where every row is its own group.
 
     Returns:
-        Target -> (n,) predictions in laboratory units for all rows, and target -> number of components.
+        Target -> (n,) predictions in laboratory units for all rows, and target -> number of
+        components.
     """
     derivative = SavitzkyGolay(window_length=window_points, polyorder=2, deriv=1)
     features = make_pipeline(StandardNormalVariate(), derivative).fit_transform(absorbance)
@@ -75,7 +77,8 @@ def best_component_count(
     for train, held in splits:
         model = PLSRegression(most, scale=True).fit(x[train], y[train])
         scores = model.transform(x[held])
-        # y_loadings_ are in standardised y; the running sum over components is each smaller model's prediction.
+        # y_loadings_ are in standardised y; the running sum over components is each smaller model's
+        # prediction.
         y_sd = y[train].std(ddof=1)
         running = np.cumsum(scores * model.y_loadings_[0], axis=1) * y_sd + y[train].mean()
         squared_error += ((running - y[held][:, None]) ** 2).sum(axis=0)

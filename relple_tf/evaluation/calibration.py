@@ -1,63 +1,28 @@
 """The main job: split, train, score, compare with PLSR, and leave a run folder."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from relple_tf import __version__
 from relple_tf.config import Config, to_toml
 from relple_tf.evaluation.baselines import plsr
 from relple_tf.evaluation.metrics import scores
 from relple_tf.evaluation.report import report
+from relple_tf.evaluation.result import Calibration, Metrics, card
 from relple_tf.models import front_end
-from relple_tf.models.relevance import sources
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.split import split, whole_units
+from relple_tf.spectra.split import PARTS, split, whole_units
 from relple_tf.spectra.tables import read_parts
 from relple_tf.training.files import write_text, write_with
 from relple_tf.training.fit import Trained, fit, seed_everything
 from relple_tf.training.preparation import Prepared, prepare
 from relple_tf.training.runs import RunFolder, data_hash, write_json
 
-PARTS = ("train", "validation", "test")
 
-Metrics = dict[str, dict[str, Any]]
-"""Part -> target -> figures, and `baseline` -> model -> the same."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Calibration:
-    """A finished run in memory; the run folder and the report are made from it."""
-
-    config: Config
-    library: SpectralLibrary
-    parts: npt.NDArray[np.str_]
-    prepared: Prepared
-    trained: Trained
-    predictions: dict[str, npt.NDArray[np.float64]]
-    """Target -> (n,) in laboratory units, all rows."""
-    baseline: dict[str, npt.NDArray[np.float64]]
-    """The same by PLSR."""
-    components: dict[str, int]
-    """Target -> PLSR components."""
-    metrics: Metrics
-    notes: tuple[str, ...]
-
-
-def source_name(config: Config) -> str:
-    """Short name of the data for folders and headings: a source's name, or a file's without its suffixes."""
-    return Path(config.data.source).name.partition(".")[0]
-
-
-def calibrate(
-    library: SpectralLibrary, config: Config, folder: RunFolder, say: Callable[[str], None]
-) -> Metrics:
+def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, say: Callable[[str], None]) -> Metrics:
     """Train on `library` and fill `folder`; takes up the state that a killed run left there.
 
     Args:
@@ -70,9 +35,7 @@ def calibrate(
         InputError: the library cannot be split as the config asks.
     """
     seed_everything(config.training.seed)
-    declared = (
-        read_parts(Path(config.split.file), library.ids) if config.split.file else None
-    )
+    declared = read_parts(Path(config.split.file), library.ids) if config.split.file else None
     parts, split_notes = split(library, config.split, config.training.seed, declared)
     prepared = prepare(library, parts, config)
     notes = (*library.notes, *split_notes, *prepared.notes)
@@ -159,54 +122,3 @@ def write_run(result: Calibration, folder: RunFolder) -> None:
     write_with(path / "model.keras", result.trained.model.save)
     write_text(path / "report.html", report(result))
     folder.finish()
-
-
-def card(result: Calibration) -> dict[str, Any]:
-    """What someone who holds only the model must know about it."""
-    library, problem, config = result.library, result.prepared.problem, result.config
-    return {
-        "source": library.source,
-        "simulated": library.source == "simulated",
-        "data_sha256": data_hash(library),
-        "soils": {part: int(np.sum(result.parts == part)) for part in PARTS},
-        "input": {
-            "quantity": library.quantity,
-            "wavelengths_nm": library.wavelengths_nm.tolist(),
-        },
-        "targets": {
-            scale.name: {
-                "unit": unit(scale.name),
-                "log1p": scale.log1p,
-                "lowest": float(scale.to_lab(np.array(scale.low))),
-                "highest": float(scale.to_lab(np.array(scale.high))),
-                "test": result.metrics["test"][scale.name],
-            }
-            for scale in result.prepared.scales
-        },
-        "front_end": {
-            "grid_nm": result.prepared.grid_nm.tolist(),
-            "channels": list(config.front_end.channels),
-            "whitened_components": problem.components,
-        },
-        "model": {
-            "preset": config.preset,
-            "architecture": config.model.architecture,
-            "weights": int(result.trained.network.count_params()),
-        },
-        "relevance": {
-            "correlation": problem.correlation.tolist(),
-            "reads": sources(problem.correlation, problem.targets, config.model),
-        },
-        "seed": config.training.seed,
-        "notes": list(result.notes),
-        "versions": {
-            "relple_tf": __version__,
-            **{name: version(name) for name in ("keras", "tensorflow", "numpy", "scikit-learn")},
-        },
-    }
-
-
-def unit(target: str) -> str:
-    """The unit that a target's name carries; pH and names without one have none."""
-    known = {"g_kg": "g/kg", "cmolc_kg": "cmolc/kg", "pct": "%"}
-    return next((text for suffix, text in known.items() if target.endswith(f"_{suffix}")), "")

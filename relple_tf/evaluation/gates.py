@@ -90,9 +90,7 @@ def owner_weights(
     tables = []
     for level, gates in enumerate(gate_weights(network, levels, features), start=1):
         experts = {
-            owner: names
-            for owner in (*problem.targets, SHARED)
-            if (names := expert_names(config, owner, level))
+            owner: names for owner in (*problem.targets, SHARED) if (names := expert_names(config, owner, level))
         }
         table = pd.DataFrame(np.nan, index=list(gates), columns=list(experts))
         for stream, weights in gates.items():

@@ -5,9 +5,7 @@ import numpy.typing as npt
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 
-def scores(
-    measured: npt.NDArray[np.float64], predicted: npt.NDArray[np.float64]
-) -> dict[str, float]:
+def scores(measured: npt.NDArray[np.float64], predicted: npt.NDArray[np.float64]) -> dict[str, float]:
     """Compare predictions with the laboratory over the rows that it measured.
 
     Args:
@@ -15,9 +13,10 @@ def scores(
         predicted: (n,), finite.
 
     Returns:
-        n; r2 (1 - SSE/SST, may be negative); rmse, mae, bias (predicted - measured) and sep (SD of the error, n - 1)
-        in the target's unit; rpd = SD(n - 1)/rmse and rpiq = inter-quartile range/rmse (Bellon-Maurel et al. 2010,
-        TrAC 29(9); over rmse, not sep, so that a bias costs); ccc, the concordance of Lin (1989, Biometrics 45(1)).
+        n; r2 (1 - SSE/SST, may be negative); rmse, mae, bias (predicted - measured) and sep (SD of
+        the error, n - 1) in the target's unit; rpd = SD(n - 1)/rmse and rpiq = inter-quartile
+        range/rmse (Bellon-Maurel et al. 2010, TrAC 29(9); over rmse, not sep, so that a bias
+        costs); ccc, the concordance of Lin (1989, Biometrics 45(1)).
 
     Raises:
         ValueError: fewer than two measured rows, or no variation in them.

@@ -84,8 +84,7 @@ def picture(draw: Callable[Parameters, tuple[Figure, str]]) -> Callable[Paramete
 def line_styles(names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Colour and dashes of each target, the same in all pictures; dashes serve grey print."""
     return {
-        name: {"color": PALETTE[i % len(PALETTE)], "linestyle": DASHES[i % len(DASHES)]}
-        for i, name in enumerate(names)
+        name: {"color": PALETTE[i % len(PALETTE)], "linestyle": DASHES[i % len(DASHES)]} for i, name in enumerate(names)
     }
 
 
@@ -95,9 +94,7 @@ def shortened(name: str, length: int = 18) -> str:
 
 
 @picture
-def one_to_one(
-    measured: Array, predicted: dict[str, Array], *, target: str, colour: str
-) -> tuple[Figure, str]:
+def one_to_one(measured: Array, predicted: dict[str, Array], *, target: str, colour: str) -> tuple[Figure, str]:
     """Predicted over measured on equal axes, in laboratory units.
 
     Args:
@@ -181,9 +178,7 @@ def loss_weights(history: pd.DataFrame, targets: Sequence[str]) -> tuple[Figure,
 
 
 @picture
-def heat_map(
-    table: pd.DataFrame, *, title: str, axis: str = "", signed: bool = False
-) -> tuple[Figure, str]:
+def heat_map(table: pd.DataFrame, *, title: str, axis: str = "", signed: bool = False) -> tuple[Figure, str]:
     """A table of numbers up to 1 as coloured cells; NaN is hatched, `signed` begins at -1."""
     rows, columns = table.shape
     figure = Figure(figsize=(3.7, 1.7 + 0.33 * rows), layout="constrained")
@@ -191,9 +186,7 @@ def heat_map(
     axes.patch.set(hatch="////", facecolor="white", edgecolor="0.85")
     values = table.to_numpy()
     colours: dict[str, Any] = {"cmap": "RdBu" if signed else "Blues", "vmin": -1 if signed else 0}
-    cells = axes.pcolormesh(
-        np.ma.masked_invalid(values), vmax=1, edgecolors="white", linewidth=1, **colours
-    )
+    cells = axes.pcolormesh(np.ma.masked_invalid(values), vmax=1, edgecolors="white", linewidth=1, **colours)
     told = []
     for row, column in np.argwhere(~np.isnan(values)):
         number = f"{values[row, column]:z.2f}"
@@ -214,9 +207,7 @@ def heat_map(
 
 
 @picture
-def spectra(
-    wavelengths_nm: Array, rows: Array, labels: Sequence[str], *, axis: str
-) -> tuple[Figure, str]:
+def spectra(wavelengths_nm: Array, rows: Array, labels: Sequence[str], *, axis: str) -> tuple[Figure, str]:
     """A few spectra (rows, bands), dark to light, with the known absorptions in range."""
     figure = Figure(figsize=WIDE, layout="constrained")
     axes = figure.subplots()

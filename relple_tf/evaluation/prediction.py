@@ -24,8 +24,8 @@ def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[s
     """Predict a table of scans.
 
     Returns:
-        Columns id and one per target, in laboratory units, a row per scan in the table's order; and what was said
-        on the way.
+        Columns id and one per target, in laboratory units, a row per scan in the table's order; and
+        what was said on the way.
 
     Raises:
         InputError: the run is damaged, the table is unsound, or its bands do not cover the model's.
@@ -40,7 +40,10 @@ def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[s
     predicted = model.predict(spectra, batch_size=256, verbose=0)
     columns = {name: np.asarray(predicted[name])[:, 0] for name in card["targets"]}
     if card["simulated"]:
-        notes = (*notes, f"{folder.path}: trained on simulated spectra; these are no laboratory values")
+        notes = (
+            *notes,
+            f"{folder.path}: trained on simulated spectra; these are no laboratory values",
+        )
     return pd.DataFrame({"id": library.ids, **columns}), (*library.notes, *notes)
 
 

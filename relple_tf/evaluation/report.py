@@ -8,7 +8,7 @@ import math
 from html import escape
 from importlib import resources
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,7 @@ import pandas as pd
 from relple_tf.config import to_toml
 from relple_tf.evaluation import pictures
 from relple_tf.evaluation.gates import owner_weights
-
-if TYPE_CHECKING:
-    from relple_tf.evaluation.calibration import Calibration
+from relple_tf.evaluation.result import Calibration, card, source_name
 
 SIMULATED = (
     '<p class="warning"><strong>Trained on simulated spectra.</strong> The soils of this report '
@@ -41,11 +39,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of the first target's training values: where the example spectra are taken."""
 
 
-def report(result: "Calibration") -> str:
+def report(result: Calibration) -> str:
     """The page, complete in itself."""
-    # Here, because calibration imports this module.
-    from relple_tf.evaluation.calibration import card, source_name
-
     facts = card(result)
     units = {target: entry["unit"] for target, entry in facts["targets"].items()}
     config, history, targets = result.config, result.trained.history, list(units)
@@ -58,9 +53,7 @@ def report(result: "Calibration") -> str:
         facts=terms(result, facts),
         notes=items(escape(note) for note in result.notes or ("nothing",)),
         rows="\n".join(table_rows(result, target, unit) for target, unit in units.items()),
-        verdicts=items(
-            f"<em>{escape(target)}</em>: {verdict(own[target], plsr[target])}" for target in units
-        ),
+        verdicts=items(f"<em>{escape(target)}</em>: {verdict(own[target], plsr[target])}" for target in units),
         small="RPIQ {rpiq:g} and RPD {rpd:g}".format(**SMALL_ERROR),
         moderate="RPIQ {rpiq:g} and RPD {rpd:g}".format(**MODERATE_ERROR),
         close=f"{CLOSE:.0%}",
@@ -90,7 +83,7 @@ def items(entries: Any) -> str:
     return "\n".join(f"<li>{entry}</li>" for entry in entries)
 
 
-def terms(result: "Calibration", facts: dict[str, Any]) -> str:
+def terms(result: Calibration, facts: dict[str, Any]) -> str:
     """Which data and which network, as a list of terms."""
     grid, scanned_nm = result.prepared.grid_nm, result.library.wavelengths_nm
     parts = ", ".join(f"{count} {part}" for part, count in facts["soils"].items())
@@ -98,8 +91,7 @@ def terms(result: "Calibration", facts: dict[str, Any]) -> str:
         "Source": result.library.source,
         "Soils": f"{len(result.library)}: {parts}",
         "Scan": f"{quantity(result)}, {len(scanned_nm)} bands, {_range(scanned_nm)}",
-        "Model grid": f"{len(grid)} bands, {_range(grid)}; "
-        f"channels {', '.join(result.config.front_end.channels)}",
+        "Model grid": f"{len(grid)} bands, {_range(grid)}; channels {', '.join(result.config.front_end.channels)}",
         "Network": f"{result.config.preset} ({result.config.model.architecture}), "
         f"{facts['model']['weights']:,} weights",
         "Seed": str(facts["seed"]),
@@ -111,13 +103,13 @@ def _range(wavelengths_nm: npt.NDArray[np.float64]) -> str:
     return f"{wavelengths_nm[0]:g} to {wavelengths_nm[-1]:g} nm"
 
 
-def quantity(result: "Calibration") -> str:
+def quantity(result: Calibration) -> str:
     """What was scanned, in words."""
     known = {"absorbance": "absorbance log10(1/R)", "reflectance": "reflectance (0 to 1)"}
     return known[result.library.quantity]
 
 
-def table_rows(result: "Calibration", target: str, unit: str) -> str:
+def table_rows(result: Calibration, target: str, unit: str) -> str:
     """A target's test figures: the network's row and below it that of PLSR."""
     own, plsr = result.metrics["test"][target], result.metrics["baseline"]["plsr"][target]
     label = f'{escape(target)}<br><span class="unit">{escape(unit or "no unit")}</span>'
@@ -163,7 +155,7 @@ def verdict(own: dict[str, float], plsr: dict[str, float]) -> str:
     return f"error {size} against the spread of the test soils; RMSE {compared}."
 
 
-def one_to_one(result: "Calibration", target: str, unit: str) -> str:
+def one_to_one(result: Calibration, target: str, unit: str) -> str:
     """The picture of predicted over measured for a target's test soils."""
     values = result.library.targets[target]
     rows = (result.parts == "test") & ~np.isnan(values)
@@ -186,7 +178,7 @@ def with_unit(target: str, unit: str) -> str:
     return f"{target.removesuffix(suffix)} ({unit})" if unit else target
 
 
-def shared(result: "Calibration") -> tuple[str, str]:
+def shared(result: Calibration) -> tuple[str, str]:
     """Pictures of the targets' correlation and of the gates, and a text on the latter."""
     problem, model = result.prepared.problem, result.config.model
     names = list(problem.targets)
@@ -201,7 +193,7 @@ def shared(result: "Calibration") -> tuple[str, str]:
     return "\n".join(drawn), GATES if levels else none
 
 
-def example_spectra(result: "Calibration", units: dict[str, str]) -> str:
+def example_spectra(result: Calibration, units: dict[str, str]) -> str:
     """A few training spectra as scanned, and below as the network reads them."""
     library, prepared = result.library, result.prepared
     target, unit = next(iter(units.items()))

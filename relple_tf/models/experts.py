@@ -32,9 +32,9 @@ def stem(features: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> T
 def attention_pool(sequence: Tensor, keras: Keras, *, name: str) -> Tensor:
     """Weigh the places of a sequence by a softmax score and sum them.
 
-    Additive attention with a learned query (Bahdanau et al. 2015; Yang et al. 2016, Eq. 5-7). The sum is
-    an average times the length, because summing through `Dot` becomes int8 BATCH_MATMUL, which is wrong
-    on some runtimes (README, limits).
+    Additive attention with a learned query (Bahdanau et al. 2015; Yang et al. 2016, Eq. 5-7). The
+    sum is an average times the length, because summing through `Dot` becomes int8 BATCH_MATMUL,
+    which is wrong on some runtimes (README, limits).
 
     Args:
         sequence: (batch, steps, n).
@@ -52,16 +52,14 @@ def attention_pool(sequence: Tensor, keras: Keras, *, name: str) -> Tensor:
     return layers.Rescaling(float(steps), name=f"{name}_sum")(mean)
 
 
-def spectral_expert(
-    local: Tensor, whitened: Tensor, config: ModelConfig, keras: Keras, *, name: str
-) -> Tensor:
+def spectral_expert(local: Tensor, whitened: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
     """An expert of level 1: reads the convolved spectrum and the whitened scores.
 
     Args:
         local: (batch, steps, n), the stem's output.
         whitened: (batch, components).
-        config: `expert_kind` decides what reads `local`: `cnn` averages it, `lstm` takes the last state,
-            `attention` pools it, `cnn_lstm_attention` pools what the LSTM makes of it.
+        config: `expert_kind` decides what reads `local`: `cnn` averages it, `lstm` takes the last
+            state, `attention` pools it, `cnn_lstm_attention` pools what the LSTM makes of it.
 
     Returns:
         (batch, expert_units).

@@ -1,7 +1,7 @@
 """The front end as layers of the graph: from a scan in its own unit and grid to what the network reads.
 
-Keras 3 layers, written once; training, prediction and export run these very layers. An impossible scan (NaN,
-constant) comes out as NaN, never as a plausible number.
+Keras 3 layers, written once; training, prediction and export run these very layers. An impossible
+scan (NaN, constant) comes out as NaN, never as a plausible number.
 """
 
 import math
@@ -35,9 +35,9 @@ class ToAbsorbance(keras.layers.Layer):
 class Resample(keras.layers.Layer):
     """Bring spectra to another wavelength grid: (batch, bands) -> (batch, len(output_nm)).
 
-    Each new band is a weighted mean of the old ones under a triangle as wide as the coarser of the two grids:
-    linear interpolation where the new grid is the finer one, an anti-aliasing mean where it is the coarser one.
-    Constants and, away from the ends, straight lines are kept.
+    Each new band is a weighted mean of the old ones under a triangle as wide as the coarser of the
+    two grids: linear interpolation where the new grid is the finer one, an anti-aliasing mean where
+    it is the coarser one. Constants and, away from the ends, straight lines are kept.
 
     Args:
         input_nm: Ascending wavelengths of the spectra.
@@ -51,12 +51,11 @@ class Resample(keras.layers.Layer):
         super().__init__(**kwargs)
         self.input_nm = [float(value) for value in input_nm]
         self.output_nm = [float(value) for value in output_nm]
-        self._bands, self._weights = triangle_weights(
-            np.array(self.input_nm), np.array(self.output_nm)
-        )
+        self._bands, self._weights = triangle_weights(np.array(self.input_nm), np.array(self.output_nm))
 
     def call(self, spectra: Any) -> Any:
-        # Gather and weigh one neighbour at a time: a dense matrix of 4,200 x 525 would not fit a device.
+        # Gather and weigh one neighbour at a time: a dense matrix of 4,200 x 525 would not fit a
+        # device.
         resampled = 0.0
         for bands, weights in zip(self._bands.T, self._weights.T, strict=True):
             resampled = resampled + ops.take(spectra, bands, axis=1) * weights
@@ -79,8 +78,7 @@ def triangle_weights(
     """
     if output_nm[0] < input_nm[0] - 1e-6 or output_nm[-1] > input_nm[-1] + 1e-6:
         raise ValueError(
-            f"cannot resample {input_nm[0]:g}..{input_nm[-1]:g} nm to "
-            f"{output_nm[0]:g}..{output_nm[-1]:g} nm"
+            f"cannot resample {input_nm[0]:g}..{input_nm[-1]:g} nm to {output_nm[0]:g}..{output_nm[-1]:g} nm"
         )
     spacing = np.gradient(input_nm)
     rows = []
@@ -93,7 +91,8 @@ def triangle_weights(
             weight = np.array([1 - share, share])
         else:
             near = np.flatnonzero(np.abs(input_nm - wavelength) < new_step)
-            # Old bands that lie closer together must not count for more: weigh by the width they stand for.
+            # Old bands that lie closer together must not count for more: weigh by the width they
+            # stand for.
             weight = (1 - np.abs(input_nm[near] - wavelength) / new_step) * spacing[near]
         rows.append((near, weight / weight.sum()))
     width = max(len(near) for near, _ in rows)
@@ -108,8 +107,9 @@ def triangle_weights(
 class Snv(keras.layers.Layer):
     """Standard normal variate: each spectrum minus its mean, over its own SD; (batch, bands) kept.
 
-    Barnes et al. (1989), Appl. Spectrosc. 43(5), 772-777. Divides by the population SD, as chemotools does (R's
-    prospectr divides by the sample SD, a factor that band standardisation removes). A constant spectrum gives NaN.
+    Barnes et al. (1989), Appl. Spectrosc. 43(5), 772-777. Divides by the population SD, as
+    chemotools does (R's prospectr divides by the sample SD, a factor that band standardisation
+    removes). A constant spectrum gives NaN.
     """
 
     def call(self, spectra: Any) -> Any:
@@ -121,8 +121,8 @@ class Snv(keras.layers.Layer):
 class SavitzkyGolay(keras.layers.Layer):
     """Savitzky-Golay derivative per nm^order: (batch, bands) -> (batch, bands - points + 1).
 
-    Savitzky & Golay (1964), Anal. Chem. 36(8), 1627-1639; coefficients from SciPy. Only bands with a whole window
-    are returned, as R's prospectr does, so no edge is made up.
+    Savitzky & Golay (1964), Anal. Chem. 36(8), 1627-1639; coefficients from SciPy. Only bands with
+    a whole window are returned, as R's prospectr does, so no edge is made up.
 
     Args:
         points: Bands in the window, odd.
@@ -131,9 +131,7 @@ class SavitzkyGolay(keras.layers.Layer):
         step_nm: Distance between bands.
     """
 
-    def __init__(
-        self, points: int, polynomial: int, derivative: int, step_nm: float, **kwargs: Any
-    ) -> None:
+    def __init__(self, points: int, polynomial: int, derivative: int, step_nm: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.points, self.polynomial = points, polynomial
         self.derivative, self.step_nm = derivative, step_nm
@@ -162,9 +160,7 @@ class BandStandardise(keras.layers.Layer):
 
     def build(self, shape: Sequence[int | None]) -> None:
         self.mean = self.add_weight(shape=shape[1:], initializer="zeros", trainable=False, name="mean")
-        self.inverse_sd = self.add_weight(
-            shape=shape[1:], initializer="ones", trainable=False, name="inverse_sd"
-        )
+        self.inverse_sd = self.add_weight(shape=shape[1:], initializer="ones", trainable=False, name="inverse_sd")
 
     def fit(self, mean: npt.NDArray[np.float64], sd: npt.NDArray[np.float64]) -> None:
         """Take the statistics of the training rows, each (bands, channels); a band of SD 0 becomes 0."""
@@ -191,7 +187,8 @@ def grid_nm(wavelengths_nm: npt.NDArray[np.float64], config: FrontEndConfig) -> 
             f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm leaves {max(count, 0)} bands of "
             f"{config.step_nm:g} nm; the derivative window needs {shortest}"
         )
-    return start + config.step_nm * np.arange(count)
+    grid: npt.NDArray[np.float64] = start + config.step_nm * np.arange(count)
+    return grid
 
 
 def window_points(config: FrontEndConfig) -> int:
@@ -200,9 +197,7 @@ def window_points(config: FrontEndConfig) -> int:
     return 2 * max(half, (config.derivative_polynomial + 1) // 2) + 1
 
 
-def absorbance_stage(
-    wavelengths_nm: npt.NDArray[np.float64], quantity: str, config: FrontEndConfig
-) -> keras.Model:
+def absorbance_stage(wavelengths_nm: npt.NDArray[np.float64], quantity: str, config: FrontEndConfig) -> keras.Model:
     """The part that is computed once: (batch, bands) in `quantity` -> (batch, grid) absorbance."""
     spectrum = keras.Input((len(wavelengths_nm),), name="spectrum")
     grid = grid_nm(wavelengths_nm, config)

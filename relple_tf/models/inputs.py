@@ -36,9 +36,9 @@ def encode(config: ModelConfig, problem: Problem, keras: Keras) -> Encoded:
 def whitened(features: Tensor, problem: Problem, keras: Keras, *, name: str) -> Tensor:
     """A trainable linear projection of all bands and channels to (batch, components).
 
-    Its inputs are divided by the root of their number. Adam moves every weight by about the learning rate whatever
-    the gradient, and hundreds of collinear bands add up: without the division one step moves the scores by more than
-    their SD.
+    Its inputs are divided by the root of their number. Adam moves every weight by about the
+    learning rate whatever the gradient, and hundreds of collinear bands add up: without the
+    division one step moves the scores by more than their SD.
     """
     scale = projection_input_scale(problem.bands * problem.channels)
     flat = keras.layers.Flatten(name=f"{name}_flat")(features)

@@ -92,8 +92,5 @@ def whole_graph(
     """Join the trained parts: raw scan (batch, bands) -> {target: (batch, 1)} in laboratory units."""
     spectrum = keras.Input(absorbance.input.shape[1:], name="spectrum")
     modelled = network(channels(absorbance(spectrum)))
-    outputs = {
-        scale.name: LabUnits(scale, name=f"{scale.name}_lab")(modelled[scale.name])
-        for scale in scales
-    }
+    outputs = {scale.name: LabUnits(scale, name=f"{scale.name}_lab")(modelled[scale.name]) for scale in scales}
     return keras.Model(spectrum, outputs, name="scan_to_lab")

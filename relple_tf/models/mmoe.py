@@ -21,6 +21,7 @@ def mmoe(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor:
     """As many experts as one level of PLE has, read by every target.
 
     Returns:
-        A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard deviations.
+        A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard
+        deviations.
     """
     return ple(as_cgc(config, len(problem.targets)), problem, keras)

@@ -1,9 +1,10 @@
-"""Which targets are relevant to each other, and so who may read whose experts. NumPy only."""
+"""Which targets are relevant to each other, and so who may read whose experts. No Keras."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from relple_tf.config import ModelConfig
 
@@ -21,26 +22,20 @@ def pearson(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Correlate targets pairwise over the rows where both are measured.
 
     Args:
-        values: (n, K), in the space that is modelled (standardised, after log1p where used), training
-            rows only; NaN where not measured.
+        values: (n, K), in the space that is modelled (standardised, after log1p where used),
+            training rows only; NaN where not measured.
 
     Returns:
         (K, K), symmetric, 1 on the diagonal; 0 for pairs with fewer than MINIMUM_COMMON_ROWS common
         rows or without variation in them.
     """
-    count = values.shape[1]
-    correlation = np.eye(count)
-    for k in range(count):
-        for j in range(k):
-            common = values[~np.isnan(values[:, [k, j]]).any(axis=1)][:, [k, j]]
-            if len(common) >= MINIMUM_COMMON_ROWS and (np.ptp(common, axis=0) > 0).all():
-                correlation[k, j] = correlation[j, k] = np.corrcoef(common.T)[0, 1]
+    pairwise = pd.DataFrame(values).corr(min_periods=MINIMUM_COMMON_ROWS)
+    correlation: npt.NDArray[np.float64] = pairwise.fillna(0.0).to_numpy(copy=True)
+    np.fill_diagonal(correlation, 1.0)
     return correlation
 
 
-def unrelated_for_lack_of_rows(
-    values: npt.NDArray[np.float64], targets: Sequence[str]
-) -> list[tuple[str, str, int]]:
+def unrelated_for_lack_of_rows(values: npt.NDArray[np.float64], targets: Sequence[str]) -> list[tuple[str, str, int]]:
     """Pairs of targets with fewer than MINIMUM_COMMON_ROWS common rows, and how many they have."""
     measured = (~np.isnan(values)).astype(int)
     common = measured.T @ measured
@@ -52,15 +47,13 @@ def unrelated_for_lack_of_rows(
     ]
 
 
-def sources(
-    correlation: npt.NDArray[np.float64], targets: Sequence[str], config: ModelConfig
-) -> Sources:
+def sources(correlation: npt.NDArray[np.float64], targets: Sequence[str], config: ModelConfig) -> Sources:
     """Whose experts each target's gate reads beside its own and the shared ones.
 
-    Su, Tian, Chen (2025) let the Pearson correlation decide what is shared; the rule is our reading:
-    `hard` reads the experts of every target with |r| >= tau and nobody else's, `soft` reads all and
-    adds beta * log(|r| + EPSILON) to their logits. Only `rs_ple` shares by relevance; the other
-    architectures read no foreign expert.
+    Su, Tian, Chen (2025) let the Pearson correlation decide what is shared; the rule is our
+    reading: `hard` reads the experts of every target with |r| >= tau and nobody else's, `soft`
+    reads all and adds beta * log(|r| + EPSILON) to their logits. Only `rs_ple` shares by relevance;
+    the other architectures read no foreign expert.
 
     Args:
         correlation: (K, K) from `pearson`.

@@ -10,13 +10,11 @@ def shared_bottom(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor
     """One spectral expert that every tower reads.
 
     Returns:
-        A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard deviations.
+        A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard
+        deviations.
     """
     encoded = encode(config, problem, keras)
     name = "bottom"
     bottom = spectral_expert(encoded.local(name), encoded.whitened, config, keras, name=name)
-    outputs = {
-        target: tower(bottom, encoded.whitened, config, keras, target=target)
-        for target in problem.targets
-    }
+    outputs = {target: tower(bottom, encoded.whitened, config, keras, target=target) for target in problem.targets}
     return keras.Model(encoded.features, outputs, name="shared_bottom")

@@ -10,7 +10,8 @@ def single_task(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor:
     """One network per target behind one input; no weight belongs to two targets.
 
     Returns:
-        A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard deviations.
+        A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard
+        deviations.
     """
     features = keras.Input((problem.bands, problem.channels), name="features")
     outputs = {}

@@ -20,8 +20,9 @@ def expert_names(config: ModelConfig, owner: str, level: int) -> list[str]:
 def wiring(config: ModelConfig, problem: Problem) -> list[Gates]:
     """The gates of each level of CGC, PLE or RS-PLE (Tang et al. 2020, Fig. 3 and Eq. 2-8).
 
-    A target's gate reads its own experts, the shared ones, then those of the targets that relevance gives it. The
-    shared gate reads everybody's; the last level has none. `cgc` is one level whatever `levels` says.
+    A target's gate reads its own experts, the shared ones, then those of the targets that relevance
+    gives it. The shared gate reads everybody's; the last level has none. `cgc` is one level
+    whatever `levels` says.
     """
     levels = 1 if config.architecture == "cgc" else config.levels
     owners = (*problem.targets, SHARED)
@@ -32,9 +33,7 @@ def wiring(config: ModelConfig, problem: Problem) -> list[Gates]:
         for target in problem.targets:
             offsets = {target: 0.0, SHARED: 0.0, **read[target]}
             gates[target] = {
-                name: offset
-                for owner, offset in offsets.items()
-                for name in expert_names(config, owner, level)
+                name: offset for owner, offset in offsets.items() for name in expert_names(config, owner, level)
             }
         if level < levels:
             everyone = [name for owner in owners for name in expert_names(config, owner, level)]

@@ -129,9 +129,7 @@ def name_some(header: Sequence[str], most: int = 20) -> str:
     return (", ".join(named[:most]) or "nameless") + more
 
 
-def _wavelengths(
-    source: str, header: Sequence[str]
-) -> tuple[dict[int, float], dict[int, str], dict[int, str]]:
+def _wavelengths(source: str, header: Sequence[str]) -> tuple[dict[int, float], dict[int, str], dict[int, str]]:
     """Of each column that names a band: position -> wavelength in nm, unit as written, quantity."""
     wavelengths, units, quantities = {}, {}, {}
     for position, name in enumerate(header):

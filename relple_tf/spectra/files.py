@@ -61,15 +61,11 @@ def read_layout(path: Path) -> Layout:
             layout = _csv_layout(path)
     counts = Counter(name for name in layout.header if name)
     if twice := [name for name, count in counts.items() if count > 1]:
-        raise InputError(
-            f"{path}: column {twice[0]!r} occurs {counts[twice[0]]} times; rename or remove one"
-        )
+        raise InputError(f"{path}: column {twice[0]!r} occurs {counts[twice[0]]} times; rename or remove one")
     return layout
 
 
-def read_cells(
-    layout: Layout, bands: Sequence[int], others: Sequence[int], id_position: int | None = None
-) -> Cells:
+def read_cells(layout: Layout, bands: Sequence[int], others: Sequence[int], id_position: int | None = None) -> Cells:
     """Read the columns at these positions.
 
     Args:
@@ -95,9 +91,7 @@ def read_cells(
         row, band = bad[0]
         identity = "" if id_position is None else texts[id_position][row]
         raise _bad_band(layout, row + 1, identity, bands[band], str(spectra[row, band]))
-    return Cells(
-        bands=spectra, texts={layout.header[position]: texts[position] for position in others}
-    )
+    return Cells(bands=spectra, texts={layout.header[position]: texts[position] for position in others})
 
 
 def cell_name(path: Path | str, row: int, identity: str, column: str) -> str:
@@ -109,10 +103,7 @@ def _bad_band(layout: Layout, row: int, identity: str, position: int, text: str)
     missing = text.strip().lower() in ("", "nan", "na", "n/a", "null", "none")
     what = "is empty" if missing else f"is {text!r}, not a finite number"
     where = cell_name(layout.path, row, identity, layout.header[position])
-    return InputError(
-        f"{where} {what}; every band needs a number: correct the cell, or remove the row or the "
-        "column"
-    )
+    return InputError(f"{where} {what}; every band needs a number: correct the cell, or remove the row or the column")
 
 
 @contextmanager
@@ -121,18 +112,12 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{path}: not UTF-8 text ({error}); export the table as CSV (UTF-8) or Parquet"
-        ) from None
+        raise InputError(f"{path}: not UTF-8 text ({error}); export the table as CSV (UTF-8) or Parquet") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(
-            f"{path}: damaged gzip file ({error}); compress or download it again"
-        ) from None
+        raise InputError(f"{path}: damaged gzip file ({error}); compress or download it again") from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(
-            f"{path}: {reason}; give the path of a CSV (also .gz) or Parquet table"
-        ) from None
+        raise InputError(f"{path}: {reason}; give the path of a CSV (also .gz) or Parquet table") from None
 
 
 def _magic(path: Path) -> bytes:
@@ -202,9 +187,7 @@ def _parquet(path: Path) -> Any:
         import pyarrow  # type: ignore[import-untyped]
         from pyarrow import parquet
     except ImportError:
-        raise InputError(
-            f"{path}: Parquet needs pyarrow: pip install 'relple-tf[formats]', or give a CSV"
-        ) from None
+        raise InputError(f"{path}: Parquet needs pyarrow: pip install 'relple-tf[formats]', or give a CSV") from None
     try:
         return parquet.ParquetFile(path)
     except pyarrow.ArrowException as error:
@@ -228,9 +211,7 @@ def _parquet_cells(
             except (TypeError, ValueError):
                 bad = next(index for index, value in enumerate(values) if not _is_number(value))
                 identity = "" if id_position is None else texts[id_position][row + bad]
-                raise _bad_band(
-                    layout, row + bad + 1, identity, position, _text(values[bad])
-                ) from None
+                raise _bad_band(layout, row + bad + 1, identity, position, _text(values[bad])) from None
         numbers.frombytes(block.tobytes())
         row += batch.num_rows
     return numbers

@@ -237,15 +237,12 @@ def _numbers(
         except ValueError:
             where = cell_name(source, row + 1, str(ids[row]), column)
             raise InputError(
-                f"{where} is {cell!r}, not a number; correct it, or leave the cell empty "
-                "where nothing was measured"
+                f"{where} is {cell!r}, not a number; correct it, or leave the cell empty where nothing was measured"
             ) from None
     return values, below
 
 
-def _target_notes(
-    target: str, column: str, others: Sequence[str], how: Meaning, below: int
-) -> list[str]:
+def _target_notes(target: str, column: str, others: Sequence[str], how: Meaning, below: int) -> list[str]:
     notes = []
     if column != target:
         times = f" times {how.times}" if how.times > 1 else ""

@@ -66,9 +66,7 @@ class SpectralLibrary:
         if self.quantity not in QUANTITIES:
             raise InputError(f"{self.source}: quantity is {self.quantity!r}; it is one of {', '.join(QUANTITIES)}")
         if self.spectra.shape[1] != len(self.wavelengths_nm):
-            raise InputError(
-                f"{self.source}: {self.spectra.shape[1]} bands but {len(self.wavelengths_nm)} wavelengths"
-            )
+            raise InputError(f"{self.source}: {self.spectra.shape[1]} bands but {len(self.wavelengths_nm)} wavelengths")
         if np.any(np.diff(self.wavelengths_nm) <= 0):
             raise InputError(f"{self.source}: wavelengths are not strictly ascending; sort them and drop duplicates")
         self._check_spectra()
@@ -85,8 +83,8 @@ class SpectralLibrary:
         flat = np.flatnonzero(np.ptp(self.spectra, axis=1) == 0)
         if flat.size:
             raise InputError(
-                f"{self.source}: spectrum {self.ids[flat[0]]} is constant ({self.spectra[flat[0], 0]:g} in every band), "
-                "which no soil is; remove the scan"
+                f"{self.source}: spectrum {self.ids[flat[0]]} is constant ({self.spectra[flat[0], 0]:g} in every "
+                "band), which no soil is; remove the scan"
             )
         low, high = REFLECTANCE_RANGE if self.quantity == "reflectance" else ABSORBANCE_RANGE
         if (bad := np.argwhere((self.spectra < low) | (self.spectra > high))).size:

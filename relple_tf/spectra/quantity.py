@@ -64,18 +64,23 @@ def _told_apart(source: str, spectra: Spectra, wavelengths_nm: Wavelengths) -> t
             values = spectra[:, at].astype(float)
             share = float(np.mean(values[:, 1] < _line(values, wavelengths_nm[at])))
             if quantity := _clear(share):
-                dip = f"dip at the water band near {points[1]:g} nm"
-                return quantity, f"because {share:.0%} of the scans {dip}"
+                return quantity, _because(share, "dip", "peak", f"at the water band near {points[1]:g} nm")
     if at := _nearest(wavelengths_nm, _VISIBLE_NM):
         share = float(np.mean(spectra[:, at[1]] > spectra[:, at[0]]))
         if quantity := _clear(share):
-            rise = f"rise from {_VISIBLE_NM[0]:g} to {_VISIBLE_NM[1]:g} nm"
-            return quantity, f"because {share:.0%} of the scans {rise}"
+            place = f"from {_VISIBLE_NM[0]:g} to {_VISIBLE_NM[1]:g} nm"
+            return quantity, _because(share, "rise", "fall", place)
     raise InputError(
         f"{source}: reflectance and absorbance cannot be told apart from "
         f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm; "
         "add --set data.quantity=reflectance or --set data.quantity=absorbance"
     )
+
+
+def _because(share: float, reflectance: str, absorbance: str, place: str) -> str:
+    """What the scans do at `place`, in words; `share` of them do as reflectance does."""
+    verb, share = (reflectance, share) if share > 0.5 else (absorbance, 1 - share)
+    return f"because {share:.0%} of the scans {verb} {place}"
 
 
 def _clear(share: float) -> str:

@@ -145,11 +145,9 @@ def _soils(z: dict[str, Floats]) -> dict[str, Floats]:
         "OC_g_kg": oc_g_kg,
         "CaCO3_g_kg": 1000 * carbonate,
         "CEC_cmolc_kg": 100 * charge * clay * silicate + 0.2 * oc_g_kg,
-        "pH": (1 - buffered) * np.clip(unbuffered, 3.7, 7.5)
-        + buffered * (7.8 + 0.12 * z["buffer"]),
+        "pH": (1 - buffered) * np.clip(unbuffered, 3.7, 7.5) + buffered * (7.8 + 0.12 * z["buffer"]),
         # Air-dried soils keep the water that clay (smectite most) and humus hold, more or less.
-        "water": (0.005 + 0.09 * clay * (1 - 0.6 * kaolinitic) + 0.00025 * oc_g_kg)
-        * np.exp(0.35 * z["moisture"]),
+        "water": (0.005 + 0.09 * clay * (1 - 0.6 * kaolinitic) + 0.00025 * oc_g_kg) * np.exp(0.35 * z["moisture"]),
         "smectite": silicate * clay * (1 - kaolinitic),
         "kaolinite": silicate * clay * kaolinitic,
         "carbonate": carbonate,
@@ -175,10 +173,7 @@ def _scan(
     """Reflectance of the soils, (n, bands), as a bench spectrometer of three detectors sees it."""
     # 1 at the ends of 350..2500 nm, whatever the grid, so that grids agree.
     place = ((wavelengths_nm - 1425) / 1075).astype(np.float32)
-    scatter = (
-        _column(0.11 * soil["grain"] + 0.1 * soil["quartz"])
-        + _column(0.08 * soil["grain_slope"]) * place
-    )
+    scatter = _column(0.11 * soil["grain"] + 0.1 * soil["quartz"]) + _column(0.08 * soil["grain_slope"]) * place
     ratio = _absorption(soil, wavelengths_nm, curves) * np.exp(-scatter)
     # Kubelka-Munk: R of an infinitely thick layer whose absorption over scatter is `ratio`.
     absorbance = -np.log10(1 + ratio - np.sqrt(ratio * (ratio + 2)))
@@ -194,9 +189,7 @@ def _scan(
     return reflectance.clip(0.01, 1.0)
 
 
-def _absorption(
-    soil: dict[str, Floats], wavelengths_nm: Floats, curves: dict[str, Floats]
-) -> npt.NDArray[np.float32]:
+def _absorption(soil: dict[str, Floats], wavelengths_nm: Floats, curves: dict[str, Floats]) -> npt.NDArray[np.float32]:
     """Absorption over scatter of the mixtures, (n, bands): a continuum, then the constituents."""
     # Grey matter without bands of its own, the edge towards the visible, and the wing of the OH
     # stretching bands beyond 2500 nm, which clay and water raise.

@@ -25,8 +25,7 @@ _LIMESODA_NOTES = (
     "reflectance in percent was divided by 100 and interpolated to 1100..2400 nm, step 2 nm",
     "OC_g_kg is SOC in percent times 10; for SL.125 and UL.120 it is organic matter (SOM) in "
     "percent times 10 / 1.724 (van Bemmelen)",
-    "the split is LimeSoDa's own folds, which divide every field: scores hold for further soils of "
-    "these fields, not for a new field (--set split.method=group measures that)",
+    "the split is LimeSoDa's own folds, drawn inside each field: 1 and 2 test, 3 validate",
 )
 
 
@@ -45,9 +44,7 @@ def load(config: Config) -> SpectralLibrary:
         return select_targets(simulate(config.simulated), config.data).checked()
     path = Path(source).expanduser()
     if not path.exists():
-        raise InputError(
-            f"no file {source!r}; the source is limesoda, simulated, or the path of a table"
-        )
+        raise InputError(f"no file {source!r}; the source is limesoda, simulated, or the path of a table")
     return read_table(path, config.data)
 
 

@@ -55,11 +55,7 @@ def split(
         method = "random" if declared is None else "given"
     _check_groups(library, config, method)
     known = _given(library, declared) if method == "given" else None
-    divides = (
-        known is not None
-        and library.groups is not None
-        and _divided(library.groups, known).size > 0
-    )
+    divides = known is not None and library.groups is not None and _divided(library.groups, known).size > 0
     units = unit_labels(library, keep_groups=not (config.within_groups or divides))
     _check_units(library, units, known)
     order = None
@@ -183,11 +179,7 @@ def _divide(
         parts = known.copy()
     else:
         wanted = config.test * len(units)
-        test = (
-            _fill(rng.permutation(len(sizes)), sizes, wanted, 2)
-            if order is None
-            else _rest(order, sizes, wanted)
-        )
+        test = _fill(rng.permutation(len(sizes)), sizes, wanted, 2) if order is None else _rest(order, sizes, wanted)
         parts = np.where(np.isin(units, test), "test", "train").astype("U10")
     if not np.any(parts == "validation"):
         candidates = rng.permutation(np.unique(units[parts == "train"]))
@@ -201,9 +193,7 @@ def _fill(candidates: Indices, sizes: Indices, wanted: float, spared: int) -> li
     taken: list[int] = []
     rows = 0
     for unit in candidates.tolist():
-        if len(taken) < len(candidates) - spared and abs(rows + sizes[unit] - wanted) < abs(
-            rows - wanted
-        ):
+        if len(taken) < len(candidates) - spared and abs(rows + sizes[unit] - wanted) < abs(rows - wanted):
             taken.append(unit)
             rows += sizes[unit]
     return taken or [int(candidates[np.argmin(sizes[candidates])])]
@@ -224,18 +214,13 @@ def _given(library: SpectralLibrary, declared: Parts | None) -> Parts:
             "--set split.file=..., or use --set split.method=random"
         )
     if len(declared) != len(library):
-        raise InputError(
-            f"{library.source}: {len(declared)} declared parts for {len(library)} rows"
-        )
+        raise InputError(f"{library.source}: {len(declared)} declared parts for {len(library)} rows")
     if unknown := sorted(set(declared.tolist()) - set(PARTS)):
-        raise InputError(
-            f"{library.source}: the declared split holds {unknown[0]!r}; use {', '.join(PARTS)}"
-        )
+        raise InputError(f"{library.source}: the declared split holds {unknown[0]!r}; use {', '.join(PARTS)}")
     for part in ("train", "test"):
         if not np.any(declared == part):
             raise InputError(
-                f"{library.source}: the declared split has no {part} rows; add some, or use "
-                "--set split.method=random"
+                f"{library.source}: the declared split has no {part} rows; add some, or use --set split.method=random"
             )
     if (ids := _divided(library.ids, declared)).size:
         raise InputError(
@@ -263,28 +248,20 @@ def _check_groups(library: SpectralLibrary, config: SplitConfig, method: str) ->
             "column with --set data.group_column=..., or use --set split.method=random"
         )
     if method == "group" and config.within_groups:
-        raise InputError(
-            "split.method=group keeps groups whole, split.within_groups=true divides them; drop one"
-        )
+        raise InputError("split.method=group keeps groups whole, split.within_groups=true divides them; drop one")
 
 
 def _check_units(library: SpectralLibrary, units: Indices, known: Parts | None) -> None:
     """Refuse rows that are too few for a part each."""
     way_out = "add samples"
     if library.groups is not None:
-        way_out += (
-            ", or divide groups with --set split.within_groups=true (not with split.method=group)"
-        )
+        way_out += ", or divide groups with --set split.within_groups=true (not with split.method=group)"
     if known is None and (count := len(np.unique(units))) < 3:
         raise InputError(
             f"{library.source}: {len(library)} rows in {count} samples or groups that stay whole; "
             f"train, validation and test need 3; {way_out}"
         )
-    if (
-        known is not None
-        and not np.any(known == "validation")
-        and len(np.unique(units[known == "train"])) < 2
-    ):
+    if known is not None and not np.any(known == "validation") and len(np.unique(units[known == "train"])) < 2:
         raise InputError(
             f"{library.source}: the declared training rows are 1 sample or group that stays whole, "
             f"so none is left for validation; declare validation rows, or {way_out}"
@@ -312,11 +289,7 @@ def _notes(
     if method != "given" and declared is not None:
         notes.append(f"a split is declared, but split.method={method} leaves it aside")
     if library.groups is not None and (divided := _divided(library.groups, parts)).size:
-        other = (
-            "split.within_groups=false"
-            if config.within_groups and method != "given"
-            else "split.method=group"
-        )
+        other = "split.within_groups=false" if config.within_groups and method != "given" else "split.method=group"
         notes.append(
             f"{len(divided)} of {len(np.unique(library.groups))} groups are divided between "
             f"the parts: scores hold for further soils of the same fields, not for a new field; "

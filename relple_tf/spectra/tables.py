@@ -84,8 +84,7 @@ def read_parts(path: Path, ids: Names) -> Names:
     column, parts = _declared_parts(str(path), texts)
     if parts is None:
         raise InputError(
-            f"{path}: declares no split; it needs a column split, part or train; "
-            f"it has {name_some(layout.header)}"
+            f"{path}: declares no split; it needs a column split, part or train; it has {name_some(layout.header)}"
         )
     wanted = set(ids.tolist())
     candidates = [name for name in texts if name != column]
@@ -95,10 +94,7 @@ def read_parts(path: Path, ids: Names) -> Names:
     known: dict[str, str] = {}
     for identity, part in zip(texts[key], parts, strict=True):
         if identity in wanted and known.setdefault(identity, part) != part:
-            raise InputError(
-                f"{path}: id {identity} of column {key!r} is in {known[identity]} and in {part}; "
-                "keep one"
-            )
+            raise InputError(f"{path}: id {identity} of column {key!r} is in {known[identity]} and in {part}; keep one")
     if missing := [identity for identity in ids.tolist() if identity not in known]:
         raise InputError(
             f"{path}: column {key!r} misses {len(missing)} of {len(ids)} ids, first {missing[0]}; "
@@ -138,9 +134,7 @@ def _ids(texts: Texts, column: str, rows: int) -> tuple[Names, list[str]]:
     if not column:
         note = f"no id column found (data.id_column): rows are named row1 to row{rows}"
         return np.array(numbered), [note]
-    ids = np.array(
-        [identity or number for identity, number in zip(texts[column], numbered, strict=True)]
-    )
+    ids = np.array([identity or number for identity, number in zip(texts[column], numbered, strict=True)])
     notes = [f"ids are column {column}"]
     if empty := list(texts[column]).count(""):
         notes.append(f"{empty} rows without an id are named by their row number")
@@ -156,9 +150,7 @@ def _groups(source: str, texts: Texts, ids: Names, given: str) -> tuple[Names | 
     if not given and len(set(texts[column])) == 1:
         only = texts[column][0]
         return None, [f"column {column} was not taken as group: all rows are {only!r}"]
-    groups = np.array(
-        [group or f"alone:{identity}" for group, identity in zip(texts[column], ids, strict=True)]
-    )
+    groups = np.array([group or f"alone:{identity}" for group, identity in zip(texts[column], ids, strict=True)])
     notes = [f"groups are column {column}, {len(np.unique(groups))} of them"]
     if empty := list(texts[column]).count(""):
         notes.append(f"{empty} rows without a group stand alone")
@@ -170,9 +162,7 @@ def _parts(source: str, texts: Texts, ids: Names) -> tuple[Names | None, list[st
     return parts, [f"column {column} declares the split"] if parts is not None else []
 
 
-def _declared_parts(
-    source: str, texts: Texts, ids: Names | None = None
-) -> tuple[str, Names | None]:
+def _declared_parts(source: str, texts: Texts, ids: Names | None = None) -> tuple[str, Names | None]:
     """The column that declares a split, and the part of each row; `ids` are for messages."""
     for kind, words in (("part", _PARTS), ("train", _IS_TRAIN)):
         column = find_column(source, list(texts), kind)
@@ -182,8 +172,7 @@ def _declared_parts(
             if cell.lower() not in words:
                 where = cell_name(source, row + 1, "" if ids is None else str(ids[row]), column)
                 raise InputError(
-                    f"{where} is {cell!r}, no part; a part is {', '.join(words)}; "
-                    "correct it or rename the column"
+                    f"{where} is {cell!r}, no part; a part is {', '.join(words)}; correct it or rename the column"
                 )
         return column, np.array([words[cell.lower()] for cell in texts[column]])
     return "", None

@@ -13,8 +13,9 @@ from relple_tf.config import AugmentationConfig
 class Augment(keras.layers.Layer):
     """factor * (absorbance + shift * slope of the spectrum) + offset + tilt + noise, drawn per spectrum.
 
-    Factor and offset imitate path length and gloss (Bjerrum et al. 2017, arXiv:1710.01927), the tilt a lamp's
-    drift, the shift a wavelength error to first order. (batch, grid) is kept; outside training it is the identity.
+    Factor and offset imitate path length and gloss (Bjerrum et al. 2017, arXiv:1710.01927), the
+    tilt a lamp's drift, the shift a wavelength error to first order. (batch, grid) is kept; outside
+    training it is the identity.
 
     Args:
         config: SDs of the distortions.
@@ -22,9 +23,7 @@ class Augment(keras.layers.Layer):
         seed: Of the draws; its state is saved with the checkpoint.
     """
 
-    def __init__(
-        self, config: AugmentationConfig, grid_nm: npt.NDArray[np.float64], seed: int
-    ) -> None:
+    def __init__(self, config: AugmentationConfig, grid_nm: npt.NDArray[np.float64], seed: int) -> None:
         super().__init__(name="augment")
         self.config = config
         self.step_nm = float(grid_nm[1] - grid_nm[0])

@@ -1,8 +1,9 @@
 """Ten ways to weigh the targets' losses into one joint loss.
 
-Each is a layer that maps the losses (K,) and who was measured in this batch (K,) to the joint loss. Its state is
-saved with the checkpoint and never part of the exported graph. `weights` always holds the derivative of the joint
-loss by each target's loss, whatever the formula, so the strategies can be compared in one picture.
+Each is a layer that maps the losses (K,) and who was measured in this batch (K,) to the joint loss.
+Its state is saved with the checkpoint and never part of the exported graph. `weights` always holds
+the derivative of the joint loss by each target's loss, whatever the formula, so the strategies can
+be compared in one picture.
 """
 
 from collections.abc import Callable
@@ -172,8 +173,8 @@ class ImtlL(Balancing):
 class Famo(Balancing):
     """Equal relative progress: sum of z log L, z = softmax of logits that follow it (Liu et al. 2023, NeurIPS).
 
-    After each step the logits go down the gradient of z by the losses' relative change (Algorithm 1): `follow`,
-    called by the training step with the losses of the same batch after the update.
+    After each step the logits go down the gradient of z by the losses' relative change (Algorithm
+    1): `follow`, called by the training step with the losses of the same batch after the update.
     """
 
     def __init__(self, count: int, config: TrainingConfig) -> None:

@@ -11,17 +11,11 @@ import numpy.typing as npt
 from relple_tf.training.files import write_bytes
 
 
-def save_state(
-    path: Path, arrays: dict[str, list[npt.NDArray[Any]]], facts: dict[str, Any]
-) -> None:
+def save_state(path: Path, arrays: dict[str, list[npt.NDArray[Any]]], facts: dict[str, Any]) -> None:
     """Write named lists of arrays and JSON-able facts, whole or not at all."""
-    named = {
-        f"{name}/{index}": array
-        for name, members in arrays.items()
-        for index, array in enumerate(members)
-    }
+    named = {f"{name}/{index}": array for name, members in arrays.items() for index, array in enumerate(members)}
     buffer = io.BytesIO()
-    np.savez(buffer, facts=json.dumps(facts), **named)
+    np.savez(buffer, allow_pickle=False, facts=np.array(json.dumps(facts)), **named)
     write_bytes(path, buffer.getvalue())
 
 

@@ -29,7 +29,11 @@ def write_with(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all."""
-    write_with(path, lambda beside: beside.write_bytes(content) and None)
+
+    def write(beside: Path) -> None:
+        beside.write_bytes(content)
+
+    write_with(path, write)
 
 
 def write_text(path: Path, content: str) -> None:

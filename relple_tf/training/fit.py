@@ -45,9 +45,7 @@ class Trained:
     """One row per epoch: losses, validation scores, joint-loss weights, learning rate."""
 
 
-def fit(
-    prepared: Prepared, config: Config, checkpoint: Path | None = None, data_sha256: str = ""
-) -> Trained:
+def fit(prepared: Prepared, config: Config, checkpoint: Path | None = None, data_sha256: str = "") -> Trained:
     """Train the network and join it with its front end and laboratory units.
 
     Args:
@@ -81,9 +79,7 @@ def fit(
         )
     prepared.network.set_weights(monitor.best_weights)
     return Trained(
-        model=whole_graph(
-            prepared.absorbance_stage, prepared.channel_stage, prepared.network, prepared.scales
-        ),
+        model=whole_graph(prepared.absorbance_stage, prepared.channel_stage, prepared.network, prepared.scales),
         network=prepared.network,
         history=pd.DataFrame(monitor.history),
     )
@@ -100,13 +96,11 @@ def epoch_count(steps_per_epoch: int, config: TrainingConfig) -> int:
     return max(1, min(config.max_epochs, config.max_steps // steps_per_epoch))
 
 
-def joint_model(
-    prepared: Prepared, config: Config
-) -> tuple[JointModel, npt.NDArray[np.float32]]:
+def joint_model(prepared: Prepared, config: Config) -> tuple[JointModel, npt.NDArray[np.float32]]:
     """The trainable model and the rows that it reads.
 
-    Without augmentation the channels are constant, so training starts from the features computed once; with it, from
-    the absorbance on the model's grid.
+    Without augmentation the channels are constant, so training starts from the features computed
+    once; with it, from the absorbance on the model's grid.
     """
     targets, training = prepared.problem.targets, config.training
     balancing = STRATEGIES[training.balancing](len(targets), training)
@@ -120,9 +114,8 @@ def joint_model(
     return kind(body, targets, balancing, training.huber_delta), rows
 
 
-def compile_joint(
-    joint: JointModel, network: keras.Model, config: TrainingConfig, steps: int
-) -> None:
+def compile_joint(joint: JointModel, network: keras.Model, config: TrainingConfig, steps: int) -> None:
+    """Give `joint` its optimiser: AdamW, warm-up and cosine over `steps`, gradients of at most norm 1."""
     warm_up = max(1, round(WARM_UP * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / warm_up,
@@ -132,7 +125,8 @@ def compile_joint(
         warmup_steps=warm_up,
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, clipnorm=1.0)
-    # The projection starts as a PCA and the balancing state has its own balance; neither is to shrink to zero.
+    # The projection starts as a PCA and the balancing state has its own balance; neither is to
+    # shrink to zero.
     kept = [
         variable
         for layer in network.layers
@@ -183,8 +177,8 @@ class Batches(keras.utils.PyDataset):
 class Monitor(keras.callbacks.Callback):
     """Scores every epoch on the validation rows, shows it, keeps the best weights, stops, saves the state.
 
-    The score is the mean over targets of R2 in the modelled space. It is unweighted, because a weighted loss changes
-    its meaning from epoch to epoch and can go negative.
+    The score is the mean over targets of R2 in the modelled space. It is unweighted, because a
+    weighted loss changes its meaning from epoch to epoch and can go negative.
     """
 
     def __init__(
@@ -244,9 +238,7 @@ class Monitor(keras.callbacks.Callback):
         shown = {name: f"{value:.2f}" for name, value in scores.items()}
         self.bar.set_postfix({"validation R2": f"{score:.3f}", **shown}, refresh=False)
         self.bar.update()
-        if self.checkpoint is not None and (
-            self.ended or time.monotonic() - self.saved_at_s >= SAVE_EVERY_S
-        ):
+        if self.checkpoint is not None and (self.ended or time.monotonic() - self.saved_at_s >= SAVE_EVERY_S):
             self._save(self.checkpoint)
             self.saved_at_s = time.monotonic()
 

@@ -21,9 +21,7 @@ class JointModel(keras.Model):
         huber_delta: See `masked_losses`.
     """
 
-    def __init__(
-        self, body: keras.Model, targets: Sequence[str], balancing: Balancing, huber_delta: float
-    ) -> None:
+    def __init__(self, body: keras.Model, targets: Sequence[str], balancing: Balancing, huber_delta: float) -> None:
         super().__init__(name="joint")
         self.body = body
         self.targets = list(targets)
@@ -36,7 +34,12 @@ class JointModel(keras.Model):
         return ops.concatenate([outputs[target] for target in self.targets], axis=1)
 
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
     ) -> Any:
         """The joint loss of predictions and y, both (batch, K); NaN in y is a value that was not measured."""
         losses, present = masked_losses(y, y_pred, self.huber_delta)
@@ -46,8 +49,8 @@ class JointModel(keras.Model):
 class FollowingModel(JointModel):
     """For the strategies that look at the network besides the losses: FAMO and GradNorm.
 
-    The one place that is written in TensorFlow: both need gradients or losses within a step, for which Keras has no
-    backend-neutral call.
+    The one place that is written in TensorFlow: both need gradients or losses within a step, for
+    which Keras has no backend-neutral call.
     """
 
     def __init__(self, body: keras.Model, *arguments: Any) -> None:
@@ -70,7 +73,8 @@ class FollowingModel(JointModel):
             after, _ = masked_losses(y, self(x, training=True), self.huber_delta)
             self.balancing.follow(losses, after, present)
         self._loss_tracker.update_state(total)
-        return self.get_metrics_result()
+        results: dict[str, Any] = self.get_metrics_result()
+        return results
 
 
 def last_shared_layer(body: keras.Model) -> keras.layers.Layer:

@@ -11,11 +11,12 @@ def masked_losses(measured: Any, predicted: Any, huber_delta: float) -> tuple[An
     Args:
         measured: (batch, K) in standard deviations, NaN where not measured.
         predicted: (batch, K) likewise, without NaN.
-        huber_delta: Errors beyond it count linearly (Huber 1964); 0 is the squared error. Half the square is
-            taken in both, so that they agree on small errors.
+        huber_delta: Errors beyond it count linearly (Huber 1964); 0 is the squared error. Half the
+            square is taken in both, so that they agree on small errors.
 
     Returns:
-        (K,) losses, 0 where no row of the batch was measured, and (K,) 1.0 or 0.0: was any measured.
+        (K,) losses, 0 where no row of the batch was measured, and (K,) 1.0 or 0.0: was any
+        measured.
     """
     known = ops.logical_not(ops.isnan(measured))
     mask = ops.cast(known, predicted.dtype)

@@ -80,9 +80,7 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
         train_absorbance=train_absorbance,
         train_features=features,
         train_values=modelled[train].astype("float32"),
-        validation_features=front_end.apply(
-            channels, front_end.apply(stage, library.spectra[validation])
-        ),
+        validation_features=front_end.apply(channels, front_end.apply(stage, library.spectra[validation])),
         validation_values=modelled[validation].astype("float32"),
         notes=tuple(
             f"{one} and {other} have {common} training rows in common: counted as unrelated"
@@ -100,8 +98,9 @@ def start_linear(
 ) -> None:
     """Start the network as a ridge regression on principal components: training begins at a linear calibration.
 
-    Sets the whitened projection, and in each target's head the skip from it (ridge, strength by leave-one-out) while
-    the part that reads the tower starts at zero and grows as the experts learn what the line leaves.
+    Sets the whitened projection, and in each target's head the skip from it (ridge, strength by
+    leave-one-out) while the part that reads the tower starts at zero and grows as the experts learn
+    what the line leaves.
 
     Args:
         features: (n, bands, channels) of the training rows.
@@ -126,21 +125,23 @@ def whitening(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """A projection on principal components that starts the trainable `whitened` layer.
 
-    Bands are almost collinear, so gradient descent on them crawls along a few directions; scores divided by a power
-    of their SD are not. With exponent 1 all scores have variance 1; below it, later components count for less. The
-    mean variance is 1 in any case.
+    Bands are almost collinear, so gradient descent on them crawls along a few directions; scores
+    divided by a power of their SD are not. With exponent 1 all scores have variance 1; below it,
+    later components count for less. The mean variance is 1 in any case.
 
     Args:
         features: (n, bands, channels) of the training rows.
 
     Returns:
-        Kernel (bands * channels, components) and bias (components,): scores = features @ kernel + bias.
+        Kernel (bands * channels, components) and bias (components,): scores = features @ kernel +
+        bias.
     """
     flat = features.reshape(len(features), -1)
     components = min(config.front_end.whitened_components, len(flat) - 1, flat.shape[1])
     pca = PCA(components, random_state=config.training.seed).fit(flat)
     sd = np.sqrt(pca.explained_variance_)
-    # Components without variance (duplicated spectra, fewer soils than components) must not be blown up.
+    # Components without variance (duplicated spectra, fewer soils than components) must not be
+    # blown up.
     scale = np.where(sd > 1e-6 * sd[0], sd, np.inf) ** -config.front_end.whitening_exponent
     scale /= np.sqrt(np.mean((sd * scale) ** 2))
     kernel = pca.components_.T * scale

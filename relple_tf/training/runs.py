@@ -1,7 +1,7 @@
 """The run folder: config first, then the state of training, at the end the results and the manifest.
 
-A folder with a manifest is a run; one with a config but no manifest is a run that was cut off. Every file is written
-beside and renamed, so a kill or a full disk leaves earlier files whole.
+A folder with a manifest is a run; one with a config but no manifest is a run that was cut off.
+Every file is written beside and renamed, so a kill or a full disk leaves earlier files whole.
 """
 
 import hashlib
@@ -94,7 +94,8 @@ def open_run(path: Path | None, name: str, config: Config, *, resume: bool) -> R
         resume: Take up a run that was cut off.
 
     Raises:
-        InputError: the folder holds something else, holds a run and `resume` is off, or holds no run and it is on.
+        InputError: the folder holds something else, holds a run and `resume` is off, or holds no
+            run and it is on.
     """
     folder = RunFolder(path=path or _numbered(Path("runs"), name, resume=resume))
     if folder.path.exists() and not folder.path.is_dir():

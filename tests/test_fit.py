@@ -1,0 +1,314 @@
+"""Laws of preparation and training: from training rows only, repeatable, resumable."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import CONFIG
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import r2_score
+
+from relple_tf.config import (
+    ARCHITECTURES,
+    BALANCINGS,
+    AugmentationConfig,
+    TrainingConfig,
+)
+from relple_tf.config import replace as change
+from relple_tf.errors import InputError
+from relple_tf.models.front_end import apply
+from relple_tf.training import fit as training
+from relple_tf.training.checkpoint import load_state, save_state
+from relple_tf.training.fit import Batches, Monitor, epoch_count, fit, seed_everything
+from relple_tf.training.preparation import prepare
+
+FAST = change(CONFIG, model__architecture="shared_bottom")
+PAIRS = [
+    pytest.param(architecture, balancing, id=f"{architecture}-{balancing}")
+    for architecture, balancing in zip(itertools.cycle(ARCHITECTURES), BALANCINGS, strict=False)
+]
+"""Ten runs that hold every strategy and every architecture."""
+
+
+def start(library, parts, config):
+    """What a new process does before it trains."""
+    seed_everything(config.training.seed)
+    return prepare(library, parts, config)
+
+
+def run(library, parts, config, checkpoint=None, data=""):
+    return fit(start(library, parts, config), config, checkpoint, data)
+
+
+def same_weights(one, other):
+    for a, b in zip(one.network.get_weights(), other.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def prepared(library, parts):
+    return start(library, parts, CONFIG)
+
+
+def poisoned(library, rows):
+    """The library with spectra and values of these rows replaced by NaN."""
+    spectra = library.spectra.copy()
+    spectra[rows] = np.nan
+    targets = {name: np.where(rows, np.nan, values) for name, values in library.targets.items()}
+    return replace(library, spectra=spectra, targets=targets)
+
+
+def test_everything_that_is_prepared_comes_from_training_rows(library, parts, prepared):
+    other = start(poisoned(library, parts != "train"), parts, CONFIG)
+    assert other.scales == prepared.scales
+    np.testing.assert_array_equal(other.problem.correlation, prepared.problem.correlation)
+    np.testing.assert_array_equal(other.train_features, prepared.train_features)
+    np.testing.assert_array_equal(other.train_values, prepared.train_values)
+    for name in ("channel_stage", "network"):
+        weights = (getattr(one, name).get_weights() for one in (other, prepared))
+        for a, b in zip(*weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_validation_rows_pass_the_front_end_of_the_training_rows(library, parts, prepared):
+    rows = library.spectra[parts == "validation"]
+    expected = apply(prepared.channel_stage, apply(prepared.absorbance_stage, rows))
+    np.testing.assert_array_equal(prepared.validation_features, expected)
+    np.testing.assert_allclose(prepared.train_features.mean(axis=0), 0, atol=1e-3)
+    assert np.abs(expected.mean(axis=0)).max() > 0.05
+
+
+def test_values_are_modelled_on_their_scales(library, parts, prepared):
+    np.testing.assert_allclose(np.nanmean(prepared.train_values, axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(np.nanstd(prepared.train_values, axis=0), 1, rtol=1e-5)
+    for column, scale in enumerate(prepared.scales):
+        expected = scale.to_model(library.targets[scale.name][parts == "validation"])
+        np.testing.assert_allclose(prepared.validation_values[:, column], expected, rtol=1e-5)
+    x, y = (prepared.train_values[:, c] for c in (0, 1))
+    both = ~np.isnan(y)
+    assert prepared.problem.correlation[0, 1] == pytest.approx(np.corrcoef(x[both], y[both])[0, 1])
+
+
+@pytest.mark.parametrize("architecture", ["rs_ple", "single_task"])
+def test_training_starts_at_ridge_regression_on_the_whitened_scores(library, parts, architecture):
+    ready = start(library, parts, change(CONFIG, model__architecture=architecture))
+    flat = ready.train_features.reshape(len(ready.train_features), -1)
+    scores = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
+    scores = scores[0][:, :6] * scores[1][:6] ** 0.5
+    scores *= np.sqrt(len(flat) - 1) / np.sqrt((scores**2).sum() / 6)
+    got = ready.network(ready.train_features)
+    for column, target in enumerate(ready.problem.targets):
+        y = ready.train_values[:, column]
+        known = ~np.isnan(y)
+        ridge = RidgeCV(np.logspace(-3, 4, 15)).fit(scores[known], y[known])
+        np.testing.assert_allclose(np.asarray(got[target])[:, 0], ridge.predict(scores), atol=2e-3)
+
+
+@pytest.mark.parametrize(("architecture", "balancing"), PAIRS)
+def test_every_architecture_and_strategy_trains(library, parts, architecture, balancing):
+    config = change(CONFIG, model__architecture=architecture, training__balancing=balancing)
+    done = run(library, parts, config)
+    assert len(done.history) == 3
+    assert np.isfinite(done.history.to_numpy(float)).all()
+    predicted = done.model.predict(library.spectra[:4], verbose=0)
+    assert list(predicted) == list(library.targets)
+    for values in predicted.values():
+        assert values.shape == (4, 1)
+        assert np.isfinite(values).all()
+
+
+def test_every_strategy_and_architecture_is_among_the_pairs():
+    used = {value for pair in PAIRS for value in pair.values}
+    assert used == {*ARCHITECTURES, *BALANCINGS}
+
+
+def test_loss_of_the_training_rows_falls(library, parts):
+    config = change(FAST, training__max_epochs=40, training__balancing="equal", model__dropout=0.0)
+    loss = run(library, parts, config).history["loss"]
+    # Training starts at a linear calibration, so there is less to gain than from a random start.
+    assert loss.iloc[-1] < 0.85 * loss.iloc[0]
+
+
+def test_poisoned_test_rows_change_nothing(library, parts):
+    one = run(library, parts, FAST)
+    other = run(poisoned(library, parts == "test"), parts, FAST)
+    same_weights(one, other)
+    assert one.history.equals(other.history)
+
+
+STATEFUL = replace(change(FAST, training__max_epochs=5, model__dropout=0.3), augmentation=AugmentationConfig())
+"""With everything on that has a state or draws numbers."""
+
+
+@pytest.mark.parametrize("balancing", ["uncertainty", "dwa", "rlw", "famo"])
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(library, parts, balancing, tmp_path, monkeypatch):
+    config = change(STATEFUL, training__balancing=balancing)
+    whole = run(library, parts, config)
+
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+    on_epoch_end = Monitor.on_epoch_end
+
+    def killed(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Monitor, "on_epoch_end", killed)
+    state = tmp_path / "checkpoint.npz"
+    with pytest.raises(KeyboardInterrupt):
+        run(library, parts, config, state)
+    assert len(load_state(state)[1]["history"]) == 2
+    monkeypatch.setattr(Monitor, "on_epoch_end", on_epoch_end)
+
+    resumed = run(library, parts, config, state)
+    assert resumed.history.equals(whole.history)
+    same_weights(resumed, whole)
+    predicted = resumed.model.predict(library.spectra, verbose=0)
+    for name, values in whole.model.predict(library.spectra, verbose=0).items():
+        np.testing.assert_array_equal(predicted[name], values)
+
+    # The state of a run that has ended is taken up without another step.
+    again = run(library, parts, config, state)
+    same_weights(again, whole)
+
+
+def test_same_seed_repeats_weights_and_history_and_another_seed_does_not(library, parts):
+    one, same, other = (run(library, parts, change(STATEFUL, training__seed=seed)) for seed in (1, 1, 2))
+    same_weights(one, same)
+    assert one.history.equals(same.history)
+    assert not one.history.equals(other.history)
+
+
+def test_state_of_other_data_is_refused(library, parts, tmp_path):
+    state = tmp_path / "run" / "checkpoint.npz"
+    state.parent.mkdir()
+    run(library, parts, change(FAST, training__max_epochs=1), state, "one")
+    with pytest.raises(InputError, match="the data changed since this run was cut off"):
+        run(library, parts, FAST, state, "other")
+
+
+def scripted(monkeypatch, prepared, means):
+    """Train while the validation scores are those of a script, and keep each epoch's weights."""
+    weights = []
+
+    def scores(prepared):
+        weights.append(prepared.network.get_weights())
+        mean = means[len(weights) - 1]
+        # The mean counts, not any single target.
+        spread = 0.05 * (-1) ** len(weights)
+        return dict(zip(prepared.problem.targets, (mean - spread, mean + spread), strict=True))
+
+    monkeypatch.setattr(training, "validation_scores", scores)
+    config = change(FAST, training__max_epochs=len(means), training__patience=2)
+    return fit(prepared, config), weights
+
+
+@pytest.mark.parametrize(
+    ("means", "epochs", "best"),
+    [
+        ([0.1, 0.5, 0.3, 0.4, 0.9, 0.9], 4, 1),
+        ([0.1, 0.2, 0.3, 0.4], 4, 3),
+        ([0.3, 0.2, 0.4, 0.1, 0.4, 0.9], 5, 2),
+        ([-np.inf, 0.2, -np.inf, -np.inf, 0.9], 4, 1),
+    ],
+)
+def test_early_stopping_waits_for_patience_and_keeps_the_best_epoch(library, parts, monkeypatch, means, epochs, best):
+    done, weights = scripted(monkeypatch, start(library, parts, FAST), means)
+    assert len(done.history) == epochs
+    for a, b in zip(done.network.get_weights(), weights[best], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_network_that_never_had_a_score_keeps_its_start(library, parts, monkeypatch):
+    ready = start(library, parts, FAST)
+    before = ready.network.get_weights()
+    done, _ = scripted(monkeypatch, ready, [-np.inf] * 5)
+    assert len(done.history) == 2
+    for a, b in zip(done.network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_validation_score_is_the_unweighted_mean_of_r2_in_the_modelled_space(library, parts):
+    """With weights far from equal, so that a weighted score would differ."""
+    config = change(
+        FAST,
+        training__balancing="ple_schedule",
+        training__schedule_start=(100.0, 0.01),
+        training__max_epochs=1,
+    )
+    ready = start(library, parts, config)
+    (row,) = fit(ready, config).history.to_dict("records")
+    assert row["weight_OC_g_kg"] == pytest.approx(100)
+    r2 = []
+    for column, (target, out) in enumerate(ready.network(ready.validation_features).items()):
+        y = ready.validation_values[:, column]
+        known = ~np.isnan(y)
+        r2.append(r2_score(y[known], np.asarray(out)[known, 0]))
+        assert row[f"validation_r2_{target}"] == pytest.approx(r2[-1], abs=1e-5)
+    assert row["validation_score"] == pytest.approx(np.mean(r2), abs=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "size", "per_epoch"), [(10, 3, 3), (8, 4, 2), (5, 32, 1)])
+def test_an_epoch_is_a_permutation_that_seed_and_epoch_decide(rows, size, per_epoch):
+    def orders(seed, first, epochs):
+        x = np.arange(rows, dtype="float32")[:, None]
+        batches = Batches(x, -x, TrainingConfig(seed=seed, batch_size=size))
+        batches.start_at(first)
+        found = []
+        for _ in range(epochs):
+            drawn = [batches[i] for i in range(len(batches))]
+            assert all((a == -b).all() for a, b in drawn)
+            found.append(np.concatenate([a[:, 0] for a, _ in drawn]).tolist())
+            batches.on_epoch_end()
+        return found
+
+    whole = orders(0, 0, 6)
+    assert all(len(set(order)) == len(order) == per_epoch * min(size, rows) for order in whole)
+    assert len({tuple(order) for order in whole}) == 6
+    assert orders(0, 3, 3) == whole[3:]
+    assert orders(1, 0, 6) != whole
+    # Rows that fill no batch are another epoch's.
+    assert set(itertools.chain(*whole)) == set(range(rows))
+
+
+def test_keras_reads_every_batch_of_every_epoch_once_and_in_order(library, parts, monkeypatch):
+    read = []
+    get = Batches.__getitem__
+    monkeypatch.setattr(Batches, "__getitem__", lambda self, i: read.append((self.epoch, i)) or get(self, i))
+    run(library, parts, FAST)
+    assert [pair for pair in read if pair[0] < 3] == [(e, i) for e in range(3) for i in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "expected"), [(10, 50, 50), (400, 50, 30), (20_000, 50, 1), (12_000, 9, 1)]
+)
+def test_epochs_end_at_the_first_limit(steps, epochs, expected):
+    assert epoch_count(steps, TrainingConfig(max_epochs=epochs, max_steps=12_000)) == expected
+
+
+def test_learning_rate_warms_up_and_falls_to_a_hundredth(library, parts):
+    config = change(FAST, training__max_epochs=40, training__patience=40)
+    rate = run(library, parts, config).history["learning_rate"]
+    peak = config.training.learning_rate
+    assert rate.max() == pytest.approx(peak, rel=0.1)
+    assert rate.idxmax() <= 3
+    assert (np.diff(rate[rate.idxmax() :]) <= 0).all()
+    assert rate.iloc[-1] == pytest.approx(peak / 100, rel=0.5)
+
+
+def test_checkpoint_gives_back_what_it_was_given(tmp_path):
+    arrays = {
+        "state": [np.arange(3.0), np.array(2), np.zeros((2, 0), "float32")],
+        "seeds": [np.array([1, 2], "uint32")] * 11,
+        "none": [],
+    }
+    facts = {"history": [{"epoch": 1, "loss": 0.1 + 0.2}], "best_epoch": 0}
+    save_state(tmp_path / "state.npz", arrays, facts)
+    got, got_facts = load_state(tmp_path / "state.npz")
+    assert got_facts == facts
+    assert list(got) == ["state", "seeds"]
+    for name, members in got.items():
+        for a, b in zip(members, arrays[name], strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert a.dtype == b.dtype

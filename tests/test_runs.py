@@ -1,0 +1,198 @@
+"""Laws of the run folder and of files that are whole or absent."""
+
+import dataclasses
+import errno
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from relple_tf.config import Config, replace
+from relple_tf.errors import InputError
+from relple_tf.training import files
+from relple_tf.training.files import sha256, write_bytes, write_text, write_with
+from relple_tf.training.runs import RunFolder, data_hash, open_run, write_json
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "model.keras"
+    write_text(path, "earlier")
+    return path
+
+
+def litter(path):
+    return sorted(other.name for other in path.parent.iterdir() if other != path)
+
+
+def test_written_files_hold_what_was_written_and_are_readable_by_all(file):
+    write_bytes(file, b"\x00\xff")
+    assert file.read_bytes() == b"\x00\xff"
+    write_text(file, "pH ü")
+    assert file.read_text(encoding="utf-8") == "pH ü"
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert litter(file) == []
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError()])
+def test_a_failing_writer_leaves_the_earlier_file_and_no_litter(file, error):
+    def write(beside):
+        beside.write_text("half")
+        raise error
+
+    with pytest.raises(type(error)):
+        write_with(file, write)
+    assert file.read_text() == "earlier"
+    assert litter(file) == []
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_at_the_end_leaves_the_earlier_file_and_no_litter(file, call, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    owner = files.os if call == "fsync" else files.Path
+    monkeypatch.setattr(owner, call, full)
+    with pytest.raises(OSError, match="No space left"):
+        write_text(file, "new")
+    assert file.read_text() == "earlier"
+    assert litter(file) == []
+
+
+def test_writer_gets_a_file_of_the_same_suffix_in_the_same_folder(file):
+    seen = []
+    write_with(file, lambda beside: seen.append(beside))
+    assert seen[0].suffix == ".keras"
+    assert seen[0].parent == file.parent
+    assert seen[0].name.startswith(".")
+
+
+def test_sha256_is_that_of_hashlib(file):
+    assert sha256(file) == hashlib.sha256(b"earlier").hexdigest()
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = RunFolder(path=tmp_path / "run")
+    folder.begin(Config())
+    write_text(folder.path / "metrics.json", "{}")
+    write_text(folder.checkpoint, "state")
+    return folder
+
+
+def test_a_run_goes_from_absent_to_started_to_complete(run, tmp_path):
+    absent = RunFolder(path=tmp_path / "other")
+    assert (absent.is_started, absent.is_complete) == (False, False)
+    assert (run.is_started, run.is_complete) == (True, False)
+    run.finish()
+    assert (run.is_started, run.is_complete) == (True, True)
+    assert not run.checkpoint.exists()
+    run.verify()
+
+
+def test_manifest_lists_every_file_but_itself_and_the_state(run):
+    (run.path / ".hidden").write_text("")
+    run.finish()
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    assert set(manifest) == {"config.toml", "metrics.json"}
+    assert manifest["metrics.json"] == hashlib.sha256(b"{}").hexdigest()
+
+
+def test_a_changed_file_is_named(run):
+    run.finish()
+    (run.path / "metrics.json").write_text("{ }")
+    with pytest.raises(InputError, match=r"metrics\.json: SHA-256 is not the manifest's"):
+        run.verify()
+
+
+def test_a_missing_file_is_named(run):
+    run.finish()
+    (run.path / "config.toml").unlink()
+    with pytest.raises(InputError, match=r"config\.toml: missing"):
+        run.verify()
+
+
+def test_a_damaged_manifest_is_named(run):
+    run.finish()
+    (run.path / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match=r"manifest\.json: not JSON"):
+        run.verify()
+
+
+def test_a_run_that_was_cut_off_and_no_run_are_told_apart(run, tmp_path):
+    with pytest.raises(InputError, match="was cut off; finish it with --resume"):
+        run.verify()
+    with pytest.raises(InputError, match="is no run folder"):
+        RunFolder(path=tmp_path).verify()
+
+
+def opened(path, *, resume=False, config=None):
+    return open_run(path, "name", config or Config(), resume=resume)
+
+
+def test_a_new_or_empty_folder_is_opened_without_writing(tmp_path):
+    assert opened(tmp_path / "new").path == tmp_path / "new"
+    assert opened(tmp_path).path == tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusals_name_the_folder_and_the_way_out(run, tmp_path):
+    cases = {
+        "holds a run that was cut off; add --resume": (run.path, {}),
+        "is not this command's configuration; resume with --config": (
+            run.path,
+            {"resume": True, "config": replace(Config(), model__levels=1)},
+        ),
+        "holds no run to resume": (tmp_path / "none", {"resume": True}),
+        "holds other files": (tmp_path, {}),
+        "is a file": (run.path / "metrics.json", {}),
+    }
+    for message, (path, options) in cases.items():
+        with pytest.raises(InputError, match=message) as refused:
+            opened(path, **options)
+        assert str(path) in str(refused.value)
+    assert opened(run.path, resume=True).path == run.path
+    run.finish()
+    with pytest.raises(InputError, match="already holds a run; give another --out"):
+        opened(run.path)
+
+
+def test_runs_without_out_are_numbered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = opened(None)
+    assert str(first.path) == "runs/name-1"
+    with pytest.raises(InputError, match="holds no run to resume"):
+        opened(None, resume=True)
+    first.begin(Config())
+    RunFolder(path=first.path.with_name("name-9")).begin(Config())
+    RunFolder(path=first.path.with_name("name-other-12")).begin(Config())
+    assert opened(None).path.name == "name-10"
+    assert opened(None, resume=True).path.name == "name-9"
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_json_refuses_numbers_that_json_has_not(tmp_path, number):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "metrics.json", {"rmse": float(number)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_hash_changes_with_everything_that_is_learnt_from(library):
+    def changed(**changes):
+        return data_hash(dataclasses.replace(library, **changes))
+
+    spectra = library.spectra.copy()
+    spectra[3, 4] += 1e-6
+    targets = {name: values.copy() for name, values in library.targets.items()}
+    targets["OC_g_kg"][0] += 1e-9
+    hashes = {
+        data_hash(library),
+        changed(spectra=spectra),
+        changed(targets=targets),
+        changed(wavelengths_nm=library.wavelengths_nm + 1),
+        changed(ids=np.char.add(library.ids, "x")),
+        changed(targets=dict(zip(("a", "b"), library.targets.values(), strict=True))),
+    }
+    assert len(hashes) == 6
+    assert changed(notes=("said",), source="elsewhere") in hashes
