@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from relple_tf.config import Config, from_toml, replace, set_field
+from relple_tf.config import Config, from_toml, replace, set_fields
 from relple_tf.errors import InputError
 from relple_tf.zoo import PRESETS
 
@@ -109,6 +109,4 @@ def config_from(options: argparse.Namespace) -> Config:
         config = replace(config, data__targets=names)
     if options.seed is not None:
         config = replace(config, training__seed=options.seed)
-    for assignment in options.set:
-        config = set_field(config, assignment)
-    return config
+    return set_fields(config, options.set)

@@ -1,10 +1,13 @@
 """One frozen Config says everything about a run; TOML in and out. No Keras, no NumPy: `--help` imports this."""
 
 import dataclasses
+import json
 import tomllib
 import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from relple_tf.errors import InputError
 
@@ -309,29 +312,37 @@ def sections() -> dict[str, type]:
 
 def replace(config: Config, **changes: object) -> Config:
     """`config` with fields changed, addressed as `section__field`: `replace(config, model__levels=1)`."""
+    nested: dict[str, dict[str, object]] = {}
     for path, value in changes.items():
         section, _, name = path.partition("__")
-        part = dataclasses.replace(getattr(config, section), **{name: value})
-        config = dataclasses.replace(config, **{section: part})
-    return config
+        nested.setdefault(section, {})[name] = value
+    return _changed(config, nested)
 
 
-def set_field(config: Config, assignment: str) -> Config:
-    """Apply one `--set section.field=value`.
+def set_fields(config: Config, assignments: Sequence[str]) -> Config:
+    """Apply `--set section.field=value` flags, all at once, so that only their sum must be possible.
 
     Args:
-        assignment: `model.levels=1`; tuples are separated by commas:
-            `front_end.channels=snv,snv_d1`.
+        assignments: Such as `model.levels=1`; tuples are separated by commas: `front_end.channels=snv,snv_d1`.
 
     Raises:
-        InputError: the section or field is unknown, or the value is not of the field's type.
+        InputError: a section or field is unknown, or a value is not of the field's type.
     """
-    path, equals, text = assignment.partition("=")
-    section, dot, name = path.strip().partition(".")
-    if not (equals and dot):
-        raise InputError(f"--set {assignment}: expected section.field=value, such as model.levels=1")
-    hint = _hint(section, name, f"--set {assignment}")
-    return replace(config, **{f"{section}__{name}": _parse(text.strip(), hint, f"--set {assignment}")})
+    changes: dict[str, dict[str, object]] = {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        section, dot, name = path.strip().partition(".")
+        if not (equals and dot):
+            raise InputError(f"--set {assignment}: expected section.field=value, such as model.levels=1")
+        hint = _hint(section, name, f"--set {assignment}")
+        changes.setdefault(section, {})[name] = _parse(text.strip(), hint, f"--set {assignment}")
+    return _changed(config, changes)
+
+
+def _changed(config: Config, changes: Mapping[str, Mapping[str, Any]]) -> Config:
+    """`config` with fields changed; each section, and then the whole, is checked once."""
+    parts = {section: dataclasses.replace(getattr(config, section), **fields) for section, fields in changes.items()}
+    return dataclasses.replace(config, **parts)
 
 
 def to_toml(config: Config) -> str:
@@ -360,14 +371,14 @@ def from_toml(path: Path) -> Config:
     preset = table.pop("preset", Config().preset)
     if not isinstance(preset, str):
         raise InputError(f"{path}: preset must be a string, got {preset!r}")
-    config = Config(preset=preset)
+    changes: dict[str, dict[str, object]] = {}
     for section, values in table.items():
         if not isinstance(values, dict):
             raise InputError(f"{path}: unknown key {section!r}; it has preset and [{'], ['.join(sections())}]")
         for name, value in values.items():
             hint = _hint(section, name, str(path))
-            config = replace(config, **{f"{section}__{name}": _convert(value, hint, f"{path}: {section}.{name}")})
-    return config
+            changes.setdefault(section, {})[name] = _convert(value, hint, f"{path}: {section}.{name}")
+    return _changed(Config(preset=preset), changes)
 
 
 def _hint(section: str, name: str, where: str) -> object:
@@ -418,6 +429,6 @@ def _toml(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        # JSON's string escapes are TOML's.
+        return json.dumps(value, ensure_ascii=False)
     return repr(value)

@@ -1,6 +1,7 @@
 """`python -m relple_tf.train`: from a spectral library to a trained run folder."""
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 from relple_tf.command_line import (
@@ -12,6 +13,7 @@ from relple_tf.command_line import (
     say,
 )
 from relple_tf.config import Config, from_toml
+from relple_tf.errors import InputError
 
 
 def main(arguments: list[str]) -> None:
@@ -23,6 +25,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     config = config_from(options) if not options.resume else config_to_resume(options)
 
+    if config.training.tensorboard and not find_spec("tensorboard"):
+        raise InputError("training.tensorboard needs the extra tensorboard: pip install '.[tensorboard]'")
     import_tensorflow()
     from relple_tf.evaluation.calibration import calibrate
     from relple_tf.evaluation.result import source_name

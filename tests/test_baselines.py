@@ -135,4 +135,4 @@ def test_a_skewed_target_is_fitted_as_log1p(spectra):
 
 def replace_scale(scale):
     """The modelled values themselves as the target, with the same limits."""
-    return TargetScale(name="a", log1p=False, mean=0.0, sd=1.0, low=scale.low, high=scale.high)
+    return TargetScale(name="a", log1p=False, mean=0.0, sd=1.0, low=scale.low, high=scale.high, non_negative=False)

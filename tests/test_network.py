@@ -220,7 +220,6 @@ def test_network_equals_its_numpy_recomputation_and_closed_form(config, problem,
         assert np.ptp(expected) > 1e-3, "the weights must not make the test blind"
 
 
-@pytest.mark.xfail(strict=True, reason="mmoe is built as a CGC and keeps its name")
 def test_mmoe_is_named_mmoe(problem):
     network = build(replace(TINY, architecture="mmoe"), problem, keras)
     assert network.name == "mmoe"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from conftest import TARGETS, TINY, problem_of
 
-from relple_tf.models.mmoe import as_cgc
+from relple_tf.models.mmoe import all_shared
 from relple_tf.models.wiring import SHARED, expert_names, gate_name, wiring
 
 SIZES = [(1, 1), (2, 1), (1, 3), (0, 2), (2, 0)]
@@ -64,7 +64,7 @@ def test_cgc_is_one_level_whatever_levels_says(levels):
 
 
 def test_mmoe_has_as_many_experts_as_a_level_of_ple_and_all_are_shared():
-    config = as_cgc(config_of("mmoe", 3, 2, 1), targets=3)
+    config = all_shared(config_of("mmoe", 3, 2, 1), targets=3)
     (gates,) = wiring(config, problem_of())
     assert all(len(read) == 3 * 2 + 1 for read in gates.values())
     assert len({tuple(read) for read in gates.values()}) == 1

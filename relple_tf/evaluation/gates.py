@@ -10,7 +10,7 @@ from keras import ops
 
 from relple_tf.config import ModelConfig
 from relple_tf.models import front_end
-from relple_tf.models.mmoe import as_cgc
+from relple_tf.models.mmoe import all_shared
 from relple_tf.models.problem import Problem
 from relple_tf.models.wiring import SHARED, Gates, expert_names, gate_name, wiring
 
@@ -29,7 +29,7 @@ def wired(config: ModelConfig, problem: Problem) -> tuple[ModelConfig, list[Gate
     if config.architecture not in GATED:
         return config, []
     if config.architecture == "mmoe":
-        config = as_cgc(config, len(problem.targets))
+        config = all_shared(config, len(problem.targets))
     return config, wiring(config, problem)
 
 

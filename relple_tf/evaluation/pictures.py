@@ -170,8 +170,9 @@ def loss_weights(history: pd.DataFrame, targets: Sequence[str]) -> tuple[Figure,
     for target, style in line_styles(targets).items():
         label = shortened(target)
         _curve(axes, history["epoch"], history[f"weight_{target}"], label=label, **style)
-    highest = history[[f"weight_{target}" for target in targets]].to_numpy().max()
-    axes.set_ylim(0, 1.08 * highest)
+    weights = history[[f"weight_{target}" for target in targets]].to_numpy()
+    highest = np.max(weights[np.isfinite(weights)], initial=0.0)  # epoch 0, the start, has no weights
+    axes.set_ylim(0, 1.08 * highest or 1.0)
     axes.set(ylabel="weight", title="Weight of each target in the joint loss")
     _legend_below(figure, axes)
     return figure, f"Joint-loss weights by epoch of {', '.join(targets)}"

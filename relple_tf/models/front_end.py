@@ -20,6 +20,9 @@ from relple_tf.errors import InputError
 REFLECTANCE_FLOOR = 1e-4
 """Reflectance below this counts as this much: absorbance 4, where handheld detectors see noise only."""
 
+FLATTEST_ABSORBANCE = 1e-4
+"""A scan whose absorbance spans less is constant: detectors are noisier than that, and soils vary by tenths."""
+
 register = keras.saving.register_keras_serializable("relple_tf")
 
 
@@ -104,12 +107,23 @@ def triangle_weights(
 
 
 @register
+class FlatIsNan(keras.layers.Layer):
+    """Scans that hardly vary become NaN, others pass; (batch, bands) kept.
+
+    A constant is no soil (a shutter, a saturated detector), but SNV would blow its rounding errors up to a spectrum.
+    """
+
+    def call(self, absorbance: Any) -> Any:
+        span = ops.max(absorbance, axis=1, keepdims=True) - ops.min(absorbance, axis=1, keepdims=True)
+        return absorbance + ops.where(span > FLATTEST_ABSORBANCE, 0.0, float("nan"))
+
+
+@register
 class Snv(keras.layers.Layer):
     """Standard normal variate: each spectrum minus its mean, over its own SD; (batch, bands) kept.
 
-    Barnes et al. (1989), Appl. Spectrosc. 43(5), 772-777. Divides by the population SD, as
-    chemotools does (R's prospectr divides by the sample SD, a factor that band standardisation
-    removes). A constant spectrum gives NaN.
+    Barnes et al. (1989), Appl. Spectrosc. 43(5), 772-777. Divides by the population SD, as chemotools does (R's
+    prospectr divides by the sample SD, a factor that band standardisation removes).
     """
 
     def call(self, spectra: Any) -> Any:
@@ -187,7 +201,7 @@ def grid_nm(wavelengths_nm: npt.NDArray[np.float64], config: FrontEndConfig) -> 
             f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm leaves {max(count, 0)} bands of "
             f"{config.step_nm:g} nm; the derivative window needs {shortest}"
         )
-    grid: npt.NDArray[np.float64] = start + config.step_nm * np.arange(count)
+    grid: npt.NDArray[np.float64] = start + config.step_nm * np.arange(count, dtype=np.float64)
     return grid
 
 
@@ -206,7 +220,7 @@ def absorbance_stage(wavelengths_nm: npt.NDArray[np.float64], quantity: str, con
         x = ToAbsorbance(name="absorbance")(x)
     if len(grid) != len(wavelengths_nm) or np.abs(grid - wavelengths_nm).max() > 1e-6:
         x = Resample(wavelengths_nm.tolist(), grid.tolist(), name="resample")(x)
-    return keras.Model(spectrum, x, name="absorbance_stage")
+    return keras.Model(spectrum, FlatIsNan(name="flat_is_nan")(x), name="absorbance_stage")
 
 
 def channel_stage(bands: int, config: FrontEndConfig) -> keras.Model:

@@ -31,18 +31,19 @@ class TargetScale:
     """Lowest value that is ever predicted, on the modelled scale, in standard deviations from the mean."""
     high: float
     """Highest value that is ever predicted, likewise."""
+    non_negative: bool
+    """No training value is below 0, so no prediction is."""
 
     @classmethod
     def fit(cls, name: str, values: npt.NDArray[np.float64]) -> "TargetScale":
         """Choose the scale from the training rows' values (n,), NaN where not measured."""
         measured = values[~np.isnan(values)]
-        log1p = bool(measured.min() >= 0 and skew(measured) > SKEWNESS_FOR_LOG)
+        non_negative = bool(measured.min() >= 0)
+        log1p = non_negative and bool(skew(measured) > SKEWNESS_FOR_LOG)
         modelled = np.log1p(measured) if log1p else measured
         mean, sd = float(modelled.mean()), float(modelled.std())
         margin = MARGIN * np.ptp(modelled)
         low, high = modelled.min() - margin, modelled.max() + margin
-        if measured.min() >= 0:
-            low = max(low, 0.0)  # 0 is 0 on either scale: no negative concentration
         return cls(
             name=name,
             log1p=log1p,
@@ -50,6 +51,7 @@ class TargetScale:
             sd=sd,
             low=float(low - mean) / sd,
             high=float(high - mean) / sd,
+            non_negative=non_negative,
         )
 
     def to_model(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -59,7 +61,8 @@ class TargetScale:
     def to_lab(self, modelled: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Standard deviations to laboratory units, clipped to the range that the training rows cover."""
         clipped = np.clip(modelled, self.low, self.high) * self.sd + self.mean
-        return np.expm1(clipped) if self.log1p else clipped
+        values = np.expm1(clipped) if self.log1p else clipped
+        return np.maximum(values, 0.0) if self.non_negative else values
 
 
 @keras.saving.register_keras_serializable("relple_tf")
@@ -77,7 +80,8 @@ class LabUnits(keras.layers.Layer):
         scale = self.scale
         clipped = ops.minimum(ops.maximum(modelled, scale.low), scale.high) * scale.sd + scale.mean
         # exp - 1, not expm1: the latter is no builtin operator of the device runtimes.
-        return ops.exp(clipped) - 1.0 if scale.log1p else clipped
+        values = ops.exp(clipped) - 1.0 if scale.log1p else clipped
+        return ops.maximum(values, 0.0) if scale.non_negative else values
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": asdict(self.scale)}

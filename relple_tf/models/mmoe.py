@@ -7,14 +7,10 @@ from relple_tf.models.ple import ple
 from relple_tf.models.problem import Keras, Problem, Tensor
 
 
-def as_cgc(config: ModelConfig, targets: int) -> ModelConfig:
-    """MMoE is a CGC whose experts are all shared: as many as a level of PLE has in all."""
-    return dataclasses.replace(
-        config,
-        architecture="cgc",
-        task_experts=0,
-        shared_experts=config.task_experts * targets + config.shared_experts,
-    )
+def all_shared(config: ModelConfig, targets: int) -> ModelConfig:
+    """The config whose wiring is MMoE's: a single level of PLE with as many experts, all of them shared."""
+    count = config.task_experts * targets + config.shared_experts
+    return dataclasses.replace(config, task_experts=0, shared_experts=count)
 
 
 def mmoe(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor:
@@ -24,4 +20,4 @@ def mmoe(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor:
         A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard
         deviations.
     """
-    return ple(as_cgc(config, len(problem.targets)), problem, keras)
+    return ple(all_shared(config, len(problem.targets)), problem, keras)

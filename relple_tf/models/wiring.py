@@ -24,7 +24,7 @@ def wiring(config: ModelConfig, problem: Problem) -> list[Gates]:
     gives it. The shared gate reads everybody's; the last level has none. `cgc` is one level
     whatever `levels` says.
     """
-    levels = 1 if config.architecture == "cgc" else config.levels
+    levels = config.levels if config.architecture in ("ple", "rs_ple") else 1
     owners = (*problem.targets, SHARED)
     read = sources(problem.correlation, problem.targets, config)
     wired = []

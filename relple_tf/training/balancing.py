@@ -32,6 +32,7 @@ class Balancing(keras.layers.Layer):
         self.count = count
         self.config = config
         self.weights_used = self._state("weights_used", 1.0)
+        self.weight_sum = self._state("weight_sum", 0.0)
         self.loss_sum = self._state("loss_sum", 0.0)
         self.batch_count = self._state("batch_count", 0.0)
         self.built = True
@@ -48,6 +49,7 @@ class Balancing(keras.layers.Layer):
         """The joint loss, a scalar; a target that no row of the batch measures adds nothing."""
         total, weights = self.combine(losses, present)
         self.weights_used.assign(ops.stop_gradient(weights))
+        self.weight_sum.assign_add(ops.stop_gradient(weights))
         self.loss_sum.assign_add(ops.stop_gradient(losses))
         self.batch_count.assign_add(present)
         return total
@@ -61,12 +63,18 @@ class Balancing(keras.layers.Layer):
         """(K,) weights that do not depend on this batch's losses."""
         return ops.ones((self.count,))
 
-    def end_epoch(self, epoch: int) -> None:
-        """Move on with the mean losses of `epoch` (from 0) and start the next one's mean."""
-        losses = np.asarray(self.loss_sum) / np.maximum(np.asarray(self.batch_count), 1.0)
-        self.update(epoch, losses)
-        self.loss_sum.assign(np.zeros(self.count))
-        self.batch_count.assign(np.zeros(self.count))
+    def end_epoch(self, epoch: int) -> np.ndarray:
+        """Move on with the mean losses of `epoch` (from 0) and start the next one's means.
+
+        Returns:
+            (K,) the epoch's mean weights, over the batches in which a target was measured.
+        """
+        batches = np.maximum(np.asarray(self.batch_count), 1.0)
+        weights: np.ndarray = np.asarray(self.weight_sum) / batches
+        self.update(epoch, np.asarray(self.loss_sum) / batches)
+        for total in (self.weight_sum, self.loss_sum, self.batch_count):
+            total.assign(np.zeros(self.count))
+        return weights
 
     def update(self, epoch: int, losses: np.ndarray) -> None:
         """Hook for strategies that change once per epoch; `losses` are the epoch's means, (K,)."""
@@ -133,7 +141,10 @@ class Dwa(Balancing):
         return self.count * ops.softmax(ratio / self.config.dwa_temperature)
 
     def update(self, epoch: int, losses: np.ndarray) -> None:
-        self.before.assign(np.asarray(self.last) if epoch else losses)
+        last = np.asarray(self.last)
+        # A target that no batch of the epoch measured keeps its last loss.
+        losses = np.where(losses > 0, losses, last)
+        self.before.assign(last if epoch else losses)
         self.last.assign(losses)
 
 
@@ -211,7 +222,7 @@ class Famo(Balancing):
 class GradNorm(Balancing):
     """Weights that bring the targets' gradients on the last shared layer to one size (Chen et al. 2018, ICML).
 
-    `follow` is called by the training step with the gradient norms of the weighted losses.
+    `follow` is called by the training step with the gradient norms of the unweighted losses.
     """
 
     def __init__(self, count: int, config: TrainingConfig) -> None:
@@ -228,7 +239,7 @@ class GradNorm(Balancing):
         Args:
             losses: (K,) of this batch.
             norms: (K,) gradient norms of the unweighted losses on the last shared layer.
-            present: (K,) who was measured in this batch; the others keep their weight.
+            present: (K,) who was measured in this batch; the others keep their weight but for the scaling.
         """
         first = ops.where(self.first_losses > 0, self.first_losses, losses)
         self.first_losses.assign(first)

@@ -42,7 +42,7 @@ class Trained:
     network: keras.Model
     """Its middle: features -> standardised targets."""
     history: pd.DataFrame
-    """One row per epoch: losses, validation scores, joint-loss weights, learning rate."""
+    """One row per epoch: losses, validation scores, joint-loss weights, learning rate; epoch 0 is the linear start."""
 
 
 def fit(prepared: Prepared, config: Config, checkpoint: Path | None = None, data_sha256: str = "") -> Trained:
@@ -194,19 +194,18 @@ class Monitor(keras.callbacks.Callback):
         self.checkpoint, self.data_sha256 = checkpoint, data_sha256
         self.saved_at_s = -np.inf
         self.history: list[dict[str, float]] = []
-        self.best_score = -np.inf
-        self.best_epoch = -1
-        self.best_weights: list[npt.NDArray[np.float32]] = prepared.network.get_weights()
+        self.best_epoch = 0
+        self._record(loss=np.nan, learning_rate=0.0, weights=np.full(len(prepared.scales), np.nan))
 
     @property
     def epochs_done(self) -> int:
-        """Finished epochs, those before a restart included."""
-        return len(self.history)
+        """Finished epochs, those before a restart included; row 0 of the history is the linear start."""
+        return len(self.history) - 1
 
     @property
     def ended(self) -> bool:
         """Whether the epochs or the patience are used up."""
-        waited = self.epochs_done - 1 - self.best_epoch
+        waited = self.epochs_done - self.best_epoch
         return self.epochs_done >= self.epochs or waited >= self.config.patience
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -216,31 +215,38 @@ class Monitor(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Score, show, remember, stop."""
         joint: JointModel = self.model
-        scores = validation_scores(self.prepared)
-        score = float(np.mean(list(scores.values())))
-        weights = np.asarray(joint.balancing.weights_used)
-        row = {
-            "epoch": epoch + 1,
-            "learning_rate": float(joint.optimizer.learning_rate),
-            "loss": float((logs or {})["loss"]),
-            "validation_score": score,
-            **{f"validation_r2_{name}": value for name, value in scores.items()},
-            **{f"weight_{name}": float(w) for name, w in zip(scores, weights, strict=True)},
-        }
+        row = self._record(
+            loss=float((logs or {})["loss"]),
+            learning_rate=float(joint.optimizer.learning_rate),
+            weights=joint.balancing.end_epoch(epoch),
+        )
         if logs is not None:
             logs.update(row)
-        self.history.append(row)
-        joint.balancing.end_epoch(epoch)
-        if score > self.best_score:
-            self.best_score, self.best_epoch = score, epoch
-            self.best_weights = self.prepared.network.get_weights()
         joint.stop_training = self.ended
-        shown = {name: f"{value:.2f}" for name, value in scores.items()}
-        self.bar.set_postfix({"validation R2": f"{score:.3f}", **shown}, refresh=False)
+        shown = {scale.name: f"{row[f'validation_r2_{scale.name}']:.2f}" for scale in self.prepared.scales}
+        self.bar.set_postfix({"validation R2": f"{row['validation_score']:.3f}", **shown}, refresh=False)
         self.bar.update()
         if self.checkpoint is not None and (self.ended or time.monotonic() - self.saved_at_s >= SAVE_EVERY_S):
             self._save(self.checkpoint)
             self.saved_at_s = time.monotonic()
+
+    def _record(self, loss: float, learning_rate: float, weights: npt.NDArray[np.float64]) -> dict[str, float]:
+        """Score the network as it is, add a row to the history, and keep the weights if they are the best."""
+        scores = validation_scores(self.prepared)
+        row = {
+            "epoch": len(self.history),
+            "learning_rate": learning_rate,
+            "loss": loss,
+            "validation_score": float(np.mean(list(scores.values()))),
+            **{f"validation_r2_{name}": value for name, value in scores.items()},
+            **{f"weight_{name}": float(w) for name, w in zip(scores, weights, strict=True)},
+        }
+        self.history.append(row)
+        best = self.history[self.best_epoch]["validation_score"]
+        if len(self.history) == 1 or row["validation_score"] > best:
+            self.best_epoch = len(self.history) - 1
+            self.best_weights: list[npt.NDArray[np.float32]] = self.prepared.network.get_weights()
+        return row
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Close the progress bar."""
@@ -274,7 +280,6 @@ class Monitor(keras.callbacks.Callback):
             variable.assign(value)
         self.best_weights = arrays["best"]
         self.history, self.best_epoch = facts["history"], facts["best_epoch"]
-        self.best_score = self.history[self.best_epoch]["validation_score"]
 
 
 def validation_scores(prepared: Prepared) -> dict[str, float]:

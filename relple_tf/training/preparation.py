@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 
 from relple_tf.config import Config
+from relple_tf.errors import InputError
 from relple_tf.models import front_end
 from relple_tf.models.inputs import WHITENED, projection_input_scale
 from relple_tf.models.lab_units import TargetScale
@@ -49,7 +50,16 @@ class Prepared:
 
 
 def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Config) -> Prepared:
-    """Fit front end, target scales, correlation and projection on the training rows; test rows are not read."""
+    """Fit front end, target scales, correlation and projection on the training rows; test rows are not read.
+
+    Raises:
+        InputError: the schedule of the joint loss is not one number per target.
+    """
+    for name in ("schedule_start", "schedule_decay"):
+        if (count := len(getattr(config.training, name))) not in (0, len(library.targets)):
+            raise InputError(
+                f"training.{name} has {count} numbers; give one for each of {', '.join(library.targets)}, or none"
+            )
     train, validation = parts == "train", parts == "validation"
     targets = tuple(library.targets)
     stage = front_end.absorbance_stage(library.wavelengths_nm, library.quantity, config.front_end)
