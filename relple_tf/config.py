@@ -128,13 +128,13 @@ class FrontEndConfig:
     """Last wavelength of the model's grid; 0 is the library's own."""
     step_nm: float = 4.0
     """Distance between bands of the model's grid."""
-    channels: tuple[str, ...] = ("snv", "snv_d1")
+    channels: tuple[str, ...] = ("absorbance", "snv_d1")
     """Any of absorbance, d1, d2, snv, snv_d1, snv_d2 (d: Savitzky-Golay derivative of that order, per nm)."""
     derivative_window_nm: float = 28.0
     """Width of the Savitzky-Golay window."""
     derivative_polynomial: int = 2
     """Order of the Savitzky-Golay polynomial."""
-    whitened_components: int = 40
+    whitened_components: int = 60
     """Principal components of the whitened projection, at most; fewer where the training rows hold fewer."""
     whitening_exponent: float = 0.5
     """Scores are divided by their SD to this power: 1 whitens fully, 0 only rotates."""
@@ -183,6 +183,8 @@ class ModelConfig:
     """`fused`: one recurrent operator; `unrolled`: plain operators, for runtimes without it. Same weights."""
     tower_units: int = 16
     """Hidden units of a target's tower."""
+    basis_units: int = 512
+    """Random tanh features of the whitened scores that the heads read beside them; 0 leaves them out."""
     dropout: float = 0.1
     """Share of expert outputs dropped while training."""
     relevance: str = "hard"
@@ -202,6 +204,7 @@ class ModelConfig:
             _within("model", name, getattr(self, name), 1, 4096)
         _within("model", "task_experts", self.task_experts, 0, 64)
         _within("model", "shared_experts", self.shared_experts, 0, 64)
+        _within("model", "basis_units", self.basis_units, 0, 16384)
         if self.task_experts + self.shared_experts == 0:
             raise InputError("model.task_experts and model.shared_experts are both 0; a gate needs one to read")
         if not self.conv_filters or min(self.conv_filters) < 1:

@@ -22,6 +22,7 @@ def rs_ple_nano() -> Config:
         model__lstm_units=8,
         model__expert_units=16,
         model__tower_units=8,
+        model__basis_units=96,
     )
 
 
@@ -30,7 +31,6 @@ def rs_ple_base() -> Config:
     return replace(
         Config(preset="rs_ple_base"),
         front_end__channels=("absorbance", "snv", "snv_d1"),
-        front_end__whitened_components=60,
         model__task_experts=2,
         model__shared_experts=2,
         model__stem="per_expert",
@@ -38,6 +38,7 @@ def rs_ple_base() -> Config:
         model__lstm_units=24,
         model__expert_units=64,
         model__tower_units=32,
+        model__basis_units=1024,
     )
 
 

@@ -24,7 +24,7 @@ TARGETS = ("OC_g_kg", "CEC_cmolc_kg", "pH")
 CORRELATION = np.array([[1.0, 0.7, -0.2], [0.7, 1.0, 0.4], [-0.2, 0.4, 1.0]])
 """At the default tau of 0.6 the first two targets are relevant to each other, pH to none."""
 
-TINY = ModelConfig(conv_filters=(3, 4), conv_kernel=3, lstm_units=3, expert_units=5, tower_units=3)
+TINY = ModelConfig(conv_filters=(3, 4), conv_kernel=3, lstm_units=3, expert_units=5, tower_units=3, basis_units=4)
 
 CONFIG = Config(
     preset="tiny",

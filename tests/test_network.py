@@ -110,8 +110,10 @@ class Recomputation:
         return self.relu(name, np.concatenate([pool[kind](), scores], axis=1))
 
     def tower(self, target, stream, scores):
+        alone = self.config.architecture == "single_task"
         hidden = self.relu(f"{target}_tower", stream)
-        return self.dense(target, np.concatenate([hidden, scores], axis=1))[:, 0]
+        basis = np.tanh(self.dense(f"{target}_basis" if alone else "basis", scores))
+        return self.dense(target, np.concatenate([hidden, scores, basis], axis=1))[:, 0]
 
     def mixture(self, name, selector, experts, offsets):
         if len(experts) == 1:
@@ -172,11 +174,12 @@ def parameter_count(config, problem):
     }[config.expert_kind]
     spectral = pool + (width + c) * e + e
     whitened = problem.bands * problem.channels * c + c
-    tower = e * config.tower_units + config.tower_units + config.tower_units + c + 1
+    basis = (c + 1) * config.basis_units
+    tower = e * config.tower_units + config.tower_units + config.tower_units + c + config.basis_units + 1
     if config.architecture == "single_task":
-        return k * (whitened + stem + spectral + tower)
+        return k * (whitened + basis + stem + spectral + tower)
     if config.architecture == "shared_bottom":
-        return whitened + stem + spectral + k * tower
+        return whitened + basis + stem + spectral + k * tower
     wired, m, s = gates_of(config, problem)
     experts = k * m + s
     gates = sum(
@@ -187,7 +190,7 @@ def parameter_count(config, problem):
     )
     deeper = (len(wired) - 1) * experts * (e * e + e)
     stems = 1 if config.stem == "shared" else experts
-    return whitened + stems * stem + experts * spectral + deeper + gates + k * tower
+    return whitened + basis + stems * stem + experts * spectral + deeper + gates + k * tower
 
 
 def configs():

@@ -96,19 +96,19 @@ def dense_expert(stream: Tensor, config: ModelConfig, keras: Keras, *, name: str
     return keras.layers.Dropout(config.dropout, name=f"{name}_dropout")(x)
 
 
-def tower(stream: Tensor, whitened: Tensor, config: ModelConfig, keras: Keras, *, target: str) -> Tensor:
-    """The head of one target, with a skip from the whitened scores.
+def tower(stream: Tensor, skip: Tensor, config: ModelConfig, keras: Keras, *, target: str) -> Tensor:
+    """The head of one target, with a skip past the experts.
 
-    The skip holds a linear calibration (principal component regression) that the rest refines.
+    The skip holds a calibration of its own (a ridge regression, `training.preparation`) that the tower refines.
 
     Args:
         stream: (batch, n).
-        whitened: (batch, components).
+        skip: (batch, m), the whitened scores and their basis.
 
     Returns:
         (batch, 1), the target in standard deviations; the last layer is named like the target.
     """
     layers = keras.layers
     hidden = layers.Dense(config.tower_units, activation="relu", name=f"{target}_tower")(stream)
-    joined = layers.Concatenate(name=f"{target}_joined")([hidden, whitened])
+    joined = layers.Concatenate(name=f"{target}_joined")([hidden, skip])
     return layers.Dense(1, name=target)(joined)

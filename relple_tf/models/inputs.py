@@ -10,6 +10,9 @@ from relple_tf.models.problem import Keras, Problem, Tensor
 WHITENED = "whitened"
 """Name of the projection; `training.fit` starts it from a PCA of the training rows."""
 
+BASIS = "basis"
+"""Name of the random features of the scores."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
@@ -18,7 +21,9 @@ class Encoded:
     features: Tensor
     """(batch, bands, channels), the model's input."""
     whitened: Tensor
-    """(batch, components), what gates select by and heads skip to."""
+    """(batch, components), what gates select by."""
+    skip: Tensor
+    """(batch, components + basis_units), what heads read beside their tower."""
     local: Callable[[str], Tensor]
     """Name of an expert -> (batch, steps, n), the stem that this expert reads."""
 
@@ -26,9 +31,11 @@ class Encoded:
 def encode(config: ModelConfig, problem: Problem, keras: Keras) -> Encoded:
     """Input, whitened projection and stem."""
     features = keras.Input((problem.bands, problem.channels), name="features")
+    scores = whitened(features, problem, keras, name=WHITENED)
     return Encoded(
         features=features,
-        whitened=whitened(features, problem, keras, name=WHITENED),
+        whitened=scores,
+        skip=with_basis(scores, config, keras, name=BASIS),
         local=stems(features, config, keras),
     )
 
@@ -44,6 +51,26 @@ def whitened(features: Tensor, problem: Problem, keras: Keras, *, name: str) -> 
     flat = keras.layers.Flatten(name=f"{name}_flat")(features)
     scaled = keras.layers.Rescaling(scale, name=f"{name}_input")(flat)
     return keras.layers.Dense(problem.components, name=name)(scaled)
+
+
+def with_basis(scores: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
+    """The whitened scores with a random nonlinear basis of them: (batch, components + basis_units).
+
+    tanh(W scores + b) with normal W and b, its argument of about unit variance: a ridge regression on such features
+    approaches a kernel machine (Rahimi & Recht 2008, NeurIPS; Huang et al. 2006, Neurocomputing 70), and that is where
+    the heads start. tanh, because the device runtimes have it in int8 and have no int8 cosine.
+    """
+    if not config.basis_units:
+        return scores
+    layers = keras.layers
+    basis = layers.Dense(
+        config.basis_units,
+        activation="tanh",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=scores.shape[1] ** -0.5),
+        bias_initializer=keras.initializers.RandomNormal(stddev=1.0),
+        name=name,
+    )(scores)
+    return layers.Concatenate(name=f"{name}_joined")([scores, basis])
 
 
 def projection_input_scale(inputs: int) -> float:

@@ -43,7 +43,5 @@ def ple(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor:
             )
             for owner, read in gates.items()
         }
-    outputs = {
-        target: tower(streams[target], encoded.whitened, config, keras, target=target) for target in problem.targets
-    }
+    outputs = {target: tower(streams[target], encoded.skip, config, keras, target=target) for target in problem.targets}
     return keras.Model(encoded.features, outputs, name=config.architecture)

@@ -2,7 +2,7 @@
 
 from relple_tf.config import ModelConfig
 from relple_tf.models.experts import spectral_expert, stem, tower
-from relple_tf.models.inputs import WHITENED, whitened
+from relple_tf.models.inputs import BASIS, WHITENED, whitened, with_basis
 from relple_tf.models.problem import Keras, Problem, Tensor
 
 
@@ -20,5 +20,6 @@ def single_task(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor:
         scores = whitened(features, problem, keras, name=f"{target}_{WHITENED}")
         local = stem(features, config, keras, name=name)
         expert = spectral_expert(local, scores, config, keras, name=name)
-        outputs[target] = tower(expert, scores, config, keras, target=target)
+        skip = with_basis(scores, config, keras, name=f"{target}_{BASIS}")
+        outputs[target] = tower(expert, skip, config, keras, target=target)
     return keras.Model(features, outputs, name="single_task")

@@ -79,7 +79,7 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
         correlation=pearson(modelled[train]),
     )
     network = build(config.model, problem, keras)
-    start_linear(network, features, modelled[train], projection, targets)
+    start_at_ridge(network, features, modelled[train], projection, config)
     return Prepared(
         absorbance_stage=stage,
         channel_stage=channels,
@@ -99,34 +99,34 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
     )
 
 
-def start_linear(
+def start_at_ridge(
     network: keras.Model,
     features: npt.NDArray[np.float32],
     values: npt.NDArray[np.float64],
     projection: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
-    targets: tuple[str, ...],
+    config: Config,
 ) -> None:
-    """Start the network as a ridge regression on principal components: training begins at a linear calibration.
+    """Start the network as a ridge regression on the whitened scores and their basis, one per target.
 
-    Sets the whitened projection, and in each target's head the skip from it (ridge, strength by
-    leave-one-out) while the part that reads the tower starts at zero and grows as the experts learn
-    what the line leaves.
+    Sets the whitened projection, and in each head the weights of the skip (ridge, strength by leave-one-out); those
+    of the tower start at zero and grow as the experts learn what the regression leaves.
 
     Args:
         features: (n, bands, channels) of the training rows.
-        values: (n, K) in standard deviations, NaN where not measured.
+        values: (n, K) in standard deviations, NaN where not measured; columns in the order of the outputs.
     """
     kernel, bias = projection
     for layer in network.layers:
         if layer.name.endswith(WHITENED):
             layer.set_weights([kernel / projection_input_scale(len(kernel)), bias])
-    scores = features.reshape(len(features), -1) @ kernel + bias
-    for column, target in enumerate(targets):
-        known = ~np.isnan(values[:, column])
-        ridge = RidgeCV(np.logspace(-3, 4, 15)).fit(scores[known], values[known, column])
+    for column, target in enumerate(network.output):
         head = network.get_layer(target)
-        weights = np.zeros_like(head.get_weights()[0])
-        weights[-bias.size :, 0] = ridge.coef_
+        known = ~np.isnan(values[:, column])
+        read = front_end.apply(keras.Model(network.input, head.input), features[known])
+        skip = read[:, config.model.tower_units :]
+        ridge = RidgeCV(np.logspace(-4, 4, 25)).fit(skip, values[known, column])
+        weights = np.zeros(head.kernel.shape, "float32")
+        weights[config.model.tower_units :, 0] = ridge.coef_
         head.set_weights([weights, np.array([ridge.intercept_], "float32")])
 
 
