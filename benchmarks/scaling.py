@@ -1,11 +1,12 @@
 """How training time and memory grow with rows and with bands, and a library of LUCAS's size to early stopping.
 
-    python benchmarks/scaling.py rows      three numbers of rows, 4,200 bands, a fixed number of
-    epochs python benchmarks/scaling.py bands     three numbers of bands, 4,000 rows, a fixed number
-    of epochs python benchmarks/scaling.py lucas     19,036 x 4,200, five targets, to early stopping
+    python benchmarks/scaling.py rows
+    python benchmarks/scaling.py bands
+    python benchmarks/scaling.py lucas
 
-Every case runs in a fresh process on simulated spectra; wall seconds and peak resident memory are
-the kernel's.
+`rows` takes three numbers of rows at 4,200 bands, `bands` three numbers of bands at 4,000 rows, both for a fixed
+number of epochs; `lucas` trains 19,036 x 4,200 with five targets to early stopping. Every case runs in a fresh process
+on simulated spectra; wall seconds and peak resident memory are the kernel's.
 """
 
 import argparse

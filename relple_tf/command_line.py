@@ -4,7 +4,6 @@ Imports no Keras, NumPy or pandas, so that `--help` answers at once.
 """
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Callable
@@ -35,12 +34,11 @@ def run(main: Callable[[list[str]], None], arguments: list[str] | None = None) -
     except InputError as error:
         sys.exit(_refuse(str(error)))
     except KeyboardInterrupt:
-        say("stopped; --resume takes up the run")
+        say("stopped")
         sys.exit(130)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        sys.exit(_refuse(f"{error.filename or 'output'}: {error.strerror}; free space or choose another --out"))
+        place, reason = error.filename or "output", error.strerror or error
+        sys.exit(_refuse(f"{place}: {reason}; mend that or choose another --out"))
     sys.exit(0)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -35,8 +36,7 @@ def _one_of(owner: str, name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _within(owner: str, name: str, value: float, low: float, high: float = float("inf")) -> None:
-    # `not (...)` so that NaN is refused as well.
-    if not (low <= value <= high):
+    if not (math.isfinite(value) and low <= value <= high):
         bound = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
         raise InputError(f"{owner}.{name} must be {bound}, got {value:g}")
 
@@ -81,7 +81,7 @@ class SimulatedConfig:
     """Seed of the soils; the seed of the run does not change them."""
 
     def __post_init__(self) -> None:
-        _within("simulated", "soils", self.soils, 1)
+        _within("simulated", "soils", self.soils, 1, 1_000_000)
         _within("simulated", "seed", self.seed, 0)
         _within("simulated", "start_nm", self.start_nm, 350, 2500)
         _within("simulated", "stop_nm", self.stop_nm, 350, 2500)
@@ -157,7 +157,7 @@ class FrontEndConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The network between the front end and the laboratory units (MODEL of the README)."""
+    """The network between the front end and the laboratory units."""
 
     architecture: str = "rs_ple"
     """One of ARCHITECTURES."""

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from relple_tf.command_line import Parser, import_tensorflow, run, say
+from relple_tf.errors import InputError
 
 
 def main(arguments: list[str]) -> None:
@@ -13,6 +14,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("scans", metavar="SCANS", type=Path, help="a CSV or Parquet table of scans")
     parser.add_argument("--out", metavar="FILE", type=Path, help="CSV to write; default: standard output")
     options = parser.parse_args(arguments)
+    if options.out and (options.out.is_dir() or not options.out.absolute().parent.is_dir()):
+        raise InputError(f"--out {options.out}: give the name of a file in a folder that exists")
 
     import_tensorflow()
     from relple_tf.evaluation.prediction import predict_table

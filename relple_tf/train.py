@@ -51,6 +51,8 @@ def config_to_resume(options: argparse.Namespace) -> Config:
     says = any((options.data, options.targets, options.preset, options.config, options.set))
     if options.out is None or says or options.seed is not None:
         return config_from(options)
+    if not (options.out / "config.toml").is_file():
+        raise InputError(f"{options.out}: holds no run to resume; leave out --resume to start one")
     return from_toml(options.out / "config.toml")
 
 

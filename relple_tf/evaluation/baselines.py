@@ -24,6 +24,7 @@ def plsr(
     scales: Sequence[TargetScale],
     *,
     window_points: int,
+    polynomial: int,
     seed: int,
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, int]]:
     """Partial least squares regression, one per target, components by cross-validation.
@@ -39,13 +40,14 @@ def plsr(
         units: (n,) numbers of what no fold may divide (fields, or samples).
         scales: The targets' scales, from training rows.
         window_points: Bands in the derivative window.
+        polynomial: Order of its polynomial.
         seed: Of the folds where every row is its own group.
 
     Returns:
         Target -> (n,) predictions in laboratory units for all rows, and target -> number of
         components.
     """
-    derivative = SavitzkyGolay(window_length=window_points, polyorder=2, deriv=1)
+    derivative = SavitzkyGolay(window_length=window_points, polyorder=polynomial, deriv=1)
     features = make_pipeline(StandardNormalVariate(), derivative).fit_transform(absorbance)
     predictions, components = {}, {}
     for scale in scales:

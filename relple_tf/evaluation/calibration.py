@@ -1,5 +1,6 @@
 """The main job: split, train, score, compare with PLSR, and leave a run folder."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from relple_tf.config import Config, to_toml
+from relple_tf.config import Config
 from relple_tf.evaluation.baselines import plsr
 from relple_tf.evaluation.metrics import scores
 from relple_tf.evaluation.report import report
@@ -35,27 +36,47 @@ def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, say: 
         InputError: the library cannot be split as the config asks.
     """
     seed_everything(config.training.seed)
-    declared = read_parts(Path(config.split.file), library.ids) if config.split.file else None
-    parts, split_notes = split(library, config.split, config.training.seed, declared)
+    library = front_end.in_range(library, config.front_end)
+    for note in library.notes:
+        say(note)
+    parts, split_notes = divide(library, config)
     prepared = prepare(library, parts, config)
-    notes = (*library.notes, *split_notes, *prepared.notes)
-    for note in notes:
+    for note in (*split_notes, *prepared.notes):
         say(note)
     say(
         f"{len(library)} soils x {len(library.wavelengths_nm)} bands: "
         + ", ".join(f"{np.sum(parts == part)} {part}" for part in PARTS)
         + f"; {config.preset}: {prepared.network.count_params():,} weights"
     )
-    folder.begin(config)
-    trained = fit(prepared, config, folder.checkpoint, data_hash(library))
+    if not folder.resumed:
+        folder.begin(config)
+    library_sha256 = data_hash(library)
+    # A changed split would turn rows that were learned from into test rows.
+    fingerprint = hashlib.sha256(f"{library_sha256} {' '.join(parts.tolist())}".encode()).hexdigest()
+    try:
+        trained = fit(prepared, config, folder.checkpoint, fingerprint)
+    except KeyboardInterrupt:
+        say(f"cut off; python -m relple_tf.train --out {folder.path} --resume goes on")
+        raise
     say("PLSR on the same split ...")
-    result = evaluate(library, parts, prepared, trained, config, notes)
+    notes = (*library.notes, *split_notes, *prepared.notes)
+    result = evaluate(library, library_sha256, parts, prepared, trained, config, notes)
     write_run(result, folder)
     return result.metrics
 
 
+def divide(library: SpectralLibrary, config: Config) -> tuple[npt.NDArray[np.str_], tuple[str, ...]]:
+    """The part of every row, by the split file, the library or a draw; and what must be said about it."""
+    if not config.split.file:
+        return split(library, config.split, config.training.seed)
+    declared, note = read_parts(Path(config.split.file), library.ids)
+    parts, notes = split(library, config.split, config.training.seed, declared)
+    return parts, (note, *notes)
+
+
 def evaluate(
     library: SpectralLibrary,
+    library_sha256: str,
     parts: npt.NDArray[np.str_],
     prepared: Prepared,
     trained: Trained,
@@ -72,6 +93,7 @@ def evaluate(
         whole_units(library, parts),
         prepared.scales,
         window_points=front_end.window_points(config.front_end),
+        polynomial=config.front_end.derivative_polynomial,
         seed=config.training.seed,
     )
     metrics: Metrics = score_parts(library, parts, predictions)
@@ -79,6 +101,7 @@ def evaluate(
     return Calibration(
         config=config,
         library=library,
+        library_sha256=library_sha256,
         parts=parts,
         prepared=prepared,
         trained=trained,
@@ -108,7 +131,6 @@ def score_parts(
 def write_run(result: Calibration, folder: RunFolder) -> None:
     """Write every file of the run folder, the manifest last."""
     path, library = folder.path, result.library
-    write_text(path / "config.toml", to_toml(result.config))
     table = pd.DataFrame({"id": library.ids, "part": result.parts})
     write_text(path / "split.csv", table.to_csv(index=False))
     for name, values in library.targets.items():

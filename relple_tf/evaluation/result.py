@@ -15,7 +15,6 @@ from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.split import PARTS
 from relple_tf.training.fit import Trained
 from relple_tf.training.preparation import Prepared
-from relple_tf.training.runs import data_hash
 
 Metrics = dict[str, dict[str, Any]]
 """Part -> target -> figures, and `baseline` -> model -> the same."""
@@ -27,6 +26,8 @@ class Calibration:
 
     config: Config
     library: SpectralLibrary
+    library_sha256: str
+    """From `data_hash`."""
     parts: npt.NDArray[np.str_]
     prepared: Prepared
     trained: Trained
@@ -51,7 +52,7 @@ def card(result: Calibration) -> dict[str, Any]:
     return {
         "source": library.source,
         "simulated": library.source == "simulated",
-        "data_sha256": data_hash(library),
+        "data_sha256": result.library_sha256,
         "soils": {part: int(np.sum(result.parts == part)) for part in PARTS},
         "input": {
             "quantity": library.quantity,

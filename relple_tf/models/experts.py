@@ -34,7 +34,7 @@ def attention_pool(sequence: Tensor, keras: Keras, *, name: str) -> Tensor:
 
     Additive attention with a learned query (Bahdanau et al. 2015; Yang et al. 2016, Eq. 5-7). The
     sum is an average times the length, because summing through `Dot` becomes int8 BATCH_MATMUL,
-    which is wrong on some runtimes (README, limits).
+    which is wrong on some runtimes (CONTRIBUTING.md).
 
     Args:
         sequence: (batch, steps, n).

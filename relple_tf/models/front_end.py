@@ -6,6 +6,7 @@ scan (NaN, constant) comes out as NaN, never as a plausible number.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -16,12 +17,7 @@ from scipy.signal import savgol_coeffs
 
 from relple_tf.config import FrontEndConfig
 from relple_tf.errors import InputError
-
-REFLECTANCE_FLOOR = 1e-4
-"""Reflectance below this counts as this much: absorbance 4, where handheld detectors see noise only."""
-
-FLATTEST_ABSORBANCE = 1e-4
-"""A scan whose absorbance spans less is constant: detectors are noisier than that, and soils vary by tenths."""
+from relple_tf.spectra.library import FLATTEST_ABSORBANCE, REFLECTANCE_FLOOR, SpectralLibrary
 
 register = keras.saving.register_keras_serializable("relple_tf")
 
@@ -183,6 +179,18 @@ class BandStandardise(keras.layers.Layer):
 
     def call(self, features: Any) -> Any:
         return (features - self.mean) * self.inverse_sd
+
+
+def in_range(library: SpectralLibrary, config: FrontEndConfig) -> SpectralLibrary:
+    """The library with the bands between `start_nm` and `stop_nm` only, which is all that the model asks of a scan.
+
+    Raises:
+        InputError: no band is left, or a scan is constant over those that are.
+    """
+    own = library.wavelengths_nm
+    inside = (own >= config.start_nm - 1e-6) & (own <= (config.stop_nm or np.inf) + 1e-6)
+    grid_nm(own[inside] if inside.any() else own, config)
+    return replace(library, spectra=library.spectra[:, inside], wavelengths_nm=own[inside]).checked()
 
 
 def grid_nm(wavelengths_nm: npt.NDArray[np.float64], config: FrontEndConfig) -> npt.NDArray[np.float64]:

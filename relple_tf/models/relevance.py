@@ -9,7 +9,7 @@ import pandas as pd
 from relple_tf.config import ModelConfig
 
 MINIMUM_COMMON_ROWS = 10
-"""A correlation of fewer common rows says nothing; the pair counts as unrelated (MODEL, our reading)."""
+"""A correlation of fewer common rows says nothing; the pair counts as unrelated (our choice)."""
 
 EPSILON = 1e-3
 """Keeps the logarithm of the soft form finite for unrelated targets: exp(log(1e-3)) = 0.1 % of the odds."""

@@ -35,7 +35,7 @@ def wiring(config: ModelConfig, problem: Problem) -> list[Gates]:
             gates[target] = {
                 name: offset for owner, offset in offsets.items() for name in expert_names(config, owner, level)
             }
-        if level < levels:
+        if level < levels and config.shared_experts:  # else nobody reads the shared stream
             everyone = [name for owner in owners for name in expert_names(config, owner, level)]
             gates[SHARED] = dict.fromkeys(everyone, 0.0)
         wired.append(gates)

@@ -111,7 +111,9 @@ def _readable(path: Path) -> Iterator[None]:
     """Turn the many ways in which a file can be unreadable into an InputError."""
     try:
         yield
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
+        raise InputError(f"{path}: not a table of text ({error}); export it as CSV (UTF-8) or Parquet") from None
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error}); export the table as CSV (UTF-8) or Parquet") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: damaged gzip file ({error}); compress or download it again") from None

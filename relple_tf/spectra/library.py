@@ -15,6 +15,16 @@ ABSORBANCE_RANGE = (-0.2, 6.0)
 """log10(1/R) of a scan a little brighter than its white reference, up to 20 bits of a detector."""
 
 
+HIGHEST = {"pH": 14.0, "pct": 100.0, "g_kg": 1000.0, "cmolc_kg": 1000.0}
+"""Unit at the end of a target's name -> highest possible value; the lowest is 0. Other units are not checked."""
+
+FLATTEST_ABSORBANCE = 1e-4
+"""A scan whose absorbance spans less is constant: detectors are noisier than that, and soils vary by tenths."""
+
+REFLECTANCE_FLOOR = 1e-4
+"""Reflectance below this counts as this much: absorbance 4, where handheld detectors see noise only."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SpectralLibrary:
     """Soil spectra, one row per scan, with what the laboratory measured on them.
@@ -77,35 +87,39 @@ class SpectralLibrary:
         if (bad := np.argwhere(~np.isfinite(self.spectra))).size:
             row, band = bad[0]
             raise InputError(
-                f"{self.source}: spectrum {self.ids[row]} is {self.spectra[row, band]} at "
+                f"{self.source}: {self._scan(row)} is {self.spectra[row, band]} at "
                 f"{self.wavelengths_nm[band]:g} nm; remove the scan or the band"
-            )
-        flat = np.flatnonzero(np.ptp(self.spectra, axis=1) == 0)
-        if flat.size:
-            raise InputError(
-                f"{self.source}: spectrum {self.ids[flat[0]]} is constant ({self.spectra[flat[0], 0]:g} in every "
-                "band), which no soil is; remove the scan"
             )
         low, high = REFLECTANCE_RANGE if self.quantity == "reflectance" else ABSORBANCE_RANGE
         if (bad := np.argwhere((self.spectra < low) | (self.spectra > high))).size:
             row, band = bad[0]
             raise InputError(
-                f"{self.source}: spectrum {self.ids[row]} is {self.spectra[row, band]:g} at "
+                f"{self.source}: {self._scan(row)} is {self.spectra[row, band]:g} at "
                 f"{self.wavelengths_nm[band]:g} nm, outside {low:g}..{high:g} for {self.quantity}; remove the scan or "
                 "declare the other quantity with --set data.quantity=..."
             )
 
+        low, high = self.spectra.min(axis=1), self.spectra.max(axis=1)
+        if self.quantity == "reflectance":
+            low, high = (-np.log10(np.maximum(ends, REFLECTANCE_FLOOR)) for ends in (high, low))
+        if (flat := np.flatnonzero(high - low < FLATTEST_ABSORBANCE)).size:
+            raise InputError(
+                f"{self.source}: {self._scan(flat[0])} is constant ({self.spectra[flat[0], 0]:g} at "
+                f"{self.wavelengths_nm[0]:g} nm and hardly different elsewhere), which no soil is; remove the scan"
+            )
+
+    def _scan(self, row: int) -> str:
+        """A row in words; ids may repeat, so the number is there too."""
+        return f"row {row + 1} ({self.ids[row]})"
+
     def _check_targets(self) -> None:
         for name, values in self.targets.items():
-            impossible = np.isinf(values) | (values < 0)
-            if name.startswith("pH"):
-                impossible |= values > 14
-            if name.endswith("_pct"):
-                impossible |= values > 100
-            if name.endswith("_g_kg"):
-                impossible |= values > 1000
+            impossible = np.isinf(values)
+            for known, highest in HIGHEST.items():
+                if name == known or name.endswith(f"_{known}") or (known == "pH" and name.startswith("pH_")):
+                    impossible |= (values < 0) | (values > highest)
             if (bad := np.flatnonzero(impossible)).size:
                 raise InputError(
-                    f"{self.source}: {name} of {self.ids[bad[0]]} is {values[bad[0]]:g}, which no laboratory can have "
-                    "measured; correct it or leave the cell empty"
+                    f"{self.source}: {name} of {self._scan(bad[0])} is {values[bad[0]]:g}, which no laboratory can "
+                    "have measured; correct it or leave the cell empty"
                 )

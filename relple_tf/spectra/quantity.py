@@ -23,7 +23,12 @@ _PERCENT_MEDIAN = (2.0, 100.0)
 
 
 def settle_quantity(
-    source: str, spectra: Spectra, wavelengths_nm: Wavelengths, asked: str, declared: str
+    source: str,
+    spectra: Spectra,
+    wavelengths_nm: Wavelengths,
+    asked: str,
+    declared: str,
+    fallback: str = "auto",
 ) -> tuple[Spectra, str, list[str]]:
     """Decide what the numbers are, and turn percent into 0..1.
 
@@ -33,6 +38,7 @@ def settle_quantity(
         wavelengths_nm: (bands,), ascending.
         asked: `data.quantity`; `auto` leaves it to the column names, then to the rules.
         declared: What the column names say; empty where they say nothing.
+        fallback: What to take where no rule decides; `auto` takes nothing.
 
     Returns:
         Spectra with reflectance as 0..1, the quantity, and notes that say what was decided and why.
@@ -40,12 +46,23 @@ def settle_quantity(
     Raises:
         InputError: nothing is declared and no rule decides.
     """
+    looks = _looks(spectra, wavelengths_nm)
     if asked != "auto":
         quantity, why = asked, "as data.quantity says"
     elif declared:
         quantity, why = declared, "as the band columns say"
+    elif looks is not None:
+        quantity, why = looks
+    elif fallback != "auto":
+        quantity, why = fallback, "as those that the model was trained on, for no rule tells"
     else:
-        quantity, why = _told_apart(source, spectra, wavelengths_nm)
+        raise InputError(
+            f"{source}: reflectance and absorbance cannot be told apart from "
+            f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm; "
+            "add --set data.quantity=reflectance or --set data.quantity=absorbance"
+        )
+    if looks is not None and looks[0] != quantity:
+        why += f", though they look like {looks[0]}, {looks[1]}"
     notes = [f"the spectra are {quantity}, {why}"]
     median = float(np.median(spectra))
     if quantity == "reflectance" and _PERCENT_MEDIAN[0] < median <= _PERCENT_MEDIAN[1]:
@@ -54,8 +71,8 @@ def settle_quantity(
     return spectra, quantity, notes
 
 
-def _told_apart(source: str, spectra: Spectra, wavelengths_nm: Wavelengths) -> tuple[str, str]:
-    """The quantity, and why."""
+def _looks(spectra: Spectra, wavelengths_nm: Wavelengths) -> tuple[str, str] | None:
+    """The quantity by the rules, and why; None where no rule decides."""
     median = float(np.median(spectra))
     if median > ABSORBANCE_RANGE[1]:
         return "reflectance", f"because their median {median:.3g} is too large for absorbance"
@@ -70,11 +87,7 @@ def _told_apart(source: str, spectra: Spectra, wavelengths_nm: Wavelengths) -> t
         if quantity := _clear(share):
             place = f"from {_VISIBLE_NM[0]:g} to {_VISIBLE_NM[1]:g} nm"
             return quantity, _because(share, "rise", "fall", place)
-    raise InputError(
-        f"{source}: reflectance and absorbance cannot be told apart from "
-        f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm; "
-        "add --set data.quantity=reflectance or --set data.quantity=absorbance"
-    )
+    return None
 
 
 def _because(share: float, reflectance: str, absorbance: str, place: str) -> str:

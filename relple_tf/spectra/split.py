@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 from relple_tf.config import SplitConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
 
 Indices = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
@@ -17,7 +17,7 @@ Parts = npt.NDArray[np.str_]
 
 PARTS = ("train", "validation", "test")
 FEWEST_VALUES = 2
-"""Measured values of a target that each part needs; with fewer no metric is defined."""
+"""Different measured values of a target that each part needs; with fewer no metric is defined."""
 DRAWS = 100
 """Draws at random, at most; the first with FEWEST_VALUES everywhere is taken."""
 MOST_DISTANCE_UNITS = 20_000
@@ -137,7 +137,7 @@ def _spectral_scores(library: SpectralLibrary, units: Indices) -> Floats:
 
     x = library.spectra[:, :: math.ceil(library.spectra.shape[1] / DISTANCE_BANDS)]
     if library.quantity == "reflectance":
-        x = -np.log10(np.maximum(x, 1e-4))
+        x = -np.log10(np.maximum(x, REFLECTANCE_FLOOR))
     x = x - x.mean(axis=1, keepdims=True)
     x /= np.maximum(x.std(axis=1, ddof=1, keepdims=True), np.finfo(np.float32).tiny)
     means = _unit_means(x, units)
@@ -269,15 +269,15 @@ def _check_units(library: SpectralLibrary, units: Indices, known: Parts | None) 
 
 
 def _lacking(library: SpectralLibrary, parts: Parts) -> str:
-    """Say which target has too few measured values in which part; empty if none has."""
+    """Say which target has too few measured values, or equal ones, in which part; empty if none has."""
     for name, values in library.targets.items():
         for part in PARTS:
-            count = int(np.isfinite(values[parts == part]).sum())
-            if count < FEWEST_VALUES:
+            measured = values[(parts == part) & np.isfinite(values)]
+            if len(measured) < FEWEST_VALUES or np.ptp(measured) == 0:
                 return (
-                    f"{library.source}: {name} has {count} measured values in the "
-                    f"{part} part, which needs {FEWEST_VALUES}; leave it out with "
-                    "--targets, or change split.method, split.test or split.validation"
+                    f"{library.source}: {name} has {len(measured)} measured values in the {part} part, "
+                    f"{len(np.unique(measured))} of them different; {FEWEST_VALUES} are needed to learn or to score; "
+                    "leave it out with --targets, or change split.method, split.test or split.validation"
                 )
     return ""
 

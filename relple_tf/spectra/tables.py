@@ -57,27 +57,34 @@ def read_table(path: Path, data: DataConfig) -> SpectralLibrary:
     return select_targets(library, data).checked()
 
 
-def read_scans(path: Path, data: DataConfig) -> SpectralLibrary:
+def read_scans(path: Path, id_column: str = "", fallback_quantity: str = "auto") -> SpectralLibrary:
     """Scans alone, for prediction: laboratory values, groups and parts are not looked at.
+
+    Args:
+        path: As in `read_table`.
+        id_column: Column of the ids, where the table has it; else a known name is looked for.
+        fallback_quantity: What the scans are, where neither the column names nor a rule tells.
 
     Raises:
         InputError: the file, a row or a band is unsound; the message names it and the way out.
     """
-    return _read(path, data)[0].checked()
+    known = id_column if id_column in read_layout(path).header else ""
+    return _read(path, DataConfig(id_column=known), fallback_quantity)[0].checked()
 
 
-def read_parts(path: Path, ids: Names) -> Names:
+def read_parts(path: Path, ids: Names) -> tuple[Names, str]:
     """Look up the part of every scan in a split file.
 
     Args:
         path: A table with a column `split`, `part`, `set` or `train`, and one that holds the ids.
-        ids: (n,) ids of the scans; matched as text with the column that holds the most of them.
+        ids: (n,) ids of the scans; matched as text.
 
     Returns:
-        (n,), `train`, `validation` or `test`.
+        (n,), `train`, `validation` or `test`, and which column was taken for the ids.
 
     Raises:
-        InputError: the file declares no split, misses ids, or puts one id into two parts.
+        InputError: the file declares no split, no column holds all ids, two columns hold them and disagree, or one id
+            is in two parts.
     """
     layout = read_layout(path)
     texts = read_cells(layout, (), range(len(layout.header))).texts
@@ -87,23 +94,38 @@ def read_parts(path: Path, ids: Names) -> Names:
             f"{path}: declares no split; it needs a column split, part or train; it has {name_some(layout.header)}"
         )
     wanted = set(ids.tolist())
-    candidates = [name for name in texts if name != column]
-    if not candidates:
-        raise InputError(f"{path}: has no column of ids beside {column!r}; add one")
-    key = max(candidates, key=lambda name: len(wanted.intersection(texts[name])))
-    known: dict[str, str] = {}
-    for identity, part in zip(texts[key], parts, strict=True):
-        if identity in wanted and known.setdefault(identity, part) != part:
-            raise InputError(f"{path}: id {identity} of column {key!r} is in {known[identity]} and in {part}; keep one")
-    if missing := [identity for identity in ids.tolist() if identity not in known]:
+    shares = {name: len(wanted.intersection(texts[name])) for name in texts if name != column}
+    if not shares or max(shares.values()) < len(wanted):
+        best = max(shares, key=lambda name: shares[name], default="")
+        missing = next(identity for identity in ids.tolist() if not best or identity not in texts[best])
         raise InputError(
-            f"{path}: column {key!r} misses {len(missing)} of {len(ids)} ids, first {missing[0]}; "
+            f"{path}: no column holds all {len(wanted)} ids; {best!r} holds {shares.get(best, 0)}, but not {missing}; "
             "add them or remove their scans"
         )
-    return np.array([known[identity] for identity in ids.tolist()], dtype=np.str_)
+    whole = [name for name, share in shares.items() if share == len(wanted)]
+    known = find_column(str(path), whole, "id")
+    found = {name: _parts_by_id(path, name, texts[name], parts, wanted) for name in ([known] if known else whole)}
+    key, by_id = next(iter(found.items()))
+    for other, other_by_id in found.items():
+        if other_by_id != by_id:
+            raise InputError(f"{path}: columns {key!r} and {other!r} both hold the ids and disagree; remove one")
+    return np.array([by_id[identity] for identity in ids.tolist()]), f"split file: ids are its column {key}"
 
 
-def _read(path: Path, data: DataConfig) -> tuple[SpectralLibrary, dict[str, list[str]]]:
+def _parts_by_id(path: Path, column: str, cells: Sequence[str], parts: Names, wanted: set[str]) -> dict[str, str]:
+    """Id -> part, by one column of a split file."""
+    known: dict[str, str] = {}
+    for identity, part in zip(cells, parts.tolist(), strict=True):
+        if identity in wanted and known.setdefault(identity, part) != part:
+            raise InputError(
+                f"{path}: id {identity} of column {column!r} is in {known[identity]} and in {part}; keep one"
+            )
+    return known
+
+
+def _read(
+    path: Path, data: DataConfig, fallback_quantity: str = "auto"
+) -> tuple[SpectralLibrary, dict[str, list[str]]]:
     """The unchecked library without laboratory values, and the columns that are not bands."""
     layout = read_layout(path)
     source, header = str(path), layout.header
@@ -115,7 +137,7 @@ def _read(path: Path, data: DataConfig) -> tuple[SpectralLibrary, dict[str, list
     cells = read_cells(layout, bands.positions, others, id_position)
     ids, id_notes = _ids(cells.texts, id_column, len(cells.bands))
     spectra, quantity, quantity_notes = settle_quantity(
-        source, cells.bands, bands.wavelengths_nm, data.quantity, bands.quantity
+        source, cells.bands, bands.wavelengths_nm, data.quantity, bands.quantity, fallback_quantity
     )
     library = SpectralLibrary(
         source=source,

@@ -2,12 +2,14 @@
 
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from relple_tf.errors import InputError
 from relple_tf.training.files import write_bytes
 
 
@@ -20,12 +22,19 @@ def save_state(path: Path, arrays: dict[str, list[npt.NDArray[Any]]], facts: dic
 
 
 def load_state(path: Path) -> tuple[dict[str, list[npt.NDArray[Any]]], dict[str, Any]]:
-    """What `save_state` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        facts = json.loads(str(file["facts"]))
-        arrays: dict[str, list[npt.NDArray[Any]]] = {}
-        # savez keeps the order in which the arrays were given.
-        for key in file.files:
-            if key != "facts":
-                arrays.setdefault(key.partition("/")[0], []).append(file[key])
+    """What `save_state` wrote.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    arrays: dict[str, list[npt.NDArray[Any]]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            facts = json.loads(str(file["facts"]))
+            # savez keeps the order in which the arrays were given.
+            for key in file.files:
+                if key != "facts":
+                    arrays.setdefault(key.partition("/")[0], []).append(file[key])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise InputError(f"{path}: damaged; delete it, and --resume trains from the start") from None
     return arrays, facts

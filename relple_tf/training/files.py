@@ -6,10 +6,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+UNFINISHED = ".unfinished-"
+"""Begins the name of a file that is being written; a kill may leave one, which counts for nothing."""
+
 
 def write_with(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` make a file beside `path`, then rename it onto `path`; on any error nothing is left behind."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=path.suffix)
     os.close(handle)
     beside = Path(name)
     try:
@@ -18,6 +21,9 @@ def write_with(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(file.fileno())
         beside.chmod(0o644)
         beside.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # whoever reads the message knows no other name
+        raise
     finally:
         beside.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)

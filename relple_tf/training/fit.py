@@ -24,7 +24,7 @@ from relple_tf.training.joint import FollowingModel, JointModel
 from relple_tf.training.preparation import Prepared
 
 SAVE_EVERY_S = 5.0
-"""Seconds between two savings of the state; a kill loses at most these."""
+"""Seconds between two savings of the state; a kill loses at most these and the epoch under way."""
 
 VALIDATION_BLOCK = 512
 """Rows that are validated at once."""
@@ -110,8 +110,9 @@ def joint_model(prepared: Prepared, config: Config) -> tuple[JointModel, npt.NDA
         absorbance = keras.Input(rows.shape[1:], name="absorbance")
         distorted = Augment(config.augmentation, prepared.grid_nm, training.seed)(absorbance)
         body = keras.Model(absorbance, body(prepared.channel_stage(distorted)), name="body")
-    kind = FollowingModel if training.balancing in ("famo", "gradnorm") else JointModel
-    return kind(body, targets, balancing, training.huber_delta), rows
+    if training.balancing in ("famo", "gradnorm"):
+        return FollowingModel(prepared.network, body, targets, balancing, training.huber_delta), rows
+    return JointModel(body, targets, balancing, training.huber_delta), rows
 
 
 def compile_joint(joint: JointModel, network: keras.Model, config: TrainingConfig, steps: int) -> None:
@@ -177,8 +178,9 @@ class Batches(keras.utils.PyDataset):
 class Monitor(keras.callbacks.Callback):
     """Scores every epoch on the validation rows, shows it, keeps the best weights, stops, saves the state.
 
-    The score is the mean over targets of R2 in the modelled space. It is unweighted, because a
-    weighted loss changes its meaning from epoch to epoch and can go negative.
+    The score is 1 minus the targets' mean squared error in standard deviations of the training rows, mean over
+    targets. It is unweighted, because a weighted loss changes its meaning from epoch to epoch and can go negative; and
+    it is no R2, whose unit is the spread of a few validation rows.
     """
 
     def __init__(
@@ -210,7 +212,9 @@ class Monitor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Open the progress bar."""
-        self.bar = tqdm(total=self.epochs, initial=self.epochs_done, unit="epoch", mininterval=1.0)
+        self.bar = tqdm(
+            total=self.epochs, initial=self.epochs_done, unit="epoch", mininterval=1.0, desc="validation R2"
+        )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Score, show, remember, stop."""
@@ -224,7 +228,7 @@ class Monitor(keras.callbacks.Callback):
             logs.update(row)
         joint.stop_training = self.ended
         shown = {scale.name: f"{row[f'validation_r2_{scale.name}']:.2f}" for scale in self.prepared.scales}
-        self.bar.set_postfix({"validation R2": f"{row['validation_score']:.3f}", **shown}, refresh=False)
+        self.bar.set_postfix({"score": f"{row['validation_score']:.3f}", **shown}, refresh=False)
         self.bar.update()
         if self.checkpoint is not None and (self.ended or time.monotonic() - self.saved_at_s >= SAVE_EVERY_S):
             self._save(self.checkpoint)
@@ -232,14 +236,14 @@ class Monitor(keras.callbacks.Callback):
 
     def _record(self, loss: float, learning_rate: float, weights: npt.NDArray[np.float64]) -> dict[str, float]:
         """Score the network as it is, add a row to the history, and keep the weights if they are the best."""
-        scores = validation_scores(self.prepared)
+        score, r2 = validation_scores(self.prepared)
         row = {
             "epoch": len(self.history),
             "learning_rate": learning_rate,
             "loss": loss,
-            "validation_score": float(np.mean(list(scores.values()))),
-            **{f"validation_r2_{name}": value for name, value in scores.items()},
-            **{f"weight_{name}": float(w) for name, w in zip(scores, weights, strict=True)},
+            "validation_score": score,
+            **{f"validation_r2_{name}": value for name, value in r2.items()},
+            **{f"weight_{name}": float(w) for name, w in zip(r2, weights, strict=True)},
         }
         self.history.append(row)
         best = self.history[self.best_epoch]["validation_score"]
@@ -282,23 +286,24 @@ class Monitor(keras.callbacks.Callback):
         self.history, self.best_epoch = facts["history"], facts["best_epoch"]
 
 
-def validation_scores(prepared: Prepared) -> dict[str, float]:
-    """R2 of each target on the validation rows where it is measured, in the modelled space."""
+def validation_scores(prepared: Prepared) -> tuple[float, dict[str, float]]:
+    """The score that early stopping watches, and R2 of each target, on measured validation rows, modelled space."""
     features = prepared.validation_features
     # Not `predict`, whose setting up costs a tenth of an epoch of a small library.
     blocks = [
         prepared.network.predict_on_batch(features[first : first + VALIDATION_BLOCK])
         for first in range(0, len(features), VALIDATION_BLOCK)
     ]
-    scores = {}
+    errors, r2 = [], {}
     for column, target in enumerate(prepared.problem.targets):
         measured = prepared.validation_values[:, column]
         known = ~np.isnan(measured)
         estimate = np.concatenate([block[target] for block in blocks])[known, 0]
         # A diverged network has no score; it must not stop the run that holds better weights.
         finite = bool(np.isfinite(estimate).all())
-        scores[target] = float(r2_score(measured[known], estimate)) if finite else -np.inf
-    return scores
+        errors.append(float(np.mean((measured[known] - estimate) ** 2)) if finite else np.inf)
+        r2[target] = float(r2_score(measured[known], estimate)) if finite else -np.inf
+    return 1 - float(np.mean(errors)), r2
 
 
 def _values(variables: list[Any]) -> list[npt.NDArray[Any]]:

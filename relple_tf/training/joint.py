@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from relple_tf.models.inputs import BASIS, WHITENED
 from relple_tf.training.balancing import Balancing, Famo, GradNorm
 from relple_tf.training.losses import masked_losses
 
@@ -53,9 +54,9 @@ class FollowingModel(JointModel):
     which Keras has no backend-neutral call.
     """
 
-    def __init__(self, body: keras.Model, *arguments: Any) -> None:
+    def __init__(self, network: keras.Model, body: keras.Model, *arguments: Any) -> None:
         super().__init__(body, *arguments)
-        self.shared = last_shared_layer(body) if isinstance(self.balancing, GradNorm) else None
+        self.shared = last_shared_layer(network) if isinstance(self.balancing, GradNorm) else None
 
     def train_step(self, data: tuple[Any, Any]) -> dict[str, Any]:
         x, y = data
@@ -77,14 +78,12 @@ class FollowingModel(JointModel):
         return results
 
 
-def last_shared_layer(body: keras.Model) -> keras.layers.Layer:
-    """The deepest layer with weights that every output depends on.
+def last_shared_layer(network: keras.Model) -> keras.layers.Layer:
+    """The deepest layer with weights that every output depends on, the skip past the experts left aside.
 
     Raises:
         ValueError: the outputs share no layer.
     """
-    network = next((layer for layer in body.layers if isinstance(layer, keras.Model)), body)
-    network = network if len(network.outputs) == len(body.outputs) else body
     ancestors = []
     for output in network.outputs:
         seen: set[int] = set()
@@ -98,6 +97,7 @@ def last_shared_layer(body: keras.Model) -> keras.layers.Layer:
         ancestors.append(seen)
     common = set.intersection(*ancestors)
     shared = [layer for layer in network.layers if id(layer) in common and layer.trainable_weights]
-    if not shared:
+    experts = [layer for layer in shared if layer.name not in (WHITENED, BASIS)]
+    if not experts:
         raise ValueError(f"{network.name}: no layer is shared by all outputs")
-    return shared[-1]
+    return experts[-1]

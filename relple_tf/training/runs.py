@@ -6,6 +6,7 @@ Every file is written beside and renamed, so a kill or a full disk leaves earlie
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,22 @@ import numpy as np
 from relple_tf.config import Config, from_toml, to_toml
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.training.files import sha256, write_text
+from relple_tf.training.files import UNFINISHED, sha256, write_text
 
 MANIFEST = "manifest.json"
 CONFIG = "config.toml"
 CHECKPOINT = "checkpoint.npz"
+FILES = {
+    CONFIG,
+    "card.json",
+    "history.csv",
+    "metrics.json",
+    "model.keras",
+    "predictions.csv",
+    "report.html",
+    "split.csv",
+}
+"""What a complete run holds beside its manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +40,8 @@ class RunFolder:
     """Where one run lives."""
 
     path: Path
+    resumed: bool = False
+    """Whether it takes up a run that was cut off."""
 
     @property
     def checkpoint(self) -> Path:
@@ -45,18 +59,26 @@ class RunFolder:
         return self.is_complete or (self.path / CONFIG).exists()
 
     def begin(self, config: Config) -> None:
-        """Make the folder and write the config."""
+        """Make the folder, clear what a kill left half-written, and write the config.
+
+        Raises:
+            InputError: another run began here since `open_run` looked.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.path / CONFIG, to_toml(config))
+        for leftover in self.path.glob(f"{UNFINISHED}*"):
+            leftover.unlink()
+        claim = self.path / f"{UNFINISHED}{os.getpid()}"
+        write_text(claim, to_toml(config))
+        try:
+            (self.path / CONFIG).hardlink_to(claim)
+        except FileExistsError:
+            raise InputError(f"{self.path}: another run began here just now; give another --out") from None
+        finally:
+            claim.unlink()
 
     def finish(self) -> None:
         """Seal the run: hash every file into the manifest, then drop the state of training."""
-        files = sorted(
-            path
-            for path in self.path.iterdir()
-            if path.is_file() and path.name not in (MANIFEST, CHECKPOINT) and path.name[0] != "."
-        )
-        hashes = {path.name: sha256(path) for path in files}
+        hashes = {name: sha256(self.path / name) for name in sorted(FILES)}
         write_json(self.path / MANIFEST, hashes)
         self.checkpoint.unlink(missing_ok=True)
 
@@ -72,7 +94,9 @@ class RunFolder:
         try:
             hashes = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
         except ValueError:
-            raise InputError(f"{self.path / MANIFEST}: not JSON; train the run again") from None
+            hashes = None
+        if not isinstance(hashes, dict) or not set(hashes) >= FILES:
+            raise InputError(f"{self.path / MANIFEST}: does not list the files of a run; train the run again")
         for name, expected in hashes.items():
             file = self.path / name
             if not file.is_file():
@@ -97,7 +121,7 @@ def open_run(path: Path | None, name: str, config: Config, *, resume: bool) -> R
         InputError: the folder holds something else, holds a run and `resume` is off, or holds no
             run and it is on.
     """
-    folder = RunFolder(path=path or _numbered(Path("runs"), name, resume=resume))
+    folder = RunFolder(path=path or _numbered(Path("runs"), name, resume=resume), resumed=resume)
     if folder.path.exists() and not folder.path.is_dir():
         raise InputError(f"{folder.path}: is a file; give a folder to --out")
     if resume:
@@ -112,7 +136,7 @@ def open_run(path: Path | None, name: str, config: Config, *, resume: bool) -> R
         raise InputError(f"{folder.path}: already holds a run; give another --out")
     elif folder.is_started:
         raise InputError(f"{folder.path}: holds a run that was cut off; add --resume, or give another --out")
-    elif folder.path.is_dir() and any(folder.path.iterdir()):
+    elif folder.path.is_dir() and any(not p.name.startswith(UNFINISHED) for p in folder.path.iterdir()):
         raise InputError(f"{folder.path}: holds other files; give a new or empty folder to --out")
     return folder
 
@@ -138,9 +162,9 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def data_hash(library: SpectralLibrary) -> str:
-    """SHA-256 of what a run learns from: wavelengths, spectra, laboratory values, ids."""
+    """SHA-256 of what a run learns from: wavelengths, spectra, quantity, laboratory values, ids."""
     digest = hashlib.sha256()
     for array in (library.wavelengths_nm, library.spectra, *library.targets.values()):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update("\n".join([*library.targets, *library.ids.tolist()]).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    digest.update("\n".join([library.quantity, *library.targets, *library.ids.tolist()]).encode())
     return digest.hexdigest()
