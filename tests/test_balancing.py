@@ -349,7 +349,7 @@ def step():
         config = replace(TINY, architecture="cgc", expert_kind="cnn", dropout=0.0)
         problem = problem_of()
         network = set_fixed_weights(build(config, problem, keras))
-        model = FollowingModel(network, TARGETS, strategy_of(name), 0.5)
+        model = FollowingModel(network, network, TARGETS, strategy_of(name), 0.5)
         model.compile(keras.optimizers.SGD(0.05), run_eagerly=True)
         x = features_of(problem)
         y = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")

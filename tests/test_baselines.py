@@ -77,7 +77,9 @@ def test_few_rows_bound_the_components(spectra, rows):
 
 
 def fit_plsr(x, y, fitted, scale):
-    predictions, components = plsr(x, {"a": y}, fitted, np.arange(len(x)), [scale], window_points=7, seed=SEED)
+    predictions, components = plsr(
+        x, {"a": y}, fitted, np.arange(len(x)), [scale], window_points=7, polynomial=2, seed=SEED
+    )
     return predictions["a"], components["a"]
 
 

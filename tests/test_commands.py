@@ -146,6 +146,7 @@ BAD_COMMANDS = {
     ),
     "missing file": (["--data", "no/such.csv"], ["no/such.csv"]),
     "missing config": (["--config", "no/such.toml"], ["no/such.toml"]),
+    "infinite number": (["--set", "front_end.start_nm=inf"], ["start_nm", "inf"]),
     "unknown target": (["--targets", "Au_ppm"], ["Au_ppm", "pH"]),
 }
 
@@ -163,9 +164,11 @@ def with_cell(column, row, value):
     return frame
 
 
-def with_zero_spectrum(row):
+def with_zero_spectrum(row, level=0.0, noise=0.0):
     frame = table()
-    frame.loc[row, [column for column in frame if column.isdigit()]] = 0.0
+    bands = [column for column in frame if column.isdigit()]
+    frame[bands] = frame[bands].astype(float)
+    frame.loc[row, bands] = level + noise * np.arange(len(bands)) / len(bands)
     return frame
 
 
@@ -181,7 +184,12 @@ BAD_TABLES = {
     "constant target": (table(pH=6.0), ["pH"]),
     "empty target": (table(pH=np.nan), ["pH"]),
     "19 values": (table(pH=[6.0, 7.0] * 9 + [5.0] + [np.nan] * 41), ["pH", "19"]),
-    "all-zero spectrum": (with_zero_spectrum(7), ["sim00008"]),
+    "all-zero spectrum": (with_zero_spectrum(7), ["sim00008", "row 8"]),
+    "constant but for noise": (with_zero_spectrum(7, 0.5, 2e-5), ["sim00008", "constant"]),
+    "a part without variation": (
+        table(OC_g_kg=[1.0, 2.0] * 20 + [3.0] * 20, split=["train"] * 30 + ["val"] * 10 + ["test"] * 20),
+        ["OC_g_kg", "test part"],
+    ),
 }
 
 
@@ -224,6 +232,59 @@ def test_predict_refuses_scans_that_do_not_cover_the_model(finished, tmp_path, c
 def test_predict_refuses_a_folder_without_a_manifest(tmp_path, csv, capsys):
     assert call(predict, tmp_path, csv) == 2
     assert "manifest.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["none/p.csv", "."])
+def test_predict_refuses_an_output_it_cannot_write(finished, csv, tmp_path, capsys, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    assert call(predict, finished, csv, "--out", out) == 2
+    assert f"--out {out}" in capsys.readouterr().err
+
+
+def test_training_below_a_file_is_refused(csv, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert call(train, "--data", csv, "--targets", "pH", *NANO, "--out", tmp_path / "file" / "run") == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_predict_turns_absorbance_into_the_reflectance_that_the_model_reads(finished, tmp_path):
+    frame = table()
+    bands = [column for column in frame if column.isdigit()]
+    frame[bands] = -np.log10(frame[bands])
+    frame.to_csv(tmp_path / "absorbance.csv", index=False)
+    assert call(predict, finished, tmp_path / "absorbance.csv", "--out", tmp_path / "p.csv") == 0
+    kept = pd.read_csv(finished / "predictions.csv")
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "p.csv")["pH"], kept["pH_predicted"], rtol=1e-4)
+
+
+def test_a_model_of_a_narrow_range_takes_scans_of_that_range(csv, tmp_path):
+    narrow = ["--set=front_end.start_nm=1300", "--set=front_end.stop_nm=2300"]
+    assert call(train, "--data", csv, "--targets", "pH", *NANO, *narrow, "--out", tmp_path / "run") == 0
+    scans = table().drop(columns=["1100", "1110", "2490"])
+    scans.to_csv(tmp_path / "scans.csv", index=False)
+    assert call(predict, tmp_path / "run", tmp_path / "scans.csv", "--out", tmp_path / "p.csv") == 0
+    kept = pd.read_csv(tmp_path / "run" / "predictions.csv")
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "p.csv")["pH"], kept["pH_predicted"], rtol=1e-5)
+
+
+def test_resuming_with_another_split_is_refused(tmp_path, capsys, monkeypatch):
+    """Else rows that were learned from would become test rows."""
+    from relple_tf.training import fit
+
+    parts = ["train"] * 40 + ["val"] * 8 + ["test"] * 12
+    path, out = tmp_path / "soils.csv", tmp_path / "run"
+    table(split=parts).to_csv(path, index=False)
+
+    def cut_off(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fit.Monitor, "on_train_end", cut_off)
+        assert call(train, "--data", path, "--targets", "pH", *NANO, "--out", out) == 130
+    assert f"--out {out} --resume" in capsys.readouterr().err
+    table(split=parts[::-1]).to_csv(path, index=False)
+    assert call(train, "--out", out, "--resume") == 2
+    assert "changed since" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_full_disk_is_one_line_and_no_run(csv, tmp_path, capsys, monkeypatch):

@@ -21,7 +21,7 @@ from relple_tf.errors import InputError
 from relple_tf.models.front_end import apply
 from relple_tf.training import fit as training
 from relple_tf.training.checkpoint import load_state, save_state
-from relple_tf.training.fit import Batches, Monitor, epoch_count, fit, seed_everything
+from relple_tf.training.fit import Batches, Monitor, epoch_count, fit, joint_model, seed_everything
 from relple_tf.training.preparation import prepare
 
 FAST = change(CONFIG, model__architecture="shared_bottom")
@@ -196,7 +196,7 @@ def test_state_of_other_data_is_refused(library, parts, tmp_path):
     state = tmp_path / "run" / "checkpoint.npz"
     state.parent.mkdir()
     run(library, parts, change(FAST, training__max_epochs=1), state, "one")
-    with pytest.raises(InputError, match="the data changed since this run was cut off"):
+    with pytest.raises(InputError, match="the data or their split changed since this run was cut off"):
         run(library, parts, FAST, state, "other")
 
 
@@ -212,7 +212,7 @@ def scripted(monkeypatch, prepared, means):
         mean = means[len(weights) - 1]
         # The mean counts, not any single target.
         spread = 0.05 * (-1) ** len(weights)
-        return dict(zip(prepared.problem.targets, (mean - spread, mean + spread), strict=True))
+        return mean, dict(zip(prepared.problem.targets, (0.5 - spread, 0.5 + spread), strict=True))
 
     monkeypatch.setattr(training, "validation_scores", scores)
     config = change(FAST, training__max_epochs=len(means) - 1, training__patience=2)
@@ -245,7 +245,7 @@ def test_a_network_that_never_had_a_score_keeps_its_start(library, parts, monkey
         np.testing.assert_array_equal(a, b)
 
 
-def test_validation_score_is_the_unweighted_mean_of_r2_in_the_modelled_space(library, parts):
+def test_validation_score_is_the_unweighted_error_in_training_standard_deviations(library, parts):
     """With weights far from equal, so that a weighted score would differ."""
     config = change(
         FAST,
@@ -257,13 +257,25 @@ def test_validation_score_is_the_unweighted_mean_of_r2_in_the_modelled_space(lib
     history = fit(ready, config).history
     assert history["weight_OC_g_kg"].iloc[1] == pytest.approx(100)
     row = history.loc[history["validation_score"].idxmax()]
-    r2 = []
+    squared = []
     for column, (target, out) in enumerate(ready.network(ready.validation_features).items()):
         y = ready.validation_values[:, column]
         known = ~np.isnan(y)
-        r2.append(r2_score(y[known], np.asarray(out)[known, 0]))
-        assert row[f"validation_r2_{target}"] == pytest.approx(r2[-1], abs=1e-5)
-    assert row["validation_score"] == pytest.approx(np.mean(r2), abs=1e-5)
+        estimate = np.asarray(out)[known, 0]
+        squared.append(np.mean((y[known] - estimate) ** 2))
+        assert row[f"validation_r2_{target}"] == pytest.approx(r2_score(y[known], estimate), abs=1e-5)
+    assert row["validation_score"] == pytest.approx(1 - np.mean(squared), abs=1e-5)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+@pytest.mark.parametrize("count", [1, 2])
+def test_gradnorm_follows_the_last_shared_expert_with_and_without_augmentation(library, parts, noise, count):
+    targets = dict(list(library.targets.items())[:count])
+    fewer = replace(library, targets=targets)
+    config = change(FAST, training__balancing="gradnorm", augmentation__noise=noise, model__architecture="ple")
+    joint, _ = joint_model(start(fewer, parts, config), config)
+    expected = "level2_shared_expert0" if count == 2 else next(iter(targets))
+    assert joint.shared.name == expected
 
 
 @pytest.mark.parametrize(("rows", "size", "per_epoch"), [(10, 3, 3), (8, 4, 2), (5, 32, 1)])

@@ -92,6 +92,7 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv"):
     return Calibration(
         config=config,
         library=library,
+        library_sha256="0" * 64,
         parts=parts,
         prepared=prepared,
         trained=Trained(model=prepared.network, network=prepared.network, history=history),

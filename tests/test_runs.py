@@ -11,8 +11,9 @@ import pytest
 from relple_tf.config import Config, replace
 from relple_tf.errors import InputError
 from relple_tf.training import files
-from relple_tf.training.files import sha256, write_bytes, write_text, write_with
-from relple_tf.training.runs import RunFolder, data_hash, open_run, write_json
+from relple_tf.training.checkpoint import load_state, save_state
+from relple_tf.training.files import UNFINISHED, sha256, write_bytes, write_text, write_with
+from relple_tf.training.runs import FILES, RunFolder, data_hash, open_run, write_json
 
 
 @pytest.fixture
@@ -76,7 +77,8 @@ def test_sha256_is_that_of_hashlib(file):
 def run(tmp_path):
     folder = RunFolder(path=tmp_path / "run")
     folder.begin(Config())
-    write_text(folder.path / "metrics.json", "{}")
+    for name in FILES - {"config.toml"}:
+        write_text(folder.path / name, "{}")
     write_text(folder.checkpoint, "state")
     return folder
 
@@ -92,10 +94,9 @@ def test_a_run_goes_from_absent_to_started_to_complete(run, tmp_path):
 
 
 def test_manifest_lists_every_file_but_itself_and_the_state(run):
-    (run.path / ".hidden").write_text("")
     run.finish()
     manifest = json.loads((run.path / "manifest.json").read_text())
-    assert set(manifest) == {"config.toml", "metrics.json"}
+    assert set(manifest) == FILES == {path.name for path in run.path.iterdir()} - {"manifest.json"}
     assert manifest["metrics.json"] == hashlib.sha256(b"{}").hexdigest()
 
 
@@ -113,11 +114,36 @@ def test_a_missing_file_is_named(run):
         run.verify()
 
 
-def test_a_damaged_manifest_is_named(run):
+@pytest.mark.parametrize("content", ["{", "[]", "null", "{}", '{"card.json": "0"}'])
+def test_a_damaged_manifest_is_named(run, content):
     run.finish()
-    (run.path / "manifest.json").write_text("{")
-    with pytest.raises(InputError, match=r"manifest\.json: not JSON"):
+    (run.path / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=r"manifest\.json: does not list the files of a run"):
         run.verify()
+
+
+def test_of_two_runs_that_begin_at_once_one_is_refused(tmp_path):
+    first, second = opened(tmp_path / "run"), opened(tmp_path / "run")
+    first.begin(replace(Config(), training__seed=1))
+    with pytest.raises(InputError, match="another run began here"):
+        second.begin(replace(Config(), training__seed=2))
+    assert "seed = 1" in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_what_a_kill_left_half_written_counts_for_nothing(tmp_path):
+    (tmp_path / f"{UNFINISHED}x.toml").write_text("half")
+    opened(tmp_path).begin(Config())
+    assert {path.name for path in tmp_path.iterdir()} == {"config.toml"}
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    state = tmp_path / "checkpoint.npz"
+    save_state(state, {"best": [np.zeros(3)]}, {"best_epoch": 0})
+    whole = state.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"PK" + whole[2:-30]):
+        state.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"checkpoint\.npz: damaged; delete it"):
+            load_state(state)
 
 
 def test_a_run_that_was_cut_off_and_no_run_are_told_apart(run, tmp_path):

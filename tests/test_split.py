@@ -243,7 +243,7 @@ def test_kennard_stone_reads_reflectance_as_absorbance():
 def test_draws_again_until_every_target_is_measured_in_every_part():
     library = make(60)
     sparse = np.full(60, np.nan)
-    sparse[:6] = 1.0
+    sparse[:6] = np.arange(6)
     library = replace(library, targets={"pH": sparse})
     for seed in range(10):
         parts, _ = split(library, SplitConfig(method="random"), seed)

@@ -345,17 +345,32 @@ def test_parts_are_matched_by_the_column_that_holds_the_ids(tmp_path):
         "split": ["test", "cal", "val"],
     }
     path = write(tmp_path / "split.csv", table)
-    parts = read_parts(path, np.array(["10", "20", "30", "10"]))
+    parts, note = read_parts(path, np.array(["10", "20", "30", "10"]))
     assert parts.tolist() == ["validation", "train", "test", "validation"]
+    assert "sample.ID" in note
+
+
+def test_a_row_number_that_holds_the_ids_too_does_not_stand_for_them(tmp_path):
+    """As in the public split of LUCAS: `index` comes first, and small ids occur in it."""
+    table = {"index": ["1", "2", "3"], "ID": ["3", "1", "2"], "split": ["test", "cal", "val"]}
+    parts, note = read_parts(write(tmp_path / "split.csv", table), np.array(["1", "2", "3"]))
+    assert parts.tolist() == ["train", "validation", "test"]
+    assert "ID" in note
+
+
+def test_two_unknown_columns_that_hold_the_ids_and_disagree_are_refused(tmp_path):
+    table = {"one": ["1", "2"], "two": ["2", "1"], "split": ["test", "cal"]}
+    with pytest.raises(InputError, match=r"split\.csv: columns 'one' and 'two' both hold the ids and disagree"):
+        read_parts(write(tmp_path / "split.csv", table), np.array(["1", "2"]))
 
 
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"id": ["a", "c"], "split": ["test", "cal"]}, ["'id'", "misses 2 of 3 ids", "first b"]),
+        ({"id": ["a", "c"], "split": ["test", "cal"]}, ["'id'", "all 3 ids", "holds 1, but not b"]),
         ({"id": ["a", "b"], "fold": ["1", "2"]}, ["declares no split", "id, fold"]),
-        ({"id": ["a", "a"], "train": ["1", "0"]}, ["id a", "train and in test"]),
-        ({"split": ["test"]}, ["no column of ids"]),
+        ({"id": list("aabd"), "train": list("1011")}, ["id a", "train and in test"]),
+        ({"split": ["test"]}, ["no column holds all"]),
         ({"id": ["a"], "split": ["B"]}, ["row 1", "'B'"]),
     ],
 )

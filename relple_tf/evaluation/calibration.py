@@ -37,11 +37,11 @@ def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, say: 
     """
     seed_everything(config.training.seed)
     library = front_end.in_range(library, config.front_end)
-    for note in library.notes:
-        say(note)
     parts, split_notes = divide(library, config)
     prepared = prepare(library, parts, config)
-    for note in (*split_notes, *prepared.notes):
+    # Said when nothing can be refused any more: a refusal is one line.
+    notes = (*library.notes, *split_notes, *prepared.notes)
+    for note in notes:
         say(note)
     say(
         f"{len(library)} soils x {len(library.wavelengths_nm)} bands: "
@@ -59,7 +59,6 @@ def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, say: 
         say(f"cut off; python -m relple_tf.train --out {folder.path} --resume goes on")
         raise
     say("PLSR on the same split ...")
-    notes = (*library.notes, *split_notes, *prepared.notes)
     result = evaluate(library, library_sha256, parts, prepared, trained, config, notes)
     write_run(result, folder)
     return result.metrics

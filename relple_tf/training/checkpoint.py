@@ -29,7 +29,7 @@ def load_state(path: Path) -> tuple[dict[str, list[npt.NDArray[Any]]], dict[str,
     """
     arrays: dict[str, list[npt.NDArray[Any]]] = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             facts = json.loads(str(file["facts"]))
             # savez keeps the order in which the arrays were given.
             for key in file.files:

@@ -45,13 +45,13 @@ class Trained:
     """One row per epoch: losses, validation scores, joint-loss weights, learning rate; epoch 0 is the linear start."""
 
 
-def fit(prepared: Prepared, config: Config, checkpoint: Path | None = None, data_sha256: str = "") -> Trained:
+def fit(prepared: Prepared, config: Config, checkpoint: Path | None = None, fingerprint: str = "") -> Trained:
     """Train the network and join it with its front end and laboratory units.
 
     Args:
         prepared: From `prepare`; its network is trained in place.
         checkpoint: Where the state is kept; training goes on from it if it exists. None keeps none.
-        data_sha256: Of the library, kept with the state.
+        fingerprint: Of the library and its split, kept with the state.
 
     Raises:
         InputError: the state belongs to other data.
@@ -60,7 +60,7 @@ def fit(prepared: Prepared, config: Config, checkpoint: Path | None = None, data
     batches = Batches(rows, prepared.train_values, config.training)
     epochs = epoch_count(len(batches), config.training)
     compile_joint(joint, prepared.network, config.training, steps=epochs * len(batches))
-    monitor = Monitor(prepared, config.training, epochs, checkpoint, data_sha256)
+    monitor = Monitor(prepared, config.training, epochs, checkpoint, fingerprint)
     monitor.set_model(joint)
     if checkpoint is not None and checkpoint.exists():
         monitor.restore(checkpoint)
@@ -189,11 +189,11 @@ class Monitor(keras.callbacks.Callback):
         config: TrainingConfig,
         epochs: int,
         checkpoint: Path | None,
-        data_sha256: str,
+        fingerprint: str,
     ) -> None:
         super().__init__()
         self.prepared, self.config, self.epochs = prepared, config, epochs
-        self.checkpoint, self.data_sha256 = checkpoint, data_sha256
+        self.checkpoint, self.fingerprint = checkpoint, fingerprint
         self.saved_at_s = -np.inf
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
@@ -265,17 +265,17 @@ class Monitor(keras.callbacks.Callback):
         facts = {
             "history": self.history,
             "best_epoch": self.best_epoch,
-            "data_sha256": self.data_sha256,
+            "fingerprint": self.fingerprint,
         }
         save_state(path, arrays, facts)
 
     def restore(self, path: Path) -> None:
         """Take up the state that `path` holds: weights, optimiser, seeds, scores."""
         arrays, facts = load_state(path)
-        if facts["data_sha256"] != self.data_sha256:
+        if facts["fingerprint"] != self.fingerprint:
             raise InputError(
-                f"{path.parent}: the data changed since this run was cut off; bring the old data back, or start a "
-                "new run with another --out"
+                f"{path.parent}: the data or their split changed since this run was cut off; bring the old ones "
+                "back, or start a new run with another --out"
             )
         for variable, value in zip(self.model.variables, arrays["state"], strict=True):
             variable.assign(value)
