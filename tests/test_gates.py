@@ -46,6 +46,15 @@ def test_each_gate_shares_out_one(architecture):
             assert sum(weights.values()) == pytest.approx(1.0, abs=1e-6)
 
 
+def test_without_shared_experts_there_is_no_shared_column_and_every_gate_still_shares_out_one():
+    config, network = tiny("ple", shared_experts=0, task_experts=2)
+    tables = owner_weights(config, PROBLEM, network, FEATURES)
+    assert len(tables) == 2
+    for table in tables:
+        assert SHARED not in table.columns
+        np.testing.assert_allclose(table.sum(axis=1), 1.0, rtol=1e-6)
+
+
 def test_weights_are_the_mean_softmax_of_selector_times_kernel():
     config, network = tiny("cgc", task_experts=2)
     _, levels = wired(config, PROBLEM)
