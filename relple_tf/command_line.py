@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from relple_tf.config import Config, from_toml, replace, set_fields
+from relple_tf.config import Config, replace
+from relple_tf.config_text import from_toml, set_fields
 from relple_tf.errors import InputError
 from relple_tf.zoo import PRESETS
 

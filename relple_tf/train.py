@@ -12,7 +12,8 @@ from relple_tf.command_line import (
     run,
     say,
 )
-from relple_tf.config import Config, from_toml
+from relple_tf.config import Config
+from relple_tf.config_text import from_toml
 from relple_tf.errors import InputError
 
 

@@ -9,14 +9,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 import pytest
 
-from relple_tf.config import (
-    AugmentationConfig,
-    Config,
-    FrontEndConfig,
-    ModelConfig,
-    SimulatedConfig,
-    TrainingConfig,
-)
+from relple_tf.config import AugmentationConfig, Config, FrontEndConfig, ModelConfig, SimulatedConfig, TrainingConfig
 from relple_tf.models.problem import Problem
 from relple_tf.spectra.simulate import simulate
 

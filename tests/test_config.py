@@ -8,18 +8,8 @@ import typing
 
 import pytest
 
-from relple_tf.config import (
-    ARCHITECTURES,
-    BALANCINGS,
-    CHANNELS,
-    EXPERT_KINDS,
-    Config,
-    from_toml,
-    replace,
-    sections,
-    set_fields,
-    to_toml,
-)
+from relple_tf.config import ARCHITECTURES, BALANCINGS, CHANNELS, EXPERT_KINDS, Config, replace, sections
+from relple_tf.config_text import from_toml, set_fields, to_toml
 from relple_tf.errors import InputError
 from relple_tf.zoo import PRESETS
 

@@ -10,12 +10,7 @@ from conftest import CONFIG
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
 
-from relple_tf.config import (
-    ARCHITECTURES,
-    BALANCINGS,
-    AugmentationConfig,
-    TrainingConfig,
-)
+from relple_tf.config import ARCHITECTURES, BALANCINGS, AugmentationConfig, TrainingConfig
 from relple_tf.config import replace as change
 from relple_tf.errors import InputError
 from relple_tf.models.front_end import apply

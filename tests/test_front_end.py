@@ -41,14 +41,14 @@ def spectra():
     return (x + draw.normal(0, 1e-3, x.shape)).astype("float32")
 
 
-def close(got, expected):
+def assert_close(got, expected):
     """1e-5 of the range of what is expected, for derivatives per nm are small numbers."""
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.ptp(expected))
 
 
 def test_snv_equals_chemotools(spectra):
     expected = chemotools.scatter.StandardNormalVariate().fit_transform(spectra.astype("float64"))
-    close(Snv()(spectra), expected)
+    assert_close(Snv()(spectra), expected)
 
 
 def test_snv_has_mean_zero_and_population_sd_one(spectra):
@@ -67,14 +67,14 @@ def test_savitzky_golay_equals_scipy(spectra, points, polynomial, derivative):
     got = SavitzkyGolay(points, polynomial, derivative, 4.0)(spectra)
     half = points // 2
     expected = savgol_filter(spectra.astype("float64"), points, polynomial, deriv=derivative, delta=4.0)
-    close(got, expected[:, half:-half])
+    assert_close(got, expected[:, half:-half])
 
 
 @pytest.mark.parametrize("derivative", [1, 2])
 def test_savitzky_golay_equals_chemotools_per_band(spectra, derivative):
     tool = chemotools.derivative.SavitzkyGolay(window_length=7, polyorder=2, deriv=derivative)
     expected = tool.fit_transform(spectra.astype("float64"))[:, 3:-3]
-    close(np.asarray(SavitzkyGolay(7, 2, derivative, 5.0)(spectra)) * 5.0**derivative, expected)
+    assert_close(np.asarray(SavitzkyGolay(7, 2, derivative, 5.0)(spectra)) * 5.0**derivative, expected)
 
 
 @pytest.mark.parametrize("step_nm", [1.0, 2.0, 5.0])

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from relple_tf.config import from_toml
+from relple_tf.config_text import from_toml
 from relple_tf.errors import InputError
 from relple_tf.models import front_end, lab_units
 from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary

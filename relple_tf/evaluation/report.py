@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from relple_tf.config import to_toml
+from relple_tf.config_text import to_toml
 from relple_tf.evaluation import pictures
 from relple_tf.evaluation.gates import owner_weights
 from relple_tf.evaluation.result import Calibration, card, source_name

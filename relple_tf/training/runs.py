@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from relple_tf.config import Config, from_toml, to_toml
+from relple_tf.config import Config
+from relple_tf.config_text import from_toml, to_toml
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.training.files import UNFINISHED, sha256, write_text
