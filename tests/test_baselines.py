@@ -9,7 +9,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
 
 from relple_tf.evaluation import baselines
-from relple_tf.evaluation.baselines import FOLDS, best_component_count, plsr
+from relple_tf.evaluation.baselines import FOLDS, cross_validated_errors, plsr
 from relple_tf.models.lab_units import TargetScale
 
 SEED = 3
@@ -46,7 +46,7 @@ def test_component_count_is_that_of_models_refitted_with_each_number(spectra, si
     seen = []
     whole = np.argmin
     monkeypatch.setattr(baselines.np, "argmin", lambda a: seen.append(np.array(a)) or whole(a))
-    got = best_component_count(x.astype("float64"), y, units, SEED)
+    got = component_count(x.astype("float64"), y, units)
     np.testing.assert_allclose(seen[-1], error, rtol=1e-5)
     assert got == np.argmin(error) + 1
 
@@ -62,7 +62,7 @@ def test_no_fold_divides_a_group(spectra, monkeypatch):
         return fit(self, x_train, y_train)
 
     monkeypatch.setattr(PLSRegression, "fit", spy)
-    best_component_count(x, y, units, SEED)
+    component_count(x, y, units)
     assert len(fitted) == FOLDS
     for rows in fitted:
         inside = np.array([tuple(row) in rows for row in x])
@@ -73,7 +73,14 @@ def test_no_fold_divides_a_group(spectra, monkeypatch):
 @pytest.mark.parametrize("rows", [8, 12])
 def test_few_rows_bound_the_components(spectra, rows):
     x, y = spectra
-    assert 1 <= best_component_count(x[:rows], y[:rows], np.arange(rows), SEED) < rows
+    assert 1 <= component_count(x[:rows], y[:rows], np.arange(rows)) < rows
+
+
+AS_IS = TargetScale(name="a", log1p=False, mean=0.0, sd=1.0, low=-1e9, high=1e9, non_negative=False)
+
+
+def component_count(x, y, units):
+    return int(np.argmin(cross_validated_errors(x, y, units, AS_IS, SEED))) + 1
 
 
 def fit_plsr(x, y, fitted, scale):
@@ -121,20 +128,27 @@ def test_predictions_are_clipped_to_the_range_of_the_network(spectra):
     assert got.min() == pytest.approx(4.88)
 
 
-def test_a_skewed_target_is_fitted_as_log1p(spectra):
+@pytest.mark.parametrize("log1p", [True, False])
+def test_a_skewed_target_is_fitted_on_the_scale_that_cross_validates_better(spectra, log1p):
+    """One target whose logarithm the spectra hold, one that they hold itself."""
     x, y = spectra
-    skewed = np.expm1(y / 2) ** 2
+    features = make_pipeline(
+        chemotools.scatter.StandardNormalVariate(),
+        chemotools.derivative.SavitzkyGolay(window_length=7, polyorder=2, deriv=1),
+    ).fit_transform(x)
+    if log1p:
+        linear = PLSRegression(2).fit(features, y).predict(features).ravel()
+        skewed = np.expm1(3 * (linear - linear.min()) / linear.std())
+    else:
+        skewed = y - y.min() + 20 * (y > np.quantile(y, 0.9)) * (y - y.mean())
     fitted = np.ones(60, bool)
     scale = TargetScale.fit("a", skewed)
     assert scale.log1p
-    modelled = (np.log1p(skewed) - scale.mean) / scale.sd
-    plain = replace_scale(scale)
+    own = {True: scale, False: TargetScale.fit("a", skewed, may_log=False)}
+    errors = {log: cross_validated_errors(features, skewed, np.arange(60), one, SEED) for log, one in own.items()}
+    better = min(errors, key=lambda log: errors[log].min())
+    assert better is log1p
     got, count = fit_plsr(x, skewed, fitted, scale)
-    other, same = fit_plsr(x, modelled, fitted, plain)
-    assert count == same
-    np.testing.assert_allclose(got, scale.to_lab(other), rtol=1e-6)
-
-
-def replace_scale(scale):
-    """The modelled values themselves as the target, with the same limits."""
-    return TargetScale(name="a", log1p=False, mean=0.0, sd=1.0, low=scale.low, high=scale.high, non_negative=False)
+    assert count == np.argmin(errors[better]) + 1
+    model = PLSRegression(count).fit(features, own[better].to_model(skewed))
+    np.testing.assert_allclose(got, own[better].to_lab(model.predict(features).ravel()), rtol=1e-5)

@@ -27,11 +27,11 @@ def plsr(
     polynomial: int,
     seed: int,
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, int]]:
-    """Partial least squares regression, one per target, components by cross-validation.
+    """Partial least squares regression, one per target; components, and log1p or not, by cross-validation.
 
-    Features are the best practice of the field: SNV, then the Savitzky-Golay first derivative.
-    Targets are modelled on the network's own scale (log1p where skewed) and clipped to the same
-    range, so that only the method differs.
+    Features are the best practice of the field: SNV, then the Savitzky-Golay first derivative. A skewed target is tried
+    on the network's scale (log1p) and as it is, and predictions are clipped to the range of the fitted rows plus the
+    same margin, so that only the method differs.
 
     Args:
         absorbance: (n, bands) on the model's grid, all rows.
@@ -51,22 +51,41 @@ def plsr(
     features = make_pipeline(StandardNormalVariate(), derivative).fit_transform(absorbance)
     predictions, components = {}, {}
     for scale in scales:
-        rows = np.flatnonzero(fitted & ~np.isnan(targets[scale.name]))
-        x, y = features[rows], scale.to_model(targets[scale.name][rows])
-        count = best_component_count(x, y, units[rows], seed)
-        model = PLSRegression(count, scale=True).fit(x, y)
-        predictions[scale.name] = scale.to_lab(model.predict(features).ravel())
+        values = targets[scale.name]
+        rows = np.flatnonzero(fitted & ~np.isnan(values))
+        x, y = features[rows], values[rows]
+        tried = [scale, TargetScale.fit(scale.name, y, may_log=False)] if scale.log1p else [scale]
+        errors = [cross_validated_errors(x, y, units[rows], one, seed) for one in tried]
+        best = int(np.argmin([error.min() for error in errors]))
+        own, count = tried[best], int(np.argmin(errors[best])) + 1
+        model = PLSRegression(count, scale=True).fit(x, own.to_model(y))
+        predictions[scale.name] = own.to_lab(model.predict(features).ravel())
         components[scale.name] = count
     return predictions, components
 
 
-def best_component_count(
-    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], units: npt.NDArray[np.intp], seed: int
-) -> int:
-    """The number of components with the least cross-validated squared error.
+def cross_validated_errors(
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    units: npt.NDArray[np.intp],
+    scale: TargetScale,
+    seed: int,
+) -> npt.NDArray[np.float64]:
+    """Cross-validated squared error, in the target's unit, of PLS models of 1, 2, ... components.
 
     A PLS model holds those of fewer components, so each fold is fitted once.
+
+    Args:
+        x: (n, bands) features.
+        y: (n,) laboratory values.
+        units: (n,) numbers of what no fold may divide.
+        scale: How y is modelled.
+        seed: Of the folds where every row is a unit of its own.
+
+    Returns:
+        (at most MAXIMUM_COMPONENTS,).
     """
+    modelled = scale.to_model(y)
     distinct = len(np.unique(units))
     folds = (
         KFold(min(FOLDS, len(x)), shuffle=True, random_state=seed).split(x)
@@ -77,11 +96,10 @@ def best_component_count(
     most = min(MAXIMUM_COMPONENTS, x.shape[1], min(len(train) for train, _ in splits) - 1)
     squared_error = np.zeros(most)
     for train, held in splits:
-        model = PLSRegression(most, scale=True).fit(x[train], y[train])
-        scores = model.transform(x[held])
-        # y_loadings_ are in standardised y; the running sum over components is each smaller model's
-        # prediction.
-        y_sd = y[train].std(ddof=1)
-        running = np.cumsum(scores * model.y_loadings_[0], axis=1) * y_sd + y[train].mean()
-        squared_error += ((running - y[held][:, None]) ** 2).sum(axis=0)
-    return int(np.argmin(squared_error)) + 1
+        model = PLSRegression(most, scale=True).fit(x[train], modelled[train])
+        # y_loadings_ are in standardised y; the running sum over components is each smaller model's prediction.
+        y_sd = modelled[train].std(ddof=1)
+        steps = model.transform(x[held]) * model.y_loadings_[0]
+        running = np.cumsum(steps, axis=1) * y_sd + modelled[train].mean()
+        squared_error += ((scale.to_lab(running) - y[held][:, None]) ** 2).sum(axis=0)
+    return squared_error

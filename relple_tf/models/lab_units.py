@@ -35,11 +35,11 @@ class TargetScale:
     """No training value is below 0, so no prediction is."""
 
     @classmethod
-    def fit(cls, name: str, values: npt.NDArray[np.float64]) -> "TargetScale":
-        """Choose the scale from the training rows' values (n,), NaN where not measured."""
+    def fit(cls, name: str, values: npt.NDArray[np.float64], *, may_log: bool = True) -> "TargetScale":
+        """Choose the scale from the training rows' values (n,), NaN where not measured; without log1p on demand."""
         measured = values[~np.isnan(values)]
         non_negative = bool(measured.min() >= 0)
-        log1p = non_negative and bool(skew(measured) > SKEWNESS_FOR_LOG)
+        log1p = may_log and non_negative and bool(skew(measured) > SKEWNESS_FOR_LOG)
         modelled = np.log1p(measured) if log1p else measured
         mean, sd = float(modelled.mean()), float(modelled.std())
         margin = MARGIN * np.ptp(modelled)
