@@ -198,7 +198,7 @@ def test_state_of_other_data_is_refused(library, parts, tmp_path):
 def scripted(monkeypatch, prepared, means):
     """Train while the validation scores are those of a script, and keep each epoch's weights.
 
-    The first of them is the score of the linear start, the history's row 0.
+    The first of them is the score of the ridge start, the history's row 0.
     """
     weights = []
 

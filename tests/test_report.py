@@ -188,7 +188,7 @@ def test_each_target_has_its_picture(result, page, name):
 
 def test_best_epoch_is_the_kept_one(page):
     (alt,) = [image["alt"] for image in page.images if "Validation R2" in image["alt"]]
-    assert alt.endswith("best epoch 2, mean 0.60")
+    assert alt.endswith("best epoch 2, score 0.60")
 
 
 def test_gates_are_pictured_level_by_level(page):

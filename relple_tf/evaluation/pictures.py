@@ -132,26 +132,26 @@ def one_to_one(measured: Array, predicted: dict[str, Array], *, target: str, col
 
 @picture
 def validation_curves(history: pd.DataFrame, targets: Sequence[str]) -> tuple[Figure, str]:
-    """R2 of each target and their mean on validation rows, by epoch, the best epoch marked."""
+    """R2 of each target on validation rows, and the score that decides, by epoch; the best epoch is marked."""
     figure, axes = _epochs(history)
     columns = [f"validation_r2_{target}" for target in targets]
     curves = history[[*columns, "validation_score"]].replace(-np.inf, np.nan)
     for column, (target, style) in zip(columns, line_styles(targets).items(), strict=True):
         _curve(axes, history["epoch"], curves[column], label=shortened(target), **style)
-    mean = curves["validation_score"]
-    _curve(axes, history["epoch"], mean, label="mean", color="k", linewidth=1.6)
+    scores = curves["validation_score"]
+    _curve(axes, history["epoch"], scores, label="score", color="k", linewidth=1.6)
     told = "no epoch has a finite score"
-    if mean.notna().any():
-        best = mean.idxmax()
-        epoch, score = int(history.loc[best, "epoch"]), float(mean[best])
-        told = f"best epoch {epoch}, mean {score:.2f}"
+    if scores.notna().any():
+        best = scores.idxmax()
+        epoch, score = int(history.loc[best, "epoch"]), float(scores[best])
+        told = f"best epoch {epoch}, score {score:.2f}"
         axes.axvline(epoch, color="0.5", linewidth=0.7, linestyle=":")
         axes.plot(epoch, score, "o", color="k", markersize=4.5)
     lowest, highest = np.nanmin([0.0, *curves.min()]), np.nanmax([0.0, *curves.max()])
     axes.set_ylim(max(lowest, LOWEST_R2) - 0.02, max(1.0, highest))
-    axes.set(ylabel="R²", title=f"Validation: {told}")
+    axes.set(ylabel="R², score", title=f"Validation: {told}")
     _legend_below(figure, axes)
-    return figure, f"Validation R2 by epoch of {', '.join(targets)} and their mean; {told}"
+    return figure, f"Validation R2 by epoch of {', '.join(targets)} and the score; {told}"
 
 
 @picture

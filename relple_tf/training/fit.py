@@ -42,7 +42,7 @@ class Trained:
     network: keras.Model
     """Its middle: features -> standardised targets."""
     history: pd.DataFrame
-    """One row per epoch: losses, validation scores, joint-loss weights, learning rate; epoch 0 is the linear start."""
+    """One row per epoch: losses, validation scores, joint-loss weights, learning rate; epoch 0 is the ridge start."""
 
 
 def fit(prepared: Prepared, config: Config, checkpoint: Path | None = None, fingerprint: str = "") -> Trained:
@@ -201,7 +201,7 @@ class Monitor(keras.callbacks.Callback):
 
     @property
     def epochs_done(self) -> int:
-        """Finished epochs, those before a restart included; row 0 of the history is the linear start."""
+        """Finished epochs, those before a restart included; row 0 of the history is the ridge start."""
         return len(self.history) - 1
 
     @property
