@@ -8,7 +8,7 @@ from relple_tf.models.experts import stem
 from relple_tf.models.problem import Keras, Problem, Tensor
 
 WHITENED = "whitened"
-"""Name of the projection; `training.fit` starts it from a PCA of the training rows."""
+"""Name of the projection; `training.preparation` starts it from a PCA of the training rows."""
 
 BASIS = "basis"
 """Name of the random features of the scores."""
