@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from relple_tf.errors import InputError
-from relple_tf.spectra.columns import MINIMUM_BANDS, band_columns, find_column
+from relple_tf.spectra.columns import (
+    MINIMUM_BANDS,
+    band_columns,
+    find_column,
+    find_coordinates,
+    names_coordinate,
+)
 from relple_tf.spectra.lab import meaning
 
 NM = [1100 + 2 * index for index in range(12)]
@@ -84,6 +90,34 @@ def test_unsound_headers_are_refused(header, words):
 )
 def test_known_columns_are_found_by_whole_name(header, kind, expected):
     assert find_column("t", header, kind) == expected
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("longitude.point_wgs84_dd", "latitude.point_wgs84_dd"),
+        ("GPS_LONG", "GPS_LAT"),
+        ("TH_LONG", "TH_LAT"),
+        ("Longitude", "Latitude"),
+        ("LON", "lat"),
+        ("long", "Lat"),
+    ],
+)
+def test_coordinates_are_found_in_any_case_and_order_and_are_no_bands_and_no_targets(pair):
+    header = ["id", *pair[::-1], "latitude.county_wgs84_dd", *map(str, NM), "pH"]
+    assert find_coordinates(header) == pair
+    assert band_columns("t", header).positions == tuple(range(4, 4 + len(NM)))
+    assert all(names_coordinate(name) and meaning(name, lucas=True) is None for name in pair)
+    assert not any(find_column("t", pair, kind) for kind in ("id", "group", "part", "train"))
+
+
+@pytest.mark.parametrize("header", [["lon"], ["lat", "x"], ["GPS_LONG", "TH_LAT"], ["plateau", "longest"]])
+def test_half_a_pair_is_no_coordinates(header):
+    assert find_coordinates(header) is None
+
+
+def test_where_the_surveyor_stood_goes_before_the_point_of_the_grid():
+    assert find_coordinates(["TH_LAT", "TH_LONG", "GPS_LAT", "GPS_LONG"]) == ("GPS_LONG", "GPS_LAT")
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,16 @@ from scipy.spatial.distance import pdist, squareform
 
 from relple_tf.config import SplitConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra import split as splitting
+from relple_tf.spectra import distances as ordering
+from relple_tf.spectra.distances import distance_order
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.split import PARTS, distance_order, split, unit_labels
+from relple_tf.spectra.split import PARTS, split
+from relple_tf.spectra.units import block_divided, group_divided, unit_labels, whole_units
 
 DRAWN = ("auto", "random", "kennard_stone", "spxy")
 
 
-def make(rows=200, bands=12, groups=None, ids=None, parts=None, seed=0):
+def make(rows=200, bands=12, groups=None, ids=None, parts=None, seed=0, coordinates=None):
     """Smooth absorbance with two targets, one of which has gaps."""
     rng = np.random.default_rng(seed)
     spectra = rng.normal(size=(rows, bands)).cumsum(axis=1).astype(np.float32) / 20 + 1
@@ -32,6 +34,7 @@ def make(rows=200, bands=12, groups=None, ids=None, parts=None, seed=0):
         ids=np.array([f"s{i}" for i in range(rows)]) if ids is None else np.asarray(ids, str),
         groups=None if groups is None else np.asarray(groups, str),
         parts=None if parts is None else np.asarray(parts, str),
+        coordinates=None if coordinates is None else np.asarray(coordinates, float),
     )
 
 
@@ -81,6 +84,62 @@ def test_an_id_in_two_groups_makes_one_unit_of_both():
     library = make(6, groups=["a", "a", "b", "b", "c", "d"], ids=["1", "2", "2", "3", "4", "4"])
     assert unit_labels(library, keep_groups=True).tolist() == [0, 0, 0, 0, 1, 1]
     assert unit_labels(library, keep_groups=False).tolist() == [0, 1, 1, 2, 3, 3]
+
+
+BLOCKS = SplitConfig(block_km=50)
+DEGREES = np.repeat(np.arange(20.0), 10)
+"""Longitudes at the equator, 111 km apart: 20 places, each with ten of 200 rows and in a block of its own."""
+PLACES = np.column_stack([DEGREES, np.zeros(200)])
+
+
+@pytest.mark.parametrize("method", DRAWN)
+def test_blocks_are_whole_even_where_groups_are_divided(method):
+    # Row i of the two groups is in place i // 10, so each place has rows of both groups.
+    library = make(coordinates=PLACES, groups=[str(i % 2) for i in range(200)])
+    config = replace(BLOCKS, method=method, within_groups=True)
+    parts, notes = split(library, config, 0)
+    assert not straddles(DEGREES, parts)
+    assert [np.sum(parts == part) for part in PARTS] == [130, 30, 40]
+    assert notes[1] == "the rows come from 20 blocks of 50 km"
+    assert (group_divided(library, parts), block_divided(library, parts, 50)) == (2, 0)
+    units = whole_units(library, parts, block_km=50)
+    np.testing.assert_array_equal(units, unit_labels(library, keep_groups=False, block_km=50))
+
+
+def test_groups_and_blocks_link_rows_together():
+    """Samples 0 and 1 share a block, 1 and 2 a group, 4 and 5 an id in two blocks."""
+    places = [[0, 0], [0.001, 0], [9, 0], [20, 0], [30, 0], [40, 0]]
+    library = make(6, groups=list("abbcde"), ids=list("012344"), coordinates=places)
+    assert unit_labels(library, keep_groups=True, block_km=10).tolist() == [0, 0, 0, 1, 2, 2]
+    assert unit_labels(library, keep_groups=False, block_km=10).tolist() == [0, 0, 1, 2, 3, 3]
+    assert unit_labels(library, keep_groups=True).tolist() == [0, 1, 1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_declared_split_that_divides_blocks_is_used_and_said(seed):
+    declared = np.array(["test" if i % 10 < 3 and i < 70 else "train" for i in range(200)])
+    library = make(coordinates=PLACES, parts=declared)
+    parts, (note,) = split(library, BLOCKS, seed)
+    np.testing.assert_array_equal(parts == "test", declared == "test")
+    divided = sum(len(found) > 1 for found in parts_of(DEGREES, parts).values())
+    assert divided >= 7
+    assert note.startswith(f"the declared split divides {divided} blocks of 50 km")
+    np.testing.assert_array_equal(whole_units(library, parts, 50), unit_labels(library, keep_groups=False))
+
+
+def test_validation_leaves_blocks_whole_that_the_declared_split_leaves_whole():
+    declared = np.array(["test"] * 50 + ["train"] * 150)
+    library = make(coordinates=PLACES, parts=declared)
+    parts, _ = split(library, BLOCKS, 0)
+    assert not straddles(DEGREES, parts)
+    assert np.sum(parts == "validation") == 30
+
+
+def test_divided_groups_are_counted():
+    library = make(6, groups=list("aabbcc"))
+    parts = np.array(["train", "test", "test", "test", "train", "validation"])
+    assert group_divided(library, parts) == 2
+    assert group_divided(make(6), parts) == 0
 
 
 @pytest.mark.parametrize("method", [*DRAWN, "group"])
@@ -276,6 +335,13 @@ HALVES = ["train"] * 30 + ["test"] * 30
         (grouped(), SplitConfig(method="group", within_groups=True), "drop one"),
         (make(60, groups=TWO_FIELDS), SplitConfig(), "60 rows in 2 .*within_groups=true"),
         (make(2), SplitConfig(), "2 rows in 2 .*add samples"),
+        (make(60), BLOCKS, r"block_km=50 needs coordinates and the rows have none.*--set split\.block_km=0"),
+        (
+            make(60, coordinates=[[5, 50], [np.nan, np.nan]] * 30),
+            BLOCKS,
+            r"30 rows have none, the first is row 2 \(s1\)",
+        ),
+        (make(60, coordinates=[[5, 50]] * 60), BLOCKS, r"60 rows in 1 .*smaller than split\.block_km=50"),
         (make(5), SplitConfig(), "OC_g_kg has 1 measured values in the validation part"),
     ],
 )
@@ -291,6 +357,6 @@ def test_declared_parts_of_another_length_are_refused():
 
 
 def test_too_many_units_for_all_distances_are_refused(monkeypatch):
-    monkeypatch.setattr(splitting, "MOST_DISTANCE_UNITS", 50)
+    monkeypatch.setattr(ordering, "MOST_DISTANCE_UNITS", 50)
     with pytest.raises(InputError, match=r"60 samples or groups are more than 50.*method=random"):
         split(make(60), SplitConfig(method="spxy"), 0)

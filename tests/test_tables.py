@@ -319,6 +319,38 @@ def test_groups_and_parts_are_read(tmp_path):
     assert read(tmp_path, columns(field=["a"] * ROWS)).groups is None
 
 
+def test_coordinates_are_read_and_are_no_target(tmp_path):
+    table = columns(GPS_LAT=["50.25", "", "-1"] * 8, GPS_LONG=["5", "", "-70.5"] * 8)
+    library = read(tmp_path, table)
+    np.testing.assert_array_equal(library.coordinates[:3], [[5, 50.25], [np.nan, np.nan], [-70.5, -1]])
+    assert list(library.targets) == ["OC_g_kg", "pH"]
+    assert said(library, "coordinates are columns GPS_LONG and GPS_LAT")
+    assert said(library, "8 rows have no coordinates")
+    with pytest.raises(InputError, match=r"data\.targets names 'GPS_LAT', which is where a sample was taken"):
+        read(tmp_path, table, targets=("GPS_LAT",))
+    assert read(tmp_path, columns()).coordinates is None
+
+
+def test_replicates_are_kept_or_averaged_before_values_are_counted(tmp_path):
+    ids = [f"s{row // 2}" for row in range(ROWS)]
+    table = columns(id=ids, OC_g_kg=[str(row // 2) for row in range(ROWS)])
+    kept = read(tmp_path, table, minimum_values=20)
+    assert (len(kept), kept.ids.tolist()) == (ROWS, ids)
+    with pytest.raises(InputError, match="OC_g_kg has 12 measured values"):
+        read(tmp_path, table, minimum_values=20, replicates="average")
+    averaged = read(tmp_path, table, replicates="average")
+    assert averaged.ids.tolist() == ids[::2]
+    np.testing.assert_array_equal(averaged.targets["OC_g_kg"], np.arange(12))
+    np.testing.assert_allclose(averaged.spectra, (kept.spectra[::2] + kept.spectra[1::2]) / 2, rtol=1e-6)
+    assert said(averaged, "24 scans were averaged into 12 samples")
+
+
+def test_averaging_does_not_hide_an_impossible_scan(tmp_path):
+    table = columns(id=["s"] * 2 + columns()["id"][2:], **changed_cell("1850", 1, "1.6"))
+    with pytest.raises(InputError, match=r"row 2 \(s\) is 1.6 at 1850 nm"):
+        read(tmp_path, table, replicates="average")
+
+
 def test_rows_are_numbered_where_no_id_is_found(tmp_path):
     library = read(tmp_path, columns(id=None))
     assert library.ids.tolist() == [f"row{row}" for row in range(1, ROWS + 1)]

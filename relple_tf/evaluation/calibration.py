@@ -15,8 +15,9 @@ from relple_tf.evaluation.report import report
 from relple_tf.evaluation.result import Calibration, Metrics, card
 from relple_tf.models import front_end
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.split import PARTS, split, whole_units
+from relple_tf.spectra.split import PARTS, split
 from relple_tf.spectra.tables import read_parts
+from relple_tf.spectra.units import whole_units
 from relple_tf.training.files import write_text, write_with
 from relple_tf.training.fit import Trained, fit, seed_everything
 from relple_tf.training.preparation import Prepared, prepare
@@ -89,7 +90,7 @@ def evaluate(
         front_end.apply(prepared.absorbance_stage, library.spectra),
         library.targets,
         parts != "test",
-        whole_units(library, parts),
+        whole_units(library, parts, config.split.block_km),
         prepared.scales,
         window_points=front_end.window_points(config.front_end),
         polynomial=config.front_end.derivative_polynomial,

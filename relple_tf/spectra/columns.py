@@ -1,4 +1,4 @@
-"""What column names say: which are bands, and which hold ids, groups and the declared split."""
+"""What column names say: which are bands, and which hold ids, groups, coordinates and the declared split."""
 
 import re
 from collections.abc import Sequence
@@ -36,6 +36,12 @@ _GROUPS = (
     *("group", "groups", "groupid", "field", "fieldid", "site", "siteid", "profile", "profileid"),
     *("farm", "farmid", "plot", "plotid", "idlocationolctxt"),
 )
+_COORDINATES = (
+    *(("longitudepointwgs84dd", "latitudepointwgs84dd"), ("gpslong", "gpslat"), ("thlong", "thlat")),
+    *(("longitude", "latitude"), ("lon", "lat"), ("long", "lat")),
+)
+"""Longitude and latitude as the OSSL and LUCAS (where the surveyor stood, where the grid has the point) name them, and
+as everybody does."""
 _PARTS = ("split", "part", "set")
 _TRAIN = ("train", "istrain")
 
@@ -116,10 +122,20 @@ def find_column(source: str, header: Sequence[str], kind: str, given: str = "") 
             )
         return given
     known = {"id": _IDS, "group": _GROUPS, "part": _PARTS, "train": _TRAIN}[kind]
-    spelled: dict[str, str] = {}
-    for name in header:
-        spelled.setdefault(re.sub(r"[^a-z0-9]", "", name.lower()), name)
+    spelled = _spelled(header)
     return next((spelled[name] for name in known if name in spelled), "")
+
+
+def find_coordinates(header: Sequence[str]) -> tuple[str, str] | None:
+    """The columns of longitude and latitude, by known names in any case; None where not both are there."""
+    spelled = _spelled(header)
+    pairs = ((spelled.get(longitude), spelled.get(latitude)) for longitude, latitude in _COORDINATES)
+    return next(((longitude, latitude) for longitude, latitude in pairs if longitude and latitude), None)
+
+
+def names_coordinate(name: str) -> bool:
+    """Whether a column of this name holds longitudes or latitudes."""
+    return any(spelled in pair for spelled in _spelled([name]) for pair in _COORDINATES)
 
 
 def name_some(header: Sequence[str], most: int = 20) -> str:
@@ -127,6 +143,14 @@ def name_some(header: Sequence[str], most: int = 20) -> str:
     named = [name for name in header if name]
     more = f" and {len(named) - most} more" if len(named) > most else ""
     return (", ".join(named[:most]) or "nameless") + more
+
+
+def _spelled(header: Sequence[str]) -> dict[str, str]:
+    """Small letters and digits of a name -> the first name that has them."""
+    spelled: dict[str, str] = {}
+    for name in header:
+        spelled.setdefault(re.sub(r"[^a-z0-9]", "", name.lower()), name)
+    return spelled
 
 
 def _wavelengths(source: str, header: Sequence[str]) -> tuple[dict[int, float], dict[int, str], dict[int, str]]:

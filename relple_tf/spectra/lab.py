@@ -111,7 +111,7 @@ def read_targets(
         )
     targets, notes = {}, []
     for target, candidates in wanted.items():
-        read = {column: _numbers(source, column, texts[column], ids) for column in candidates}
+        read = {column: read_numbers(source, column, texts[column], ids) for column in candidates}
         measured = {column: int(np.isfinite(values).sum()) for column, (values, _) in read.items()}
         best = target if target in read else max(measured, key=measured.__getitem__)
         values, below = read[best]
@@ -221,10 +221,14 @@ def _asked_for(
     return wanted
 
 
-def _numbers(
+def read_numbers(
     source: str, column: str, cells: Sequence[str], ids: npt.NDArray[np.str_]
 ) -> tuple[npt.NDArray[np.float64], int]:
-    """(n,) values, NaN where not measured; and how many are below the limit of detection."""
+    """(n,) values, NaN where not measured; and how many are below the limit of detection.
+
+    Raises:
+        InputError: a cell is no number.
+    """
     values, below = np.full(len(cells), np.nan), 0
     for row, cell in enumerate(cells):
         if cell.lower() in _NOT_MEASURED:

@@ -18,6 +18,9 @@ ABSORBANCE_RANGE = (-0.2, 6.0)
 HIGHEST = {"pH": 14.0, "pct": 100.0, "g_kg": 1000.0, "cmolc_kg": 1000.0}
 """Unit at the end of a target's name -> highest possible value; the lowest is 0. Other units are not checked."""
 
+HIGHEST_DEGREES = (180.0, 90.0)
+"""Longitude and latitude, east and north; the lowest are the same to the west and south."""
+
 FLATTEST_ABSORBANCE = 1e-4
 """A scan whose absorbance spans less is constant: detectors are noisier than that, and soils vary by tenths."""
 
@@ -46,6 +49,8 @@ class SpectralLibrary:
     """(n,) sample identifiers; equal ids are scans of one sample."""
     groups: npt.NDArray[np.str_] | None = None
     """(n,) field, profile or site; no split of ours puts one group into two parts. None: ungrouped."""
+    coordinates: npt.NDArray[np.float64] | None = None
+    """(n, 2) longitude and latitude in degrees, both NaN where not known; None: no row has any."""
     parts: npt.NDArray[np.str_] | None = None
     """(n,) `train`, `validation` or `test` as the data declares it; None where it does not."""
     notes: tuple[str, ...] = field(default=())
@@ -62,6 +67,7 @@ class SpectralLibrary:
             targets={name: values[index] for name, values in self.targets.items()},
             ids=self.ids[index],
             groups=None if self.groups is None else self.groups[index],
+            coordinates=None if self.coordinates is None else self.coordinates[index],
             parts=None if self.parts is None else self.parts[index],
         )
 
@@ -69,7 +75,7 @@ class SpectralLibrary:
         """This library, sound: every value finite and possible, wavelengths ascending, no flat spectrum.
 
         Raises:
-            InputError: naming the row (by id) and the band or target that is impossible.
+            InputError: naming the row (by id) and the band, target or coordinate that is impossible.
         """
         if not len(self.spectra):
             raise InputError(f"{self.source}: no rows; a spectral library needs at least one scan")
@@ -81,6 +87,7 @@ class SpectralLibrary:
             raise InputError(f"{self.source}: wavelengths are not strictly ascending; sort them and drop duplicates")
         self._check_spectra()
         self._check_targets()
+        self._check_coordinates()
         return self
 
     def _check_spectra(self) -> None:
@@ -123,3 +130,19 @@ class SpectralLibrary:
                     f"{self.source}: {name} of {self._scan(bad[0])} is {values[bad[0]]:g}, which no laboratory can "
                     "have measured; correct it or leave the cell empty"
                 )
+
+    def _check_coordinates(self) -> None:
+        if self.coordinates is None:
+            return
+        if self.coordinates.shape != (len(self), 2):
+            raise InputError(
+                f"{self.source}: coordinates have shape {self.coordinates.shape}, not {(len(self), 2)}: longitude and "
+                "latitude of every row"
+            )
+        possible = (np.abs(self.coordinates) <= HIGHEST_DEGREES).all(axis=1)
+        if (bad := np.flatnonzero(~possible & ~np.isnan(self.coordinates).all(axis=1))).size:
+            longitude, latitude = self.coordinates[bad[0]]
+            raise InputError(
+                f"{self.source}: {self._scan(bad[0])} lies at longitude {longitude:g}, latitude {latitude:g}; degrees "
+                "lie within -180..180 and -90..90, and both are NaN where one is not known"
+            )

@@ -6,6 +6,7 @@ saturate, so absorbance is not linear in the contents, as in real soils.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from relple_tf.config import SimulatedConfig
 from relple_tf.spectra.library import SpectralLibrary
 
 Floats = npt.NDArray[np.float64]
+Bands = tuple[tuple[float, float, float, float], ...]
 
 TARGETS = ("N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH")
 NOTE = "simulated: no soil was scanned; never quote its scores as real"
@@ -30,7 +32,7 @@ VARIATES = (
 )
 """Standard normal numbers of a soil: make-up, nuisances, the scan, the laboratory's error."""
 
-BANDS: dict[str, tuple[tuple[float, float, float, float], ...]] = {
+BANDS: dict[str, Bands] = {
     "water": ((1414, 0.7, 15, 28), (1455, 0.4, 45, 90), (1914, 3.3, 15, 28), (1940, 1.5, 35, 80)),
     "smectite": (
         *((1414, 0.06, 13, 18), (2208, 0.15, 17, 17)),
@@ -69,18 +71,7 @@ def simulate(config: SimulatedConfig) -> SpectralLibrary:
         Library of `config.soils` reflectance spectra and the targets of TARGETS.
     """
     wavelengths_nm = grid(config)
-    curves = absorption_curves(wavelengths_nm)
-    spectra = np.empty((config.soils, len(wavelengths_nm)), np.float32)
-    values = np.empty((config.soils, len(TARGETS)))
-    for block, start in enumerate(range(0, config.soils, BLOCK)):
-        draw = np.random.default_rng([config.seed, 0, block])
-        variates = draw.standard_normal((BLOCK, len(VARIATES)))
-        soil = _soils(dict(zip(VARIATES, variates.T, strict=True)))
-        noise = np.random.default_rng([config.seed, 1, block])
-        rows = slice(start, start + BLOCK)
-        kept = min(BLOCK, config.soils - start)
-        values[rows] = laboratory(soil)[:kept]
-        spectra[rows] = _scan(soil, wavelengths_nm, curves, noise)[:kept]
+    spectra, values = scanned_soils(wavelengths_nm, config.soils, config.seed)
     left_out = np.random.default_rng([config.seed, 2]).random(values.shape) < config.missing
     values[left_out] = np.nan
     return SpectralLibrary(
@@ -94,6 +85,23 @@ def simulate(config: SimulatedConfig) -> SpectralLibrary:
     ).checked()
 
 
+def scanned_soils(wavelengths_nm: Floats, count: int, seed: int) -> tuple[npt.NDArray[np.float32], Floats]:
+    """Reflectance of `count` soils on any grid, (count, bands), and their laboratory values, (count, targets)."""
+    curves = absorption_curves(wavelengths_nm)
+    spectra = np.empty((count, len(wavelengths_nm)), np.float32)
+    values = np.empty((count, len(TARGETS)))
+    for block, start in enumerate(range(0, count, BLOCK)):
+        draw = np.random.default_rng([seed, 0, block])
+        variates = draw.standard_normal((BLOCK, len(VARIATES)))
+        soil = _soils(dict(zip(VARIATES, variates.T, strict=True)))
+        noise = np.random.default_rng([seed, 1, block])
+        rows = slice(start, start + BLOCK)
+        kept = min(BLOCK, count - start)
+        values[rows] = laboratory(soil)[:kept]
+        spectra[rows] = _scan(soil, wavelengths_nm, curves, noise)[:kept]
+    return spectra, values
+
+
 def grid(config: SimulatedConfig) -> Floats:
     """The wavelengths in nm, (bands,): `start_nm` and on in steps, up to `stop_nm`."""
     # The small number keeps the last band when step_nm is not exact in binary.
@@ -101,10 +109,10 @@ def grid(config: SimulatedConfig) -> Floats:
     return config.start_nm + config.step_nm * np.arange(steps + 1, dtype=np.float64)
 
 
-def absorption_curves(wavelengths_nm: Floats) -> dict[str, Floats]:
-    """Specific absorption of each constituent, (bands,), K over S per mass fraction."""
+def absorption_curves(wavelengths_nm: Floats, table: Mapping[str, Bands] = BANDS) -> dict[str, Floats]:
+    """Specific absorption of each constituent of `table`, (bands,); of those of soils, K over S per mass fraction."""
     curves = {}
-    for constituent, bands in BANDS.items():
+    for constituent, bands in table.items():
         curve = np.zeros_like(wavelengths_nm)
         for centre, strength, short_sd, long_sd in bands:
             sd = np.where(wavelengths_nm < centre, short_sd, long_sd)

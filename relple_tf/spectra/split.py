@@ -1,18 +1,16 @@
 """Which rows train, validate and test; what belongs together stays together."""
 
-import math
-
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from relple_tf.config import SplitConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
+from relple_tf.spectra.coordinates import block_labels
+from relple_tf.spectra.distances import distance_order
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.units import block_divided, divided, group_divided, unit_labels
 
 Indices = npt.NDArray[np.intp]
-Floats = npt.NDArray[np.float64]
 Parts = npt.NDArray[np.str_]
 
 PARTS = ("train", "validation", "test")
@@ -20,12 +18,6 @@ FEWEST_VALUES = 2
 """Different measured values of a target that each part needs; with fewer no metric is defined."""
 DRAWS = 100
 """Draws at random, at most; the first with FEWEST_VALUES everywhere is taken."""
-MOST_DISTANCE_UNITS = 20_000
-"""kennard_stone and spxy hold all pairwise distances twice for a moment: 4 GB at this many."""
-DISTANCE_COMPONENTS = 20
-"""Principal components that stand for the spectra in kennard_stone and spxy."""
-DISTANCE_BANDS = 500
-"""Bands that the components are taken from, at most; neighbouring bands say the same."""
 
 
 def split(
@@ -33,9 +25,9 @@ def split(
 ) -> tuple[Parts, tuple[str, ...]]:
     """Divide the rows into train, validation and test.
 
-    Scans of one sample stay in one part, and so do the rows of a group unless
-    `config.within_groups` or a declared split says otherwise. Validation rows that nobody declared
-    are drawn at random from the rows to learn from.
+    Scans of one sample stay in one part, and so do the rows of a group unless `config.within_groups` or a declared
+    split says otherwise, and those of a block of `config.block_km` unless a declared split does. Validation rows that
+    nobody declared are drawn at random from the rows to learn from.
 
     Args:
         library: Rows to divide.
@@ -55,9 +47,12 @@ def split(
         method = "random" if declared is None else "given"
     _check_groups(library, config, method)
     known = _given(library, declared) if method == "given" else None
-    divides = known is not None and library.groups is not None and _divided(library.groups, known).size > 0
-    units = unit_labels(library, keep_groups=not (config.within_groups or divides))
-    _check_units(library, units, known)
+    units = unit_labels(
+        library,
+        keep_groups=not config.within_groups and (known is None or not group_divided(library, known)),
+        block_km=0.0 if known is not None and block_divided(library, known, config.block_km) else config.block_km,
+    )
+    _check_units(library, config, units, known)
     order = None
     if method in ("kennard_stone", "spxy"):
         order = distance_order(library, units, with_targets=method == "spxy")
@@ -69,101 +64,6 @@ def split(
     else:
         raise InputError(lacking)
     return parts, _notes(library, config, method, declared, parts)
-
-
-def unit_labels(library: SpectralLibrary, keep_groups: bool) -> Indices:
-    """Number the units that no split divides: rows linked by id or, with `keep_groups`, by group.
-
-    Returns:
-        (n,) 0, 1, 2, ...; an id that occurs in two groups makes one unit of both.
-    """
-    ids: Indices = np.unique(library.ids, return_inverse=True)[1]
-    if library.groups is None or not keep_groups:
-        return ids
-    groups = np.unique(library.groups, return_inverse=True)[1] + ids.max() + 1
-    nodes = groups.max() + 1
-    links = coo_array((np.ones(len(ids)), (ids, groups)), shape=(nodes, nodes))
-    component = connected_components(links, directed=False)[1]
-    units: Indices = np.unique(component[ids], return_inverse=True)[1]
-    return units
-
-
-def whole_units(library: SpectralLibrary, parts: Parts) -> Indices:
-    """The units that `parts` leaves whole, for folds inside the training rows to leave whole too."""
-    divides = library.groups is not None and _divided(library.groups, parts).size > 0
-    return unit_labels(library, keep_groups=not divides)
-
-
-def distance_order(library: SpectralLibrary, units: Indices, with_targets: bool) -> Indices:
-    """The units as Kennard-Stone or, with targets, SPXY chooses them, the farthest pair first.
-
-    Kennard-Stone (1969, Technometrics 11, 137-148) spans the spectra; SPXY (Galvao et al. 2005,
-    Talanta 67, 736-740) adds the distance of the targets with equal weight. Both look at all rows
-    by design, and the test part is the inner rest that they leave, easier than a random one.
-    Distances are Euclidean between the means of the units: of the principal components of SNV'd
-    absorbance, and of the standardised targets, where a value not measured counts as the mean.
-
-    Returns:
-        (units,) labels, first chosen first.
-
-    Raises:
-        InputError: more than MOST_DISTANCE_UNITS units.
-    """
-    # These import pandas and scikit-learn, which no other split needs.
-    from astartes.utils.fast_kennard_stone import fast_kennard_stone
-    from sklearn.metrics import euclidean_distances
-
-    count = units.max() + 1
-    if count > MOST_DISTANCE_UNITS:
-        raise InputError(
-            f"{library.source}: kennard_stone and spxy compare every pair, and {count} samples or "
-            f"groups are more than {MOST_DISTANCE_UNITS}; use --set split.method=random"
-        )
-    # float32 halves the memory; scikit-learn still computes in float64.
-    distances = euclidean_distances(_spectral_scores(library, units).astype(np.float32))
-    if with_targets:
-        distances /= max(distances.max(), np.finfo(np.float32).tiny)
-        of_targets = euclidean_distances(_target_scores(library, units).astype(np.float32))
-        of_targets /= max(of_targets.max(), np.finfo(np.float32).tiny)
-        distances += of_targets
-        del of_targets
-    order: Indices = fast_kennard_stone(distances)
-    return order
-
-
-def _spectral_scores(library: SpectralLibrary, units: Indices) -> Floats:
-    """Principal components of the units' mean SNV'd absorbance, (units, components)."""
-    from sklearn.decomposition import PCA
-
-    x = library.spectra[:, :: math.ceil(library.spectra.shape[1] / DISTANCE_BANDS)]
-    if library.quantity == "reflectance":
-        x = -np.log10(np.maximum(x, REFLECTANCE_FLOOR))
-    x = x - x.mean(axis=1, keepdims=True)
-    x /= np.maximum(x.std(axis=1, ddof=1, keepdims=True), np.finfo(np.float32).tiny)
-    means = _unit_means(x, units)
-    pca = PCA(min(DISTANCE_COMPONENTS, *means.shape), random_state=0)
-    scores: Floats = pca.fit_transform(means)
-    return scores
-
-
-def _target_scores(library: SpectralLibrary, units: Indices) -> Floats:
-    """Standardised targets, (units, targets); 0, the mean, where not measured."""
-    values = np.column_stack(list(library.targets.values()))
-    measured = np.isfinite(values)
-    count = np.maximum(measured.sum(axis=0), 1)
-    mean = np.where(measured, values, 0).sum(axis=0) / count
-    scores = np.where(measured, values - mean, 0)
-    sd = np.sqrt((scores**2).sum(axis=0) / count)
-    scores /= np.where(sd > 0, sd, 1)
-    # Of the scans of a sample only those with a value count.
-    return _unit_means(scores, units) / np.maximum(_unit_means(measured, units), 1e-12)
-
-
-def _unit_means(rows: npt.NDArray[np.generic], units: Indices) -> Floats:
-    """(n, columns) -> (units, columns)."""
-    members = coo_array((np.ones(len(units)), (units, np.arange(len(units))))).tocsr()
-    means: Floats = (members @ rows.astype(float)) / np.bincount(units)[:, None]
-    return means
 
 
 def _divide(
@@ -222,23 +122,13 @@ def _given(library: SpectralLibrary, declared: Parts | None) -> Parts:
             raise InputError(
                 f"{library.source}: the declared split has no {part} rows; add some, or use --set split.method=random"
             )
-    if (ids := _divided(library.ids, declared)).size:
+    if (ids := divided(library.ids, declared)).size:
         raise InputError(
             f"{library.source}: the declared split puts scans of {ids[0]} into different parts "
             f"({len(ids)} such ids); give the scans of a sample one part, or use "
             "--set split.method=random"
         )
     return declared.astype("U10")
-
-
-def _divided(labels: Parts, parts: Parts) -> Parts:
-    """The labels that occur in more than one part."""
-    names, codes = np.unique(labels, return_inverse=True)
-    seen = np.zeros((len(names), len(PARTS)), bool)
-    for column, part in enumerate(PARTS):
-        seen[codes[parts == part], column] = True
-    divided: Parts = names[seen.sum(axis=1) > 1]
-    return divided
 
 
 def _check_groups(library: SpectralLibrary, config: SplitConfig, method: str) -> None:
@@ -251,19 +141,21 @@ def _check_groups(library: SpectralLibrary, config: SplitConfig, method: str) ->
         raise InputError("split.method=group keeps groups whole, split.within_groups=true divides them; drop one")
 
 
-def _check_units(library: SpectralLibrary, units: Indices, known: Parts | None) -> None:
+def _check_units(library: SpectralLibrary, config: SplitConfig, units: Indices, known: Parts | None) -> None:
     """Refuse rows that are too few for a part each."""
     way_out = "add samples"
+    if config.block_km:
+        way_out += f", or make blocks smaller than split.block_km={config.block_km:g}"
     if library.groups is not None:
         way_out += ", or divide groups with --set split.within_groups=true (not with split.method=group)"
     if known is None and (count := len(np.unique(units))) < 3:
         raise InputError(
-            f"{library.source}: {len(library)} rows in {count} samples or groups that stay whole; "
+            f"{library.source}: {len(library)} rows in {count} samples, groups or blocks that stay whole; "
             f"train, validation and test need 3; {way_out}"
         )
     if known is not None and not np.any(known == "validation") and len(np.unique(units[known == "train"])) < 2:
         raise InputError(
-            f"{library.source}: the declared training rows are 1 sample or group that stays whole, "
+            f"{library.source}: the declared training rows are 1 sample, group or block that stays whole, "
             f"so none is left for validation; declare validation rows, or {way_out}"
         )
 
@@ -288,11 +180,17 @@ def _notes(
     notes = []
     if method != "given" and declared is not None:
         notes.append(f"a split is declared, but split.method={method} leaves it aside")
-    if library.groups is not None and (divided := _divided(library.groups, parts)).size:
+    if library.groups is not None and (count := group_divided(library, parts)):
         other = "split.within_groups=false" if config.within_groups and method != "given" else "split.method=group"
         notes.append(
-            f"{len(divided)} of {len(np.unique(library.groups))} groups are divided between "
+            f"{count} of {len(np.unique(library.groups))} groups are divided between "
             f"the parts: scores hold for further soils of the same fields, not for a new field; "
             f"--set {other} measures that"
         )
+    if config.block_km:
+        blocks = f"blocks of {config.block_km:g} km"
+        if count := block_divided(library, parts, config.block_km):
+            notes.append(f"the declared split divides {count} {blocks}, so split.block_km keeps none whole")
+        else:
+            notes.append(f"the rows come from {len(np.unique(block_labels(library, config.block_km)))} {blocks}")
     return tuple(notes)

@@ -8,11 +8,13 @@ import numpy.typing as npt
 
 from relple_tf.config import DataConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.columns import band_columns, find_column, name_some
+from relple_tf.spectra.columns import band_columns, find_column, name_some, names_coordinate
+from relple_tf.spectra.coordinates import read_coordinates
 from relple_tf.spectra.files import cell_name, read_cells, read_layout
 from relple_tf.spectra.lab import read_targets, select_targets
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.quantity import settle_quantity
+from relple_tf.spectra.replicates import average_replicates
 
 _PARTS = {
     **dict.fromkeys(("train", "training", "cal", "calibration"), "train"),
@@ -29,19 +31,24 @@ Names = npt.NDArray[np.str_]
 
 
 def read_table(path: Path, data: DataConfig) -> SpectralLibrary:
-    """Scans with laboratory values, groups and the declared split.
+    """Scans with laboratory values, groups, coordinates and the declared split.
 
     Args:
         path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet; one scan per row.
-        data: Targets, quantity, id and group columns to read.
+        data: Targets, quantity, id and group columns to read, and what becomes of replicate scans.
 
     Raises:
         InputError: the file, a row, a cell or a target is unsound; the message names it and the way
             out.
     """
+    if asked := [name for name in data.targets if names_coordinate(name)]:
+        raise InputError(
+            f"{path}: data.targets names {asked[0]!r}, which is where a sample was taken; name what was measured on it"
+        )
     scans, texts = _read(path, data)
     targets, notes = read_targets(str(path), texts, scans.ids, data)
     groups, group_notes = _groups(str(path), texts, scans.ids, data.group_column)
+    coordinates, place_notes = read_coordinates(str(path), texts, scans.ids)
     parts, part_notes = _parts(str(path), texts, scans.ids)
     library = SpectralLibrary(
         source=scans.source,
@@ -51,9 +58,12 @@ def read_table(path: Path, data: DataConfig) -> SpectralLibrary:
         targets=targets,
         ids=scans.ids,
         groups=groups,
+        coordinates=coordinates,
         parts=parts,
-        notes=(*scans.notes, *notes, *group_notes, *part_notes),
+        notes=(*scans.notes, *notes, *group_notes, *place_notes, *part_notes),
     )
+    if data.replicates == "average":
+        library = average_replicates(library.checked())
     return select_targets(library, data).checked()
 
 

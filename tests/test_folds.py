@@ -1,0 +1,153 @@
+"""Laws of the folds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from relple_tf.config import SplitConfig
+from relple_tf.errors import InputError
+from relple_tf.spectra.folds import folds, learning_folds
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.split import split
+from relple_tf.spectra.units import unit_labels, whole_units
+
+RANDOM = SplitConfig(method="random")
+WITHIN = replace(RANDOM, within_groups=True)
+BLOCKS = replace(RANDOM, block_km=50)
+
+
+def make(rows=200, seed=0):
+    """Fields of 1 to 9 rows, pairs of scans (some across two fields) of 60 places 111 km apart, a target with gaps."""
+    rng = np.random.default_rng(seed)
+    fields = np.repeat(np.arange(rows), rng.integers(1, 10, rows))[:rows]
+    return SpectralLibrary(
+        source="made",
+        spectra=rng.normal(1, 0.1, (rows, 12)).astype(np.float32),
+        wavelengths_nm=1100 + 10.0 * np.arange(12),
+        quantity="absorbance",
+        targets={
+            "OC_g_kg": rng.lognormal(3, 0.6, rows),
+            "pH": np.where(rng.random(rows) < 0.5, np.nan, rng.normal(6.5, 1, rows)),
+        },
+        ids=np.array([f"s{row // 2}" for row in range(rows)]),
+        groups=fields.astype(str),
+        coordinates=np.column_stack([np.repeat(rng.integers(0, 60, rows // 2), 2), np.zeros(rows)]),
+    )
+
+
+def divided(units, fold):
+    return any(len(set(fold[units == unit].tolist())) > 1 for unit in set(units.tolist()))
+
+
+@pytest.mark.parametrize("config", [RANDOM, WITHIN, replace(WITHIN, block_km=50)], ids=["groups", "ids", "blocks"])
+@pytest.mark.parametrize("count", [2, 5, 10])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_row_is_in_one_fold_and_every_unit_whole(config, count, seed):
+    library = make()
+    fold = folds(library, config, seed, count)
+    units = unit_labels(library, not config.within_groups, config.block_km)
+    assert set(fold.tolist()) == set(range(count))
+    assert not divided(units, fold)
+    sizes = np.bincount(fold)
+    assert sizes.max() - sizes.min() <= np.bincount(units).max()
+
+
+def test_single_rows_make_folds_of_one_size():
+    library = replace(make(), ids=np.array([f"s{row}" for row in range(200)]), groups=None)
+    assert np.bincount(folds(library, RANDOM, 0, 8)).tolist() == [25] * 8
+
+
+def test_seed_decides_the_folds():
+    library = make()
+    first = folds(library, RANDOM, 0, 5)
+    np.testing.assert_array_equal(folds(library, RANDOM, 0, 5), first)
+    assert np.any(folds(library, RANDOM, 1, 5) != first)
+
+
+@pytest.mark.parametrize("config", [RANDOM, WITHIN, replace(WITHIN, block_km=50), BLOCKS])
+def test_test_rows_are_in_no_fold_and_learning_rows_in_one(config):
+    library = make()
+    if config is BLOCKS:
+        # Fields would link most places into one unit.
+        library = replace(library, groups=None)
+    parts, _ = split(library, config, 0)
+    fold = learning_folds(library, parts, 0, 5, config.block_km)
+    np.testing.assert_array_equal(fold == -1, parts == "test")
+    assert set(fold[parts != "test"].tolist()) == set(range(5))
+    units = whole_units(library, parts, config.block_km)
+    assert not divided(units[parts != "test"], fold[parts != "test"])
+
+
+def test_folds_divide_groups_only_where_the_split_does():
+    library = replace(make(), ids=np.array([f"s{row}" for row in range(200)]))
+    for config, expected in ((RANDOM, False), (WITHIN, True)):
+        parts, _ = split(library, config, 0)
+        fold = learning_folds(library, parts, 0, 5)
+        learn = parts != "test"
+        assert divided(library.groups[learn], fold[learn]) == expected
+
+
+def test_unused_rows_are_in_no_fold_and_divide_no_group():
+    library = replace(make(), ids=np.array([f"s{row}" for row in range(200)]))
+    parts, _ = split(library, RANDOM, 0)
+    parts = np.where(np.arange(200) % 3 == 0, "", parts)
+    fold = learning_folds(library, parts, 0, 5)
+    learn = np.isin(parts, ("train", "validation"))
+    np.testing.assert_array_equal(fold >= 0, learn)
+    assert not divided(library.groups[learn], fold[learn])
+
+
+def test_the_test_part_does_not_move_the_folds_of_others():
+    """No value of a test row is read."""
+    library = make()
+    parts, _ = split(library, RANDOM, 0)
+    other = {name: np.where(parts == "test", np.nan, values) for name, values in library.targets.items()}
+    changed = replace(library, targets=other)
+    np.testing.assert_array_equal(learning_folds(changed, parts, 0, 5), learning_folds(library, parts, 0, 5))
+
+
+def test_rows_that_are_not_asked_for_are_in_no_fold():
+    rows = np.arange(200) >= 100
+    fold = folds(make(), RANDOM, 0, 4, rows)
+    assert set(fold[:100].tolist()) == {-1}
+    assert set(fold[100:].tolist()) == {0, 1, 2, 3}
+
+
+def test_fewer_units_make_fewer_folds():
+    library = replace(make(12), ids=np.array(list("aaaabbbbcccc")), groups=None)
+    fold = folds(library, RANDOM, 0, 10)
+    assert sorted(np.bincount(fold).tolist()) == [4, 4, 4]
+
+
+def test_draws_again_until_every_fold_can_be_left_out():
+    """Three values in 60 rows: a fold that holds two of them leaves one to learn from."""
+    library = replace(make(60), ids=np.array([f"s{row}" for row in range(60)]), groups=None)
+    sparse = np.full(60, np.nan)
+    sparse[:3] = [1, 2, 3]
+    library = replace(library, targets={"pH": sparse})
+    for seed in range(10):
+        fold = folds(library, RANDOM, seed, 5)
+        assert len(set(fold[:3].tolist())) == 3
+
+
+def one_unit():
+    return replace(make(20), groups=np.array(["a"] * 20))
+
+
+def alike():
+    return replace(make(20), targets={"pH": np.full(20, 7.0)}, groups=None)
+
+
+@pytest.mark.parametrize(
+    ("library", "config", "says"),
+    [
+        (one_unit(), RANDOM, "20 rows are one sample, group or block.*within_groups=true"),
+        (alike(), RANDOM, "pH has 1 different measured values outside fold 1 of 5; 2 are needed.*--targets"),
+        (replace(make(20), coordinates=None), BLOCKS, "block_km=50 needs coordinates"),
+    ],
+)
+def test_what_cannot_be_folded_is_refused_in_one_line(library, config, says):
+    with pytest.raises(InputError, match=says) as refusal:
+        folds(library, config, 0, 5)
+    assert "\n" not in str(refusal.value)

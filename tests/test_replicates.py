@@ -1,0 +1,80 @@
+"""Laws of averaging replicate scans."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from relple_tf.errors import InputError
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.replicates import average_replicates
+
+IDS = np.array(["b", "a", "b", "c", "a", "b"])
+FIRST = [0, 1, 3]
+"""Rows that come first of b, a, c."""
+
+
+def make(**changed):
+    rng = np.random.default_rng(0)
+    library = SpectralLibrary(
+        source="made",
+        spectra=rng.uniform(0.2, 0.6, (6, 12)).astype(np.float32),
+        wavelengths_nm=1100 + 10.0 * np.arange(12),
+        quantity="reflectance",
+        targets={
+            "OC_g_kg": np.array([1.1, 20, 1.1, np.nan, 22, 1.1]),
+            "pH": np.array([np.nan, 7, 5, 6, np.nan, np.nan]),
+        },
+        ids=IDS,
+        groups=np.array(["x", "y", "x", "y", "y", "x"]),
+        parts=np.array(["train", "test", "train", "train", "test", "train"]),
+        coordinates=np.array([[np.nan, np.nan], [-180, 1], [5, 50], [6, 51], [179.9, 1], [7, 52]]),
+        notes=("read",),
+    )
+    return replace(library, **changed)
+
+
+def test_a_row_is_the_mean_of_its_scans_and_of_its_measured_values():
+    library, averaged = make(), average_replicates(make()).checked()
+    assert averaged.ids.tolist() == ["b", "a", "c"]
+    for row, identity in enumerate(averaged.ids):
+        scans = library.spectra[identity == IDS].astype(float)
+        np.testing.assert_allclose(averaged.spectra[row], scans.mean(axis=0), rtol=1e-7)
+    assert averaged.spectra.dtype == np.float32
+    np.testing.assert_array_equal(averaged.targets["OC_g_kg"], [1.1, 21, np.nan])
+    np.testing.assert_array_equal(averaged.targets["pH"], [5, 7, 6])
+    for name in ("groups", "parts"):
+        np.testing.assert_array_equal(getattr(averaged, name), getattr(library, name)[FIRST])
+
+
+def test_a_place_is_the_first_given_and_never_between_east_and_west():
+    np.testing.assert_array_equal(average_replicates(make()).coordinates, [[5, 50], [-180, 1], [6, 51]])
+
+
+def test_what_became_of_the_rows_is_said():
+    assert average_replicates(make()).notes == (
+        "read",
+        "replicates: 6 scans were averaged into 3 samples, by id",
+        "OC_g_kg differs between the replicates of 1 samples: its mean was taken",
+    )
+
+
+def test_single_scans_keep_their_bits():
+    library = make(ids=np.array(list("zyxwvu")))
+    averaged = average_replicates(library)
+    assert averaged.ids.tolist() == library.ids.tolist()
+    np.testing.assert_array_equal(averaged.spectra, library.spectra)
+    assert averaged.notes[-1] == "data.replicates=average: no id occurs twice"
+    np.testing.assert_array_equal(average_replicates(make()).spectra[2], make().spectra[3])
+
+
+def test_averaging_twice_is_averaging_once():
+    once = average_replicates(make())
+    np.testing.assert_array_equal(average_replicates(once).spectra, once.spectra)
+
+
+@pytest.mark.parametrize(("what", "labels"), [("groups", list("xyxyzx")), ("parts", ["train"] * 4 + ["test"] * 2)])
+def test_replicates_in_two_groups_or_parts_are_refused(what, labels):
+    with pytest.raises(InputError, match=rf"row 5 \(a\) is in {what[:-1]} .*--set data\.replicates=keep") as refusal:
+        average_replicates(make(**{what: np.array(labels)}))
+    assert "\n" not in str(refusal.value)
