@@ -68,8 +68,8 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def add_data_and_config(parser: argparse.ArgumentParser) -> None:
-    """The flags that choose a library and a config."""
+def add_data_and_config(parser: argparse.ArgumentParser, *, preset: bool = True) -> None:
+    """The flags that choose a library and a config; without `preset`, for commands that know several by name."""
     parser.add_argument("--data", metavar="SOURCE", help="limesoda (default), simulated, or a CSV or Parquet table")
     parser.add_argument(
         "--targets",
@@ -77,7 +77,8 @@ def add_data_and_config(parser: argparse.ArgumentParser) -> None:
         help="targets with units, such as OC_g_kg,pH; default: all known ones",
     )
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)}")
+    if preset:
+        start.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)}")
     start.add_argument("--config", metavar="FILE", type=Path, help="a config.toml of a run or a search")
     parser.add_argument(
         "--set",

@@ -23,7 +23,10 @@ BALANCINGS = (
     "famo",
     "gradnorm",
 )
+BASELINE_NAMES = ("plsr", "svr", "extra_trees", "cubist")
 CHANNELS = ("absorbance", "d1", "d2", "snv", "snv_d1", "snv_d2")
+REPLICATES = ("keep", "average")
+SCHEMES = ("repeated", "cross_validation")
 SPLITS = ("auto", "given", "random", "group", "kennard_stone", "spxy")
 
 
@@ -54,10 +57,13 @@ class DataConfig:
     """Column of fields, profiles or sites that must not straddle a split; empty looks for a known name."""
     minimum_values: int = 20
     """Measured values that a target needs before it is modelled."""
+    replicates: str = "keep"
+    """Scans of one id: `keep` each as a row, all in one part of a split, or `average` them into one row."""
 
     def __post_init__(self) -> None:
         _one_of("data", "quantity", self.quantity, ("auto", "reflectance", "absorbance"))
         _within("data", "minimum_values", self.minimum_values, 10)
+        _one_of("data", "replicates", self.replicates, REPLICATES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +110,15 @@ class SplitConfig:
     """A table with an id column and a `split`, `part` or `train` column, used instead of a column of the data."""
     within_groups: bool = False
     """Divide groups between the parts: scores then hold for further soils of the same fields, not for a new field."""
+    block_km: float = 0.0
+    """Edge of the spatial blocks, in km, that no split divides; 0 makes none; needs coordinates."""
 
     def __post_init__(self) -> None:
         _one_of("split", "method", self.method, SPLITS)
         _within("split", "test", self.test, 0.02, 0.6)
         _within("split", "validation", self.validation, 0.02, 0.5)
+        if self.block_km:
+            _within("split", "block_km", self.block_km, 0.001, 10_000)
         if self.test + self.validation > 0.8:
             raise InputError(
                 f"split.test + split.validation must leave 0.2 to train, got {self.test + self.validation:g}"
@@ -125,16 +135,23 @@ class FrontEndConfig:
     """Last wavelength of the model's grid; 0 is the library's own."""
     step_nm: float = 4.0
     """Distance between bands of the model's grid."""
-    channels: tuple[str, ...] = ("absorbance", "snv_d1")
+    channels: tuple[str, ...] = ("absorbance", "snv_d1", "d1", "snv_d2")
     """Any of absorbance, d1, d2, snv, snv_d1, snv_d2 (d: Savitzky-Golay derivative of that order, per nm)."""
+    views: tuple[str, ...] = ("absorbance+snv_d1", "d1", "snv_d2")
+    """Channels that are projected on principal components together, joined by +; empty is one view of all."""
     derivative_window_nm: float = 28.0
     """Width of the Savitzky-Golay window."""
     derivative_polynomial: int = 2
     """Order of the Savitzky-Golay polynomial."""
     whitened_components: int = 60
-    """Principal components of the whitened projection, at most; fewer where the training rows hold fewer."""
+    """Principal components of each view, at most; fewer where the training rows hold fewer."""
     whitening_exponent: float = 0.5
     """Scores are divided by their SD to this power: 1 whitens fully, 0 only rotates."""
+
+    def viewed_channels(self) -> tuple[tuple[int, ...], ...]:
+        """The views as positions in `channels`."""
+        views = self.views or ("+".join(self.channels),)
+        return tuple(tuple(self.channels.index(channel) for channel in view.split("+")) for view in views)
 
     def __post_init__(self) -> None:
         if not self.channels:
@@ -143,6 +160,9 @@ class FrontEndConfig:
             _one_of("front_end", "channels", channel, CHANNELS)
         if len(set(self.channels)) != len(self.channels):
             raise InputError(f"front_end.channels names a channel twice: {', '.join(self.channels)}")
+        for view in self.views:
+            for channel in view.split("+"):
+                _one_of("front_end", f"views ({view})", channel, self.channels)
         _within("front_end", "start_nm", self.start_nm, 0)
         _within("front_end", "stop_nm", self.stop_nm, 0)
         _within("front_end", "step_nm", self.step_nm, 0.1, 50)
@@ -180,8 +200,8 @@ class ModelConfig:
     """`fused`: one recurrent operator; `unrolled`: plain operators, for runtimes without it. Same weights."""
     tower_units: int = 16
     """Hidden units of a target's tower."""
-    basis_units: int = 512
-    """Random tanh features of the whitened scores that the heads read beside them; 0 leaves them out."""
+    basis_units: int = 256
+    """Random tanh features of each view's scores that the heads read beside them; 0 leaves them out."""
     dropout: float = 0.1
     """Share of expert outputs dropped while training."""
     relevance: str = "hard"
@@ -217,15 +237,20 @@ class TrainingConfig:
 
     seed: int = 0
     """Seed of split, initialisation, batches, dropout and augmentation."""
-    max_epochs: int = 150
+    members: int = 4
+    """Networks that each leave out a fold of the learning rows: they give intervals and mix tower and kernel machine,
+    and the final network learns from validation rows too; 0 trains one network that the validation rows stop."""
+    workers: int = 0
+    """Processes that train members at the same time; 0 is one per core."""
+    max_epochs: int = 60
     """Passes over the training rows, at most."""
-    max_steps: int = 12000
+    max_steps: int = 6000
     """Optimiser steps, at most; large libraries end here before max_epochs."""
     patience: int = 40
-    """Epochs without a better validation score before training stops."""
-    batch_size: int = 32
+    """Epochs without a better validation score before training stops; only with members 0."""
+    batch_size: int = 64
     """Rows per optimiser step."""
-    learning_rate: float = 0.002
+    learning_rate: float = 0.003
     """Peak of the schedule: linear warm-up over 5 % of the steps, then a cosine to 1 % of it."""
     weight_decay: float = 0.01
     """Decoupled weight decay (AdamW)."""
@@ -250,6 +275,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _one_of("training", "balancing", self.balancing, BALANCINGS)
+        if self.members != 0:
+            _within("training", "members", self.members, 2, 50)
+        _within("training", "workers", self.workers, 0, 1024)
         for name in ("max_epochs", "max_steps", "patience", "batch_size"):
             _within("training", name, getattr(self, name), 1)
         _within("training", "seed", self.seed, 0, 2**31 - 1)
@@ -286,6 +314,30 @@ class AugmentationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComparisonConfig:
+    """What `relple_tf.compare` repeats; ignored by other commands."""
+
+    scheme: str = "repeated"
+    """`repeated`: each repeat draws a test part; `cross_validation`: each repeat tests every row once, in folds."""
+    folds: int = 5
+    """Folds of a repeat of cross_validation; samples, and groups unless split.within_groups, stay whole."""
+    sizes: tuple[int, ...] = ()
+    """Numbers of soils to learn from, drawn by seed from the rows that are not test; empty takes all, several make a
+    learning curve."""
+    workers: int = 0
+    """Parallel processes; 0 is one per core."""
+
+    def __post_init__(self) -> None:
+        _one_of("comparison", "scheme", self.scheme, SCHEMES)
+        _within("comparison", "folds", self.folds, 2, 100)
+        _within("comparison", "workers", self.workers, 0, 1024)
+        for size in self.sizes:
+            _within("comparison", "sizes", size, 10)
+        if len(set(self.sizes)) != len(self.sizes):
+            raise InputError(f"comparison.sizes names a size twice: {', '.join(map(str, self.sizes))}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that decides a run, one level of nesting."""
 
@@ -298,6 +350,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
 
     def __post_init__(self) -> None:
         if self.model.architecture == "single_task" and self.training.balancing == "gradnorm":

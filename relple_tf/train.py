@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
         say(f"{folder.path}: the run is complete, nothing to resume")
         return
     library = load(config)
-    metrics = calibrate(library, config, folder, say=say)
+    metrics = calibrate(library, config, folder, say=say, take_in=import_tensorflow)
     print(metrics_table(metrics, heading=f"{library.source}: test rows, seed {config.training.seed}"))
     print(f"\nReport: {folder.path / 'report.html'}")
 

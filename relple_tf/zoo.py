@@ -16,6 +16,7 @@ def rs_ple_nano() -> Config:
         Config(preset="rs_ple_nano"),
         front_end__step_nm=8.0,
         front_end__channels=("snv_d1",),
+        front_end__views=(),
         front_end__whitened_components=24,
         model__conv_filters=(8, 16, 16),
         model__conv_kernel=5,

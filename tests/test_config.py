@@ -8,7 +8,16 @@ import typing
 
 import pytest
 
-from relple_tf.config import ARCHITECTURES, BALANCINGS, CHANNELS, EXPERT_KINDS, Config, replace, sections
+from relple_tf.config import (
+    ARCHITECTURES,
+    BALANCINGS,
+    CHANNELS,
+    EXPERT_KINDS,
+    REPLICATES,
+    Config,
+    replace,
+    sections,
+)
 from relple_tf.config_text import from_toml, set_fields, to_toml
 from relple_tf.errors import InputError
 from relple_tf.zoo import PRESETS
@@ -91,6 +100,8 @@ def test_every_field_can_be_set_to_its_own_default(section, name, hint):
         "training.learning_rate = 1e-3": 1e-3,
         "training.tensorboard=TRUE": True,
         "split.within_groups=false": False,
+        "split.block_km=50": 50.0,
+        "data.replicates=average": "average",
         "data.source='a=b.csv'": "a=b.csv",
         "front_end.channels=snv, snv_d1": ("snv", "snv_d1"),
         "model.conv_filters=[4,8]": (4, 8),
@@ -117,6 +128,8 @@ def test_set_parses_each_type_of_field(assignment, value):
         "model.levels=0": ("model.levels", "at least 1|between 1", "0"),
         "training.tensorboard=yes": ("true or false", "'yes'"),
         "training.balancing=sum": ("'sum'", *BALANCINGS),
+        "data.replicates=mean": ("'mean'", *REPLICATES),
+        "split.block_km=-1": ("split.block_km", "between 0.001 and 10000", "-1"),
         "model.architecture=moe": ("'moe'", *ARCHITECTURES),
         "model.expert_kind=mlp": ("'mlp'", *EXPERT_KINDS),
         "front_end.channels=snv,d3": ("'d3'", *CHANNELS),

@@ -47,14 +47,13 @@ def plsr(
         Target -> (n,) predictions in laboratory units for all rows, and target -> number of
         components.
     """
-    derivative = SavitzkyGolay(window_length=window_points, polyorder=polynomial, deriv=1)
-    features = make_pipeline(StandardNormalVariate(), derivative).fit_transform(absorbance)
+    features = snv_first_derivative(absorbance, window_points, polynomial)
     predictions, components = {}, {}
     for scale in scales:
         values = targets[scale.name]
         rows = np.flatnonzero(fitted & ~np.isnan(values))
         x, y = features[rows], values[rows]
-        tried = [scale, TargetScale.fit(scale.name, y, may_log=False)] if scale.log1p else [scale]
+        tried = scales_to_try(scale, y)
         errors = [cross_validated_errors(x, y, units[rows], one, seed) for one in tried]
         best = int(np.argmin([error.min() for error in errors]))
         own, count = tried[best], int(np.argmin(errors[best])) + 1
@@ -86,13 +85,7 @@ def cross_validated_errors(
         (at most MAXIMUM_COMPONENTS,).
     """
     modelled = scale.to_model(y)
-    distinct = len(np.unique(units))
-    folds = (
-        KFold(min(FOLDS, len(x)), shuffle=True, random_state=seed).split(x)
-        if distinct == len(x)
-        else GroupKFold(min(FOLDS, distinct)).split(x, y, units)
-    )
-    splits = list(folds)
+    splits = whole_folds(units, seed)
     most = min(MAXIMUM_COMPONENTS, x.shape[1], min(len(train) for train, _ in splits) - 1)
     squared_error = np.zeros(most)
     for train, held in splits:
@@ -103,3 +96,28 @@ def cross_validated_errors(
         running = np.cumsum(steps, axis=1) * y_sd + modelled[train].mean()
         squared_error += ((scale.to_lab(running) - y[held][:, None]) ** 2).sum(axis=0)
     return squared_error
+
+
+def snv_first_derivative(
+    absorbance: npt.NDArray[np.float32], window_points: int, polynomial: int
+) -> npt.NDArray[np.float64]:
+    """What every baseline reads: SNV, then the Savitzky-Golay first derivative, (n, bands)."""
+    derivative = SavitzkyGolay(window_length=window_points, polyorder=polynomial, deriv=1)
+    features: npt.NDArray[np.float64] = make_pipeline(StandardNormalVariate(), derivative).fit_transform(absorbance)
+    return features
+
+
+def scales_to_try(scale: TargetScale, y: npt.NDArray[np.float64]) -> list[TargetScale]:
+    """The network's scale and, where that is log1p, the fitted values (n,) as they are."""
+    return [scale, TargetScale.fit(scale.name, y, may_log=False)] if scale.log1p else [scale]
+
+
+def whole_folds(units: npt.NDArray[np.intp], seed: int) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """At most FOLDS pairs of (rows to fit on, rows held back), which leave `units` (n,) whole.
+
+    Drawn by `seed` where every row is a unit of its own; else balanced by rows, without a draw.
+    """
+    rows, distinct = np.arange(len(units)), len(np.unique(units))
+    if distinct == len(units):
+        return list(KFold(min(FOLDS, len(units)), shuffle=True, random_state=seed).split(rows))
+    return list(GroupKFold(min(FOLDS, distinct)).split(rows, groups=units))

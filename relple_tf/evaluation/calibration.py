@@ -11,24 +11,37 @@ import pandas as pd
 from relple_tf.config import Config
 from relple_tf.evaluation.baselines import plsr
 from relple_tf.evaluation.metrics import scores
+from relple_tf.evaluation.prediction import estimates
 from relple_tf.evaluation.report import report
 from relple_tf.evaluation.result import Calibration, Metrics, card
+from relple_tf.evaluation.trust import trust
 from relple_tf.models import front_end
+from relple_tf.models.lab_units import T2, Q
+from relple_tf.spectra.folds import learning_folds
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.split import PARTS, split
 from relple_tf.spectra.tables import read_parts
 from relple_tf.spectra.units import whole_units
 from relple_tf.training.files import write_text, write_with
-from relple_tf.training.fit import Trained, fit, seed_everything
+from relple_tf.training.fit import Trained, seed_everything
+from relple_tf.training.members import CrossFit, fit_all, forget, learning
 from relple_tf.training.preparation import Prepared, prepare
 from relple_tf.training.runs import RunFolder, data_hash, write_json
 
 
-def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, say: Callable[[str], None]) -> Metrics:
+def calibrate(
+    library: SpectralLibrary,
+    config: Config,
+    folder: RunFolder,
+    *,
+    say: Callable[[str], None],
+    take_in: Callable[[], None],
+) -> Metrics:
     """Train on `library` and fill `folder`; takes up the state that a killed run left there.
 
     Args:
         say: Told what was decided about the data, and what is being done.
+        take_in: Imports TensorFlow, in every process that trains beside this one.
 
     Returns:
         The content of metrics.json.
@@ -39,6 +52,9 @@ def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, say: 
     seed_everything(config.training.seed)
     library = front_end.in_range(library, config.front_end)
     parts, split_notes = divide(library, config)
+    if config.training.members:
+        learning_folds(library, parts, config.training.seed, config.training.members, config.split.block_km)
+        parts = learning(parts)
     prepared = prepare(library, parts, config)
     # Said when nothing can be refused any more: a refusal is one line.
     notes = (*library.notes, *split_notes, *prepared.notes)
@@ -46,7 +62,7 @@ def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, say: 
         say(note)
     say(
         f"{len(library)} soils x {len(library.wavelengths_nm)} bands: "
-        + ", ".join(f"{np.sum(parts == part)} {part}" for part in PARTS)
+        + ", ".join(f"{np.sum(parts == part)} {part}" for part in PARTS if np.any(parts == part))
         + f"; {config.preset}: {prepared.network.count_params():,} weights"
     )
     if not folder.resumed:
@@ -55,12 +71,12 @@ def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, say: 
     # A changed split would turn rows that were learned from into test rows.
     fingerprint = hashlib.sha256(f"{library_sha256} {' '.join(parts.tolist())}".encode()).hexdigest()
     try:
-        trained = fit(prepared, config, folder.checkpoint, fingerprint)
+        trained, crossed = fit_all(library, parts, prepared, config, folder.path, fingerprint, take_in=take_in)
     except KeyboardInterrupt:
         say(f"cut off; python -m relple_tf.train --out {folder.path} --resume goes on")
         raise
     say("PLSR on the same split ...")
-    result = evaluate(library, library_sha256, parts, prepared, trained, config, notes)
+    result = evaluate(library, library_sha256, parts, prepared, trained, crossed, config, notes)
     write_run(result, folder)
     return result.metrics
 
@@ -80,12 +96,14 @@ def evaluate(
     parts: npt.NDArray[np.str_],
     prepared: Prepared,
     trained: Trained,
+    crossed: CrossFit | None,
     config: Config,
     notes: tuple[str, ...],
 ) -> Calibration:
     """Predict all rows, fit PLSR on the same split, score both. The test part is read here and nowhere before."""
-    predicted = trained.model.predict(library.spectra, batch_size=256, verbose=0)
-    predictions = {name: np.asarray(values)[:, 0] for name, values in predicted.items()}
+    found = trust(library, parts, prepared, crossed, config.training.seed)
+    outputs = estimates(trained.model, library.spectra)
+    predictions = {name: outputs[name] for name in library.targets}
     baseline, components = plsr(
         front_end.apply(prepared.absorbance_stage, library.spectra),
         library.targets,
@@ -97,6 +115,11 @@ def evaluate(
         seed=config.training.seed,
     )
     metrics: Metrics = score_parts(library, parts, predictions)
+    if crossed is not None:
+        metrics["validation"] = {
+            name: scores(np.where(parts == "train", values, np.nan), crossed.estimates[name])
+            for name, values in library.targets.items()
+        }
     metrics["baseline"] = {"plsr": score_parts(library, parts, baseline)["test"]}
     return Calibration(
         config=config,
@@ -105,7 +128,11 @@ def evaluate(
         parts=parts,
         prepared=prepared,
         trained=trained,
+        crossed=crossed,
+        trust=found,
         predictions=predictions,
+        t2=outputs[T2],
+        q=outputs[Q],
         baseline=baseline,
         components=components,
         metrics=metrics,
@@ -118,13 +145,14 @@ def score_parts(
     parts: npt.NDArray[np.str_],
     predictions: dict[str, npt.NDArray[np.float64]],
 ) -> Metrics:
-    """Part -> target -> figures of merit."""
+    """Part -> target -> figures of merit, for the parts that there are."""
     return {
         part: {
             name: scores(values[parts == part], predictions[name][parts == part])
             for name, values in library.targets.items()
         }
         for part in PARTS
+        if np.any(parts == part)
     }
 
 
@@ -136,7 +164,10 @@ def write_run(result: Calibration, folder: RunFolder) -> None:
     for name, values in library.targets.items():
         table[f"{name}_measured"] = values
         table[f"{name}_predicted"] = result.predictions[name]
+        if result.crossed is not None:
+            table[f"{name}_cross_validated"] = result.crossed.estimates[name].astype("float32")
         table[f"{name}_plsr"] = result.baseline[name].astype("float32")
+    table[T2], table[Q], table["status"] = result.t2, result.q, result.status
     write_text(path / "predictions.csv", table.to_csv(index=False))
     write_text(path / "history.csv", result.trained.history.to_csv(index=False))
     write_json(path / "metrics.json", result.metrics)
@@ -144,3 +175,4 @@ def write_run(result: Calibration, folder: RunFolder) -> None:
     write_with(path / "model.keras", result.trained.model.save)
     write_text(path / "report.html", report(result))
     folder.finish()
+    forget(path)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,12 +12,15 @@ import pandas as pd
 
 from relple_tf.config_text import from_toml
 from relple_tf.errors import InputError
-from relple_tf.models import front_end, lab_units
+from relple_tf.evaluation.intervals import Interval
+from relple_tf.models import domain, front_end, lab_units
+from relple_tf.models.domain import Limits, status
+from relple_tf.models.lab_units import T2, Q
 from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
 from relple_tf.spectra.tables import read_scans
 from relple_tf.training.runs import CONFIG, RunFolder
 
-LAYERS = (front_end.ToAbsorbance, lab_units.LabUnits)
+LAYERS = (front_end.ToAbsorbance, lab_units.LabUnits, domain.Distances)
 """Loading a model needs its registered layers imported."""
 
 
@@ -24,8 +28,9 @@ def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[s
     """Predict a table of scans.
 
     Returns:
-        Columns id and one per target, in laboratory units, a row per scan in the table's order; and
-        what was said on the way.
+        A row per scan in the table's order: id; per target its value in laboratory units and, where the run has
+        intervals, the ends of its interval (`_low`, `_high`); status, one of domain.STATUSES. And what was said on the
+        way.
 
     Raises:
         InputError: the run is damaged, the table is unsound, or its bands do not cover the model's.
@@ -37,14 +42,31 @@ def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[s
     wavelengths_nm = np.array(card["input"]["wavelengths_nm"])
     ready, notes = to_model_input(library, wavelengths_nm, card["input"]["quantity"])
     model = keras.saving.load_model(folder.path / "model.keras", compile=False, safe_mode=True)
-    predicted = model.predict(ready.spectra, batch_size=256, verbose=0)
-    columns = {name: np.asarray(predicted[name])[:, 0] for name in card["targets"]}
+    outputs = estimates(model, ready.spectra)
+    found = card["domain"]
+    limits = Limits(t2=found["limits"][T2], q=found["limits"][Q], share=found["share_within"])
+    states = status({name: outputs[name] for name in card["targets"]}, outputs[T2], outputs[Q], limits)
+    columns = {}
+    for name, facts in card["targets"].items():
+        columns[name] = outputs[name]
+        if facts["interval"]:
+            interval = Interval(**{field: value for field, value in facts["interval"].items() if field != "test"})
+            ends = interval.bounds(outputs[name], limits.difficulty(outputs[T2]))
+            columns[f"{name}_low"], columns[f"{name}_high"] = (end.astype("float32") for end in ends)
+    if outside := int(np.sum(states != "ok")):
+        notes = (*notes, f"{outside} of {len(states)} scans are unlike the training soils: do not trust their values")
     if card["simulated"]:
         notes = (
             *notes,
             f"{folder.path}: trained on simulated spectra; these are no laboratory values",
         )
-    return pd.DataFrame({"id": library.ids, **columns}), (*library.notes, *notes)
+    return pd.DataFrame({"id": library.ids, **columns, "status": states}), (*library.notes, *notes)
+
+
+def estimates(model: keras.Model, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+    """Every output of the whole graph, (n,) each."""
+    outputs = model.predict(spectra, batch_size=256, verbose=0)
+    return {name: np.asarray(values)[:, 0] for name, values in outputs.items()}
 
 
 def to_model_input(

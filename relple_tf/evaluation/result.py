@@ -1,6 +1,6 @@
 """A finished run in memory, and its card."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,15 @@ import numpy.typing as npt
 
 from relple_tf import __version__
 from relple_tf.config import Config
+from relple_tf.evaluation.intervals import achieved_coverage
+from relple_tf.evaluation.trust import Trust
+from relple_tf.models.domain import status
+from relple_tf.models.lab_units import T2, Q
 from relple_tf.models.relevance import sources
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.split import PARTS
 from relple_tf.training.fit import Trained
+from relple_tf.training.members import CrossFit
 from relple_tf.training.preparation import Prepared
 
 Metrics = dict[str, dict[str, Any]]
@@ -31,6 +36,13 @@ class Calibration:
     parts: npt.NDArray[np.str_]
     prepared: Prepared
     trained: Trained
+    crossed: CrossFit | None
+    """What networks say of soils that they left out; None with `training.members` 0."""
+    trust: Trust
+    t2: npt.NDArray[np.float64]
+    """(n,) Hotelling's T2 of all rows."""
+    q: npt.NDArray[np.float64]
+    """(n,) likewise Q."""
     predictions: dict[str, npt.NDArray[np.float64]]
     """Target -> (n,) in laboratory units, all rows."""
     baseline: dict[str, npt.NDArray[np.float64]]
@@ -39,6 +51,11 @@ class Calibration:
     """Target -> PLSR components."""
     metrics: Metrics
     notes: tuple[str, ...]
+
+    @property
+    def status(self) -> npt.NDArray[np.str_]:
+        """(n,) of STATUSES, all rows."""
+        return status(self.predictions, self.t2, self.q, self.trust.limits)
 
 
 def source_name(config: Config) -> str:
@@ -64,19 +81,27 @@ def card(result: Calibration) -> dict[str, Any]:
                 "log1p": scale.log1p,
                 "lowest": float(scale.to_lab(np.array(scale.low))),
                 "highest": float(scale.to_lab(np.array(scale.high))),
+                "interval": interval_facts(result, scale.name),
                 "test": result.metrics["test"][scale.name],
             }
             for scale in result.prepared.scales
         },
+        "domain": {
+            "outputs": [T2, Q],
+            "limits": {T2: result.trust.limits.t2, Q: result.trust.limits.q},
+            "share_within": result.trust.limits.share,
+        },
         "front_end": {
             "grid_nm": result.prepared.grid_nm.tolist(),
             "channels": list(config.front_end.channels),
+            "views": [[config.front_end.channels[channel] for channel in view] for view in problem.views],
             "whitened_components": problem.components,
         },
         "model": {
             "preset": config.preset,
             "architecture": config.model.architecture,
             "weights": int(result.trained.network.count_params()),
+            "trained_shares": result.trained.shares,
         },
         "relevance": {
             "correlation": problem.correlation.tolist(),
@@ -89,6 +114,21 @@ def card(result: Calibration) -> dict[str, Any]:
             **{name: version(name) for name in ("keras", "tensorflow", "numpy", "scikit-learn")},
         },
     }
+
+
+def interval_facts(result: Calibration, target: str) -> dict[str, Any] | None:
+    """What a device needs to show an interval, and what it did on the test soils; None where there is none."""
+    interval = result.trust.intervals.get(target)
+    if interval is None:
+        return None
+    test = result.parts == "test"
+    achieved = achieved_coverage(
+        interval,
+        result.library.targets[target][test],
+        result.predictions[target][test],
+        result.trust.limits.difficulty(result.t2[test]),
+    )
+    return asdict(interval) | {"test": achieved}
 
 
 def unit(target: str) -> str:

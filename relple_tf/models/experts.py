@@ -99,11 +99,13 @@ def dense_expert(stream: Tensor, config: ModelConfig, keras: Keras, *, name: str
 def tower(stream: Tensor, skip: Tensor, config: ModelConfig, keras: Keras, *, target: str) -> Tensor:
     """The head of one target, with a skip past the experts.
 
-    The skip holds a calibration of its own (a ridge regression, `training.preparation`) that the tower refines.
+    The head begins at 0 and learns the whole target; what a kernel machine finds in the same skip is mixed in
+    afterwards (`training.mixing`). Had it begun as that machine, it would learn from what a machine leaves of the
+    rows it was fitted on, which is noise.
 
     Args:
         stream: (batch, n).
-        skip: (batch, m), the whitened scores and their basis.
+        skip: (batch, m), the views' scores and their bases.
 
     Returns:
         (batch, 1), the target in standard deviations; the last layer is named like the target.
@@ -111,4 +113,4 @@ def tower(stream: Tensor, skip: Tensor, config: ModelConfig, keras: Keras, *, ta
     layers = keras.layers
     hidden = layers.Dense(config.tower_units, activation="relu", name=f"{target}_tower")(stream)
     joined = layers.Concatenate(name=f"{target}_joined")([hidden, skip])
-    return layers.Dense(1, name=target)(joined)
+    return layers.Dense(1, kernel_initializer="zeros", name=target)(joined)

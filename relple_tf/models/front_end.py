@@ -267,7 +267,8 @@ def fit_channel_stage(stage: keras.Model, absorbance: npt.NDArray[np.float32]) -
 
 def apply(stage: keras.Model, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Run a stage over all rows in blocks, so that memory does not grow with intermediate tensors."""
-    return np.concatenate(list(batches(stage, rows)))
+    # The first array only says the shape: there may be no rows.
+    return np.concatenate([np.empty((0, *stage.output.shape[1:]), np.float32), *batches(stage, rows)])
 
 
 def batches(stage: keras.Model, rows: npt.NDArray[np.float32], size: int = 256) -> Any:

@@ -1,4 +1,4 @@
-"""What every network begins with: the features, the convolution stem and the whitened projection."""
+"""What every network begins with: the features, the convolution stem and the whitened views."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,10 +8,7 @@ from relple_tf.models.experts import stem
 from relple_tf.models.problem import Keras, Problem, Tensor
 
 WHITENED = "whitened"
-"""Name of the projection; `training.preparation` starts it from a PCA of the training rows."""
-
-BASIS = "basis"
-"""Name of the random features of the scores."""
+"""The scores of all views together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,40 +18,62 @@ class Encoded:
     features: Tensor
     """(batch, bands, channels), the model's input."""
     whitened: Tensor
-    """(batch, components), what gates select by."""
+    """(batch, views * components), what gates select by."""
     skip: Tensor
-    """(batch, components + basis_units), what heads read beside their tower."""
+    """(batch, views * (components + basis_units)), what heads read beside their tower."""
     local: Callable[[str], Tensor]
     """Name of an expert -> (batch, steps, n), the stem that this expert reads."""
 
 
 def encode(config: ModelConfig, problem: Problem, keras: Keras) -> Encoded:
-    """Input, whitened projection and stem."""
+    """Input, whitened views with their bases, and stem."""
     features = keras.Input((problem.bands, problem.channels), name="features")
-    scores = whitened(features, problem, keras, name=WHITENED)
+    scores = whitened_views(features, problem, keras)
+    bases = [with_basis(score, config, keras, name=basis_name(view)) for view, score in enumerate(scores)]
     return Encoded(
         features=features,
-        whitened=scores,
-        skip=with_basis(scores, config, keras, name=BASIS),
+        whitened=joined(scores, keras, name=WHITENED),
+        skip=joined(bases, keras, name="skip"),
         local=stems(features, config, keras),
     )
 
 
-def whitened(features: Tensor, problem: Problem, keras: Keras, *, name: str) -> Tensor:
-    """A trainable linear projection of all bands and channels to (batch, components).
+def view_name(view: int) -> str:
+    """The layer that projects a view, counted from 0."""
+    return f"view{view + 1}"
 
-    Its inputs are divided by the root of their number. Adam moves every weight by about the
-    learning rate whatever the gradient, and hundreds of collinear bands add up: without the
-    division one step moves the scores by more than their SD.
+
+def basis_name(view: int) -> str:
+    """The layer that holds the random features of a view's scores."""
+    return f"view{view + 1}_basis"
+
+
+def whitened_views(features: Tensor, problem: Problem, keras: Keras) -> list[Tensor]:
+    """Each view's channels projected on their principal components, (batch, components) per view.
+
+    Views differ in preprocessing, so that the calibrations on them err differently and their mean errs less. The
+    projections are fitted (`training.preparation`) and then frozen: they hold hundreds of collinear bands, which
+    gradients move together and far, and the applicability domain measures distances in the first of them.
     """
-    scale = projection_input_scale(problem.bands * problem.channels)
-    flat = keras.layers.Flatten(name=f"{name}_flat")(features)
-    scaled = keras.layers.Rescaling(scale, name=f"{name}_input")(flat)
-    return keras.layers.Dense(problem.components, name=name)(scaled)
+    layers = keras.layers
+    by_channel = layers.Permute((2, 1), name="by_channel")(features)
+    last = problem.channels - 1
+    flat = {
+        channel: layers.Flatten(name=f"channel{channel + 1}_flat")(
+            layers.Cropping1D((channel, last - channel), name=f"channel{channel + 1}")(by_channel)
+        )
+        for channel in sorted({channel for view in problem.views for channel in view})
+    }
+    scores = []
+    for view, channels in enumerate(problem.views):
+        name = view_name(view)
+        bands = joined([flat[channel] for channel in channels], keras, name=f"{name}_bands")
+        scores.append(layers.Dense(problem.components, trainable=False, name=name)(bands))
+    return scores
 
 
 def with_basis(scores: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
-    """The whitened scores with a random nonlinear basis of them: (batch, components + basis_units).
+    """A view's scores with a random nonlinear basis of them: (batch, components + basis_units).
 
     tanh(W scores + b) with normal W and b, its argument of about unit variance: a ridge regression on such features
     approaches a kernel machine (Rahimi & Recht 2008, NeurIPS; Huang et al. 2006, Neurocomputing 70), and that is where
@@ -62,20 +81,22 @@ def with_basis(scores: Tensor, config: ModelConfig, keras: Keras, *, name: str) 
     """
     if not config.basis_units:
         return scores
-    layers = keras.layers
-    basis = layers.Dense(
+    basis = keras.layers.Dense(
         config.basis_units,
         activation="tanh",
+        trainable=False,
         kernel_initializer=keras.initializers.RandomNormal(stddev=scores.shape[1] ** -0.5),
         bias_initializer=keras.initializers.RandomNormal(stddev=1.0),
         name=name,
     )(scores)
-    return layers.Concatenate(name=f"{name}_joined")([scores, basis])
+    return joined([scores, basis], keras, name=f"{name}_joined")
 
 
-def projection_input_scale(inputs: int) -> float:
-    """What the inputs of the whitened projection are multiplied by."""
-    return float(inputs**-0.5)
+def joined(tensors: list[Tensor], keras: Keras, *, name: str) -> Tensor:
+    """Side by side; one alone passes under the same name."""
+    if len(tensors) == 1:
+        return keras.layers.Identity(name=name)(tensors[0])
+    return keras.layers.Concatenate(name=name)(tensors)
 
 
 def stems(features: Tensor, config: ModelConfig, keras: Keras) -> Callable[[str], Tensor]:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 from keras import ops
 from scipy.stats import skew
 
+from relple_tf.models.domain import Distances
+from relple_tf.models.inputs import view_name
+
 SKEWNESS_FOR_LOG = 1.0
 """Targets whose training values are more skewed than this are modelled as log(1 + y)."""
 
@@ -87,14 +90,26 @@ class LabUnits(keras.layers.Layer):
         return {**super().get_config(), "scale": asdict(self.scale)}
 
 
+T2, Q = "T2", "Q"
+"""Names of the outputs that say how far a scan lies from the training spectra; see `domain.Distances`."""
+
+
 def whole_graph(
     absorbance: keras.Model,
     channels: keras.Model,
     network: keras.Model,
     scales: Sequence[TargetScale],
+    distances: Distances,
 ) -> keras.Model:
-    """Join the trained parts: raw scan (batch, bands) -> {target: (batch, 1)} in laboratory units."""
+    """Join the trained parts to one graph.
+
+    Returns:
+        Raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, "T2": (batch, 1), "Q": (batch, 1)}.
+    """
     spectrum = keras.Input(absorbance.input.shape[1:], name="spectrum")
-    modelled = network(channels(absorbance(spectrum)))
+    view = network.get_layer(view_name(0))
+    seeing = keras.Model(network.input, (network.output, view.input, view.output), name=network.name)
+    modelled, bands, scores = seeing(channels(absorbance(spectrum)))
     outputs = {scale.name: LabUnits(scale, name=f"{scale.name}_lab")(modelled[scale.name]) for scale in scales}
+    outputs[T2], outputs[Q] = distances((bands, scores))
     return keras.Model(spectrum, outputs, name="scan_to_lab")

@@ -23,7 +23,9 @@ class Problem:
     channels: int
     """Channels that the front end hands over."""
     components: int
-    """Components of the whitened projection."""
+    """Principal components of each view."""
+    views: tuple[tuple[int, ...], ...]
+    """The channels that each view projects, as positions."""
     targets: tuple[str, ...]
     """Names with units, in the order of the outputs."""
     correlation: npt.NDArray[np.float64]

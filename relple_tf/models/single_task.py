@@ -2,24 +2,28 @@
 
 from relple_tf.config import ModelConfig
 from relple_tf.models.experts import spectral_expert, stem, tower
-from relple_tf.models.inputs import BASIS, WHITENED, whitened, with_basis
+from relple_tf.models.inputs import WHITENED, basis_name, joined, whitened_views, with_basis
 from relple_tf.models.problem import Keras, Problem, Tensor
 
 
 def single_task(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor:
-    """One network per target behind one input; no weight belongs to two targets.
+    """One network per target behind one input; no weight that is trained belongs to two targets.
 
     Returns:
         A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard
         deviations.
     """
     features = keras.Input((problem.bands, problem.channels), name="features")
+    views = whitened_views(features, problem, keras)
+    scores = joined(views, keras, name=WHITENED)
     outputs = {}
     for target in problem.targets:
         name = f"{target}_expert"
-        scores = whitened(features, problem, keras, name=f"{target}_{WHITENED}")
         local = stem(features, config, keras, name=name)
         expert = spectral_expert(local, scores, config, keras, name=name)
-        skip = with_basis(scores, config, keras, name=f"{target}_{BASIS}")
+        bases = [
+            with_basis(view, config, keras, name=f"{target}_{basis_name(number)}") for number, view in enumerate(views)
+        ]
+        skip = joined(bases, keras, name=f"{target}_skip")
         outputs[target] = tower(expert, skip, config, keras, target=target)
     return keras.Model(features, outputs, name="single_task")

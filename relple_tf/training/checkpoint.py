@@ -21,11 +21,15 @@ def save_state(path: Path, arrays: dict[str, list[npt.NDArray[Any]]], facts: dic
     write_bytes(path, buffer.getvalue())
 
 
-def load_state(path: Path) -> tuple[dict[str, list[npt.NDArray[Any]]], dict[str, Any]]:
+def load_state(path: Path, fingerprint: str) -> tuple[dict[str, list[npt.NDArray[Any]]], dict[str, Any]]:
     """What `save_state` wrote.
 
+    Args:
+        path: The file.
+        fingerprint: Of the library and its split; the fact of that name must be the same.
+
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is damaged, or belongs to other data.
     """
     arrays: dict[str, list[npt.NDArray[Any]]] = {}
     try:
@@ -37,4 +41,9 @@ def load_state(path: Path) -> tuple[dict[str, list[npt.NDArray[Any]]], dict[str,
                     arrays.setdefault(key.partition("/")[0], []).append(file[key])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         raise InputError(f"{path}: damaged; delete it, and --resume trains from the start") from None
+    if facts["fingerprint"] != fingerprint:
+        raise InputError(
+            f"{path.parent}: the data or their split changed since this run was cut off; bring the old ones back, or "
+            "start a new run with another --out"
+        )
     return arrays, facts

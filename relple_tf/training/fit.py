@@ -14,13 +14,12 @@ from sklearn.metrics import r2_score
 from tqdm import tqdm
 
 from relple_tf.config import Config, TrainingConfig
-from relple_tf.errors import InputError
-from relple_tf.models.inputs import WHITENED
 from relple_tf.models.lab_units import whole_graph
 from relple_tf.training.augmentation import Augment, is_active
 from relple_tf.training.balancing import STRATEGIES
 from relple_tf.training.checkpoint import load_state, save_state
 from relple_tf.training.joint import FollowingModel, JointModel
+from relple_tf.training.mixing import SHARES, best_share, both, mix, mixtures
 from relple_tf.training.preparation import Prepared
 
 SAVE_EVERY_S = 5.0
@@ -41,26 +40,81 @@ class Trained:
     """Raw scan (batch, bands) -> {target: (batch, 1)} in laboratory units."""
     network: keras.Model
     """Its middle: features -> standardised targets."""
+    shares: dict[str, float]
+    """Target -> what its head keeps of its training; the kernel machine has the rest."""
     history: pd.DataFrame
-    """One row per epoch: losses, validation scores, joint-loss weights, learning rate; epoch 0 is the ridge start."""
+    """One row per epoch: loss, validation scores of the towers, joint-loss weights, learning rate; epoch 0 is the start."""
 
 
-def fit(prepared: Prepared, config: Config, checkpoint: Path | None = None, fingerprint: str = "") -> Trained:
-    """Train the network and join it with its front end and laboratory units.
+def fit(
+    prepared: Prepared,
+    config: Config,
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
+    shares: dict[str, float] | None = None,
+) -> Trained:
+    """Train the network, mix its heads with the kernel machines, and join it with front end and laboratory units.
 
     Args:
         prepared: From `prepare`; its network is trained in place.
         checkpoint: Where the state is kept; training goes on from it if it exists. None keeps none.
         fingerprint: Of the library and its split, kept with the state.
+        shares: Target -> what its head keeps of its training, from `members.cross_fit`; training then runs to its end.
+            None: the validation rows stop training early, and choose.
 
     Raises:
         InputError: the state belongs to other data.
+    """
+    history = train(prepared, config, checkpoint, fingerprint, stop_early=shares is None)
+    if shares is None:
+        tried = mixtures(*both(prepared.network, prepared.machines, prepared.validation_features))
+        values = prepared.validation_values.astype("float64")
+        shares = {
+            target: SHARES[best_share(values[:, column], tried[:, :, column])]
+            for column, target in enumerate(prepared.problem.targets)
+        }
+    mix(prepared.network, prepared.machines, shares)
+    return Trained(
+        model=whole_graph(
+            prepared.absorbance_stage,
+            prepared.channel_stage,
+            prepared.network,
+            prepared.scales,
+            prepared.distances,
+        ),
+        network=prepared.network,
+        shares=shares,
+        history=history,
+    )
+
+
+def train(
+    prepared: Prepared,
+    config: Config,
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
+    *,
+    stop_early: bool,
+    show: bool = True,
+) -> pd.DataFrame:
+    """Train the towers in place.
+
+    Args:
+        prepared: From `prepare`.
+        checkpoint: See `fit`.
+        fingerprint: See `fit`.
+        stop_early: Stop after `patience` epochs without a better validation score and keep the weights of the best
+            one; else keep the last.
+        show: A progress bar.
+
+    Returns:
+        See `Trained.history`.
     """
     joint, rows = joint_model(prepared, config)
     batches = Batches(rows, prepared.train_values, config.training)
     epochs = epoch_count(len(batches), config.training)
     compile_joint(joint, prepared.network, config.training, steps=epochs * len(batches))
-    monitor = Monitor(prepared, config.training, epochs, checkpoint, fingerprint)
+    monitor = Monitor(prepared, config.training, epochs, checkpoint, fingerprint, stop_early=stop_early, show=show)
     monitor.set_model(joint)
     if checkpoint is not None and checkpoint.exists():
         monitor.restore(checkpoint)
@@ -78,11 +132,7 @@ def fit(prepared: Prepared, config: Config, checkpoint: Path | None = None, fing
             verbose=0,
         )
     prepared.network.set_weights(monitor.best_weights)
-    return Trained(
-        model=whole_graph(prepared.absorbance_stage, prepared.channel_stage, prepared.network, prepared.scales),
-        network=prepared.network,
-        history=pd.DataFrame(monitor.history),
-    )
+    return pd.DataFrame(monitor.history)
 
 
 def seed_everything(seed: int) -> None:
@@ -126,15 +176,9 @@ def compile_joint(joint: JointModel, network: keras.Model, config: TrainingConfi
         warmup_steps=warm_up,
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, clipnorm=1.0)
-    # The projection starts as a PCA and the balancing state has its own balance; neither is to
-    # shrink to zero.
-    kept = [
-        variable
-        for layer in network.layers
-        for variable in layer.trainable_variables
-        if layer.name.endswith(WHITENED) or variable.name == "bias"
-    ]
-    optimizer.exclude_from_weight_decay([*kept, *joint.balancing.trainable_variables])
+    # Biases set a level and the balancing state has its own balance; neither is to shrink to zero.
+    biases = [variable for variable in network.trainable_variables if variable.name == "bias"]
+    optimizer.exclude_from_weight_decay([*biases, *joint.balancing.trainable_variables])
     joint.compile(optimizer, jit_compile=False)
     optimizer.build(joint.trainable_variables)
     network.jit_compile = False
@@ -190,8 +234,12 @@ class Monitor(keras.callbacks.Callback):
         epochs: int,
         checkpoint: Path | None,
         fingerprint: str,
+        *,
+        stop_early: bool,
+        show: bool,
     ) -> None:
         super().__init__()
+        self.stop_early, self.show = stop_early, show
         self.prepared, self.config, self.epochs = prepared, config, epochs
         self.checkpoint, self.fingerprint = checkpoint, fingerprint
         self.saved_at_s = -np.inf
@@ -201,19 +249,24 @@ class Monitor(keras.callbacks.Callback):
 
     @property
     def epochs_done(self) -> int:
-        """Finished epochs, those before a restart included; row 0 of the history is the ridge start."""
+        """Finished epochs, those before a restart included; row 0 of the history is the start."""
         return len(self.history) - 1
 
     @property
     def ended(self) -> bool:
         """Whether the epochs or the patience are used up."""
         waited = self.epochs_done - self.best_epoch
-        return self.epochs_done >= self.epochs or waited >= self.config.patience
+        return self.epochs_done >= self.epochs or (self.stop_early and waited >= self.config.patience)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Open the progress bar."""
         self.bar = tqdm(
-            total=self.epochs, initial=self.epochs_done, unit="epoch", mininterval=1.0, desc="validation R2"
+            total=self.epochs,
+            initial=self.epochs_done,
+            unit="epoch",
+            mininterval=1.0,
+            desc="training",
+            disable=not self.show,
         )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -227,8 +280,10 @@ class Monitor(keras.callbacks.Callback):
         if logs is not None:
             logs.update(row)
         joint.stop_training = self.ended
-        shown = {scale.name: f"{row[f'validation_r2_{scale.name}']:.2f}" for scale in self.prepared.scales}
-        self.bar.set_postfix({"score": f"{row['validation_score']:.3f}", **shown}, refresh=False)
+        shown = {"loss": f"{row['loss']:.3f}"}
+        if len(self.prepared.validation_features):
+            shown = {f"R2 {scale.name}": f"{row[f'validation_r2_{scale.name}']:.2f}" for scale in self.prepared.scales}
+        self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
         if self.checkpoint is not None and (self.ended or time.monotonic() - self.saved_at_s >= SAVE_EVERY_S):
             self._save(self.checkpoint)
@@ -247,7 +302,7 @@ class Monitor(keras.callbacks.Callback):
         }
         self.history.append(row)
         best = self.history[self.best_epoch]["validation_score"]
-        if len(self.history) == 1 or row["validation_score"] > best:
+        if len(self.history) == 1 or not self.stop_early or row["validation_score"] > best:
             self.best_epoch = len(self.history) - 1
             self.best_weights: list[npt.NDArray[np.float32]] = self.prepared.network.get_weights()
         return row
@@ -271,12 +326,7 @@ class Monitor(keras.callbacks.Callback):
 
     def restore(self, path: Path) -> None:
         """Take up the state that `path` holds: weights, optimiser, seeds, scores."""
-        arrays, facts = load_state(path)
-        if facts["fingerprint"] != self.fingerprint:
-            raise InputError(
-                f"{path.parent}: the data or their split changed since this run was cut off; bring the old ones "
-                "back, or start a new run with another --out"
-            )
+        arrays, facts = load_state(path, self.fingerprint)
         for variable, value in zip(self.model.variables, arrays["state"], strict=True):
             variable.assign(value)
         optimizer = self.model.optimizer
@@ -287,8 +337,13 @@ class Monitor(keras.callbacks.Callback):
 
 
 def validation_scores(prepared: Prepared) -> tuple[float, dict[str, float]]:
-    """The score that early stopping watches, and R2 of each target, on measured validation rows, modelled space."""
+    """The score that early stopping watches, and R2 of each target, on measured validation rows, modelled space.
+
+    NaN without validation rows, as in a network that learns from all.
+    """
     features = prepared.validation_features
+    if not len(features):
+        return np.nan, dict.fromkeys(prepared.problem.targets, np.nan)
     # Not `predict`, whose setting up costs a tenth of an epoch of a small library.
     blocks = [
         prepared.network.predict_on_batch(features[first : first + VALIDATION_BLOCK])

@@ -7,7 +7,6 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from relple_tf.models.inputs import BASIS, WHITENED
 from relple_tf.training.balancing import Balancing, Famo, GradNorm
 from relple_tf.training.losses import masked_losses
 
@@ -79,7 +78,7 @@ class FollowingModel(JointModel):
 
 
 def last_shared_layer(network: keras.Model) -> keras.layers.Layer:
-    """The deepest layer with weights that every output depends on, the skip past the experts left aside.
+    """The deepest layer with weights to train that every output depends on.
 
     Raises:
         ValueError: the outputs share no layer.
@@ -97,7 +96,6 @@ def last_shared_layer(network: keras.Model) -> keras.layers.Layer:
         ancestors.append(seen)
     common = set.intersection(*ancestors)
     shared = [layer for layer in network.layers if id(layer) in common and layer.trainable_weights]
-    experts = [layer for layer in shared if layer.name not in (WHITENED, BASIS)]
-    if not experts:
+    if not shared:
         raise ValueError(f"{network.name}: no layer is shared by all outputs")
-    return experts[-1]
+    return shared[-1]

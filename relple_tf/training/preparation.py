@@ -6,17 +6,20 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
-from sklearn.linear_model import RidgeCV
 
 from relple_tf.config import Config
 from relple_tf.errors import InputError
 from relple_tf.models import front_end
-from relple_tf.models.inputs import WHITENED, projection_input_scale
+from relple_tf.models.domain import Distances
+from relple_tf.models.inputs import view_name
 from relple_tf.models.lab_units import TargetScale
 from relple_tf.models.network import build
 from relple_tf.models.problem import Problem
 from relple_tf.models.relevance import pearson, unrelated_for_lack_of_rows
 from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.units import unit_labels, whole_units
+from relple_tf.training.machine import Weights, kernel_machines
+from relple_tf.training.scales import choose_scale
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +32,10 @@ class Prepared:
     """Absorbance to features."""
     network: keras.Model
     """Features to standardised targets, at its start."""
+    machines: dict[str, Weights]
+    """Target -> the weights that make its head a kernel machine; the network's own heads begin at 0."""
+    distances: Distances
+    """From the bands and scores of the first view to T2 and Q."""
     scales: tuple[TargetScale, ...]
     """How each target is modelled."""
     problem: Problem
@@ -61,6 +68,7 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
                 f"training.{name} has {count} numbers; give one for each of {', '.join(library.targets)}, or none"
             )
     train, validation = parts == "train", parts == "validation"
+    units = whole_units(library, parts, config.split.block_km)
     targets = tuple(library.targets)
     stage = front_end.absorbance_stage(library.wavelengths_nm, library.quantity, config.front_end)
     train_absorbance = front_end.apply(stage, library.spectra[train])
@@ -68,22 +76,36 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
     front_end.fit_channel_stage(channels, train_absorbance)
     features = front_end.apply(channels, train_absorbance)
 
-    scales = tuple(TargetScale.fit(name, library.targets[name][train]) for name in targets)
+    views = config.front_end.viewed_channels()
+    projections = [whitening(viewed(features, view), config) for view in views]
+    scores = (viewed(features, views[0]) @ projections[0][0] + projections[0][1]).astype("float64")
+    scales = tuple(
+        choose_scale(name, values[train], scores, units[train], config.training.seed)
+        for name, values in library.targets.items()
+    )
     modelled = np.stack([scale.to_model(library.targets[scale.name]) for scale in scales], axis=1)
-    projection = whitening(features, config)
     problem = Problem(
         bands=features.shape[1],
         channels=features.shape[2],
-        components=projection[1].size,
+        components=projections[0][1].size,
+        views=views,
         targets=targets,
         correlation=pearson(modelled[train]),
     )
     network = build(config.model, problem, keras)
-    start_at_ridge(network, features, modelled[train], projection, config)
+    for view, projection in enumerate(projections):
+        network.get_layer(view_name(view)).set_weights(projection)
+    distances = Distances(name="distances")
+    first = viewed(features, views[0])
+    distances.build((first.shape, (None, problem.components)))
+    distances.fit(first, projections[0][0], unit_labels(library, keep_groups=False)[train])
+    machines = kernel_machines(network, features, modelled[train], units[train], config)
     return Prepared(
         absorbance_stage=stage,
         channel_stage=channels,
         network=network,
+        machines=machines,
+        distances=distances,
         scales=scales,
         problem=problem,
         grid_nm=front_end.grid_nm(library.wavelengths_nm, config.front_end),
@@ -99,54 +121,29 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
     )
 
 
-def start_at_ridge(
-    network: keras.Model,
-    features: npt.NDArray[np.float32],
-    values: npt.NDArray[np.float64],
-    projection: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
-    config: Config,
-) -> None:
-    """Start the network as a ridge regression on the whitened scores and their basis, one per target.
-
-    Sets the whitened projection, and in each head the weights of the skip (ridge, strength by leave-one-out); those
-    of the tower start at zero and grow as the experts learn what the regression leaves.
-
-    Args:
-        features: (n, bands, channels) of the training rows.
-        values: (n, K) in standard deviations, NaN where not measured; columns in the order of the outputs.
-    """
-    kernel, bias = projection
-    for layer in network.layers:
-        if layer.name.endswith(WHITENED):
-            layer.set_weights([kernel / projection_input_scale(len(kernel)), bias])
-    for column, target in enumerate(network.output):
-        head = network.get_layer(target)
-        known = ~np.isnan(values[:, column])
-        read = front_end.apply(keras.Model(network.input, head.input), features[known])
-        skip = read[:, config.model.tower_units :]
-        ridge = RidgeCV(np.logspace(-4, 4, 25)).fit(skip, values[known, column])
-        weights = np.zeros(head.kernel.shape, "float32")
-        weights[config.model.tower_units :, 0] = ridge.coef_
-        head.set_weights([weights, np.array([ridge.intercept_], "float32")])
+def first_view(prepared: Prepared) -> npt.NDArray[np.float32]:
+    """What the distances of the training rows are taken in: (n_train, bands of the first view)."""
+    return viewed(prepared.train_features, prepared.problem.views[0])
 
 
-def whitening(
-    features: npt.NDArray[np.float32], config: Config
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """A projection on principal components that starts the trainable `whitened` layer.
+def viewed(features: npt.NDArray[np.float32], view: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """The channels of a view side by side, as its projection reads them: (n, bands, channels) -> (n, view * bands)."""
+    return features[:, :, list(view)].transpose(0, 2, 1).reshape(len(features), -1)
+
+
+def whitening(flat: npt.NDArray[np.float32], config: Config) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The projection of a view on principal components of its training rows.
 
     Bands are almost collinear, so gradient descent on them crawls along a few directions; scores
     divided by a power of their SD are not. With exponent 1 all scores have variance 1; below it,
     later components count for less. The mean variance is 1 in any case.
 
     Args:
-        features: (n, bands, channels) of the training rows.
+        flat: (n, bands of the view) of the training rows.
 
     Returns:
-        Kernel (bands * channels, components) and bias (components,): scores = features @ kernel +
-        bias.
+        Kernel (bands of the view, components) and bias (components,): scores = flat @ kernel + bias.
     """
-    flat = features.reshape(len(features), -1)
     components = min(config.front_end.whitened_components, len(flat) - 1, flat.shape[1])
     pca = PCA(components, random_state=config.training.seed).fit(flat)
     sd = np.sqrt(pca.explained_variance_)

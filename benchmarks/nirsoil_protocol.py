@@ -1,0 +1,73 @@
+"""The default preset and the baselines on NIRsoil, ten fixed splits of 660 soils to learn from and 165 to test.
+
+    python benchmarks/nirsoil_protocol.py TABLE [--models A,B] [--splits 10] [--soils 75] [--out DIR]
+
+TABLE is NIRsoil (R package prospectr): 825 soils; the test rows of seed s are `default_rng(s).permutation(825)[:165]`.
+With --soils that many of the others, drawn by seed, are all there is to learn from. Prints the median R2 and RPIQ per
+target and model, the coverage of 90 % intervals, and what share of the test scans is flagged; writes DIR/compare.csv.
+A run that was cut off goes on with the same command.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from relple_tf.command_line import import_tensorflow
+from relple_tf.config import Config, DataConfig
+from relple_tf.evaluation.comparison import Job, Workshop, run_job
+from relple_tf.evaluation.draws import UNUSED, Draw
+from relple_tf.spectra.tables import read_table
+from relple_tf.training.workers import run_all
+from relple_tf.zoo import PRESETS
+
+TEST_ROWS = 165
+TARGETS = ("N_g_kg", "OC_pct", "CEC_cmolc_kg")
+
+
+def draw(seed: int, rows: int, soils: int) -> Draw:
+    """The protocol's split; a smaller library takes the first of the rows to learn from, which are in random order."""
+    order = np.random.default_rng(seed).permutation(rows)
+    parts = np.full(rows, UNUSED, "U10")
+    learned = order[TEST_ROWS:][: soils or None]
+    parts[learned] = "train"
+    # A network without members has rows to stop by; all others learn from them too.
+    parts[learned[: round(0.15 * len(learned))]] = "validation"
+    parts[order[:TEST_ROWS]] = "test"
+    return Draw(seed=seed, fold=0, soils=len(learned), parts=parts)
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--models", default="rs_ple_small,plsr,svr,extra_trees,cubist")
+    parser.add_argument("--splits", type=int, default=10)
+    parser.add_argument("--soils", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/nirsoil_protocol"))
+    options = parser.parse_args()
+    library = read_table(options.table, DataConfig(targets=TARGETS))
+    models = {name: PRESETS[name]() if name in PRESETS else Config() for name in options.models.split(",")}
+    jobs = [
+        Job(model=name, draw=draw(seed, len(library), options.soils))
+        for seed in range(options.splits)
+        for name in models
+    ]
+    (options.out / "jobs").mkdir(parents=True, exist_ok=True)
+    workshop = Workshop(library=library, models=models, jobs=options.out / "jobs")
+    missing = [job for job in jobs if not (workshop.jobs / job.file).exists()]
+    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="fit") as bar:
+        run_all(run_job, missing, workshop, workers=0, take_in=import_tensorflow, finished=bar.update)
+    rows = [row for job in jobs for row in json.loads((workshop.jobs / job.file).read_text(encoding="utf-8"))]
+    table = pd.DataFrame(rows)
+    table.to_csv(options.out / "compare.csv", index=False)
+    shown = table.groupby(["target", "model"], sort=False)[["r2", "rpiq", "rmse", "coverage", "flagged", "fit_s"]]
+    print(shown.median().round(3).to_string())
+    print("mean coverage and share flagged:", table[["coverage", "flagged"]].mean().round(3).to_dict())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""`relple_tf.compare` from the outside: what it leaves, what it takes up again, what it refuses."""
+
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from relple_tf import compare
+from relple_tf.command_line import run
+from relple_tf.config import Config, replace
+from relple_tf.config_text import from_toml, to_toml
+from relple_tf.evaluation import comparison
+from relple_tf.zoo import PRESETS
+
+DATA = ["--data", "simulated", "--set=simulated.soils=80", "--set=simulated.step_nm=20", "--targets", "CEC_cmolc_kg,pH"]
+ONE = "--set=comparison.workers=1"
+QUICK = [*DATA, "--models", "svr,plsr", "--repeats", "2"]
+FILES = {"compare.csv", "compare.html", "config.toml", "configs", "jobs", "manifest.json", "plan.json", "splits.csv"}
+
+
+def call(*arguments):
+    """Run the command as a shell would, in this process; give its exit code."""
+    with pytest.raises(SystemExit) as exit_:
+        run(compare.main, [str(argument) for argument in arguments])
+    return exit_.value.code
+
+
+def results(folder):
+    """compare.csv without the seconds, which no two runs share."""
+    return pd.read_csv(folder / "compare.csv").drop(columns="fit_s")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "quick"
+    assert call(*QUICK, ONE, "--out", folder) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def with_network(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "network"
+    tiny = ["training.max_epochs=1", "front_end.step_nm=40", "front_end.derivative_window_nm=120"]
+    tiny += ["front_end.whitened_components=5", "model.expert_kind=cnn", "comparison.sizes=30,60"]
+    sets = [f"--set={field}" for field in tiny]
+    assert (
+        call(*DATA, *sets, ONE, "--models", "rs_ple_nano,plsr", "--repeats", "1", "--seed", "5", "--out", folder) == 0
+    )
+    return folder
+
+
+def test_a_comparison_leaves_its_files_and_nothing_else(finished):
+    assert {path.name for path in finished.iterdir()} == FILES
+    assert len(list((finished / "jobs").iterdir())) == 4
+
+
+def test_rows_are_in_the_order_of_the_command(finished):
+    table = pd.read_csv(finished / "compare.csv")
+    keys = [(seed, model, target) for seed in (0, 1) for model in ("svr", "plsr") for target in ("CEC_cmolc_kg", "pH")]
+    assert list(zip(table["seed"], table["model"], table["target"], strict=True)) == keys
+    figures = ["n", "r2", "rmse", "mae", "bias", "sep", "rpd", "rpiq", "ccc"]
+    assert list(table.columns) == ["seed", "fold", "soils", "model", "target", *figures, "fit_s", "settings"]
+    assert table["settings"].str.match(r"C \d+, gamma|components \d+").all()
+
+
+def test_all_models_of_a_repeat_have_the_test_rows_of_its_split(finished):
+    table, splits = pd.read_csv(finished / "compare.csv"), pd.read_csv(finished / "splits.csv")
+    for seed in (0, 1):
+        (column,) = [name for name in splits if name.startswith(f"seed{seed}-")]
+        assert set(table.loc[table["seed"] == seed, "n"]) == {(splits[column] == "test").sum()}
+        assert column == f"seed{seed}-soils{(splits[column] != 'test').sum()}"
+
+
+def test_a_network_learns_from_each_size(with_network):
+    table = pd.read_csv(with_network / "compare.csv")
+    assert list(zip(table["seed"], table["soils"], table["model"], strict=True))[::2] == [
+        (5, soils, model) for soils in (30, 60) for model in ("rs_ple_nano", "plsr")
+    ]
+    assert table["n"].nunique() == 1
+    splits = pd.read_csv(with_network / "splits.csv")
+    assert (splits["seed5-soils30"].isna() & ~splits["seed5-soils60"].isna()).sum() == 30
+    assert "Learning curves" in (with_network / "compare.html").read_text()
+
+
+def test_a_network_is_trained_again_with_the_config_that_is_left(with_network):
+    """Its own fields, those of --set, and the data and seed of the comparison."""
+    config = from_toml(with_network / "configs" / "rs_ple_nano.toml")
+    assert config.model.conv_filters == PRESETS["rs_ple_nano"]().model.conv_filters
+    assert (config.training.max_epochs, config.training.seed) == (1, 5)
+    assert config.data == from_toml(with_network / "config.toml").data
+    assert [path.name for path in (with_network / "configs").iterdir()] == ["rs_ple_nano.toml"]
+
+
+def test_the_printed_table_holds_the_medians(tmp_path, capsys, finished):
+    assert call(*QUICK, ONE, "--out", tmp_path / "again") == 0
+    captured = capsys.readouterr()
+    for value in results(finished).groupby(["target", "model"])["r2"].median():
+        assert f"{value:.3f}" in captured.out
+    assert str(tmp_path / "again" / "compare.html") in captured.out
+    assert "simulated: no soil was scanned" in captured.err
+    assert "epoch" not in captured.err
+    for name in FILES - {"jobs", "configs", "compare.csv", "manifest.json"}:
+        assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_two_processes_find_what_one_finds(tmp_path, finished):
+    assert call(*QUICK, "--set=comparison.workers=2", "--out", tmp_path / "two") == 0
+    pd.testing.assert_frame_equal(results(tmp_path / "two"), results(finished), rtol=1e-6)
+
+
+def cut_off_after(count, folder, monkeypatch):
+    """Ctrl-C in the job after `count`."""
+    done = []
+    whole = comparison.run_job
+
+    def run_job(workshop, job):
+        if len(done) == count:
+            raise KeyboardInterrupt
+        done.append(job)
+        whole(workshop, job)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(comparison, "run_job", run_job)
+        assert call(*QUICK, ONE, "--out", folder) == 130
+
+
+def test_cut_off_and_resumed_does_the_rest_and_nothing_again(tmp_path, finished, monkeypatch, capsys):
+    folder = tmp_path / "cut"
+    cut_off_after(2, folder, monkeypatch)
+    assert f"python -m relple_tf.compare --out {folder} --resume --set comparison.workers=1" in capsys.readouterr().err
+    assert not (folder / "compare.csv").exists()
+    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in (folder / "jobs").iterdir()}
+    assert len(before) == 2
+
+    assert call(*QUICK, "--out", folder) == 2
+    assert "--resume" in capsys.readouterr().err
+    (folder / "jobs" / ".unfinished-x.json").write_text("half")
+    assert call("--out", folder, "--resume", ONE) == 0
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert len(list((folder / "jobs").iterdir())) == 4
+    for name, state in before.items():
+        path = folder / "jobs" / name
+        assert (path.stat().st_mtime_ns, path.read_bytes()) == state
+    pd.testing.assert_frame_equal(results(folder), results(finished))
+    assert (folder / "compare.html").read_bytes() == (finished / "compare.html").read_bytes()
+
+
+OTHER_PLANS = {
+    "other models": ([*DATA, "--models", "svr", "--repeats", "2"], "--out and --resume alone"),
+    "another order": ([*DATA, "--models", "plsr,svr", "--repeats", "2"], "--out and --resume alone"),
+    "other repeats": ([*DATA, "--models", "svr,plsr", "--repeats", "4"], "--out and --resume alone"),
+    "other fields": ([*QUICK, "--set=split.test=0.3"], "not this command's configuration"),
+    "other seed": ([*QUICK, "--seed", "1"], "not this command's configuration"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "named"), OTHER_PLANS.values(), ids=OTHER_PLANS)
+def test_resuming_with_another_plan_is_refused(arguments, named, finished, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    assert call(*arguments, "--out", finished, "--resume") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert named in line
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_resuming_with_other_data_is_refused(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "cut"
+    cut_off_after(1, folder, monkeypatch)
+    load = comparison.data_hash
+    monkeypatch.setattr(comparison, "data_hash", lambda library: load(library)[::-1])
+    capsys.readouterr()
+    assert call("--out", folder, "--resume", ONE) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "changed since this comparison was cut off" in line
+
+
+def test_a_complete_comparison_has_nothing_to_resume_and_is_not_overwritten(finished, capsys):
+    assert call("--out", finished, "--resume") == 0
+    assert "nothing to resume" in capsys.readouterr().err
+    assert call(*QUICK, "--out", finished) == 2
+    assert "give another --out" in capsys.readouterr().err
+
+
+def test_a_run_of_another_command_is_not_resumed(tmp_path, capsys):
+    (tmp_path / "config.toml").write_text(to_toml(Config()))
+    assert call("--out", tmp_path, "--resume") == 2
+    assert "holds no comparison" in capsys.readouterr().err
+
+
+def test_a_process_that_dies_is_one_line_that_names_the_way_on(tmp_path, monkeypatch, capsys):
+    def died(*arguments, **named):
+        raise BrokenProcessPool("a process died")
+
+    monkeypatch.setattr(comparison, "run_all", died)
+    assert call(*QUICK, "--out", tmp_path / "out") == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert f"--out {tmp_path / 'out'} --resume --set comparison.workers=1" in last
+
+
+def test_a_config_is_a_model_and_lends_the_presets_its_data(tmp_path, monkeypatch):
+    """Not its network: presets keep their own."""
+    path = tmp_path / "own.toml"
+    path.write_text(to_toml(replace(Config(), model__levels=1, data__source="a.csv", training__seed=7)))
+    seen = []
+    monkeypatch.setattr(compare, "import_tensorflow", lambda: None)
+    planned = compare.planned
+    monkeypatch.setattr(compare, "planned", lambda options: seen.append(planned(options)) or planned(options))
+    assert call("--config", path, "--set=split.test=0.3", "--out", tmp_path / "out") == 2
+    (config, models, repeats), *_ = seen
+    assert (list(models), repeats) == (["config", *compare.DEFAULTS], 10)
+    assert models["config"] == models["svr"] == config
+    assert config.model.levels == 1
+    small = models["rs_ple_small"]
+    assert small.model == PRESETS["rs_ple_small"]().model
+    assert (small.data.source, small.training.seed, small.split.test) == ("a.csv", 7, 0.3)
+
+
+REFUSED = {
+    "unknown model": (["--models", "svr,gru"], ["'gru'", "rs_ple_small", "cubist"]),
+    "no model": (["--models", ""], ["''", "rs_ple_small"]),
+    "a model twice": (["--models", "svr,svr"], ["svr,svr", "twice"]),
+    "config without a file": (["--models", "config"], ["'config'", "--config FILE"]),
+    "no repeat": (["--repeats", "0"], ["--repeats 0", "1"]),
+    "repeats that are no number": (["--repeats", "many"], ["many"]),
+    "a preset": (["--preset", "rs_ple_small"], ["--preset", "--models"]),
+    "an unknown scheme": (["--set=comparison.scheme=jackknife"], ["jackknife", "cross_validation"]),
+    "one fold": (["--set=comparison.folds=1"], ["comparison.folds", "1"]),
+    "a size twice": (["--set=comparison.sizes=20,20"], ["comparison.sizes", "20, 20"]),
+    "a tiny size": (["--set=comparison.sizes=5"], ["comparison.sizes", "5"]),
+    "a size beyond the soils": ([*DATA, "--set=comparison.sizes=40,400"], ["comparison.sizes", "400", "64 soils"]),
+    "no such data": (["--data", "no/such.csv"], ["no/such.csv"]),
+    "a network that cannot be": (
+        ["--models", "single_task_small,plsr", "--set=training.balancing=gradnorm"],
+        ["gradnorm", "single_task"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "named"), REFUSED.values(), ids=REFUSED)
+def test_bad_commands_are_one_line_and_leave_nothing(arguments, named, tmp_path, capsys):
+    assert call(*arguments, "--out", tmp_path / "out") == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    for words in named:
+        assert words in line
+    assert captured.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys, runpy\n"
+        "sys.argv = ['compare', '--help']\n"
+        "try:\n"
+        "    runpy.run_module('relple_tf.compare', run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    print(end.code, sorted({'numpy', 'pandas', 'keras', 'tensorflow', 'sklearn'} & set(sys.modules)))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    for name in (*PRESETS, "plsr", "svr", "extra_trees", "cubist"):
+        assert re.search(rf"\b{name}\b", done.stdout)

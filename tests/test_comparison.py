@@ -1,0 +1,374 @@
+"""Laws of a comparison: what is drawn, what a job sees, what its processes survive, and what is made of the figures."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import worker_jobs
+from conftest import CONFIG
+
+from relple_tf.config import ComparisonConfig, SimulatedConfig
+from relple_tf.config import replace as changed
+from relple_tf.errors import InputError
+from relple_tf.evaluation import comparison
+from relple_tf.evaluation.comparison import Job, Workshop, run_job
+from relple_tf.evaluation.comparison_folder import fingerprint
+from relple_tf.evaluation.draws import UNUSED, draws, sized
+from relple_tf.evaluation.metrics import scores
+from relple_tf.evaluation.paired import at, comparison_table, medians, p_in_words, pairs, sentence, signed_rank_p
+from relple_tf.spectra.simulate import simulate
+from relple_tf.training.workers import THREADS, run_all
+
+
+@pytest.fixture(scope="module")
+def soils():
+    """90 scans of 60 samples in 12 fields, and a split that divides fields; every third pH is missing."""
+    library = simulate(SimulatedConfig(soils=90, step_nm=20.0))
+    sample = np.arange(90) * 2 // 3
+    ph = library.targets["pH"].copy()
+    ph[::3] = np.nan
+    declared = np.where(sample % 5 == 0, "test", "train").astype("U10")
+    return replace(
+        library,
+        targets={"OC_g_kg": library.targets["OC_g_kg"], "pH": ph},
+        ids=np.array([f"s{number}" for number in sample]),
+        groups=np.array([f"field{number // 5}" for number in sample]),
+        parts=declared,
+    )
+
+
+@pytest.fixture(scope="module")
+def ungrouped(soils):
+    return replace(soils, groups=None, parts=None)
+
+
+def of(scheme="repeated", **fields):
+    return replace(CONFIG, comparison=ComparisonConfig(scheme=scheme, **fields))
+
+
+def check_whole(labels, parts):
+    for label in np.unique(labels):
+        assert len(set(parts[labels == label])) == 1
+
+
+def test_repeats_draw_their_own_soils_and_the_same_ones_again(ungrouped):
+    drawn, notes = draws(ungrouped, of(), repeats=4)
+    again, _ = draws(ungrouped, of(), repeats=4)
+    assert [draw.seed for draw in drawn] == [0, 1, 2, 3]
+    assert len({tuple(draw.parts) for draw in drawn}) == 4
+    assert notes == ()
+    for one, other in zip(drawn, again, strict=True):
+        np.testing.assert_array_equal(one.parts, other.parts)
+        check_whole(ungrouped.ids, one.parts)
+        assert one.soils == np.sum(one.parts != "test")
+
+
+def test_the_base_seed_is_the_first(ungrouped):
+    later, _ = draws(ungrouped, changed(of(), training__seed=2), repeats=1)
+    np.testing.assert_array_equal(later[0].parts, draws(ungrouped, of(), repeats=3)[0][2].parts)
+
+
+def test_a_declared_split_is_redrawn_in_its_own_manner_and_said_so(soils):
+    drawn, notes = draws(soils, of(), repeats=2)
+    assert not np.array_equal(drawn[0].parts, drawn[1].parts)
+    check_whole(soils.ids, drawn[0].parts)
+    assert len(set(drawn[0].parts[soils.groups == "field0"])) > 1
+    assert any("split.method=given keeps it" in note for note in notes)
+    assert any("not for a new field; --set split.method=group" in note for note in notes)
+    whole = replace(soils, parts=np.where(np.char.endswith(soils.groups, "1"), "test", "train").astype("U10"))
+    drawn, notes = draws(whole, of(), repeats=1)
+    check_whole(soils.groups, drawn[0].parts)
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize("method", ["given", "group", "kennard_stone"])
+def test_a_method_that_the_user_chose_is_kept(soils, method):
+    drawn, _ = draws(soils, changed(of(), split__method=method), repeats=2)
+    test = [draw.parts == "test" for draw in drawn]
+    if method == "group":
+        check_whole(soils.groups, drawn[0].parts)
+        assert not np.array_equal(*test)
+    else:
+        np.testing.assert_array_equal(*test)
+    assert np.array_equal(test[0], soils.parts == "test") == (method == "given")
+
+
+@pytest.mark.parametrize("method", ["auto", "group"])
+def test_cross_validation_tests_every_row_once_in_a_repeat(soils, method):
+    config = changed(of("cross_validation", folds=4), split__method=method)
+    drawn, _ = draws(soils, config, repeats=2)
+    assert [(draw.seed, draw.fold) for draw in drawn] == [(seed, fold) for seed in (0, 1) for fold in (1, 2, 3, 4)]
+    for seed in (0, 1):
+        tested = sum((draw.parts == "test").astype(int) for draw in drawn if draw.seed == seed)
+        np.testing.assert_array_equal(tested, 1)
+    for draw in drawn:
+        check_whole(soils.groups if method == "group" else soils.ids, draw.parts)
+        assert set(draw.parts) == {"train", "validation", "test"}
+    assert not np.array_equal(drawn[0].parts, drawn[4].parts)
+
+
+@pytest.mark.parametrize("scheme", ["repeated", "cross_validation"])
+def test_smaller_sizes_are_inside_larger_ones_and_leave_the_test_rows_alone(ungrouped, scheme):
+    drawn, _ = draws(ungrouped, of(scheme, sizes=(40, 20, 60), folds=4), repeats=2)
+    for first, second, third in zip(drawn[::3], drawn[1::3], drawn[2::3], strict=True):
+        assert [draw.soils for draw in (first, second, third)] == [20, 40, 60]
+        for smaller, larger in ((first, second), (second, third)):
+            np.testing.assert_array_equal(smaller.parts == "test", larger.parts == "test")
+            used = smaller.parts != UNUSED
+            np.testing.assert_array_equal(smaller.parts[used], larger.parts[used])
+        for draw in (first, second, third):
+            assert np.isin(draw.parts, ("train", "validation")).sum() == draw.soils
+
+
+def test_sizes_keep_the_share_of_validation_rows(ungrouped):
+    parts = np.array(["train"] * 60 + ["validation"] * 20 + ["test"] * 10)
+    kept = sized(ungrouped, parts, (12, 40), seed=0)
+    assert [(kept[size] == "validation").sum() for size in (12, 40)] == [3, 10]
+
+
+REFUSED = {
+    "more soils than there are": (of(sizes=(20, 85)), ["85", "seed 0", "learn from"]),
+    "folds of a declared split": (changed(of("cross_validation"), split__method="given"), ["method=given", "repeated"]),
+    "folds of a split file": (changed(of("cross_validation"), split__file="a.csv"), ["split.file=a.csv"]),
+    "groups that are not there": (changed(of("cross_validation"), split__method="group"), ["no groups"]),
+}
+
+
+@pytest.mark.parametrize(("config", "named"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_drawn_is_refused(ungrouped, config, named):
+    with pytest.raises(InputError) as refused:
+        draws(ungrouped, config, repeats=1)
+    for words in named:
+        assert words in str(refused.value)
+
+
+def test_a_size_without_values_is_refused(ungrouped):
+    scarce = np.full(90, np.nan)
+    scarce[[0, 1, 30, 31, 60, 61]] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    parts = np.repeat(["train", "validation", "test"], 30)
+    library = replace(ungrouped, targets={"pH": scarce})
+    assert sized(library, parts, (60,), seed=0)
+    with pytest.raises(InputError, match=r"comparison.sizes holds 10: pH then has [01] different measured values"):
+        sized(library, parts, (10,), seed=0)
+
+
+def test_the_fingerprint_is_of_the_data_and_of_every_part(ungrouped):
+    drawn, _ = draws(ungrouped, of(), repeats=2)
+    other, _ = draws(ungrouped, of(), repeats=3)
+    swapped = drawn[0].parts.copy()
+    swapped[[0, 1]] = ["test", "train"] if swapped[0] == "train" else ["train", "test"]
+    marks = {
+        fingerprint("a", drawn),
+        fingerprint("b", drawn),
+        fingerprint("a", drawn[:1]),
+        fingerprint("a", other),
+        fingerprint("a", [replace(drawn[0], parts=swapped), drawn[1]]),
+    }
+    assert len(marks) == 5
+    assert fingerprint("a", drawn) == fingerprint("a", draws(ungrouped, of(), repeats=2)[0])
+
+
+def rows_of(workshop, job):
+    run_job(workshop, job)
+    return json.loads((workshop.jobs / job.file).read_text())
+
+
+def test_a_job_scores_the_test_rows_and_sees_no_unused_one(ungrouped, tmp_path, monkeypatch):
+    (draw,) = draws(ungrouped, of(sizes=(30,)), repeats=1)[0]
+    seen = {}
+
+    def predict(library, parts, config):
+        seen.update(ids=library.ids, parts=parts, seed=config.training.seed)
+        return {name: np.arange(len(library), dtype=float) for name in library.targets}
+
+    monkeypatch.setattr(comparison, "network_predictions", predict)
+    config = changed(CONFIG, training__seed=99)
+    rows = rows_of(Workshop(library=ungrouped, models={"net": config}, jobs=tmp_path), Job(model="net", draw=draw))
+    used = draw.parts != UNUSED
+    np.testing.assert_array_equal(seen["ids"], ungrouped.ids[used])
+    np.testing.assert_array_equal(seen["parts"], draw.parts[used])
+    assert seen["seed"] == draw.seed == 0
+    test = draw.parts[used] == "test"
+    for row, (name, values) in zip(rows, ungrouped.targets.items(), strict=True):
+        expected = scores(values[used][test], np.flatnonzero(test).astype(float))
+        assert {key: row[key] for key in expected} == expected
+        assert (row["target"], row["model"], row["soils"], row["fold"]) == (name, "net", 30, 0)
+
+
+def test_a_baseline_job_fits_train_and_validation(ungrouped, tmp_path, monkeypatch):
+    (draw,) = draws(ungrouped, of(), repeats=1)[0]
+    seen = {}
+
+    def baseline(absorbance, targets, fitted, units, scales, **rest):
+        seen.update(rest, fitted=fitted, units=units, rows=len(absorbance))
+        return {name: np.zeros(len(absorbance)) for name in targets}, {"OC_g_kg": "C 3"}
+
+    monkeypatch.setitem(comparison.BASELINES, "svr", baseline)
+    workshop = Workshop(library=ungrouped, models={"svr": CONFIG}, jobs=tmp_path)
+    rows = rows_of(workshop, Job(model="svr", draw=draw))
+    np.testing.assert_array_equal(seen["fitted"], draw.parts != "test")
+    assert len(np.unique(seen["units"])) == len(np.unique(ungrouped.ids))
+    assert (seen["rows"], seen["seed"], seen["polynomial"]) == (90, 0, 2)
+    assert [row["settings"] for row in rows] == ["C 3", ""]
+
+
+def test_a_network_depends_on_its_learning_rows_alone(ungrouped, tmp_path, capsys, monkeypatch):
+    """Not on the networks before it in its process, and not on what the laboratory says of its test rows."""
+    monkeypatch.setattr(comparison, "scores", lambda measured, predicted: {"predicted": predicted.tolist()})
+    one, other = draws(ungrouped, of(), repeats=2)[0]
+    poisoned = {name: np.where(one.parts == "test", 14.0, values) for name, values in ungrouped.targets.items()}
+    config = changed(CONFIG, training__max_epochs=1)
+    predicted = []
+    for draw, targets in ((one, ungrouped.targets), (other, ungrouped.targets), (one, poisoned)):
+        workshop = Workshop(library=replace(ungrouped, targets=targets), models={"net": config}, jobs=tmp_path)
+        predicted.append([row["predicted"] for row in rows_of(workshop, Job(model="net", draw=draw))])
+    assert predicted[0] == predicted[2] != predicted[1]
+    assert capsys.readouterr().err == ""
+
+
+def test_processes_do_every_job_once_with_one_thread_each(tmp_path):
+    done = []
+    jobs = [f"job{number}" for number in range(6)]
+    run_all(
+        worker_jobs.note, jobs, tmp_path, workers=2, take_in=worker_jobs.nothing, finished=lambda: done.append(None)
+    )
+    assert len(done) == 6
+    told = [(tmp_path / job).read_text().split() for job in jobs]
+    assert str(os.getpid()) not in {process for process, _ in told}
+    assert {threads for _, threads in told} == {"1"}
+
+
+def test_one_worker_is_this_process(tmp_path, monkeypatch):
+    monkeypatch.setenv(THREADS[0], "many")
+    run_all(worker_jobs.note, ["job"], tmp_path, workers=4, take_in=worker_jobs.die, finished=worker_jobs.nothing)
+    assert (tmp_path / "job").read_text() == f"{os.getpid()} many"
+
+
+@pytest.mark.parametrize(("do", "error"), [(worker_jobs.refuse, ValueError), (worker_jobs.die, BrokenProcessPool)])
+def test_the_first_error_ends_all(tmp_path, do, error):
+    with pytest.raises(error):
+        run_all(do, ["a", "b", "c"], tmp_path, workers=2, take_in=worker_jobs.nothing, finished=worker_jobs.nothing)
+
+
+def alive(process):
+    """Whether it runs; a zombie that nobody has waited for does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux whether a process runs")
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_processes_end_with_the_one_that_started_them(tmp_path, sent):
+    script = f"import pathlib, worker_jobs; worker_jobs.pool_of_two(pathlib.Path({str(tmp_path)!r}))"
+    paths = os.pathsep.join(str(path) for path in (Path(__file__).parent, Path(__file__).parents[1]))
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2 and all(p.read_text() for p in tmp_path.iterdir()))
+    workers = [int(path.read_text()) for path in tmp_path.iterdir()]
+    assert all(alive(worker) for worker in workers)
+    parent.send_signal(sent)
+    parent.wait()
+    wait_until(lambda: not any(alive(worker) for worker in workers))
+    assert not any(alive(worker) for worker in workers)
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def table_of(r2, target="pH", soils=100):
+    """Rows of compare.csv: model -> R2 of each repeat."""
+    return pd.DataFrame(
+        [
+            {"seed": seed, "fold": 0, "soils": soils, "model": model, "target": target, "n": 20, "r2": value}
+            | {"rmse": 1 - value, "rpiq": 2 * value}
+            for model, values in r2.items()
+            for seed, value in enumerate(values)
+        ]
+    )
+
+
+def test_medians_and_quartiles_by_hand():
+    row = medians(table_of({"a": [0.1, 0.5, 0.2, 0.4, 0.3]})).loc[("pH", 100, "a")]
+    expected = {"repeats": 5, "r2": 0.3, "r2_low": 0.2, "r2_high": 0.4, "rmse": 0.7, "rmse_low": 0.6, "rmse_high": 0.8}
+    for name, value in {**expected, "rpiq": 0.6}.items():
+        assert row[name] == pytest.approx(value), name
+
+
+def test_pairs_by_hand():
+    """Differences .1 to .5 and -.6: the six ranks signed, of which 14 of 64 patterns have 6 or less below 0."""
+    other = [0.3, 0.2, 0.4, 0.1, 0.35, 0.2]
+    first = np.add(other, [0.1, 0.2, 0.3, 0.4, 0.5, -0.6])
+    rows = pd.concat([table_of({"a": first, "b": other}), table_of({"a": other, "b": first}, soils=50)])
+    found = pairs(rows, ["a", "b"])
+    row = at(found, "pH", 100).loc["b"]
+    assert (row.repeats, row.wins) == (6, 5)
+    assert row.difference == pytest.approx(0.25)
+    assert row.p == pytest.approx(28 / 64)
+    assert at(found, "pH", 50).loc["b"].wins == 1
+
+
+def test_pairs_are_of_the_same_repeat_whatever_the_order_of_rows():
+    rows = table_of({"a": [0.1, 0.9, 0.5], "b": [0.0, 0.8, 0.6]})
+    shuffled = rows.sample(frac=1, random_state=3)
+    assert at(pairs(shuffled, ["a", "b"]), "pH", 100).loc["b"].wins == 2
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 2 / 64), ([0.0] * 8, 1.0), ([0.1] * 5, np.nan), ([], np.nan)],
+)
+def test_signed_ranks(differences, p):
+    np.testing.assert_allclose(signed_rank_p(np.array(differences)), p)
+
+
+@pytest.mark.parametrize(
+    ("wins", "difference", "p", "expected"),
+    [
+        (8, 0.021, 0.02, "a beats b in 8 of 10 repeats, median difference of R² 0.021, p 0.020"),
+        (1, -0.03, 0.0004, "b beats a in 9 of 10 repeats, median difference of R² 0.030, p <0.001"),
+        (
+            6,
+            0.004,
+            0.56,
+            "a and b: no clear difference (a is better in 6 of 10 repeats, median difference of R² +0.004, p 0.56)",
+        ),
+        (
+            4,
+            0.004,
+            0.01,
+            "a and b: no clear difference (a is better in 4 of 10 repeats, median difference of R² +0.004, p 0.010)",
+        ),
+        (10, 0.1, np.nan, "a is better than b in 10 of 10 repeats: too few to tell"),
+    ],
+)
+def test_sentences_follow_their_rule(wins, difference, p, expected):
+    pair = pd.Series({"repeats": 10, "wins": wins, "difference": difference, "p": p})
+    assert sentence("a", "b", pair, "repeats") == expected
+
+
+def test_p_in_words():
+    assert [p_in_words(p) for p in (np.nan, 1e-5, 0.0312, 0.25)] == ["too few repeats", "<0.001", "0.031", "0.25"]
+
+
+def test_the_printed_table_goes_by_target_and_size():
+    rows = pd.concat([table_of({"a": [0.5], "b": [0.4]}, target, size) for size in (50, 100) for target in ("N", "pH")])
+    lines = comparison_table(rows, ["a", "b"], "soils: medians").splitlines()
+    assert lines[0] == "soils: medians"
+    assert [line.split()[:2] for line in lines[2::2]] == [["N", "50"], ["N", "100"], ["pH", "50"], ["pH", "100"]]
+    assert lines[3].split()[:2] == ["b", "0.400"]
+    assert lines[3].endswith("1 of 1   +0.100  too few repeats")

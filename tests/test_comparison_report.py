@@ -1,0 +1,179 @@
+"""Laws of the page of a comparison, on figures that are put together by hand."""
+
+import base64
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from relple_tf.config import Config
+from relple_tf.config import replace as changed
+from relple_tf.evaluation import comparison_pictures as pictures
+from relple_tf.evaluation.comparison_report import comparison_report
+from relple_tf.evaluation.outcome import Outcome
+from relple_tf.spectra.library import SpectralLibrary
+
+NAMES = ("OC_g_kg", "a<b&c_pct")
+MODELS = ("rs_ple_small", "svr", "plsr")
+NOTE = "column <script>alert(1)</script> & others"
+
+
+class Page(HTMLParser):
+    """Cells and pictures of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.alts, self.rows = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+        if tag == "img":
+            self.alts.append(dict(attributes)["alt"])
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, text):
+        if self.tags and self.tags[-1] in ("td", "th", "strong", "span", "br") and self.rows:
+            self.rows[-1][-1] += text.strip()
+
+
+def outcome(models=MODELS, sizes=(), repeats=8, source="fields <1 & 2>.csv", scheme="repeated"):
+    """rs_ple_small is .1 above plsr always, and .02 above svr in all repeats but the first; a little more each time."""
+    config = changed(
+        Config(), comparison__sizes=sizes, comparison__scheme=scheme, data__source=source, training__seed=3
+    )
+    rows = []
+    for seed in range(3, 3 + repeats):
+        for size in sizes or (100 + seed % 2,):
+            for model in models:
+                for place, target in enumerate(NAMES):
+                    r2 = 0.5002 + 0.01 * seed + 0.1 * place
+                    r2 -= {"rs_ple_small": 0.0, "plsr": 0.1002, "svr": 0.0203 if seed > 3 else -0.06}[model]
+                    r2 -= 0.001 * seed if model != "rs_ple_small" else 0.0
+                    r2 -= 0.3 if size == 40 and model == "rs_ple_small" else 0.0
+                    figures = {"n": 30, "r2": r2, "rmse": 2 * (1 - r2), "rpiq": 1 / (1 - r2)}
+                    key = {"seed": seed, "fold": 0, "soils": size, "model": model, "target": target}
+                    rows.append({**key, **figures, "settings": "C <3>" if model == "svr" else ""})
+    rng = np.random.default_rng(0)
+    library = SpectralLibrary(
+        source=source,
+        spectra=rng.uniform(0.2, 0.6, (140, 12)).astype("float32"),
+        wavelengths_nm=np.arange(1100.0, 1220.0, 10.0),
+        quantity="absorbance",
+        targets={name: rng.uniform(1, 9, 140) for name in NAMES},
+        ids=np.arange(140).astype(str),
+    )
+    return Outcome(
+        config=config,
+        models=models,
+        library=library,
+        library_sha256="0" * 64,
+        table=pd.DataFrame(rows),
+        notes=(NOTE,),
+        repeats=repeats,
+    )
+
+
+@pytest.fixture(scope="module")
+def text():
+    return comparison_report(outcome())
+
+
+@pytest.fixture(scope="module")
+def curves():
+    return comparison_report(outcome(sizes=(40, 80)))
+
+
+def test_the_page_needs_nothing_from_outside(text):
+    page = Page(text)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    sources = [value for name, value in page.attributes if name in ("src", "href")]
+    assert len(sources) == len(page.alts) == 2 * len(NAMES)
+    for source in sources:
+        kind, _, encoded = source.partition(",")
+        assert kind == "data:image/svg+xml;base64"
+        assert all(link.startswith("#") for link in re.findall(r'href="([^"]*)"', base64.b64decode(encoded).decode()))
+    assert not re.search(r"https?:|url\(|@import", text)
+
+
+def test_the_page_is_the_same_when_made_again(text):
+    assert comparison_report(outcome()) == text
+
+
+def test_names_and_notes_are_text(text):
+    assert "<script" not in text
+    assert "column &lt;script&gt;alert(1)&lt;/script&gt; &amp; others" in text
+    assert "fields &lt;1 &amp; 2&gt;" in text
+    assert "a<b" not in text
+    assert "C &lt;3&gt; (8 of 8)" in text
+
+
+def test_only_simulated_soils_have_the_warning(text):
+    assert "Simulated spectra" not in text
+    assert "Simulated spectra" in comparison_report(outcome(source="simulated"))
+
+
+def test_the_table_holds_medians_and_pairs(text):
+    """Median seed is 6.5; two sizes that no one asked for count as one."""
+    rows = Page(text).rows[1:]
+    assert [row[-8] for row in rows] == 2 * list(MODELS)
+    assert rows[0] == ["OC_g_kgg/kg100 soils", "rs_ple_small", "0.565", "0.548 to 0.583", "0.870", "2.30", "", "", ""]
+    assert rows[1][-3:] == ["7 of 8", "+0.027", "0.20"]
+    assert rows[2][-3:] == ["8 of 8", "+0.107", "0.008"]
+
+
+def test_the_best_figures_are_bold(text):
+    assert re.findall("<strong>([0-9.]+)</strong>", text) == ["0.565", "0.870", "0.665", "0.670"]
+
+
+def test_sentences_say_who_beats_whom(text):
+    assert "rs_ple_small beats plsr in 8 of 8 repeats, median difference of R² 0.107, p 0.008" in text
+    assert "rs_ple_small and svr: no clear difference (rs_ple_small is better in 7 of 8 repeats" in text
+    assert "too few to tell" in comparison_report(outcome(repeats=5))
+
+
+def test_a_learning_curve_says_which_model_serves_with_how_many_soils(text, curves):
+    assert "with 40 soils svr serves best: median R² svr 0.55; rs_ple_small 0.2" in curves
+    assert "with 80 soils rs_ple_small serves best: median R² rs_ple_small 0.57" in curves
+    assert "with 80 soils, rs_ple_small beats plsr" in curves
+    assert "Learning curves" not in text
+    drawn = [alt for alt in Page(curves).alts if "with 40, 80 soils" in alt]
+    assert [alt.partition(" with")[0] for alt in drawn] == [
+        f"{name}, {figure}"
+        for name, unit in (("OC (g/kg)", "g/kg"), ("a<b&c (%)", "%"))
+        for figure in ("R²", f"RMSE ({unit})")
+    ]
+    assert "rs_ple_small 0.265, 0.565; svr" in drawn[0]
+
+
+def test_cross_validation_counts_folds():
+    text = comparison_report(outcome(scheme="cross_validation"))
+    assert "8 of 8 folds" in text
+    assert "8 of 5 folds each, seeds 3 to 10" in text
+
+
+def test_one_model_alone_has_a_page_without_pairs():
+    text = comparison_report(outcome(models=("svr",)))
+    assert "svr: median R² 0.55, quartiles 0.53 to 0.56" in text
+    assert "against the others" not in text
+
+
+def test_one_wild_repeat_does_not_press_the_others_flat():
+    points = np.array([0.5, 0.52, 0.54, 0.56, 0.58])
+    low, high = pictures._limits([points, np.append(points, -40.0)])
+    assert 0.3 < low < 0.5
+    assert 0.58 < high < 0.7
+
+
+def test_figures_of_draws_that_take_all_are_of_one_size():
+    all_soils = outcome()
+    assert all_soils.sizes == [100]
+    assert set(all_soils.table["soils"]) == {100, 101}
+    assert replace(all_soils, config=outcome(sizes=(40, 80)).config).sizes == [100, 101]

@@ -1,0 +1,292 @@
+"""Laws of the applicability domain: SciPy's and scikit-learn's distances, the limits' ranks, what is flagged."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from conftest import CONFIG
+from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
+
+from relple_tf.config import Config, FrontEndConfig, SimulatedConfig
+from relple_tf.models import front_end
+from relple_tf.models.domain import (
+    STATUSES,
+    Distances,
+    Limits,
+    cross_validated_distances,
+    limits,
+    status,
+)
+from relple_tf.spectra.foreign import KINDS, foreign_scans
+from relple_tf.spectra.simulate import simulate
+from relple_tf.spectra.sources import load
+from relple_tf.training.preparation import whitening
+
+COMPONENTS = 5
+
+
+def features_of(rows, seed=0):
+    """(rows, 12, 2), eight directions of falling variance and a little noise, far from mean zero."""
+    draw = np.random.default_rng(seed)
+    directions = np.random.default_rng(99).normal(size=(8, 24))
+    x = (draw.normal(size=(rows, 8)) * [8, 5, 3, 2, 1, 0.6, 0.4, 0.3]) @ directions
+    return (x + 0.05 * draw.normal(size=x.shape) + 4).astype("float32").reshape(rows, 12, 2)
+
+
+TRAIN, NEW = features_of(90), features_of(30, seed=1)
+
+
+def flat(x):
+    return x.reshape(len(x), -1)
+
+
+def fitted(train, components=COMPONENTS, exponent=0.5):
+    """The layer, and the projection that it goes with: PCA scores over their SD to a power."""
+    pca = PCA(components, svd_solver="full").fit(flat(train).astype("float64"))
+    kernel = (pca.components_.T * pca.explained_variance_ ** (-exponent / 2)).astype("float32")
+    layer = Distances()
+    layer.build((train.shape, (None, components)))
+    layer.fit(train, kernel)
+    return layer, kernel, -flat(train).mean(axis=0) @ kernel
+
+
+def distances(x, layer, kernel, bias):
+    t2, q = layer((x, flat(x) @ kernel + bias))
+    assert t2.shape == q.shape == (len(x), 1)
+    return np.asarray(t2)[:, 0], np.asarray(q)[:, 0]
+
+
+def reference(train, x, components=COMPONENTS):
+    """T2 as SciPy's Mahalanobis distance of the scores, Q as the norm of what scikit-learn's PCA leaves."""
+    train, x = flat(train).astype("float64"), flat(x).astype("float64")
+    pca = PCA(components, svd_solver="full").fit(train)
+    scores = pca.transform(train)
+    inverse = np.linalg.inv(np.cov(scores.T))
+    t2 = cdist(pca.transform(x), scores.mean(axis=0)[None], "mahalanobis", VI=inverse)[:, 0] ** 2
+    return t2, np.sum((x - pca.inverse_transform(pca.transform(x))) ** 2, axis=1)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_distances_equal_scipy_and_scikit_learn_whatever_the_whitening(exponent):
+    got = distances(NEW, *fitted(TRAIN, exponent=exponent))
+    for one, expected in zip(got, reference(TRAIN, NEW), strict=True):
+        np.testing.assert_allclose(one, expected, rtol=1e-3)
+
+
+def test_with_all_components_nothing_is_left_and_t2_is_the_mahalanobis_distance():
+    t2, q = distances(NEW, *fitted(TRAIN, components=24))
+    train, x = flat(TRAIN).astype("float64"), flat(NEW).astype("float64")
+    centre = train.mean(axis=0)[None]
+    expected = cdist(x, centre, "mahalanobis", VI=np.linalg.inv(np.cov(train.T)))[:, 0] ** 2
+    np.testing.assert_allclose(t2, expected, rtol=1e-3)
+    np.testing.assert_array_less(q, 2e-6 * np.sum((x - centre) ** 2, axis=1))
+
+
+@pytest.mark.parametrize("size", [1.0, 1e3, 1e6])
+def test_rounding_of_q_is_a_millionth_of_the_norm(size):
+    """Scans inside the plane of the components have Q 0; what float32 makes of it is far below any soil's Q."""
+    layer, kernel, bias = fitted(TRAIN, exponent=0.0)
+    moves = np.random.default_rng(2).normal(size=(200, COMPONENTS)) @ kernel.T
+    moves *= size / np.linalg.norm(moves, axis=1, keepdims=True)
+    inside = (flat(TRAIN).mean(axis=0) + moves).astype("float32").reshape(-1, 12, 2)
+    # Rounding the scan itself to float32 moves it, which is no error of the layer; at size 1 its level of 4 decides.
+    np.testing.assert_array_less(distances(inside, layer, kernel, bias)[1], 2e-6 * max(size, 20.0) ** 2)
+
+
+def test_q_is_never_negative():
+    train = features_of(90)
+    q = distances(train, *fitted(train, components=24))[1]
+    assert (q >= 0).all()
+
+
+def test_a_component_without_variance_counts_to_q_and_divides_nothing():
+    twins = np.tile(features_of(4), (10, 1, 1))
+    kernel, bias = whitening(flat(twins), CONFIG)
+    assert (np.linalg.norm(kernel, axis=0) == 0).any()
+    layer = Distances()
+    layer.build((twins.shape, (None, len(bias))))
+    layer.fit(twins, kernel)
+    got = distances(NEW, layer, kernel, bias)
+    for one, expected in zip(got, reference(twins, NEW, components=3), strict=True):
+        np.testing.assert_allclose(one, expected, rtol=2e-3)
+
+
+def test_a_component_without_variance_is_found_by_its_scores_too():
+    twins = np.tile(features_of(4), (10, 1, 1))
+    components = PCA(6, svd_solver="full").fit(flat(twins).astype("float64")).components_.T
+    layer = Distances()
+    layer.build((twins.shape, (None, 6)))
+    layer.fit(twins, components.astype("float32"))
+    np.testing.assert_array_equal(np.asarray(layer.inverse_sd) > 0, [True] * 3 + [False] * 3)
+    np.testing.assert_array_equal(np.asarray(layer.inverse_scale) > 0, [True] * 3 + [False] * 3)
+
+
+def test_nan_is_nan_in_both_distances_and_leaves_the_others_alone():
+    parts = fitted(TRAIN)
+    before = distances(NEW, *parts)
+    broken = NEW.copy()
+    broken[3, 7, 1] = np.nan
+    others = np.arange(len(NEW)) != 3
+    for clean, got in zip(before, distances(broken, *parts), strict=True):
+        assert np.isnan(got[3])
+        np.testing.assert_array_equal(got[others], clean[others])
+
+
+def test_constants_are_saved_and_not_trained(tmp_path):
+    layer, kernel, bias = fitted(TRAIN)
+    features = keras.Input(TRAIN.shape[1:])
+    projection = keras.layers.Dense(COMPONENTS)
+    t2, q = layer((features, projection(keras.layers.Flatten()(features))))
+    projection.set_weights([kernel, bias])
+    model = keras.Model(features, {"t2": t2, "q": q})
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    for name, got in loaded(NEW).items():
+        np.testing.assert_array_equal(got, model(NEW)[name])
+    assert not layer.trainable_weights
+    assert np.asarray(model(NEW)["t2"]).max() > 0
+
+
+@pytest.mark.parametrize("units", [np.repeat([7, 3, 5], 30), np.tile([0, 1], 45)], ids=["three", "two"])
+def test_each_unit_is_measured_by_components_found_without_it(units):
+    t2, q = cross_validated_distances(TRAIN, units, COMPONENTS, seed=0)
+    for unit in np.unique(units):
+        held = units == unit
+        expected = reference(TRAIN[~held], TRAIN[held])
+        np.testing.assert_allclose(t2[held], expected[0], rtol=1e-3)
+        np.testing.assert_allclose(q[held], expected[1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("units", [np.arange(90), np.zeros(90, int)], ids=["own", "one"])
+def test_single_rows_and_a_single_unit_are_folded_by_rows(units):
+    t2, q = cross_validated_distances(TRAIN, units, COMPONENTS, seed=1, folds=90)
+    row = 11
+    others = np.arange(90) != row
+    expected = reference(TRAIN[others], TRAIN[[row]])
+    np.testing.assert_allclose([t2[row], q[row]], np.ravel(expected), rtol=1e-3)
+
+
+def test_seed_fixes_the_folds():
+    one, same, other = (cross_validated_distances(TRAIN, np.arange(90), 5, seed=s)[0] for s in (0, 0, 1))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_few_rows_and_many_components_still_give_distances():
+    t2, q = cross_validated_distances(TRAIN[:4], np.arange(4), 60, seed=0)
+    assert np.isfinite([t2, q]).all()
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "rank"), [(99, 0.99, 99), (199, 0.99, 198), (1000, 0.99, 991), (20, 0.99, 20), (99, 0.07, 7)]
+)
+def test_limits_are_the_conformal_ranks(n, share, rank):
+    values = np.random.default_rng(0).permutation(np.arange(1.0, n + 1))
+    got = limits(values, 10 * values, share)
+    assert got == Limits(t2=float(rank), q=10.0 * rank, share=share)
+    assert 1 - rank / (n + 1) <= max(1 - share, 1 / (n + 1)) + 1e-12
+
+
+@pytest.mark.parametrize("values", [[], [1.0, np.nan], [1.0, np.inf]])
+def test_limits_of_impossible_distances_are_refused(values):
+    for distances_of in ((values, np.ones(len(values))), (np.ones(len(values)), values)):
+        with pytest.raises(ValueError, match="limits need finite distances"):
+            limits(*map(np.array, distances_of))
+
+
+def test_status_says_invalid_before_outside_before_ok():
+    nan, inf = np.nan, np.inf
+    cases = [  # T2, Q, first estimate, second estimate, status; the limits are 10 and 2
+        (1.0, 1.0, 5.0, 6.0, "ok"),
+        (10.0, 2.0, 5.0, 6.0, "ok"),
+        (10.1, 1.0, 5.0, 6.0, "outside"),
+        (1.0, 2.1, 5.0, 6.0, "outside"),
+        (nan, 1.0, 5.0, 6.0, "invalid"),
+        (1.0, nan, 5.0, 6.0, "invalid"),
+        (inf, 1.0, 5.0, 6.0, "invalid"),
+        (1.0, 1.0, nan, 6.0, "invalid"),
+        (99.0, 1.0, 5.0, inf, "invalid"),
+    ]
+    t2, q, one, two, expected = (np.array(column) for column in zip(*cases, strict=True))
+    got = status({"one": one, "two": two}, t2, q, Limits(t2=10.0, q=2.0, share=0.99))
+    np.testing.assert_array_equal(got, expected)
+    assert set(got.tolist()) == set(STATUSES)
+
+
+def test_difficulty_is_one_at_the_limit_and_linear_in_distance():
+    got = Limits(t2=16.0, q=1.0, share=0.99).difficulty(np.array([0.0, 4.0, 16.0, 64.0, np.nan]))
+    np.testing.assert_array_equal(got, [0.0, 0.5, 1.0, 2.0, np.nan])
+
+
+class Domain:
+    """Front end, projection, distances and limits as a model has them, from training rows of a library."""
+
+    def __init__(self, library, train):
+        config = replace(CONFIG, front_end=FrontEndConfig(step_nm=8.0, whitened_components=30))
+        self.first = front_end.absorbance_stage(library.wavelengths_nm, library.quantity, config.front_end)
+        absorbance = front_end.apply(self.first, library.spectra[train])
+        self.channels = front_end.channel_stage(absorbance.shape[1], config.front_end)
+        front_end.fit_channel_stage(self.channels, absorbance)
+        features = front_end.apply(self.channels, absorbance)
+        self.kernel, self.bias = whitening(flat(features), config)
+        self.layer = Distances()
+        self.layer.build((features.shape, (None, len(self.bias))))
+        self.layer.fit(features, self.kernel)
+        self.limits = limits(*cross_validated_distances(features, np.arange(len(features)), 30, seed=0))
+
+    def measure(self, scans):
+        features = front_end.apply(self.channels, front_end.apply(self.first, scans))
+        return distances(features, self.layer, self.kernel, self.bias)
+
+    def flagged(self, scans, bound=None):
+        return np.mean(status({}, *self.measure(scans), bound or self.limits) != "ok")
+
+
+@pytest.fixture(scope="module")
+def limesoda():
+    library = load(Config())
+    return library, Domain(library, library.parts == "train")
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    library = simulate(SimulatedConfig(soils=600, step_nm=4.0))
+    return library, Domain(library, np.arange(600) < 400)
+
+
+def test_real_soils_held_out_are_rarely_flagged(limesoda):
+    library, domain = limesoda
+    assert domain.flagged(library.spectra[library.parts == "test"]) <= 0.04
+
+
+def test_limits_from_the_fitted_rows_own_distances_would_flag_soils_by_the_dozen(limesoda):
+    library, domain = limesoda
+    naive = limits(*domain.measure(library.spectra[library.parts == "train"]))
+    assert domain.flagged(library.spectra[library.parts == "test"], naive) >= 0.05
+
+
+def test_simulated_soils_held_out_are_rarely_flagged(simulated):
+    library, domain = simulated
+    assert domain.flagged(library.spectra[400:]) <= 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scans_that_are_no_soil_are_flagged(simulated, kind):
+    library, domain = simulated
+    assert domain.flagged(foreign_scans(kind, library.wavelengths_nm, 60, seed=0)) >= 0.95
+
+
+@pytest.mark.parametrize("kind", ["white_reference", "dark_scan", "plastic"])
+def test_scans_that_are_no_soil_are_flagged_by_real_soils_too(limesoda, kind):
+    """Not all kinds: seven fields by several instruments make a wide domain."""
+    library, domain = limesoda
+    assert domain.flagged(foreign_scans(kind, library.wavelengths_nm, 60, seed=0)) >= 0.95
+
+
+def test_a_scan_with_nan_is_invalid(simulated):
+    library, domain = simulated
+    scans = library.spectra[:3].copy()
+    scans[1, 100] = np.nan
+    np.testing.assert_array_equal(status({}, *domain.measure(scans), domain.limits) == "invalid", [False, True, False])

@@ -1,0 +1,208 @@
+"""Laws of the prediction intervals: ranks by hand, coverage by simulation, what does not move them."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from scipy.stats import beta
+
+from relple_tf.evaluation.intervals import GROWTHS, Interval, achieved_coverage, fit_interval
+from relple_tf.models.lab_units import TargetScale
+
+DRAW = np.random.default_rng(0)
+SYMMETRIC = TargetScale.fit("pH", DRAW.normal(7, 0.8, 300))
+SKEWED = TargetScale.fit("OC_g_kg", np.exp(DRAW.normal(2, 1, 300)))
+SCALES = {"symmetric": SYMMETRIC, "skewed": SKEWED}
+INTERVAL = Interval(target="pH", coverage=0.9, half_width=0.5, growth=2.0, log1p=False, non_negative=True, n=50)
+
+
+def soils(draw, n, scale, error="equal"):
+    """Measured, estimated and difficulty of n soils whose error is equal for all, or grows with difficulty."""
+    modelled = draw.normal(size=n)
+    difficulty = np.sqrt(draw.chisquare(6, n) / 30)
+    size = 0.3 * (difficulty if error == "growing" else np.ones(n))
+    off = modelled + size * draw.standard_t(5, n)
+    return scale.to_lab(off), scale.to_lab(modelled), difficulty
+
+
+def fitted(draw, n, scale, error="equal", coverage=0.9):
+    return fit_interval(scale, *soils(draw, n, scale, error), coverage=coverage)
+
+
+@pytest.mark.parametrize(("n", "coverage", "rank"), [(9, 0.9, 9), (19, 0.9, 18), (100, 0.9, 91), (19, 0.5, 10)])
+def test_half_width_is_the_conformal_rank_of_the_absolute_residuals(n, coverage, rank):
+    residual = np.random.default_rng(n).permutation(np.arange(1.0, n + 1)) / 100
+    estimated = np.full(n, 6.0)
+    signs = np.where(np.arange(n) % 2, 1, -1)
+    got = fit_interval(SYMMETRIC, estimated + signs * residual, estimated, np.zeros(n), coverage)
+    assert got.half_width == pytest.approx(rank / 100)
+    assert (got.growth, got.n, got.coverage, got.target) == (0.0, n, coverage, "pH")
+
+
+def test_half_width_of_a_skewed_target_is_of_the_logarithm():
+    estimated = np.exp(DRAW.normal(2, 1, 49))
+    factor = np.linspace(1.01, 1.49, 49)
+    got = fit_interval(SKEWED, factor * (1 + estimated) - 1, estimated, np.zeros(49))
+    assert got.half_width == pytest.approx(np.log(factor[44]))
+    lower, upper = got.bounds(estimated, np.zeros(49))
+    np.testing.assert_allclose(upper, factor[44] * (1 + estimated) - 1)
+    np.testing.assert_allclose(lower, np.maximum((1 + estimated) / factor[44] - 1, 0), atol=1e-12)
+
+
+@pytest.mark.parametrize("error", ["equal", "growing"])
+@pytest.mark.parametrize("n", [40, 107])
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+def test_new_soils_are_covered_on_average_over_draws(scale, n, error):
+    """1,000 draws of soils to fit on, 50 new ones each; the choice of growth may cost a percent, no more."""
+    draw = np.random.default_rng([n, len(error)])
+    shares = [
+        achieved_coverage(fitted(draw, n, scale, error), *soils(draw, 50, scale, error))["coverage"]
+        for _ in range(1000)
+    ]
+    assert 0.89 <= np.mean(shares) <= 0.9 + 1 / n + 0.005
+
+
+@pytest.mark.parametrize("error", ["equal", "growing"])
+def test_the_coverage_of_single_draws_is_beta_distributed(error):
+    """Vovk (2012): of n soils and rank r, Beta(r, n + 1 - r)."""
+    draw = np.random.default_rng(3)
+    new = soils(draw, 40000, SYMMETRIC, error)
+    shares = [achieved_coverage(fitted(draw, 500, SYMMETRIC, error), *new)["coverage"] for _ in range(300)]
+    expected = beta(451, 50).ppf([0.05, 0.5, 0.95])
+    # The choice of growth costs a few thousandths, and the 40,000 soils leave as much to chance.
+    np.testing.assert_allclose(np.quantile(shares, [0.05, 0.5, 0.95]), expected, atol=0.008)
+
+
+def test_growing_width_covers_difficult_soils_as_well_as_easy_ones_and_is_no_wider():
+    draw = np.random.default_rng(1)
+    measured, estimated, difficulty = soils(draw, 20000, SYMMETRIC, "growing")
+    hard = difficulty > np.quantile(difficulty, 0.8)
+    calibration = soils(draw, 2000, SYMMETRIC, "growing")
+    growing = fit_interval(SYMMETRIC, *calibration)
+    constant = fit_interval(SYMMETRIC, *calibration[:2], np.zeros(2000))
+    assert growing.growth > 0
+    of_hard = [
+        achieved_coverage(one, measured[hard], estimated[hard], difficulty[hard])["coverage"]
+        for one in (growing, constant)
+    ]
+    assert of_hard[0] > 0.86
+    assert of_hard[1] < 0.80
+    widths = [achieved_coverage(one, measured, estimated, difficulty)["mean_width"] for one in (growing, constant)]
+    assert widths[0] < widths[1]
+
+
+def test_width_is_constant_where_difficulty_says_nothing():
+    draw = np.random.default_rng(2)
+    growths = [fitted(draw, 100, SYMMETRIC).growth for _ in range(200)]
+    assert np.mean(np.equal(growths, 0)) >= 0.8
+    assert GROWTHS[0] == 0
+
+
+def test_a_hundred_soils_are_enough_to_see_that_difficulty_tells():
+    draw = np.random.default_rng(2)
+    growths = [fitted(draw, 100, SYMMETRIC, "growing").growth for _ in range(200)]
+    assert np.mean(np.greater(growths, 0)) >= 0.8
+
+
+@pytest.mark.parametrize("log1p", [True, False])
+@pytest.mark.parametrize("non_negative", [True, False])
+def test_scale_of_the_target_is_taken_over(log1p, non_negative):
+    scale = replace(SYMMETRIC, log1p=log1p, non_negative=non_negative)
+    got = fit_interval(scale, *soils(np.random.default_rng(4), 30, SYMMETRIC))
+    assert (got.log1p, got.non_negative) == (log1p, non_negative)
+
+
+@pytest.mark.parametrize("error", ["equal", "growing"])
+def test_the_conformal_share_of_the_fitted_soils_lies_within(error):
+    data = soils(np.random.default_rng(5), 99, SKEWED, error)
+    assert achieved_coverage(fit_interval(SKEWED, *data), *data)["coverage"] == pytest.approx(90 / 99)
+
+
+def test_order_of_the_soils_and_unmeasured_ones_change_nothing():
+    data = soils(np.random.default_rng(6), 60, SKEWED, "growing")
+    one = fit_interval(SKEWED, *data)
+    turned = fit_interval(SKEWED, *(column[::-1] for column in data))
+    assert turned.half_width == pytest.approx(one.half_width)
+    gaps = [np.concatenate([column, np.full(7, np.nan)]) for column in data]
+    assert fit_interval(SKEWED, *gaps) == one
+
+
+def test_ten_times_the_unit_is_ten_times_the_width():
+    measured, estimated, difficulty = soils(np.random.default_rng(7), 60, SYMMETRIC, "growing")
+    one = fit_interval(SYMMETRIC, measured, estimated, difficulty)
+    ten = fit_interval(SYMMETRIC, 10 * measured, 10 * estimated, difficulty)
+    assert ten.half_width == pytest.approx(10 * one.half_width)
+    assert ten.growth == one.growth
+
+
+def test_bounds_grow_with_difficulty_about_the_estimate():
+    lower, upper = INTERVAL.bounds([6.0, 6.0, 6.0, 0.3], [0.0, 0.5, 2.0, 0.0])
+    np.testing.assert_allclose(lower, [5.5, 5.0, 3.5, 0.0])
+    np.testing.assert_allclose(upper, [6.5, 7.0, 8.5, 0.8])
+
+
+def test_bounds_may_leave_the_range_of_the_training_values_but_not_fall_below_zero():
+    highest = SKEWED.to_lab(np.array([np.inf]))
+    wide = Interval(target="a", coverage=0.9, half_width=2.0, growth=0.0, log1p=True, non_negative=True, n=50)
+    lower, upper = wide.bounds([highest[0], 0.5, 0.0], np.zeros(3))
+    assert upper[0] > 5 * highest[0]
+    np.testing.assert_array_equal(lower[1:], 0.0)
+    assert replace(INTERVAL, non_negative=False).bounds([0.3], [0.0])[0] == pytest.approx(-0.2)
+
+
+@pytest.mark.parametrize(("estimated", "difficulty"), [(np.nan, 0.1), (6.0, np.nan), (6.0, np.inf)])
+@pytest.mark.parametrize("growth", [0.0, 2.0])
+def test_bounds_of_what_is_no_number_are_nan(estimated, difficulty, growth):
+    ends = replace(INTERVAL, growth=growth).bounds([estimated, 6.0], [difficulty, 0.0])
+    assert np.isnan([end[0] for end in ends]).all()
+    assert np.isfinite([end[1] for end in ends]).all()
+
+
+def test_far_outside_there_is_no_upper_bound():
+    lower, upper = replace(INTERVAL, log1p=True).bounds([6.0], [1e6])
+    assert (lower[0], upper[0]) == (0.0, np.inf)
+
+
+@pytest.mark.parametrize(("n", "available"), [(0, False), (8, False), (9, True)])
+def test_too_few_soils_give_no_interval_and_say_so(n, available):
+    got = fitted(np.random.default_rng(8), n, SYMMETRIC)
+    assert (got.half_width is not None) == available
+    assert got.n == n
+    ends = got.bounds([6.0], [0.5])
+    assert np.isfinite(ends).all() == available
+    told = achieved_coverage(got, np.array([6.0]), np.array([6.0]), np.array([0.5]))
+    assert (told["coverage"] is not None) == available
+
+
+@pytest.mark.parametrize("n", [8, 50])
+def test_an_interval_goes_through_json(n):
+    one = fitted(np.random.default_rng(9), n, SKEWED, "growing")
+    assert Interval(**json.loads(json.dumps(asdict(one), allow_nan=False))) == one
+
+
+def test_exact_estimates_have_an_interval_of_no_width():
+    values = np.linspace(5, 8, 20)
+    got = fit_interval(SYMMETRIC, values, values, np.ones(20))
+    assert (got.half_width, got.growth) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("column", [1, 2])
+def test_an_estimate_that_is_no_number_is_refused(column):
+    data = list(soils(np.random.default_rng(10), 30, SYMMETRIC))
+    data[column][4] = np.nan
+    with pytest.raises(ValueError, match="finite estimates and difficulties"):
+        fit_interval(SYMMETRIC, *data)
+
+
+def test_achieved_coverage_by_hand():
+    measured = np.array([6.4, 6.6, np.nan, 5.0, 7.0])
+    estimated = np.array([6.0, 6.0, 6.0, 6.0, np.nan])
+    got = achieved_coverage(INTERVAL, measured, estimated, np.array([0.0, 0.0, 0.0, 0.5, 0.0]))
+    assert got == {"n": 3, "coverage": pytest.approx(2 / 3), "mean_width": pytest.approx((1 + 1 + 2) / 3)}
+
+
+def test_achieved_coverage_without_soils_is_none():
+    nothing = np.array([np.nan])
+    got = achieved_coverage(INTERVAL, nothing, nothing, nothing)
+    assert got == {"n": 0, "coverage": None, "mean_width": None}

@@ -1,0 +1,200 @@
+"""Laws of the tuned baselines, on a quick method and on each of the list."""
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
+
+from relple_tf.config import BASELINE_NAMES
+from relple_tf.evaluation import tuned as module
+from relple_tf.evaluation.baselines import plsr, snv_first_derivative, whole_folds
+from relple_tf.evaluation.tuned import BASELINES, svr, tuned
+from relple_tf.models.lab_units import TargetScale
+
+SEED = 3
+WINDOW = {"window_points": 7, "polynomial": 2}
+
+
+@pytest.fixture
+def spectra():
+    """(60, 40) absorbance of four mixed bands, and what the first two of them weigh."""
+    draw = np.random.default_rng(0)
+    place = np.arange(40)
+    bands = np.stack([np.exp(-(((place - c) / w) ** 2)) for c, w in ((8, 3), (18, 4), (28, 3), (20, 9))])
+    amounts = draw.uniform(0.2, 1, (60, 4))
+    x = 0.4 + amounts @ bands + draw.normal(0, 0.01, (60, 40))
+    return x.astype("float32"), 5 + 3 * amounts[:, 0] - 2 * amounts[:, 1] + draw.normal(0, 0.1, 60)
+
+
+@pytest.fixture
+def few_trees(monkeypatch):
+    monkeypatch.setattr(module, "ExtraTreesRegressor", lambda count, **rest: ExtraTreesRegressor(5, **rest))
+
+
+def ridge(bands, seed):
+    return make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": [0.1, 10.0, 1000.0]}
+
+
+def fitted_by(baseline, x, y, fitted, units=None, scale=None):
+    units = np.arange(len(x)) if units is None else units
+    scale = scale or TargetScale.fit("a", y[fitted])
+    predictions, settings = baseline(x, {"a": y}, fitted, units, [scale], **WINDOW, seed=SEED)
+    return predictions["a"], settings["a"]
+
+
+def quick(*arguments, **named):
+    return tuned(ridge, *arguments, **named)
+
+
+def test_the_list_holds_the_names_that_the_command_knows():
+    assert tuple(BASELINES) == BASELINE_NAMES
+
+
+def test_settings_are_said_in_words_that_are_short():
+    scale = TargetScale.fit("a", np.array([1.0, 2.0, 4.0]))
+    chosen = {"regressor__svr__C": 100, "regressor__svr__gamma": 0.07 / 326, "func": scale.to_model}
+    assert module._in_words(chosen) == "C 100, gamma 0.00021"
+
+
+def by_hand(x, y, units, scales, candidates):
+    """The estimator with the least sum of absolute errors in laboratory units over folds, its name and its scale."""
+    error = {}
+    for scale in scales:
+        for name, estimator in candidates.items():
+            error[name, scale.log1p] = 0.0
+            for train, held in whole_folds(units, SEED):
+                model = estimator.fit(x[train], scale.to_model(y[train]))
+                error[name, scale.log1p] += np.abs(scale.to_lab(model.predict(x[held])) - y[held]).sum()
+    name, log1p = min(error, key=error.get)
+    return candidates[name], name, next(scale for scale in scales if scale.log1p == log1p)
+
+
+@pytest.mark.parametrize("size", [1, 5], ids=["rows", "groups"])
+def test_svr_is_the_machine_that_cross_validates_best(spectra, size):
+    x, y = spectra
+    fitted = np.arange(60) < 45
+    y = y.copy()
+    y[:5] = np.nan
+    units = np.arange(60) // size
+    rows = np.flatnonzero(fitted & ~np.isnan(y))
+    features = snv_first_derivative(x, *WINDOW.values())
+    scale = TargetScale.fit("a", y[fitted])
+    machines = {
+        f"C {c}, gamma {float(f'{gamma / 40:.2g}'):g}": make_pipeline(
+            StandardScaler(), SVR(C=c, gamma=gamma / 40, epsilon=0.03)
+        )
+        for c in (3, 10, 30, 100)
+        for gamma in (0.07, 0.21, 0.7)
+    }
+    model, name, _ = by_hand(features[rows], y[rows], units[rows], [scale], machines)
+    expected = scale.to_lab(model.fit(features[rows], scale.to_model(y[rows])).predict(features))
+    got, settings = fitted_by(BASELINES["svr"], x, y, fitted, units, scale)
+    assert settings == name
+    np.testing.assert_allclose(got, expected, rtol=1e-9)
+
+
+def test_gamma_goes_with_the_number_of_bands():
+    np.testing.assert_allclose(svr(700, 0)[1]["svr__gamma"], [1e-4, 3e-4, 1e-3])
+
+
+def ridge_of(features, y):
+    """The nearest linear function of the features."""
+    return make_pipeline(StandardScaler(), Ridge(0.1)).fit(features, y).predict(features)
+
+
+@pytest.mark.parametrize("skewed", ["logarithm", "itself"])
+def test_a_skewed_target_is_fitted_on_the_scale_that_cross_validates_better(spectra, skewed):
+    """One target whose logarithm the spectra hold, one that they hold itself."""
+    x, y = spectra
+    features = snv_first_derivative(x, *WINDOW.values())
+    linear = ridge_of(features, y)
+    z = (linear - linear.min()) / linear.std()
+    # Both are skewed; the first is the exponential of a linear function of the features, the second is such a function.
+    values = np.expm1(2 * z) if skewed == "logarithm" else ridge_of(features, z**4)
+    values = values - values.min()
+    scale = TargetScale.fit("a", values)
+    assert scale.log1p
+    scales = [scale, TargetScale.fit("a", values, may_log=False)]
+    estimators = {f"alpha {a:.2g}": make_pipeline(StandardScaler(), Ridge(a)) for a in (0.1, 10.0, 1000.0)}
+    model, name, own = by_hand(features, values, np.arange(60), scales, estimators)
+    assert own.log1p == (skewed == "logarithm")
+    got, settings = fitted_by(quick, x, values, np.ones(60, bool), scale=scale)
+    assert settings == (f"{name}, log1p" if own.log1p else name)
+    expected = own.to_lab(model.fit(features, own.to_model(values)).predict(features))
+    np.testing.assert_allclose(got, expected, rtol=1e-9)
+
+
+class Recorder(RegressorMixin, BaseEstimator):
+    """Predicts the mean, and writes down what it was fitted on."""
+
+    seen: ClassVar[list] = []
+
+    def __init__(self, offset=0):
+        self.offset = offset
+
+    def fit(self, x, y):
+        self.mean_ = y.mean()
+        self.seen.append([row.tobytes() for row in x])
+        return self
+
+    def predict(self, x):
+        return np.full(len(x), self.mean_ + self.offset)
+
+
+def test_no_fold_divides_a_unit_and_no_test_row_is_fitted(spectra, monkeypatch):
+    x, y = spectra
+    monkeypatch.setattr(Recorder, "seen", [])
+    units, fitted = np.repeat(np.arange(12), 5), np.arange(60) < 45
+    fitted_by(lambda *a, **k: tuned(lambda bands, seed: (Recorder(), {"offset": [0, 1]}), *a, **k), x, y, fitted, units)
+    assert len(Recorder.seen) == 2 * 5 + 1
+    number = {row.tobytes(): i for i, row in enumerate(snv_first_derivative(x, *WINDOW.values()))}
+    fits = [np.array([number[row] for row in rows]) for rows in Recorder.seen]
+    for rows in fits:
+        assert rows.max() < 45
+        assert all(np.isin(units[:45], unit).sum() == np.isin(units[rows], unit).sum() for unit in set(units[rows]))
+    assert {len(rows) for rows in fits[:-1]} == {35, 40}
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_test_rows_change_nothing_for_others(spectra, name, few_trees):
+    x, y = spectra
+    fitted = np.arange(60) < 45
+    scale = TargetScale.fit("a", y[fitted])
+    poisoned_x, poisoned_y = x.copy(), y.copy()
+    poisoned_x[~fitted] = poisoned_x[~fitted][:, ::-1] + 5
+    poisoned_y[~fitted] = 1e6
+    clean = fitted_by(BASELINES[name], x, y, fitted, scale=scale)
+    poisoned = fitted_by(BASELINES[name], poisoned_x, poisoned_y, fitted, scale=scale)
+    np.testing.assert_array_equal(clean[0][fitted], poisoned[0][fitted])
+    assert clean[1] == poisoned[1]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_each_baseline_learns_and_stays_in_range(spectra, name, few_trees):
+    x, y = spectra
+    fitted = np.arange(60) < 45
+    scale = TargetScale.fit("a", y[fitted])
+    got, settings = fitted_by(BASELINES[name], x, y, fitted, scale=scale)
+    assert settings
+    assert np.mean((got[~fitted] - y[~fitted]) ** 2) < 0.7 * y[~fitted].var()
+    narrow = TargetScale.fit("a", np.array([4.9, 5.0, 5.1]))
+    clipped, _ = fitted_by(BASELINES[name], x, y, fitted, scale=narrow)
+    assert clipped.min() >= 4.88 - 1e-9
+    assert clipped.max() <= 5.12 + 1e-9
+
+
+def test_plsr_of_the_list_is_plsr_with_its_components_in_words(spectra):
+    x, y = spectra
+    fitted = np.arange(60) < 45
+    got, settings = fitted_by(BASELINES["plsr"], x, y, fitted)
+    predictions, components = plsr(
+        x, {"a": y}, fitted, np.arange(60), [TargetScale.fit("a", y[fitted])], **WINDOW, seed=SEED
+    )
+    np.testing.assert_array_equal(got, predictions["a"])
+    assert settings == f"components {components['a']}"

@@ -1,0 +1,34 @@
+"""What the processes of tests/test_comparison.py do; a module of its own, so that they start without TensorFlow."""
+
+import os
+
+
+def nothing():
+    pass
+
+
+def note(folder, job):
+    """Leave a file that names the process, and what it has of threads."""
+    (folder / job).write_text(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']}", encoding="utf-8")
+
+
+def refuse(folder, job):
+    raise ValueError(f"{job} is refused")
+
+
+def die(folder, job):
+    os._exit(9)
+
+
+def wait_for_ever(folder, job):
+    (folder / job).write_text(str(os.getpid()), encoding="utf-8")
+    import time
+
+    time.sleep(3600)
+
+
+def pool_of_two(folder):
+    """Run two endless jobs; the test kills the process that called this."""
+    from relple_tf.training.workers import run_all
+
+    run_all(wait_for_ever, ["a", "b"], folder, workers=2, take_in=nothing, finished=nothing)
