@@ -28,10 +28,11 @@ def rs_ple_nano() -> Config:
 
 
 def rs_ple_base() -> Config:
-    """For a phone or a server: more and wider experts, three channels, a stem for each expert."""
+    """For a phone or a server: more and wider experts, a fourth view, a stem for each expert."""
     return replace(
         Config(preset="rs_ple_base"),
-        front_end__channels=("absorbance", "snv", "snv_d1"),
+        front_end__channels=("absorbance", "snv_d1", "d1", "snv_d2", "snv"),
+        front_end__views=("absorbance+snv_d1", "d1", "snv_d2", "snv"),
         model__task_experts=2,
         model__shared_experts=2,
         model__stem="per_expert",
@@ -39,7 +40,7 @@ def rs_ple_base() -> Config:
         model__lstm_units=24,
         model__expert_units=64,
         model__tower_units=32,
-        model__basis_units=1024,
+        model__basis_units=512,
     )
 
 

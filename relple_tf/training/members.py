@@ -1,7 +1,7 @@
 """Networks that each leave one fold of the learning soils out.
 
-Their estimates of the soils left out stand for those of new soils: they give the intervals, the outliers of the library,
-and the share that each head keeps of its training. The final network learns from all learning soils.
+Their estimates of the soils left out stand for those of new soils: they give the intervals, the outliers of the
+library, and the share that each head keeps of its training. The final network learns from all learning soils.
 """
 
 from collections.abc import Callable
