@@ -23,15 +23,24 @@ CONFIG = Config(
     preset="tiny",
     front_end=FrontEndConfig(step_nm=20.0, derivative_window_nm=100.0, whitened_components=6),
     model=replace(TINY, expert_kind="cnn", conv_filters=(3,)),
-    training=TrainingConfig(max_epochs=3, batch_size=16, learning_rate=0.01),
+    training=TrainingConfig(members=0, max_epochs=3, batch_size=16, learning_rate=0.01),
     augmentation=AugmentationConfig(noise=0, offset=0, slope=0, scatter=0, shift_nm=0),
 )
 """Two steps per epoch on `library`."""
 
+VIEWS = ((0, 2), (1,))
+"""Of three channels: one view joins two that are no neighbours, so that their order counts."""
 
-def problem_of(targets=TARGETS, correlation=CORRELATION, bands=13):
-    correlation = np.asarray(correlation)[: len(targets), : len(targets)]
-    return Problem(bands=bands, channels=2, components=6, targets=tuple(targets), correlation=correlation)
+
+def problem_of(targets=TARGETS, correlation=CORRELATION, bands=13, views=VIEWS):
+    return Problem(
+        bands=bands,
+        channels=3,
+        components=6,
+        views=views,
+        targets=tuple(targets),
+        correlation=np.asarray(correlation)[: len(targets), : len(targets)],
+    )
 
 
 def features_of(problem, rows=6):

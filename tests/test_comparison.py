@@ -135,6 +135,13 @@ def test_sizes_keep_the_share_of_validation_rows(ungrouped):
     assert [(kept[size] == "validation").sum() for size in (12, 40)] == [3, 10]
 
 
+def test_the_seed_alone_chooses_the_rows_of_a_size(ungrouped):
+    parts = np.array(["train"] * 60 + ["validation"] * 20 + ["test"] * 10)
+    first, again, other = (sized(ungrouped, parts, (20,), seed)[20] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
 REFUSED = {
     "more soils than there are": (of(sizes=(20, 85)), ["85", "seed 0", "learn from"]),
     "folds of a declared split": (changed(of("cross_validation"), split__method="given"), ["method=given", "repeated"]),
@@ -326,6 +333,13 @@ def test_pairs_are_of_the_same_repeat_whatever_the_order_of_rows():
     rows = table_of({"a": [0.1, 0.9, 0.5], "b": [0.0, 0.8, 0.6]})
     shuffled = rows.sample(frac=1, random_state=3)
     assert at(pairs(shuffled, ["a", "b"]), "pH", 100).loc["b"].wins == 2
+
+
+def test_folds_of_one_seed_are_paired_one_by_one_and_equal_scores_are_not_won():
+    rows = pd.concat([table_of({"a": [0.5], "b": [0.5]}), table_of({"a": [0.9], "b": [0.2]}).assign(fold=1)])
+    pair = at(pairs(rows, ["a", "b"]), "pH", 100).loc["b"]
+    assert (pair.repeats, pair.wins) == (2, 1)
+    assert pair.difference == pytest.approx(0.35)
 
 
 @pytest.mark.parametrize(

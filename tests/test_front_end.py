@@ -29,7 +29,7 @@ from relple_tf.models.front_end import (
 from relple_tf.training.preparation import whitening
 
 GRID = np.arange(1100, 1500, 4.0)
-ALL = FrontEndConfig(channels=CHANNELS, step_nm=4.0, derivative_window_nm=28.0)
+ALL = FrontEndConfig(channels=CHANNELS, views=(), step_nm=4.0, derivative_window_nm=28.0)
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_statistics_do_not_depend_on_the_block_size(spectra):
 
 @pytest.mark.parametrize("value", [0.1, 0.3, 2.0, 4.0])
 def test_a_band_that_never_varies_becomes_zero(spectra, value):
-    config = FrontEndConfig(channels=("absorbance",), step_nm=4.0)
+    config = FrontEndConfig(channels=("absorbance",), views=(), step_nm=4.0)
     spectra[:, 20] = value
     stage = channel_stage(len(GRID), config)
     fit_channel_stage(stage, spectra)
@@ -303,12 +303,12 @@ def test_statistics_are_no_trainable_weights():
 def test_whitened_scores_have_the_documented_variances(exponent):
     draw = np.random.default_rng(0)
     x = (draw.normal(size=(80, 4)) * [5, 2, 1, 0.3]) @ draw.normal(size=(4, 30)) + 3
-    x = (x + 0.01 * draw.normal(size=x.shape)).astype("float32").reshape(80, 15, 2)
+    x = (x + 0.01 * draw.normal(size=x.shape)).astype("float32")
     config = replace(CONFIG, front_end=replace(CONFIG.front_end, whitening_exponent=exponent))
     kernel, bias = whitening(x, config)
-    scores = x.reshape(80, -1).astype("float64") @ kernel + bias
+    scores = x.astype("float64") @ kernel + bias
     covariance = np.cov(scores.T)
-    sd = np.linalg.svd(x.reshape(80, -1) - x.reshape(80, -1).mean(0))[1][:6] / np.sqrt(79)
+    sd = np.linalg.svd(x - x.mean(axis=0))[1][:6] / np.sqrt(79)
     expected = sd ** (2 - 2 * exponent)
     np.testing.assert_allclose(np.diag(covariance), expected / expected.mean(), rtol=1e-3)
     np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-4)
@@ -319,7 +319,7 @@ def test_whitened_scores_have_the_documented_variances(exponent):
 @pytest.mark.parametrize("exponent", [0.5, 1.0])
 def test_whitening_does_not_blow_up_directions_without_variance(exponent):
     draw = np.random.default_rng(0)
-    x = np.tile(draw.normal(size=(3, 20)), (10, 1)).astype("float32").reshape(30, 10, 2)
+    x = np.tile(draw.normal(size=(3, 20)), (10, 1)).astype("float32")
     config = replace(CONFIG, front_end=replace(CONFIG.front_end, whitening_exponent=exponent))
     kernel, bias = whitening(x, config)
     assert np.abs(kernel).max() < 10
@@ -328,7 +328,7 @@ def test_whitening_does_not_blow_up_directions_without_variance(exponent):
 
 
 def test_whitening_has_no_more_components_than_the_rows_hold():
-    x = np.random.default_rng(0).normal(size=(4, 10, 2)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(4, 20)).astype("float32")
     kernel, bias = whitening(x, CONFIG)
     assert kernel.shape == (20, 3)
     assert bias.shape == (3,)

@@ -16,6 +16,7 @@ PROBLEM = Problem(
     bands=32,
     channels=1,
     components=6,
+    views=((0,),),
     targets=TARGETS,
     correlation=np.array([[1.0, 0.9, 0.1], [0.9, 1.0, 0.2], [0.1, 0.2, 1.0]]),
 )

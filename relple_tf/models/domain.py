@@ -50,8 +50,9 @@ class Distances(keras.layers.Layer):
     projection. Both take the training soils for one cloud. In a library of several fields, some of them scanned with
     more noise, the space between the clouds is near the mean and the noisiest field sets the limits, so Q is also
     large far from every soil: with d_j the distance to training row j in the first components and r_j the distance
-    from there to its NTH neighbour, it is at least the smallest (d_j / r_j)^2 (local scale: Breunig et al. 2000, LOF,
-    SIGMOD Record 29(2), 93-104), times the constant that lets as many training soils exceed the same Q by either.
+    from there to its NTH neighbour (a local scale, as in LOF: Breunig et al. 2000, SIGMOD Record 29(2), 93-104), it is
+    at least the smallest (d_j / r_j)^8 times a constant, by which as many training soils are far as are out of plane.
+    The power is there because that constant is uncertain by half, residuals having long tails and (d / r) none.
 
     Reads (features (batch, ...), scores (batch, components)), the latter from the frozen whitened projection of the
     former; returns T2 and Q, each (batch, 1), both without unit. A component without variance has no part in T2, and
@@ -99,9 +100,9 @@ class Distances(keras.layers.Layer):
         t2 = np.sum((scores * inverse_sd) ** 2, axis=1)
         neighbours, inverse_radius, apart = _neighbours(plain[:, : self.neighbours.shape[1]], samples)
         usual = _at_share(apart, SHARE)
-        ratio = _at_share(_left_out(left, t2), SHARE) / usual if usual > 0 else 0.0
+        closeness = max(_at_share(_left_out(left, t2), SHARE), 0.0) ** 0.25 / usual if usual > 0 else 0.0
         self.neighbours.assign(neighbours)
-        self.closeness.assign(ratio * inverse_radius**2)
+        self.closeness.assign(closeness * inverse_radius**2)
 
     def call(self, inputs: Sequence[Any]) -> tuple[Any, Any]:
         features, scores = inputs
@@ -116,7 +117,7 @@ class Distances(keras.layers.Layer):
         offsets = ops.expand_dims(plain[:, : self.neighbours.shape[1]], 1) - self.neighbours
         apart = ops.min(ops.sum(ops.square(offsets), axis=2) * self.closeness, axis=1, keepdims=True)
         # The larger of both. A sum, abs and relu pass NaN on on every runtime, as a maximum need not.
-        return t2, left + ops.relu(apart - left)
+        return t2, left + ops.relu(ops.square(ops.square(apart)) - left)
 
 
 def _neighbours(scores: Floats, samples: Indices | None) -> tuple[Floats, Floats, Floats]:
@@ -151,8 +152,9 @@ def _left_out(left: Floats, t2: Floats) -> Floats:
     (Martens & Naes 1989, Multivariate Calibration, leverage correction): 0.7 to 0.9 of what folds give, where the plain
     residuals are 0.2 to 0.7 of it.
     """
-    leverage: Floats = 1 / len(t2) + t2 / (len(t2) - 1)
-    return left / (1 - np.minimum(leverage, MOST_LEVERAGE)) ** 2
+    leverage = 1 / len(t2) + t2 / (len(t2) - 1)
+    corrected: Floats = left / (1 - np.minimum(leverage, MOST_LEVERAGE)) ** 2
+    return corrected
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ class Trained:
     shares: dict[str, float]
     """Target -> what its head keeps of its training; the kernel machine has the rest."""
     history: pd.DataFrame
-    """One row per epoch: loss, validation scores before mixing, joint-loss weights, learning rate; epoch 0 is the start."""
+    """One row per epoch: loss, validation scores before mixing, loss weights, learning rate; epoch 0 is the start."""
 
 
 def fit(
