@@ -162,7 +162,11 @@ class FrontEndConfig:
             raise InputError(f"front_end.channels names a channel twice: {', '.join(self.channels)}")
         for view in self.views:
             for channel in view.split("+"):
-                _one_of("front_end", f"views ({view})", channel, self.channels)
+                if channel not in self.channels:
+                    raise InputError(
+                        f"front_end.views names {channel!r} in {view!r}, but front_end.channels are "
+                        f"{', '.join(self.channels)}; change both, or make one view of all with --set front_end.views="
+                    )
         _within("front_end", "start_nm", self.start_nm, 0)
         _within("front_end", "stop_nm", self.stop_nm, 0)
         _within("front_end", "step_nm", self.step_nm, 0.1, 50)

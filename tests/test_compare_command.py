@@ -20,6 +20,7 @@ from relple_tf.zoo import PRESETS
 DATA = ["--data", "simulated", "--set=simulated.soils=80", "--set=simulated.step_nm=20", "--targets", "CEC_cmolc_kg,pH"]
 ONE = "--set=comparison.workers=1"
 QUICK = [*DATA, "--models", "svr,plsr", "--repeats", "2"]
+EXTRA = ["coverage", "flagged", "fit_s", "settings"]
 FILES = {"compare.csv", "compare.html", "config.toml", "configs", "jobs", "manifest.json", "plan.json", "splits.csv"}
 
 
@@ -45,7 +46,7 @@ def finished(tmp_path_factory):
 @pytest.fixture(scope="module")
 def with_network(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "network"
-    tiny = ["training.max_epochs=1", "front_end.step_nm=40", "front_end.derivative_window_nm=120"]
+    tiny = ["training.max_epochs=1", "training.members=0", "front_end.step_nm=40", "front_end.derivative_window_nm=120"]
     tiny += ["front_end.whitened_components=5", "model.expert_kind=cnn", "comparison.sizes=30,60"]
     sets = [f"--set={field}" for field in tiny]
     assert (
@@ -64,7 +65,7 @@ def test_rows_are_in_the_order_of_the_command(finished):
     keys = [(seed, model, target) for seed in (0, 1) for model in ("svr", "plsr") for target in ("CEC_cmolc_kg", "pH")]
     assert list(zip(table["seed"], table["model"], table["target"], strict=True)) == keys
     figures = ["n", "r2", "rmse", "mae", "bias", "sep", "rpd", "rpiq", "ccc"]
-    assert list(table.columns) == ["seed", "fold", "soils", "model", "target", *figures, "fit_s", "settings"]
+    assert list(table.columns) == ["seed", "fold", "soils", "model", "target", *figures, *EXTRA]
     assert table["settings"].str.match(r"C \d+, gamma|components \d+").all()
 
 

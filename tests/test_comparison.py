@@ -195,7 +195,8 @@ def test_a_job_scores_the_test_rows_and_sees_no_unused_one(ungrouped, tmp_path, 
 
     def predict(library, parts, config):
         seen.update(ids=library.ids, parts=parts, seed=config.training.seed)
-        return {name: np.arange(len(library), dtype=float) for name in library.targets}
+        trusted = {"OC_g_kg": {"coverage": 0.5, "flagged": 0.25}}
+        return {name: np.arange(len(library), dtype=float) for name in library.targets}, trusted
 
     monkeypatch.setattr(comparison, "network_predictions", predict)
     config = changed(CONFIG, training__seed=99)
@@ -209,6 +210,7 @@ def test_a_job_scores_the_test_rows_and_sees_no_unused_one(ungrouped, tmp_path, 
         expected = scores(values[used][test], np.flatnonzero(test).astype(float))
         assert {key: row[key] for key in expected} == expected
         assert (row["target"], row["model"], row["soils"], row["fold"]) == (name, "net", 30, 0)
+    assert [(row["coverage"], row["flagged"]) for row in rows] == [(0.5, 0.25), (None, None)]
 
 
 def test_a_baseline_job_fits_train_and_validation(ungrouped, tmp_path, monkeypatch):

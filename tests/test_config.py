@@ -103,7 +103,9 @@ def test_every_field_can_be_set_to_its_own_default(section, name, hint):
         "split.block_km=50": 50.0,
         "data.replicates=average": "average",
         "data.source='a=b.csv'": "a=b.csv",
-        "front_end.channels=snv, snv_d1": ("snv", "snv_d1"),
+        "front_end.channels=d1, snv_d2,absorbance,snv_d1": ("d1", "snv_d2", "absorbance", "snv_d1"),
+        "front_end.views=d1, absorbance+snv_d2": ("d1", "absorbance+snv_d2"),
+        "front_end.views=": (),
         "model.conv_filters=[4,8]": (4, 8),
         "training.schedule_decay=0.9,1": (0.9, 1.0),
         "data.targets=": (),
@@ -135,6 +137,11 @@ def test_set_parses_each_type_of_field(assignment, value):
         "front_end.channels=snv,d3": ("'d3'", *CHANNELS),
         "front_end.channels=snv,snv": ("twice",),
         "front_end.channels=": ("empty", *CHANNELS),
+        "front_end.channels=snv,d1": ("'absorbance' in 'absorbance+snv_d1'", "snv, d1", "--set front_end.views="),
+        "front_end.views=d1,d1+snv": ("'snv' in 'd1+snv'", *Config().front_end.channels),
+        "front_end.views=d1+": ("'' in 'd1+'",),
+        "training.members=1": ("training.members", "between 2 and 50", "1"),
+        "training.workers=-1": ("training.workers", "0", "-1"),
         "model.conv_filters=4,0": ("positive", "0"),
     }.items(),
 )
@@ -194,6 +201,12 @@ def test_combinations_that_cannot_work_are_refused():
         set_fields(Config(), ["split.test=0.5", "split.validation=0.4"])
     with pytest.raises(InputError, match="gradnorm needs a layer that targets share"):
         set_fields(SINGLE, ["training.balancing=gradnorm"])
+
+
+def test_views_are_positions_of_their_channels_and_none_is_one_of_all():
+    turned = set_fields(Config(), ["front_end.channels=snv,d1,absorbance", "front_end.views=absorbance+snv,d1"])
+    assert turned.front_end.viewed_channels() == ((2, 0), (1,))
+    assert set_fields(turned, ["front_end.views="]).front_end.viewed_channels() == ((0, 1, 2),)
 
 
 def test_config_is_frozen():

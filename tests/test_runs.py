@@ -138,12 +138,21 @@ def test_what_a_kill_left_half_written_counts_for_nothing(tmp_path):
 
 def test_a_damaged_state_is_named(tmp_path):
     state = tmp_path / "checkpoint.npz"
-    save_state(state, {"best": [np.zeros(3)]}, {"best_epoch": 0})
+    save_state(state, {"best": [np.zeros(3)]}, {"best_epoch": 0, "fingerprint": "a1"})
     whole = state.read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], b"PK" + whole[2:-30]):
         state.write_bytes(damaged)
         with pytest.raises(InputError, match=r"checkpoint\.npz: damaged; delete it"):
-            load_state(state)
+            load_state(state, "a1")
+
+
+def test_a_state_of_other_data_is_refused_by_its_folder(tmp_path):
+    state = tmp_path / "member-1.npz"
+    save_state(state, {}, {"fingerprint": "a1"})
+    with pytest.raises(InputError, match="the data or their split changed since this run was cut off") as refused:
+        load_state(state, "a2")
+    assert str(tmp_path) in str(refused.value)
+    assert load_state(state, "a1") == ({}, {"fingerprint": "a1"})
 
 
 def test_a_run_that_was_cut_off_and_no_run_are_told_apart(run, tmp_path):

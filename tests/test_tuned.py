@@ -193,8 +193,8 @@ def test_plsr_of_the_list_is_plsr_with_its_components_in_words(spectra):
     x, y = spectra
     fitted = np.arange(60) < 45
     got, settings = fitted_by(BASELINES["plsr"], x, y, fitted)
-    predictions, components = plsr(
+    predictions, chosen = plsr(
         x, {"a": y}, fitted, np.arange(60), [TargetScale.fit("a", y[fitted])], **WINDOW, seed=SEED
     )
     np.testing.assert_array_equal(got, predictions["a"])
-    assert settings == f"components {components['a']}"
+    assert settings == f"components {chosen['a'].components}"

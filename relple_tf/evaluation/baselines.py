@@ -1,6 +1,7 @@
 """What a spectroscopist would use otherwise, fitted on the same rows."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,23 @@ from relple_tf.models.lab_units import TargetScale
 FOLDS = 5
 MAXIMUM_COMPONENTS = 30
 
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidated:
+    """The PLS model of one target that cross-validates best, and how well it does."""
+
+    scale: TargetScale
+    """How the target is modelled."""
+    components: int
+    n: int
+    """Soils with a laboratory value, each estimated once by a model that did not see it."""
+    rmse: float
+    """Of these estimates, in the target's unit."""
+    r2: float
+    """Likewise, in laboratory units; may be negative."""
+
 
 def plsr(
     absorbance: npt.NDArray[np.float32],
@@ -26,7 +44,7 @@ def plsr(
     window_points: int,
     polynomial: int,
     seed: int,
-) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, int]]:
+) -> tuple[dict[str, Floats], dict[str, CrossValidated]]:
     """Partial least squares regression, one per target; components, and log1p or not, by cross-validation.
 
     Features are the best practice of the field: SNV, then the Savitzky-Golay first derivative. A skewed target is tried
@@ -44,23 +62,44 @@ def plsr(
         seed: Of the folds where every row is its own group.
 
     Returns:
-        Target -> (n,) predictions in laboratory units for all rows, and target -> number of
-        components.
+        Target -> (n,) predictions in laboratory units for all rows, and target -> what was chosen in the fitted rows.
     """
     features = snv_first_derivative(absorbance, window_points, polynomial)
-    predictions, components = {}, {}
+    predictions, chosen = {}, {}
     for scale in scales:
         values = targets[scale.name]
         rows = np.flatnonzero(fitted & ~np.isnan(values))
         x, y = features[rows], values[rows]
-        tried = scales_to_try(scale, y)
-        errors = [cross_validated_errors(x, y, units[rows], one, seed) for one in tried]
-        best = int(np.argmin([error.min() for error in errors]))
-        own, count = tried[best], int(np.argmin(errors[best])) + 1
-        model = PLSRegression(count, scale=True).fit(x, own.to_model(y))
-        predictions[scale.name] = own.to_lab(model.predict(features).ravel())
-        components[scale.name] = count
-    return predictions, components
+        best = cross_validated(x, y, units[rows], scale, seed)
+        model = PLSRegression(best.components, scale=True).fit(x, best.scale.to_model(y))
+        predictions[scale.name] = best.scale.to_lab(model.predict(features).ravel())
+        chosen[scale.name] = best
+    return predictions, chosen
+
+
+def cross_validated(
+    x: Floats, y: Floats, units: npt.NDArray[np.intp], scale: TargetScale, seed: int
+) -> CrossValidated:
+    """Choose components and scale by the squared error of rows that were left out.
+
+    Args:
+        x: (n, bands) features.
+        y: (n,) laboratory values.
+        units: (n,) numbers of what no fold may divide; two at least.
+        scale: The network's.
+        seed: Of the folds where every row is a unit of its own.
+    """
+    tried = scales_to_try(scale, y)
+    errors = [cross_validated_errors(x, y, units, one, seed) for one in tried]
+    best = int(np.argmin([error.min() for error in errors]))
+    squared_error = float(errors[best].min())
+    return CrossValidated(
+        scale=tried[best],
+        components=int(np.argmin(errors[best])) + 1,
+        n=len(y),
+        rmse=float(np.sqrt(squared_error / len(y))),
+        r2=1 - squared_error / float(np.sum((y - y.mean()) ** 2)),
+    )
 
 
 def cross_validated_errors(

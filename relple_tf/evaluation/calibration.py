@@ -9,24 +9,30 @@ import numpy.typing as npt
 import pandas as pd
 
 from relple_tf.config import Config
+from relple_tf.evaluation.advice import advice, in_new_groups
 from relple_tf.evaluation.baselines import plsr
+from relple_tf.evaluation.importance import band_importance
 from relple_tf.evaluation.metrics import scores
+from relple_tf.evaluation.outliers import outliers
 from relple_tf.evaluation.prediction import estimates
 from relple_tf.evaluation.report import report
 from relple_tf.evaluation.result import Calibration, Metrics, card
-from relple_tf.evaluation.trust import trust
+from relple_tf.evaluation.trust import Trust, trust
 from relple_tf.models import front_end
 from relple_tf.models.lab_units import T2, Q
 from relple_tf.spectra.folds import learning_folds
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.split import PARTS, split
 from relple_tf.spectra.tables import read_parts
-from relple_tf.spectra.units import whole_units
+from relple_tf.spectra.units import group_divided, unit_labels, whole_units
 from relple_tf.training.files import write_text, write_with
 from relple_tf.training.fit import Trained, seed_everything
 from relple_tf.training.members import CrossFit, fit_all, forget, learning
 from relple_tf.training.preparation import Prepared, prepare
 from relple_tf.training.runs import RunFolder, data_hash, write_json
+
+MOST_PERMUTED = 300
+"""Test soils that the importance of wavelengths is measured on; more would take minutes and say the same."""
 
 
 def calibrate(
@@ -77,6 +83,8 @@ def calibrate(
         raise
     say("PLSR on the same split ...")
     result = evaluate(library, library_sha256, parts, prepared, trained, crossed, config, notes)
+    for note in result.notes[len(notes) :]:
+        say(note)
     write_run(result, folder)
     return result.metrics
 
@@ -104,16 +112,19 @@ def evaluate(
     found = trust(library, parts, prepared, crossed, config.training.seed)
     outputs = estimates(trained.model, library.spectra)
     predictions = {name: outputs[name] for name in library.targets}
-    baseline, components = plsr(
-        front_end.apply(prepared.absorbance_stage, library.spectra),
-        library.targets,
-        parts != "test",
-        whole_units(library, parts, config.split.block_km),
-        prepared.scales,
-        window_points=front_end.window_points(config.front_end),
-        polynomial=config.front_end.derivative_polynomial,
-        seed=config.training.seed,
-    )
+    absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
+    options = {
+        "window_points": front_end.window_points(config.front_end),
+        "polynomial": config.front_end.derivative_polynomial,
+        "seed": config.training.seed,
+    }
+    units = whole_units(library, parts, config.split.block_km)
+    baseline, chosen = plsr(absorbance, library.targets, parts != "test", units, prepared.scales, **options)
+    new_groups = {}
+    if group_divided(library, parts):
+        rows, groups = parts != "test", unit_labels(library, keep_groups=True)
+        values = {name: measured[rows] for name, measured in library.targets.items()}
+        new_groups = in_new_groups(absorbance[rows], values, groups[rows], prepared.scales, **options)
     metrics: Metrics = score_parts(library, parts, predictions)
     if crossed is not None:
         metrics["validation"] = {
@@ -121,6 +132,7 @@ def evaluate(
             for name, values in library.targets.items()
         }
     metrics["baseline"] = {"plsr": score_parts(library, parts, baseline)["test"]}
+    left_out = {} if crossed is None else metrics["validation"]
     return Calibration(
         config=config,
         library=library,
@@ -134,9 +146,50 @@ def evaluate(
         t2=outputs[T2],
         q=outputs[Q],
         baseline=baseline,
-        components=components,
+        plsr=chosen,
+        new_groups=new_groups,
+        importance=wavelength_importance(library, parts, prepared, trained, config.training.seed),
+        outliers=learning_outliers(library, parts, prepared, crossed, found),
         metrics=metrics,
-        notes=notes,
+        notes=(*notes, *advice(left_out, chosen, new_groups)),
+    )
+
+
+def wavelength_importance(
+    library: SpectralLibrary, parts: npt.NDArray[np.str_], prepared: Prepared, trained: Trained, seed: int
+) -> pd.DataFrame:
+    """What blocks of wavelengths are worth on test soils, with every target on its modelled scale."""
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(parts == "test"))[:MOST_PERMUTED]
+
+    def modelled(spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float64]]:
+        found = estimates(trained.model, spectra)
+        return {scale.name: scale.to_model(found[scale.name].astype("float64")) for scale in prepared.scales}
+
+    values = {scale.name: scale.to_model(library.targets[scale.name][rows]) for scale in prepared.scales}
+    return band_importance(
+        modelled, library.spectra[rows], library.quantity, values, library.wavelengths_nm, seed=seed
+    )
+
+
+def learning_outliers(
+    library: SpectralLibrary,
+    parts: npt.NDArray[np.str_],
+    prepared: Prepared,
+    crossed: CrossFit | None,
+    found: Trust,
+) -> pd.DataFrame:
+    """All training soils that do not fit the others; by their spectra only where no network left soils out."""
+    train = parts == "train"
+    nothing = np.full(int(train.sum()), np.nan)
+    return outliers(
+        library.ids[train],
+        found.t2[train],
+        found.q[train],
+        found.limits,
+        prepared.scales,
+        {name: values[train] for name, values in library.targets.items()},
+        {name: nothing if crossed is None else crossed.estimates[name][train] for name in library.targets},
+        most=len(nothing),
     )
 
 
@@ -170,6 +223,7 @@ def write_run(result: Calibration, folder: RunFolder) -> None:
     table[T2], table[Q], table["status"] = result.t2, result.q, result.status
     write_text(path / "predictions.csv", table.to_csv(index=False))
     write_text(path / "history.csv", result.trained.history.to_csv(index=False))
+    write_text(path / "outliers.csv", result.outliers.to_csv(index=False, float_format="%.4g"))
     write_json(path / "metrics.json", result.metrics)
     write_json(path / "card.json", card(result))
     write_with(path / "model.keras", result.trained.model.save)

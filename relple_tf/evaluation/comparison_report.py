@@ -15,6 +15,7 @@ import pandas as pd
 from relple_tf import __version__
 from relple_tf.config_text import to_toml
 from relple_tf.evaluation import comparison_pictures as pictures
+from relple_tf.evaluation.intervals import COVERAGE
 from relple_tf.evaluation.outcome import Outcome
 from relple_tf.evaluation.paired import at, differences, p_in_words, sentence
 from relple_tf.evaluation.report import items, with_unit
@@ -95,7 +96,19 @@ def sentences(outcome: Outcome, target: str) -> list[str]:
     if len(outcome.models) == 1:
         row = at(outcome.middle, target, largest).loc[first]
         found.append(f"{start}{first}: median R² {row.r2:.2f}, quartiles {row.r2_low:.2f} to {row.r2_high:.2f}")
-    return [escape(words) for words in (*found, *best_by_size(outcome, target))]
+    return [escape(words) for words in (*found, *best_by_size(outcome, target), *covered(outcome, target))]
+
+
+def covered(outcome: Outcome, target: str) -> list[str]:
+    """What share of the test soils lies within the intervals of each model that gives some."""
+    found = []
+    for model in outcome.models:
+        share = rows_of(outcome, target, model)["coverage"].astype(float)
+        if share.notna().any():
+            found.append(
+                f"the {COVERAGE:.0%} intervals of {model} hold {share.median():.0%} of the test soils (median)"
+            )
+    return found
 
 
 def best_by_size(outcome: Outcome, target: str) -> list[str]:

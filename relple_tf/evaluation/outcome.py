@@ -22,7 +22,9 @@ class Outcome:
     library_sha256: str
     """From `data_hash`."""
     table: pd.DataFrame
-    """Rows of compare.csv: seed, fold, soils, model, target, the figures of `scores`, fit_s (seconds), settings."""
+    """Rows of compare.csv: seed, fold, soils, model, target, the figures of `scores`, coverage (share of the test
+    values within their intervals) and flagged (share of the test scans), empty for baselines; fit_s (seconds),
+    settings."""
     notes: tuple[str, ...]
     repeats: int
 

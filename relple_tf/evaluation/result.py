@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from relple_tf import __version__
 from relple_tf.config import Config
+from relple_tf.evaluation.baselines import CrossValidated
 from relple_tf.evaluation.intervals import achieved_coverage
 from relple_tf.evaluation.trust import Trust
 from relple_tf.models.domain import status
@@ -47,8 +49,14 @@ class Calibration:
     """Target -> (n,) in laboratory units, all rows."""
     baseline: dict[str, npt.NDArray[np.float64]]
     """The same by PLSR."""
-    components: dict[str, int]
-    """Target -> PLSR components."""
+    plsr: dict[str, CrossValidated]
+    """Target -> what PLSR does on the learning soils."""
+    new_groups: dict[str, CrossValidated]
+    """Likewise where whole groups are left out; empty unless the split divides groups."""
+    importance: pd.DataFrame
+    """From `band_importance`, of test soils."""
+    outliers: pd.DataFrame
+    """From `outliers`, all of the learning soils that have a reason."""
     metrics: Metrics
     notes: tuple[str, ...]
 
@@ -56,6 +64,18 @@ class Calibration:
     def status(self) -> npt.NDArray[np.str_]:
         """(n,) of STATUSES, all rows."""
         return status(self.predictions, self.t2, self.q, self.trust.limits)
+
+    @property
+    def outside(self) -> float:
+        """Share of the test scans whose estimates are not to be trusted."""
+        return float(np.mean(self.status[self.parts == "test"] != "ok"))
+
+    def bounds(self, target: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+        """Lower and upper ends (n,) of a target's intervals, all rows; None where there are none."""
+        interval = self.trust.intervals.get(target)
+        if interval is None or interval.half_width is None:
+            return None
+        return interval.bounds(self.predictions[target], self.trust.limits.difficulty(self.t2))
 
 
 def source_name(config: Config) -> str:
@@ -90,6 +110,7 @@ def card(result: Calibration) -> dict[str, Any]:
             "outputs": [T2, Q],
             "limits": {T2: result.trust.limits.t2, Q: result.trust.limits.q},
             "share_within": result.trust.limits.share,
+            "test_share_outside": result.outside,
         },
         "front_end": {
             "grid_nm": result.prepared.grid_nm.tolist(),
@@ -128,10 +149,28 @@ def interval_facts(result: Calibration, target: str) -> dict[str, Any] | None:
         result.predictions[target][test],
         result.trust.limits.difficulty(result.t2[test]),
     )
-    return asdict(interval) | {"test": achieved}
+    # A mean may be infinite where one scan lies far outside; JSON has no number for that.
+    finite = {name: value for name, value in achieved.items() if value is None or np.isfinite(value)}
+    return asdict(interval) | {"test": dict.fromkeys(achieved) | finite | typical_half_width(result, target)}
+
+
+def typical_half_width(result: Calibration, target: str) -> dict[str, float | None]:
+    """Half of the median width of a target's intervals on the measured test soils, in the target's unit."""
+    ends = result.bounds(target)
+    if ends is None:
+        return {"typical_half_width": None}
+    widths = (ends[1] - ends[0])[(result.parts == "test") & np.isfinite(result.library.targets[target])]
+    middle = float(np.median(widths[~np.isnan(widths)])) / 2 if np.isfinite(widths).any() else np.inf
+    return {"typical_half_width": middle if np.isfinite(middle) else None}
 
 
 def unit(target: str) -> str:
     """The unit that a target's name carries; pH and names without one have none."""
     known = {"g_kg": "g/kg", "cmolc_kg": "cmolc/kg", "pct": "%"}
     return next((text for suffix, text in known.items() if target.endswith(f"_{suffix}")), "")
+
+
+def with_unit(target: str, unit: str) -> str:
+    """A target's name with its unit in brackets instead of in the name."""
+    suffix = "_pct" if unit == "%" else f"_{unit.replace('/', '_')}"
+    return f"{target.removesuffix(suffix)} ({unit})" if unit else target

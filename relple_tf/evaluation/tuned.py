@@ -146,8 +146,8 @@ def _in_words(chosen: dict[str, Any]) -> str:
 
 def _plsr(*arguments: Any, **named: Any) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, str]]:
     """`plsr` with its components in words."""
-    predictions, components = plsr(*arguments, **named)
-    return predictions, {target: f"components {count}" for target, count in components.items()}
+    predictions, chosen = plsr(*arguments, **named)
+    return predictions, {target: f"components {one.components}" for target, one in chosen.items()}
 
 
 BASELINES: dict[str, Baseline] = {

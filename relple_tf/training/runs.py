@@ -29,6 +29,7 @@ FILES = {
     "history.csv",
     "metrics.json",
     "model.keras",
+    "outliers.csv",
     "predictions.csv",
     "report.html",
     "split.csv",

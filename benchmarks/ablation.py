@@ -1,0 +1,119 @@
+"""The paper's claim, tested: architectures, parts of an expert, weighting strategies, at one budget.
+
+    python benchmarks/ablation.py [--data SOURCE] [--targets A,B] [--splits 3] [--epochs 40] [--out DIR]
+
+Every variant gets the same splits, the same steps and a single network that stops by the validation rows
+(`training.members` 0). `network` is what gradients learned, by itself; `mixed` is the head as it is shipped, with its
+share of the kernel machine, which is the same for all variants. Prints test R2 in laboratory units, mean over the
+targets, median over the splits, and in how many splits a variant beats the default. Goes on where it was cut off.
+"""
+
+import argparse
+import json
+from dataclasses import replace as with_fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from relple_tf.command_line import import_tensorflow
+from relple_tf.config import BALANCINGS, Config, replace
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.sources import load
+from relple_tf.spectra.split import split
+from relple_tf.training.workers import run_all
+
+DEFAULT = "rs_ple (hard)"
+VARIANTS: dict[str, dict[str, Any]] = {
+    DEFAULT: {},
+    "rs_ple (soft)": {"model__relevance": "soft"},
+    **{
+        name: {"model__architecture": name, "training__balancing": "uncertainty"}
+        for name in ("ple", "cgc", "mmoe", "shared_bottom", "single_task")
+    },
+    "without convolution (kernels of one band)": {"model__conv_kernel": 1},
+    "without LSTM": {"model__expert_kind": "attention"},
+    "without attention": {"model__expert_kind": "lstm"},
+    "convolution alone": {"model__expert_kind": "cnn"},
+    "one view": {"front_end__views": ("absorbance+snv_d1",), "model__basis_units": 768},
+    "without random basis": {"model__basis_units": 0},
+    "without augmentation": {
+        f"augmentation__{name}": 0.0 for name in ("noise", "offset", "slope", "scatter", "shift_nm")
+    },
+    "squared error": {"training__huber_delta": 0.0},
+    **{f"loss: {name}": {"training__balancing": name} for name in BALANCINGS if name != "uncertainty"},
+}
+
+
+def measure(shared: tuple[SpectralLibrary, Config, Path], job: tuple[int, str]) -> None:
+    """Train one variant on one split and write its test R2."""
+    import keras
+
+    from relple_tf.evaluation.metrics import scores
+    from relple_tf.models import front_end
+    from relple_tf.training.fit import seed_everything, train
+    from relple_tf.training.mixing import SHARES, best_share, both, mixtures
+    from relple_tf.training.preparation import prepare
+    from relple_tf.training.runs import write_json
+
+    (library, base, folder), (seed, variant) = shared, job
+    config = replace(base, **VARIANTS[variant], training__seed=seed)
+    keras.backend.clear_session()
+    seed_everything(seed)
+    parts, _ = split(library, config.split, seed)
+    prepared = prepare(library, parts, config)
+    train(prepared, config, stop_early=True, show=False)
+    tried = mixtures(*both(prepared.network, prepared.machines, prepared.validation_features))
+    test = parts == "test"
+    scans = front_end.apply(prepared.absorbance_stage, library.spectra[test])
+    learned, machine = both(prepared.network, prepared.machines, front_end.apply(prepared.channel_stage, scans))
+    row: dict[str, Any] = {"seed": seed, "variant": variant, "weights": prepared.network.count_params()}
+    for column, scale in enumerate(prepared.scales):
+        share = SHARES[best_share(prepared.validation_values[:, column], tried[:, :, column])]
+        measured = library.targets[scale.name][test]
+        for name, kept in (("network", 1.0), ("mixed", share), ("machine", 0.0)):
+            estimated = scale.to_lab(kept * learned[:, column] + (1 - kept) * machine[:, column])
+            row[f"{name} {scale.name}"] = scores(measured, estimated)["r2"]
+    write_json(folder / f"{seed}-{list(VARIANTS).index(variant)}.json", row)
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="simulated")
+    parser.add_argument("--targets", default="")
+    parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
+    options = parser.parse_args()
+    targets = tuple(name for name in options.targets.split(",") if name)
+    config = replace(Config(), data__source=options.data, data__targets=targets, simulated__soils=600)
+    config = replace(config, training__members=0, training__max_epochs=options.epochs)
+    library = with_fields(load(config), parts=None, groups=None)
+    options.out.mkdir(parents=True, exist_ok=True)
+    jobs = [(seed, variant) for seed in range(options.splits) for variant in VARIANTS]
+    files = {job: options.out / f"{job[0]}-{list(VARIANTS).index(job[1])}.json" for job in jobs}
+    missing = [job for job in jobs if not files[job].exists()]
+    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="fit") as bar:
+        run_all(
+            measure, missing, (library, config, options.out), workers=0, take_in=import_tensorflow, finished=bar.update
+        )
+    table = pd.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in files.values()])
+    table.to_csv(options.out / "ablation.csv", index=False)
+    for kind in ("network", "mixed", "machine"):
+        table[kind] = table[[column for column in table if column.startswith(f"{kind} ")]].mean(axis=1)
+    by_split = table.pivot_table(index="seed", columns="variant", values="network")
+    print(f"{library.source}, {', '.join(library.targets)}: {options.splits} splits, {options.epochs} epochs at most")
+    print("| variant | weights | network | wins against the default | mixed |\n|---|---|---|---|---|")
+    for variant in VARIANTS:
+        rows = table[table["variant"] == variant]
+        wins = "" if variant == DEFAULT else f"{np.sum(by_split[variant] > by_split[DEFAULT])} of {len(by_split)}"
+        network, mixed = rows["network"].median(), rows["mixed"].median()
+        print(f"| {variant} | {rows['weights'].max():,} | {network:.3f} | {wins} | {mixed:.3f} |")
+    print(f"\nkernel machine alone: {table['machine'].median():.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What a target's calibration is good for, in plain words that follow from its figures by rules that the page states."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from relple_tf.evaluation.advice import plsr_serves_better
+from relple_tf.evaluation.figures import digits, percent, texts
+from relple_tf.evaluation.result import Calibration
+
+USES = {
+    "suited for quantitative use": {"rpiq": 2.5, "rpd": 2.0},
+    "suited for screening": {"rpiq": 1.5, "rpd": 1.4},
+}
+"""What the network's test figures must reach for a use: both, for RPIQ flatters two-humped targets."""
+NO_USE = "not suited for use on soils like the test soils"
+
+CLOSE = 0.05
+"""RMSE that differ by less than this share are called about equal."""
+
+
+def use(figures: Mapping[str, float]) -> str:
+    """The highest use of which all bounds are reached."""
+    for name, least in USES.items():
+        if all(figures[figure] >= bound for figure, bound in least.items()):
+            return name
+    return NO_USE
+
+
+def rule() -> str:
+    """USES in words."""
+    return "; ".join(f"{name} from RPIQ {least['rpiq']:g} and RPD {least['rpd']:g}" for name, least in USES.items())
+
+
+def against_plsr(own: float, plsr: float) -> str:
+    """An RMSE beside that of PLSR on the same soils."""
+    change = own / plsr - 1 if plsr else 0.0
+    if abs(change) < CLOSE:
+        return "about equal to PLSR's"
+    return f"{percent(abs(change))} {'above' if change > 0 else 'below'} PLSR's"
+
+
+def verdict(result: Calibration, target: str, facts: Mapping[str, Any]) -> str:
+    """A paragraph on one target.
+
+    Args:
+        result: The run.
+        target: Its name.
+        facts: Its entry in the card.
+    """
+    own, plsr = result.metrics["test"][target], result.metrics["baseline"]["plsr"][target]
+    shown = texts(own)
+    sentences = [
+        f"{use(own)}: RPIQ {shown['rpiq']} and RPD {shown['rpd']} on {shown['n']} test soils",
+        f"RMSE {_in(facts['unit'], shown['rmse'])}, {against_plsr(own['rmse'], plsr['rmse'])}",
+        interval_sentence(facts["interval"], facts["unit"]),
+        f"{percent(result.outside)} of the test scans lie outside the domain",
+    ]
+    if result.crossed is not None and plsr_serves_better(result.metrics["validation"][target], result.plsr[target]):
+        errors = result.plsr[target].rmse, result.metrics["validation"][target]["rmse"]
+        sentences.append("PLSR serves better: cross-validated RMSE {} against {}".format(*map(digits, errors)))
+    if target in result.new_groups:
+        found = result.plsr[target].r2, result.new_groups[target].r2
+        sentences.append(
+            "The test soils come from the fields that were learned from; in a new field PLSR's cross-validated R² is "
+            f"{found[1]:z.2f} instead of {found[0]:z.2f}, and no better is to be expected of the network"
+        )
+    return ". ".join(sentences) + "."
+
+
+def interval_sentence(interval: Mapping[str, Any] | None, unit: str) -> str:
+    """How wide the intervals of the test soils are and how many of the laboratory's values they hold."""
+    if interval is None:
+        return "It has no intervals, for no network left soils out (training.members is 0)"
+    if interval["half_width"] is None:
+        return f"It has no intervals, for {interval['n']} soils are too few to tell"
+    found, name = interval["test"], f"{percent(interval['coverage'])} interval"
+    width = found["typical_half_width"]
+    reach = "has no upper bound" if width is None else f"is typically ±{_in(unit, digits(width, 2))}"
+    if not found["n"]:
+        return f"The {name} {reach}"
+    return f"The {name} {reach} and holds the laboratory value of {percent(found['coverage'])} of them"
+
+
+def _in(unit: str, number: str) -> str:
+    return f"{number} {unit}".rstrip()
