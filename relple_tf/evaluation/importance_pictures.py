@@ -1,14 +1,12 @@
 """The report's picture of wavelength importance."""
 
 import textwrap
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from relple_tf.evaluation.pictures import ABSORPTIONS, WIDE, Array, picture, shortened
+from relple_tf.evaluation.pictures import WIDE, Array, absorption_lines, picture, shortened
 
 MOST_TOLD = 3
 """Blocks that the description names."""
@@ -44,17 +42,6 @@ def importance(
     below.set_ylim(min(0.0, np.nanmin(share, initial=0.0)), max(5.0, 1.08 * np.nanmax(share, initial=0.0)))
     below.set(xlabel="wavelength (nm)", ylabel="rise of the\nRMSE (%)", title=shortened(target, 32))
     return figure, f"Rise of the RMSE of {target} with blocks of wavelengths from other soils; {_told(table, share)}"
-
-
-def absorption_lines(axes: Axes, wavelengths_nm: Array, *, named: bool) -> None:
-    """Grey lines at the known absorptions in range, with their names above the axes or without."""
-    for nm, name, side in ABSORPTIONS:
-        if wavelengths_nm[0] <= nm <= wavelengths_nm[-1]:
-            axes.axvline(nm, color="0.85", linewidth=0.8, zorder=0)
-            if named:
-                place: dict[str, Any] = {"rotation": 90, "va": "bottom", "ha": side}
-                above = axes.get_xaxis_transform()
-                axes.text(nm, 1.01, f"{name} {nm}", transform=above, fontsize=7, color="0.3", **place)
 
 
 def _told(table: pd.DataFrame, share: Array) -> str:
