@@ -244,7 +244,8 @@ def test_a_network_depends_on_its_learning_rows_alone(ungrouped, tmp_path, capsy
     assert capsys.readouterr().err == ""
 
 
-def test_processes_do_every_job_once_with_one_thread_each(tmp_path):
+def test_processes_do_every_job_once_with_one_thread_each(tmp_path, monkeypatch):
+    monkeypatch.setenv(THREADS[0], "many")
     done = []
     jobs = [f"job{number}" for number in range(6)]
     run_all(

@@ -5,51 +5,12 @@ Decided on learning rows only, so that the test scores stay those of soils that 
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from relple_tf.evaluation.baselines import CrossValidated, cross_validated, snv_first_derivative
-from relple_tf.models.lab_units import TargetScale
+from relple_tf.evaluation.baselines import CrossValidated
+from relple_tf.evaluation.beside import Beside
+from relple_tf.evaluation.figures import digits
 
 MARGIN = 0.02
 """PLSR serves better where its cross-validated RMSE is below the network's by more than this share."""
-
-FEWEST_ROWS = 10
-"""Rows outside a field that a model of PLSR is worth fitting on."""
-
-
-def in_new_groups(
-    absorbance: npt.NDArray[np.float32],
-    targets: dict[str, npt.NDArray[np.float64]],
-    groups: npt.NDArray[np.intp],
-    scales: tuple[TargetScale, ...],
-    *,
-    window_points: int,
-    polynomial: int,
-    seed: int,
-) -> dict[str, CrossValidated]:
-    """What PLSR does in groups that it has not seen: whole ones are left out.
-
-    Args:
-        absorbance: (n, bands) on the model's grid, learning rows only.
-        targets: Name -> (n,), NaN where not measured.
-        groups: (n,) numbers of the groups, rows of one sample in one of them.
-        scales: The targets' scales.
-        window_points: Bands in the derivative window.
-        polynomial: Order of its polynomial.
-        seed: Of the folds where every row is a group of its own.
-
-    Returns:
-        Target -> the best model; without targets of which no more than FEWEST_ROWS values lie outside some group.
-    """
-    features = snv_first_derivative(absorbance, window_points, polynomial)
-    found = {}
-    for scale in scales:
-        rows = np.flatnonzero(~np.isnan(targets[scale.name]))
-        y, held = targets[scale.name][rows], groups[rows]
-        if len(rows) - np.bincount(held).max() > FEWEST_ROWS:
-            found[scale.name] = cross_validated(features[rows], y, held, scale, seed)
-    return found
 
 
 def plsr_serves_better(network: dict[str, Any], plsr: CrossValidated) -> bool:
@@ -57,28 +18,26 @@ def plsr_serves_better(network: dict[str, Any], plsr: CrossValidated) -> bool:
     return bool(plsr.rmse < (1 - MARGIN) * network["rmse"])
 
 
-def advice(
-    network: dict[str, dict[str, Any]], plsr: dict[str, CrossValidated], new_groups: dict[str, CrossValidated]
-) -> tuple[str, ...]:
+def advice(networks: dict[str, dict[str, Any]], plsr: Beside) -> tuple[str, ...]:
     """Notes for the terminal, the card and the report.
 
     Args:
-        network: Target -> figures of the network's estimates of learning soils that it was not trained on; empty
-            where there are none.
-        plsr: Target -> PLSR on the same soils, in folds that divide groups where the split does.
-        new_groups: From `in_new_groups`; empty where the split divides no group.
+        networks: Target -> figures of the networks on learning soils that they left out; empty without such networks.
+        plsr: On the same soils.
     """
     notes = []
-    if new_groups:
+    if plsr.new_groups:
         told = "; ".join(
-            f"{target} R2 {plsr[target].r2:z.2f} with fields divided, {found.r2:z.2f} with whole fields left out"
-            for target, found in new_groups.items()
+            f"{target} R2 {plsr.left_out[target].r2:z.2f} with fields divided, "
+            f"{found.r2:z.2f} with whole fields left out"
+            for target, found in plsr.new_groups.items()
         )
         notes.append(f"PLSR, cross-validated: {told}: expect the latter in a new field")
-    for target, figures in network.items():
-        if plsr_serves_better(figures, plsr[target]):
+    for target, figures in networks.items():
+        found = plsr.left_out[target]
+        if plsr_serves_better(figures, found):
             notes.append(
-                f"PLSR serves better for {target}: cross-validated RMSE {plsr[target].rmse:.3g} against "
-                f"{figures['rmse']:.3g} by the network"
+                f"PLSR serves better for {target}: cross-validated RMSE {digits(found.rmse)} against "
+                f"{digits(figures['rmse'])} by the network"
             )
     return tuple(notes)

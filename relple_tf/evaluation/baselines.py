@@ -78,7 +78,7 @@ def plsr(
 
 
 def cross_validated(
-    x: Floats, y: Floats, units: npt.NDArray[np.intp], scale: TargetScale, seed: int
+    x: Floats, y: Floats, units: npt.NDArray[np.intp], scale: TargetScale, seed: int, folds: int = FOLDS
 ) -> CrossValidated:
     """Choose components and scale by the squared error of rows that were left out.
 
@@ -88,9 +88,10 @@ def cross_validated(
         units: (n,) numbers of what no fold may divide; two at least.
         scale: The network's.
         seed: Of the folds where every row is a unit of its own.
+        folds: At most.
     """
     tried = scales_to_try(scale, y)
-    errors = [cross_validated_errors(x, y, units, one, seed) for one in tried]
+    errors = [cross_validated_errors(x, y, units, one, seed, folds) for one in tried]
     best = int(np.argmin([error.min() for error in errors]))
     squared_error = float(errors[best].min())
     return CrossValidated(
@@ -108,6 +109,7 @@ def cross_validated_errors(
     units: npt.NDArray[np.intp],
     scale: TargetScale,
     seed: int,
+    folds: int = FOLDS,
 ) -> npt.NDArray[np.float64]:
     """Cross-validated squared error, in the target's unit, of PLS models of 1, 2, ... components.
 
@@ -119,12 +121,13 @@ def cross_validated_errors(
         units: (n,) numbers of what no fold may divide.
         scale: How y is modelled.
         seed: Of the folds where every row is a unit of its own.
+        folds: At most.
 
     Returns:
         (at most MAXIMUM_COMPONENTS,).
     """
     modelled = scale.to_model(y)
-    splits = whole_folds(units, seed)
+    splits = whole_folds(units, seed, folds)
     most = min(MAXIMUM_COMPONENTS, x.shape[1], min(len(train) for train, _ in splits) - 1)
     squared_error = np.zeros(most)
     for train, held in splits:
@@ -151,12 +154,14 @@ def scales_to_try(scale: TargetScale, y: npt.NDArray[np.float64]) -> list[Target
     return [scale, TargetScale.fit(scale.name, y, may_log=False)] if scale.log1p else [scale]
 
 
-def whole_folds(units: npt.NDArray[np.intp], seed: int) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """At most FOLDS pairs of (rows to fit on, rows held back), which leave `units` (n,) whole.
+def whole_folds(
+    units: npt.NDArray[np.intp], seed: int, folds: int = FOLDS
+) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """At most `folds` pairs of (rows to fit on, rows held back), which leave `units` (n,) whole.
 
     Drawn by `seed` where every row is a unit of its own; else balanced by rows, without a draw.
     """
     rows, distinct = np.arange(len(units)), len(np.unique(units))
     if distinct == len(units):
-        return list(KFold(min(FOLDS, len(units)), shuffle=True, random_state=seed).split(rows))
-    return list(GroupKFold(min(FOLDS, distinct)).split(rows, groups=units))
+        return list(KFold(min(folds, len(units)), shuffle=True, random_state=seed).split(rows))
+    return list(GroupKFold(min(folds, distinct)).split(rows, groups=units))

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from relple_tf.config import Config
-from relple_tf.evaluation.advice import advice, in_new_groups
-from relple_tf.evaluation.baselines import plsr
+from relple_tf.evaluation.advice import advice
+from relple_tf.evaluation.beside import beside
 from relple_tf.evaluation.importance import band_importance
 from relple_tf.evaluation.metrics import scores
 from relple_tf.evaluation.outliers import outliers
@@ -24,7 +24,6 @@ from relple_tf.spectra.folds import learning_folds
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.split import PARTS, split
 from relple_tf.spectra.tables import read_parts
-from relple_tf.spectra.units import group_divided, unit_labels, whole_units
 from relple_tf.training.files import write_text, write_with
 from relple_tf.training.fit import Trained, seed_everything
 from relple_tf.training.members import CrossFit, fit_all, forget, learning
@@ -59,8 +58,8 @@ def calibrate(
     library = front_end.in_range(library, config.front_end)
     parts, split_notes = divide(library, config)
     if config.training.members:
-        learning_folds(library, parts, config.training.seed, config.training.members, config.split.block_km)
         parts = learning(parts)
+        learning_folds(library, parts, config.training.seed, config.training.members, config.split.block_km)
     prepared = prepare(library, parts, config)
     # Said when nothing can be refused any more: a refusal is one line.
     notes = (*library.notes, *split_notes, *prepared.notes)
@@ -112,27 +111,15 @@ def evaluate(
     found = trust(library, parts, prepared, crossed, config.training.seed)
     outputs = estimates(trained.model, library.spectra)
     predictions = {name: outputs[name] for name in library.targets}
-    absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
-    options = {
-        "window_points": front_end.window_points(config.front_end),
-        "polynomial": config.front_end.derivative_polynomial,
-        "seed": config.training.seed,
-    }
-    units = whole_units(library, parts, config.split.block_km)
-    baseline, chosen = plsr(absorbance, library.targets, parts != "test", units, prepared.scales, **options)
-    new_groups = {}
-    if group_divided(library, parts):
-        rows, groups = parts != "test", unit_labels(library, keep_groups=True)
-        values = {name: measured[rows] for name, measured in library.targets.items()}
-        new_groups = in_new_groups(absorbance[rows], values, groups[rows], prepared.scales, **options)
+    plsr = beside(library, parts, prepared, config, members=0 if crossed is None else config.training.members)
     metrics: Metrics = score_parts(library, parts, predictions)
     if crossed is not None:
         metrics["validation"] = {
             name: scores(np.where(parts == "train", values, np.nan), crossed.estimates[name])
             for name, values in library.targets.items()
         }
-    metrics["baseline"] = {"plsr": score_parts(library, parts, baseline)["test"]}
-    left_out = {} if crossed is None else metrics["validation"]
+    metrics["baseline"] = {"plsr": score_parts(library, parts, plsr.predictions)["test"]}
+    networks = {} if crossed is None else metrics["validation"]
     return Calibration(
         config=config,
         library=library,
@@ -145,13 +132,11 @@ def evaluate(
         predictions=predictions,
         t2=outputs[T2],
         q=outputs[Q],
-        baseline=baseline,
-        plsr=chosen,
-        new_groups=new_groups,
+        plsr=plsr,
         importance=wavelength_importance(library, parts, prepared, trained, config.training.seed),
         outliers=learning_outliers(library, parts, prepared, crossed, found),
         metrics=metrics,
-        notes=(*notes, *advice(left_out, chosen, new_groups)),
+        notes=(*notes, *advice(networks, plsr)),
     )
 
 
@@ -166,9 +151,7 @@ def wavelength_importance(
         return {scale.name: scale.to_model(found[scale.name].astype("float64")) for scale in prepared.scales}
 
     values = {scale.name: scale.to_model(library.targets[scale.name][rows]) for scale in prepared.scales}
-    return band_importance(
-        modelled, library.spectra[rows], library.quantity, values, library.wavelengths_nm, seed=seed
-    )
+    return band_importance(modelled, library.spectra[rows], library.quantity, values, library.wavelengths_nm, seed=seed)
 
 
 def learning_outliers(
@@ -219,7 +202,7 @@ def write_run(result: Calibration, folder: RunFolder) -> None:
         table[f"{name}_predicted"] = result.predictions[name]
         if result.crossed is not None:
             table[f"{name}_cross_validated"] = result.crossed.estimates[name].astype("float32")
-        table[f"{name}_plsr"] = result.baseline[name].astype("float32")
+        table[f"{name}_plsr"] = result.plsr.predictions[name].astype("float32")
     table[T2], table[Q], table["status"] = result.t2, result.q, result.status
     write_text(path / "predictions.csv", table.to_csv(index=False))
     write_text(path / "history.csv", result.trained.history.to_csv(index=False))

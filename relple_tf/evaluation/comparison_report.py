@@ -18,8 +18,8 @@ from relple_tf.evaluation import comparison_pictures as pictures
 from relple_tf.evaluation.intervals import COVERAGE
 from relple_tf.evaluation.outcome import Outcome
 from relple_tf.evaluation.paired import at, differences, p_in_words, sentence
-from relple_tf.evaluation.report import items, with_unit
-from relple_tf.evaluation.result import source_name, unit
+from relple_tf.evaluation.report import items
+from relple_tf.evaluation.result import source_name, unit, with_unit
 
 SIMULATED = (
     '<p class="warning"><strong>Simulated spectra.</strong> The soils of this comparison are computed, not measured. '
@@ -123,7 +123,7 @@ def best_by_size(outcome: Outcome, target: str) -> list[str]:
     for best, sizes in served.items():
         shown = dict.fromkeys((best, outcome.models[0]))
         figures = "; ".join(f"{model} {', '.join(f'{r2[size][model]:.2f}' for size in sizes)}" for model in shown)
-        found.append(f"with {', '.join(map(str, sizes))} soils {best} serves best: median R² {figures}")
+        found.append(f"with {', '.join(map(str, sizes))} soils {best} has the highest median R²: {figures}")
     return found
 
 

@@ -2,25 +2,23 @@
 
 import math
 
-import numpy as np
-
 COLUMNS = ("n", "r2", "rmse", "rpiq", "rpd", "bias", "ccc")
 
 
 def texts(figures: dict[str, float]) -> dict[str, str]:
-    """Figures of merit: RMSE with three digits, bias with as many decimals, ratios with two."""
+    """Figures of merit that there are: RMSE with three digits, bias with as many decimals, ratios with two."""
     rmse = figures["rmse"]
     sound = rmse > 0 and math.isfinite(rmse)
     decimals = max(0, 2 - math.floor(math.log10(rmse))) if sound else 2
-    digits = {"n": 0, "rmse": decimals, "bias": decimals}
-    return {name: f"{value:z.{digits.get(name, 2)}f}" for name in COLUMNS if (value := figures.get(name)) is not None}
+    places = {"n": 0, "rmse": decimals, "bias": decimals}
+    return {name: f"{figures[name]:z.{places.get(name, 2)}f}" for name in COLUMNS if name in figures}
 
 
 def digits(value: float, count: int = 3) -> str:
-    """This many digits, without an exponent; `no bound` where the number is infinite."""
-    if not math.isfinite(value):
-        return "no bound"
-    return np.format_float_positional(value, precision=count, fractional=False, trim="-")
+    """This many digits and no exponent; whole numbers are not rounded."""
+    if not math.isfinite(value) or not value:
+        return f"{value:g}"
+    return f"{value:.{max(0, count - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
 def percent(share: float) -> str:

@@ -36,7 +36,7 @@ def one_to_one(result: Calibration, target: str, unit: str) -> str:
     return soil_pictures.one_to_one(
         values[rows],
         {
-            label.format("PLSR", **texts(plsr)): result.baseline[target][rows],
+            label.format("PLSR", **texts(plsr)): result.plsr.predictions[target][rows],
             label.format("network", **texts(own)): result.predictions[target][rows],
         },
         None if ends is None else (ends[0][rows], ends[1][rows]),
@@ -76,13 +76,11 @@ def importance(result: Calibration) -> str:
 
 def training(result: Calibration) -> str:
     """Scores, loss and weights by epoch; the scores are the members' where there are some."""
-    targets, history, members = list(result.library.targets), result.trained.history, 0
-    scored = history
-    if result.crossed is not None:
-        scored, members = result.crossed.history, result.config.training.members
+    targets, history, crossed = list(result.library.targets), result.trained.history, result.crossed
+    scored = history if crossed is None else crossed.history
     return "\n".join(
         (
-            training_pictures.validation_curves(scored, targets, members=members),
+            training_pictures.validation_curves(scored, targets, crossed=crossed is not None),
             training_pictures.loss_curve(history),
             training_pictures.loss_weights(history, targets),
         )

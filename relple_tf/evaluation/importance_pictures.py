@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from relple_tf.evaluation.pictures import WIDE, Array, absorption_lines, picture, shortened
+from relple_tf.evaluation.pictures import HALF, Array, absorption_lines, picture, shortened
 
 MOST_TOLD = 3
 """Blocks that the description names."""
@@ -26,7 +26,7 @@ def importance(
         axis: What the spectrum is, in words.
         colour: Of the target.
     """
-    figure = Figure(figsize=(WIDE[0], 3.9), layout="constrained")
+    figure = Figure(figsize=(HALF[0], 3.7), layout="constrained")
     above, below = figure.subplots(2, sharex=True, height_ratios=(1, 1.4))
     for axes in (above, below):
         absorption_lines(axes, wavelengths_nm, named=axes is above)

@@ -25,15 +25,15 @@ SIMULATED = (
     "are computed, not measured. The scores are no claim about real soils.</p>"
 )
 DIVIDED = (
-    '<p class="warning"><strong>Not for new fields.</strong> The split divides fields between training and test, so the '
-    "test scores hold for further soils of the same fields. PLSR says, with whole fields left out, what to expect "
-    "of a new one.</p>"
+    '<p class="warning"><strong>Not for new fields.</strong> The split divides fields between training and test, so '
+    "the test scores hold for further soils of the same fields. What PLSR does with whole fields left out says what to "
+    "expect of a new one.</p>"
 )
 KEPT_LAST = (
-    "The network learns from all learning soils and its last epoch is kept; the curves are those of {members} networks "
-    "that each left a part of them out, before their heads were mixed."
+    "The network learns from all learning soils and its last epoch is kept. R² and score are the means of networks "
+    "that each left a part of these soils out, before their heads were mixed."
 )
-KEPT_BEST = "The network of the epoch with the best score is kept; the curves are those before its heads were mixed."
+KEPT_BEST = "The network of the epoch with the best score is kept. R² and score are those before its heads were mixed."
 
 
 def report(result: Calibration) -> str:
@@ -61,7 +61,7 @@ def report(result: Calibration) -> str:
         importance=drawn.importance(result),
         outliers=outlier_table(result),
         training=drawn.training(result),
-        kept=KEPT_BEST if result.crossed is None else KEPT_LAST.format(members=result.config.training.members),
+        kept=KEPT_BEST if result.crossed is None else KEPT_LAST,
         shares=", ".join(f"{escape(target)} {percent(share)}" for target, share in result.trained.shares.items()),
         lowest_r2=f"{LOWEST_R2:g}",
         balancing=escape(result.config.training.balancing),
@@ -79,7 +79,7 @@ def report(result: Calibration) -> str:
 def warnings(result: Calibration) -> str:
     """What a reader must know before the first figure."""
     simulated = SIMULATED if result.library.source == "simulated" else ""
-    return simulated + (DIVIDED if result.new_groups else "")
+    return simulated + (DIVIDED if result.plsr.new_groups else "")
 
 
 def paragraph(result: Calibration, target: str, facts: dict[str, Any]) -> str:
@@ -92,11 +92,7 @@ def left_out(result: Calibration) -> str:
     """Which soils the lower rows of the table of scores are of."""
     if result.crossed is None:
         return "Validation soils stopped the network's training, so its figures there are a little too good."
-    members = result.config.training.members
-    return (
-        f"Cross-validated: the learning soils, each estimated without it, by the one of {members} networks or the PLSR "
-        "model that left it out."
-    )
+    return "Cross-validated: the learning soils, each estimated by a network, or by a PLSR model, that left it out."
 
 
 def items(entries: Any) -> str:
@@ -129,8 +125,8 @@ def outlier_table(result: Calibration) -> str:
     count, shown = len(result.outliers), min(len(result.outliers), tables.MOST_OUTLIERS)
     if not count:
         return "<p>None of the training soils is beyond a limit or out of line with its laboratory value.</p>"
+    head = '<thead><tr><th>id</th><th>T²</th><th>Q</th><th class="words">reason</th></tr></thead>'
     return (
-        '<div class="scroll"><table>\n<thead><tr><th>id</th><th>T²</th><th>Q</th><th class="words">reason</th></tr>'
-        f"</thead>\n{tables.outlier_rows(result)}\n</table></div>\n<p class=\"caption\">The worst {shown} of {count}, all of "
-        "which are in outliers.csv."
+        f'<div class="scroll"><table>\n{head}\n{tables.outlier_rows(result)}\n</table></div>\n'
+        f"<p>The worst {shown} of {count}; outliers.csv has all, with their studentised residuals.</p>"
     )

@@ -1,7 +1,7 @@
 """The report's tables: rows of HTML from the figures of a run."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -17,12 +17,12 @@ MOST_OUTLIERS = 12
 def score_rows(result: Calibration, target: str, unit: str) -> str:
     """A target's figures: network and PLSR on the test soils, and both on learning soils that were left out."""
     own, plsr = result.metrics["test"][target], result.metrics["baseline"]["plsr"][target]
-    chosen = result.plsr[target]
+    chosen = result.plsr.left_out[target]
     known = {"n": chosen.n, "rmse": chosen.rmse, "r2": chosen.r2}
     left_out = "cross-validated" if result.crossed is not None else "validation soils"
     lines = {
         "network": cells(own, plsr),
-        f"PLSR ({chosen.components})": cells(plsr, own),
+        f"PLSR ({result.plsr.components[target]})": cells(plsr, own),
         f"network, {left_out}": cells(result.metrics["validation"][target]),
         "PLSR, cross-validated": cells(known),
     }
@@ -76,11 +76,14 @@ def domain_rows(result: Calibration) -> str:
         "Q": (limits.q, result.trust.q[train] > limits.q, result.q[test] > limits.q),
     }
     either = np.logical_or(*(learning for _, learning, _ in beyond.values())).mean()
-    rows = [
-        f"<tr><th>{name}</th><td>{digits(limit)}</td><td>{percent(learning.mean())}</td><td>{percent(new.mean())}</td></tr>"
+    lines = [
+        (name, digits(limit), percent(learning.mean()), percent(new.mean()))
         for name, (limit, learning, new) in beyond.items()
     ]
-    rows.append(f"<tr><th>either</th><td></td><td>{percent(either)}</td><td>{percent(result.outside)}</td></tr>")
+    lines.append(("either", "", percent(either), percent(result.outside)))
+    rows = [
+        f'<tr><th scope="row">{line[0]}</th>{"".join(f"<td>{cell}</td>" for cell in line[1:])}</tr>' for line in lines
+    ]
     return "<tbody>\n" + "\n".join(rows) + "\n</tbody>"
 
 
@@ -106,8 +109,3 @@ def _named(target: str, unit: str) -> str:
 
 def _share(share: float | None) -> str:
     return "" if share is None else percent(share)
-
-
-def listed(entries: Iterable[str]) -> str:
-    """List items of HTML."""
-    return "\n".join(f"<li>{entry}</li>" for entry in entries)

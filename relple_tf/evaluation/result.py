@@ -11,7 +11,7 @@ import pandas as pd
 
 from relple_tf import __version__
 from relple_tf.config import Config
-from relple_tf.evaluation.baselines import CrossValidated
+from relple_tf.evaluation.beside import Beside
 from relple_tf.evaluation.intervals import achieved_coverage
 from relple_tf.evaluation.trust import Trust
 from relple_tf.models.domain import status
@@ -47,12 +47,7 @@ class Calibration:
     """(n,) likewise Q."""
     predictions: dict[str, npt.NDArray[np.float64]]
     """Target -> (n,) in laboratory units, all rows."""
-    baseline: dict[str, npt.NDArray[np.float64]]
-    """The same by PLSR."""
-    plsr: dict[str, CrossValidated]
-    """Target -> what PLSR does on the learning soils."""
-    new_groups: dict[str, CrossValidated]
-    """Likewise where whole groups are left out; empty unless the split divides groups."""
+    plsr: Beside
     importance: pd.DataFrame
     """From `band_importance`, of test soils."""
     outliers: pd.DataFrame

@@ -3,22 +3,33 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from relple_tf.evaluation.pictures import GREY, HALF, Array, picture, shortened
+from relple_tf.evaluation.pictures import GREY, PALETTE, Array, picture, shortened
 
 MANY_POINTS = 1500
 """A scatter of more points is stored as pixels, else the report grows without showing more."""
+MANY_INTERVALS = 400
+"""More of them would be a grey cloud."""
 
 
 @picture
-def one_to_one(measured: Array, predicted: dict[str, Array], *, target: str, colour: str) -> tuple[Figure, str]:
+def one_to_one(
+    measured: Array,
+    predicted: dict[str, Array],
+    bounds: tuple[Array, Array] | None = None,
+    *,
+    target: str,
+    colour: str,
+) -> tuple[Figure, str]:
     """Predicted over measured on equal axes, in laboratory units.
 
     Args:
         measured: (n,), finite.
         predicted: Legend -> (n,); the last is drawn in `colour` on top, those before in grey.
+        bounds: Ends (n,) of the last one's intervals, drawn as light lines; what leaves the picture is cut off.
         target: Name with unit.
         colour: Of the target.
     """
@@ -31,6 +42,8 @@ def one_to_one(measured: Array, predicted: dict[str, Array], *, target: str, col
     many = len(measured) > MANY_POINTS
     dots: dict[str, Any] = {"linewidths": 0, "rasterized": many, "s": 5 if many else 14}
     axes.plot(limits, limits, color="0.3", linewidth=0.7, zorder=1)
+    if bounds is not None and len(measured) <= MANY_INTERVALS:
+        axes.vlines(measured, *bounds, color=colour, alpha=0.22, linewidth=0.7, zorder=1)
     for place, (label, estimate) in enumerate(predicted.items(), start=1):
         own = place == len(predicted)
         dots |= {"color": colour if own else GREY, "alpha": 0.4 if many else 0.7}
@@ -47,3 +60,39 @@ def one_to_one(measured: Array, predicted: dict[str, Array], *, target: str, col
     figure.legend(handles[::-1], labels[::-1], **style)
     told = "; ".join(labels[::-1])
     return figure, f"Predicted over measured {target} of {len(measured)} test soils. {told}"
+
+
+@picture
+def domain(learning: Array, test: Array, status: npt.NDArray[np.str_], limits: Array) -> tuple[Figure, str]:
+    """Q over T2 with their limits on logarithmic axes: learning soils in grey, test soils by their status.
+
+    Args:
+        learning: (2, n) T2 and Q of learning soils, cross-validated.
+        test: (2, m) of test soils; what is no number is not drawn.
+        status: (m,) of the test soils.
+        limits: (2,) of T2 and Q.
+    """
+    figure = Figure(figsize=(3.7, 3.7), layout="constrained")
+    axes = figure.subplots()
+    usual = status == "ok"
+    clouds = {
+        f"learning, left out: {learning.shape[1]}": (learning, GREY, "o"),
+        f"test, within: {usual.sum()}": (test[:, usual], PALETTE[0], "o"),
+        f"test, outside: {(~usual).sum()}": (test[:, ~usual], PALETTE[1], "D"),
+    }
+    # A distance of 0 has no place on a logarithmic axis; it stands at the side.
+    drawn = np.concatenate([learning, test], axis=1)
+    lowest = np.min(np.where(drawn > 0, drawn, np.inf), axis=1)
+    for label, (points, colour, marker) in clouds.items():
+        many = points.shape[1] > MANY_POINTS
+        style: dict[str, Any] = {"linewidths": 0, "rasterized": many, "s": 4 if many else 11, "marker": marker}
+        axes.scatter(*np.maximum(points, lowest[:, None]), label=label, color=colour, alpha=0.6, **style)
+    axes.axvline(limits[0], color="0.3", linewidth=0.8, linestyle="--")
+    axes.axhline(limits[1], color="0.3", linewidth=0.8, linestyle="--")
+    axes.set(xscale="log", yscale="log", xlabel="T² (distance from the mean)", ylabel="Q (what is new)")
+    for one in (axes.xaxis, axes.yaxis):
+        one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        one.set_minor_formatter(NullFormatter())
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", handletextpad=0.2, markerscale=1.5)
+    return figure, f"Q over T2 with their limits. Soils {', '.join(labels)}"

@@ -16,8 +16,15 @@ LOWEST_R2 = -0.5
 
 
 @picture
-def validation_curves(history: pd.DataFrame, targets: Sequence[str]) -> tuple[Figure, str]:
-    """R2 of each target on validation rows, and the score that decides, by epoch; the best epoch is marked."""
+def validation_curves(history: pd.DataFrame, targets: Sequence[str], *, crossed: bool) -> tuple[Figure, str]:
+    """R2 of each target on rows that were not trained on, and the score, by epoch.
+
+    Args:
+        history: One row per epoch.
+        targets: Names.
+        crossed: The history is the mean of networks that each left a fold out; else it is that of the network whose
+            best epoch is kept, which is marked.
+    """
     figure, axes = _epochs(history)
     columns = [f"validation_r2_{target}" for target in targets]
     curves = history[[*columns, "validation_score"]].replace(-np.inf, np.nan)
@@ -26,7 +33,10 @@ def validation_curves(history: pd.DataFrame, targets: Sequence[str]) -> tuple[Fi
     scores = curves["validation_score"]
     _curve(axes, history["epoch"], scores, label="score", color="k", linewidth=1.6)
     told = "no epoch has a finite score"
-    if scores.notna().any():
+    name = "Cross-validation" if crossed else "Validation"
+    if crossed and pd.notna(scores.iloc[-1]):
+        told = f"score {scores.iloc[-1]:.2f} at the end"
+    elif scores.notna().any():
         best = scores.idxmax()
         epoch, score = int(history.loc[best, "epoch"]), float(scores[best])
         told = f"best epoch {epoch}, score {score:.2f}"
@@ -34,9 +44,9 @@ def validation_curves(history: pd.DataFrame, targets: Sequence[str]) -> tuple[Fi
         axes.plot(epoch, score, "o", color="k", markersize=4.5)
     lowest, highest = np.nanmin([0.0, *curves.min()]), np.nanmax([0.0, *curves.max()])
     axes.set_ylim(max(lowest, LOWEST_R2) - 0.02, max(1.0, highest))
-    axes.set(ylabel="R², score", title=f"Validation: {told}")
+    axes.set(ylabel="R², score", title=f"{name}: {told}")
     legend_below(figure, axes)
-    return figure, f"Validation R2 by epoch of {', '.join(targets)} and the score; {told}"
+    return figure, f"{name}: R2 by epoch of {', '.join(targets)} on soils not trained on, and the score; {told}"
 
 
 @picture

@@ -84,7 +84,7 @@ def fit_all(
     """
     crossed = None
     if config.training.members:
-        crossed = cross_fit(library, parts, config, folder, fingerprint, take_in)
+        crossed = cross_fit(library, parts, prepared.scales, config, folder, fingerprint, take_in)
         # What follows is random in the same way whether or not the members were trained in this process.
         seed_everything(config.training.seed)
     shares = None if crossed is None else crossed.shares
@@ -94,6 +94,7 @@ def fit_all(
 def cross_fit(
     library: SpectralLibrary,
     parts: Parts,
+    scales: tuple[TargetScale, ...],
     config: Config,
     folder: Path,
     fingerprint: str,
@@ -103,6 +104,7 @@ def cross_fit(
 
     Args:
         parts: (n,) of PARTS; the test rows are left aside.
+        scales: How the final network models the targets; shares are chosen by errors on these.
         folder: Gets a file for each member.
         fingerprint: Of the library and its split, kept with each member.
         take_in: Imports TensorFlow, in every new process.
@@ -124,7 +126,7 @@ def cross_fit(
     with tqdm(total=len(members), initial=len(members) - len(missing), unit="network", desc="cross-validation") as bar:
         run_all(train_member, missing, shared, workers=config.training.workers, take_in=take_in, finished=bar.update)
     states = [load_state(_file(folder, member), fingerprint) for member in members]
-    return collect(library, fold, states)
+    return collect(library, fold, scales, states)
 
 
 def forget(folder: Path) -> None:
@@ -158,16 +160,20 @@ def to_lab(scales: tuple[TargetScale, ...], values: Floats) -> Floats:
     return np.stack([scale.to_lab(values[..., column]) for column, scale in enumerate(scales)], axis=-1)
 
 
-def collect(library: SpectralLibrary, fold: npt.NDArray[np.intp], states: list[tuple[Any, Any]]) -> CrossFit:
+def collect(
+    library: SpectralLibrary,
+    fold: npt.NDArray[np.intp],
+    scales: tuple[TargetScale, ...],
+    states: list[tuple[Any, Any]],
+) -> CrossFit:
     """Put the members' estimates together and choose each head's share."""
     tried = np.full((len(SHARES), len(library), len(library.targets)), np.nan)
     for member, (arrays, _) in enumerate(states):
         tried[:, fold == member] = arrays["estimates"][0]
     shares, estimates = {}, {}
-    for column, (target, values) in enumerate(library.targets.items()):
-        measured = np.where(fold >= 0, values, np.nan)
-        scale = TargetScale.fit(target, measured)
+    for column, scale in enumerate(scales):
+        measured = np.where(fold >= 0, library.targets[scale.name], np.nan)
         best = best_share(scale.to_model(measured), scale.to_model(tried[:, :, column]))
-        shares[target], estimates[target] = SHARES[best], tried[best, :, column]
+        shares[scale.name], estimates[scale.name] = SHARES[best], tried[best, :, column]
     histories = pd.concat([pd.DataFrame(facts["history"]) for _, facts in states])
     return CrossFit(shares=shares, estimates=estimates, history=histories.groupby("epoch", as_index=False).mean())
