@@ -3,6 +3,10 @@
 import os
 from dataclasses import replace
 
+from relple_tf.training.workers import THREADS
+
+# One thread, as in a worker, which is then this process where one is asked for.
+os.environ.update(dict.fromkeys(THREADS, "1"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 

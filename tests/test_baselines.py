@@ -5,11 +5,12 @@ import chemotools.scatter
 import numpy as np
 import pytest
 from sklearn.cross_decomposition import PLSRegression
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
 
 from relple_tf.evaluation import baselines
-from relple_tf.evaluation.baselines import FOLDS, cross_validated_errors, plsr
+from relple_tf.evaluation.baselines import FOLDS, cross_validated, cross_validated_errors, plsr
 from relple_tf.models.lab_units import TargetScale
 
 SEED = 3
@@ -76,6 +77,21 @@ def test_few_rows_bound_the_components(spectra, rows):
     assert 1 <= component_count(x[:rows], y[:rows], np.arange(rows)) < rows
 
 
+@pytest.mark.parametrize("folds", [2, 4, 8])
+def test_cross_validated_figures_are_those_of_models_refitted_without_each_fold(spectra, folds):
+    x, y = spectra
+    x = x.astype("float64")
+    fold = np.random.default_rng(1).permutation(np.arange(60) % folds)
+    got = cross_validated(x, y, fold, AS_IS, SEED, folds)
+    estimate = np.empty(60)
+    for held in range(folds):
+        model = PLSRegression(got.components).fit(x[fold != held], y[fold != held])
+        estimate[fold == held] = model.predict(x[fold == held]).ravel()
+    assert (got.n, got.scale) == (60, AS_IS)
+    assert got.rmse == pytest.approx(np.sqrt(np.mean((estimate - y) ** 2)), rel=1e-6)
+    assert got.r2 == pytest.approx(r2_score(y, estimate), rel=1e-6)
+
+
 AS_IS = TargetScale(name="a", log1p=False, mean=0.0, sd=1.0, low=-1e9, high=1e9, non_negative=False)
 
 
@@ -84,10 +100,10 @@ def component_count(x, y, units):
 
 
 def fit_plsr(x, y, fitted, scale):
-    predictions, components = plsr(
+    predictions, chosen = plsr(
         x, {"a": y}, fitted, np.arange(len(x)), [scale], window_points=7, polynomial=2, seed=SEED
     )
-    return predictions["a"], components["a"]
+    return predictions["a"], chosen["a"].components
 
 
 def test_prediction_is_plsr_on_snv_and_first_derivative(spectra):

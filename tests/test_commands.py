@@ -20,6 +20,7 @@ from relple_tf.spectra.simulate import simulate
 TINY = [
     f"--set={field}"
     for field in (
+        "training.members=0",
         "training.max_epochs=3",
         "training.batch_size=16",
         "front_end.step_nm=20",
@@ -29,6 +30,7 @@ TINY = [
     )
 ]
 NANO = ["--preset", "rs_ple_nano", *TINY]
+MEMBERS = [*NANO, "--set=training.members=2", "--set=training.workers=1"]
 RUN_FILES = {
     "card.json",
     "config.toml",
@@ -36,6 +38,7 @@ RUN_FILES = {
     "manifest.json",
     "metrics.json",
     "model.keras",
+    "outliers.csv",
     "predictions.csv",
     "report.html",
     "split.csv",
@@ -72,7 +75,7 @@ def csv(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(csv, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert call(train, "--data", csv, "--targets", "OC_g_kg,pH", *NANO, "--out", folder) == 0
+    assert call(train, "--data", csv, "--targets", "OC_g_kg,pH", *MEMBERS, "--out", folder) == 0
     return folder
 
 
@@ -84,9 +87,38 @@ def test_predict_repeats_the_predictions_of_the_run(finished, csv, tmp_path):
     assert call(predict, finished, csv, "--out", tmp_path / "p.csv") == 0
     again = pd.read_csv(tmp_path / "p.csv")
     kept = pd.read_csv(finished / "predictions.csv")
+    assert list(again) == ["id", "OC_g_kg", "OC_g_kg_low", "OC_g_kg_high", "pH", "pH_low", "pH_high", "status"]
     assert list(again["id"]) == list(kept["id"])
+    assert list(again["status"]) == list(kept["status"])
     for target in ("OC_g_kg", "pH"):
         np.testing.assert_allclose(again[target], kept[f"{target}_predicted"], rtol=1e-5)
+        assert (again[f"{target}_low"] <= again[target]).all()
+        assert (again[target] <= again[f"{target}_high"]).all()
+
+
+def test_the_intervals_of_a_prediction_hold_as_many_test_values_as_the_card_says(finished, csv, tmp_path):
+    assert call(predict, finished, csv, "--out", tmp_path / "p.csv") == 0
+    again = pd.read_csv(tmp_path / "p.csv")
+    kept = pd.read_csv(finished / "predictions.csv")
+    test = kept["part"] == "test"
+    card = json.loads((finished / "card.json").read_text())
+    for target in ("OC_g_kg", "pH"):
+        measured = kept[f"{target}_measured"]
+        inside = (again[f"{target}_low"] <= measured) & (measured <= again[f"{target}_high"])
+        assert card["targets"][target]["interval"]["test"]["coverage"] == pytest.approx(inside[test].mean())
+
+
+def test_a_scan_that_is_no_soil_is_predicted_but_flagged(finished, tmp_path):
+    frame = table()
+    bands = [column for column in frame if column.isdigit()]
+    frame.loc[3, bands] = 0.3 + 0.2 * np.sin(np.arange(len(bands)) / 2)
+    frame.to_csv(tmp_path / "scans.csv", index=False)
+    assert call(predict, finished, tmp_path / "scans.csv", "--out", tmp_path / "p.csv") == 0
+    flagged = pd.read_csv(tmp_path / "p.csv")
+    assert flagged["status"][3] == "outside"
+    others = flagged.index != 3
+    assert (flagged["status"] == pd.read_csv(finished / "predictions.csv")["status"])[others].all()
+    assert flagged.drop(columns="status").notna().all(axis=None)
 
 
 def test_metrics_are_those_of_the_predictions(finished):
@@ -102,18 +134,28 @@ def test_metrics_are_those_of_the_predictions(finished):
         assert figures["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
 
 
-def test_the_printed_table_stands_beside_plsr(csv, tmp_path, capsys):
-    call(train, "--data", csv, "--targets", "pH", *NANO, "--out", tmp_path / "run")
-    printed = capsys.readouterr().out
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    for figures in (metrics["test"]["pH"], metrics["baseline"]["plsr"]["pH"]):
-        assert f"{figures['rmse']:.3f}" in printed
+def test_validation_figures_are_those_of_the_networks_that_left_a_soil_out(finished):
+    kept = pd.read_csv(finished / "predictions.csv")
+    assert set(kept["part"]) == {"train", "test"}
+    learned = kept[kept["part"] == "train"]
+    metrics = json.loads((finished / "metrics.json").read_text())
+    for target in ("OC_g_kg", "pH"):
+        error = learned[f"{target}_cross_validated"] - learned[f"{target}_measured"]
+        figures = metrics["validation"][target]
+        assert figures["n"] == len(learned)
+        assert figures["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
+        assert kept[f"{target}_cross_validated"][kept["part"] == "test"].isna().all()
 
 
-def test_the_same_seed_gives_the_same_files(finished, csv, tmp_path):
-    call(train, "--data", csv, "--targets", "OC_g_kg,pH", *NANO, "--out", tmp_path / "again")
+def test_the_same_seed_gives_the_same_files_and_test_figures_are_printed(finished, csv, tmp_path, capsys):
+    call(train, "--data", csv, "--targets", "OC_g_kg,pH", *MEMBERS, "--out", tmp_path / "again")
     for name in RUN_FILES - {"model.keras", "manifest.json"}:
         assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes(), name
+    printed = capsys.readouterr().out
+    metrics = json.loads((finished / "metrics.json").read_text())
+    for target in ("OC_g_kg", "pH"):
+        for figures in (metrics["test"][target], metrics["baseline"]["plsr"][target]):
+            assert f"{figures['rmse']:.3f}" in printed
 
 
 def test_simulated_is_named_everywhere(tmp_path, capsys):
@@ -148,6 +190,8 @@ BAD_COMMANDS = {
     "missing config": (["--config", "no/such.toml"], ["no/such.toml"]),
     "infinite number": (["--set", "front_end.start_nm=inf"], ["start_nm", "inf"]),
     "unknown target": (["--targets", "Au_ppm"], ["Au_ppm", "pH"]),
+    "one member": (["--set", "training.members=1"], ["training.members", "between 2 and 50"]),
+    "view of a channel that is not there": (["--set", "front_end.channels=snv"], ["absorbance", "front_end.views="]),
 }
 
 
@@ -264,7 +308,11 @@ def test_a_model_of_a_narrow_range_takes_scans_of_that_range(csv, tmp_path):
     scans.to_csv(tmp_path / "scans.csv", index=False)
     assert call(predict, tmp_path / "run", tmp_path / "scans.csv", "--out", tmp_path / "p.csv") == 0
     kept = pd.read_csv(tmp_path / "run" / "predictions.csv")
-    np.testing.assert_allclose(pd.read_csv(tmp_path / "p.csv")["pH"], kept["pH_predicted"], rtol=1e-5)
+    predicted = pd.read_csv(tmp_path / "p.csv")
+    # Without members there is no interval.
+    assert list(predicted) == ["id", "pH", "status"]
+    np.testing.assert_allclose(predicted["pH"], kept["pH_predicted"], rtol=1e-5)
+    assert list(predicted["status"]) == list(kept["status"])
 
 
 def test_resuming_with_another_split_is_refused(tmp_path, capsys, monkeypatch):
@@ -299,18 +347,32 @@ def test_a_full_disk_is_one_line_and_no_run(csv, tmp_path, capsys, monkeypatch):
     assert list((tmp_path / "run").iterdir()) == []
 
 
+def killed_when(file, arguments):
+    """Train in a process of its own, and kill that as soon as `file` is there."""
+    command = [sys.executable, "-m", "relple_tf.train", *map(str, arguments), "--out", str(file.parent)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (file.parent / "manifest.json").exists()
+
+
+def test_killed_between_its_members_and_resumed_equals_uninterrupted(finished, csv, tmp_path):
+    cut = tmp_path / "cut"
+    killed_when(cut / "member-1.npz", ["--data", csv, "--targets", "OC_g_kg,pH", *MEMBERS])
+    assert call(train, "--out", cut, "--resume") == 0
+    assert {path.name for path in cut.iterdir()} == RUN_FILES
+    for name in ("metrics.json", "history.csv", "predictions.csv"):
+        assert (cut / name).read_bytes() == (finished / name).read_bytes(), name
+
+
 def test_killed_and_resumed_equals_uninterrupted(csv, tmp_path, capsys):
     arguments = ["--data", csv, "--targets", "OC_g_kg,pH", *NANO, "--set=training.max_epochs=400"]
     arguments += ["--set=training.max_steps=400", "--set=training.patience=400"]
     cut, whole = tmp_path / "cut", tmp_path / "whole"
-    command = [sys.executable, "-m", "relple_tf.train", *map(str, arguments), "--out", str(cut)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (cut / "checkpoint.npz").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert not (cut / "manifest.json").exists()
+    killed_when(cut / "checkpoint.npz", arguments)
 
     assert call(train, *arguments, "--out", cut) == 2
     assert "--resume" in capsys.readouterr().err

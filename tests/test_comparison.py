@@ -257,10 +257,19 @@ def test_processes_do_every_job_once_with_one_thread_each(tmp_path, monkeypatch)
     assert {threads for _, threads in told} == {"1"}
 
 
-def test_one_worker_is_this_process(tmp_path, monkeypatch):
-    monkeypatch.setenv(THREADS[0], "many")
-    run_all(worker_jobs.note, ["job"], tmp_path, workers=4, take_in=worker_jobs.die, finished=worker_jobs.nothing)
-    assert (tmp_path / "job").read_text() == f"{os.getpid()} many"
+def test_a_single_job_is_done_here_if_this_process_has_one_thread_as_a_worker_has(tmp_path, monkeypatch):
+    run_all(worker_jobs.note, ["here"], tmp_path, workers=4, take_in=worker_jobs.die, finished=worker_jobs.nothing)
+    assert (tmp_path / "here").read_text() == f"{os.getpid()} 1"
+    monkeypatch.setenv(THREADS[0], "2")
+    run_all(worker_jobs.note, ["there"], tmp_path, workers=1, take_in=worker_jobs.nothing, finished=worker_jobs.nothing)
+    process, threads = (tmp_path / "there").read_text().split()
+    assert process != str(os.getpid())
+    assert threads == "1"
+
+
+def test_no_job_needs_no_process(tmp_path):
+    run_all(worker_jobs.die, [], tmp_path, workers=0, take_in=worker_jobs.die, finished=worker_jobs.die)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("do", "error"), [(worker_jobs.refuse, ValueError), (worker_jobs.die, BrokenProcessPool)])

@@ -9,7 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from relple_tf.evaluation.importance import band_importance, blocks, rmse, transplanted
-from relple_tf.evaluation.importance_pictures import absorption_lines, importance
+from relple_tf.evaluation.importance_pictures import importance
+from relple_tf.evaluation.pictures import absorption_lines
 
 NM = np.arange(1100.0, 1500.0, 10.0)
 DRAW = np.random.default_rng(0)

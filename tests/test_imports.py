@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("relple_tf", "tuning", "export", "benchmarks")
 LAYERS = ("spectra", "models", "training", "evaluation")
 """From below to above: each may import those before it."""
-COMMANDS = ("train", "predict")
+COMMANDS = ("train", "predict", "compare")
 SLOW = {"keras", "tensorflow", "tf_keras", "keras_tuner", "sklearn", "matplotlib"}
 LEGACY = {"tf_keras", "tensorflow_model_optimization", "ai_edge_litert"}
 MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))

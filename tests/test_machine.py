@@ -38,9 +38,7 @@ def scaled(x):
 def searched(kernel, x, y):
     """scikit-learn's support vector machine on scaled features, its C by the same folds."""
     folds = KFold(FOLDS, shuffle=True, random_state=SEED)
-    search = GridSearchCV(
-        SVR(kernel=kernel, epsilon=EPSILON), {"C": COSTS}, cv=folds, scoring="neg_mean_squared_error"
-    )
+    search = GridSearchCV(SVR(kernel=kernel, epsilon=EPSILON), {"C": COSTS}, cv=folds, scoring="neg_mean_squared_error")
     return search.fit(x, y)
 
 

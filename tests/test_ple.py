@@ -37,10 +37,8 @@ def network_of(architecture, problem=None, **changes):
 
 def largest_gradients(network, target, features, prefixes):
     """Prefix -> largest |d target / d weight| over the layers whose name begins with it."""
-    variables = {
-        prefix: [v.value for layer in network.layers if layer.name.startswith(prefix) for v in layer.trainable_variables]
-        for prefix in prefixes
-    }
+    layers = {prefix: [layer for layer in network.layers if layer.name.startswith(prefix)] for prefix in prefixes}
+    variables = {p: [v.value for layer in found for v in layer.trainable_variables] for p, found in layers.items()}
     assert all(variables.values())
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(network(features)[target])

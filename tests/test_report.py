@@ -1,6 +1,8 @@
 """Laws of the report, on a run that is put together by hand."""
 
 import base64
+import html
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -11,11 +13,22 @@ import pytest
 
 from relple_tf.config import Config, ModelConfig, SplitConfig, TrainingConfig
 from relple_tf.config import replace as changed
-from relple_tf.evaluation import pictures
-from relple_tf.evaluation.calibration import Calibration, score_parts
-from relple_tf.evaluation.report import report, spread, texts, verdict
+from relple_tf.evaluation import verdicts
+from relple_tf.evaluation.baselines import CrossValidated
+from relple_tf.evaluation.beside import Beside
+from relple_tf.evaluation.calibration import Calibration, learning_outliers, score_parts
+from relple_tf.evaluation.figures import COLUMNS, digits, percent, texts
+from relple_tf.evaluation.illustrations import spread
+from relple_tf.evaluation.metrics import scores
+from relple_tf.evaluation.report import report
+from relple_tf.evaluation.result import card
+from relple_tf.evaluation.soil_pictures import one_to_one
+from relple_tf.evaluation.trust import trust
+from relple_tf.evaluation.verdicts import verdict
+from relple_tf.models.lab_units import TargetScale
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.training.fit import Trained
+from relple_tf.training.members import CrossFit
 from relple_tf.training.preparation import prepare
 
 NAMES = ("OC_g_kg", "pH", "a<b&c_pct")
@@ -28,7 +41,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.attributes, self.images, self.rows = [], [], [], []
-        self.bold = []
+        self.bold, self.tables = [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -36,8 +49,11 @@ class Page(HTMLParser):
         self.attributes += attributes
         if tag == "img":
             self.images.append(dict(attributes))
+        if tag == "table":
+            self.tables.append([])
         if tag == "tr":
             self.rows.append([])
+            self.tables[-1].append(self.rows[-1])
             self.bold.append(set())
         if tag in ("td", "th"):
             self.rows[-1].append("")
@@ -49,7 +65,7 @@ class Page(HTMLParser):
             self.rows[-1][-1] += text
 
 
-def calibration(architecture="rs_ple", source="fields <1 & 2>.csv"):
+def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", members=4):
     rng = np.random.default_rng(3)
     nm = np.arange(1300.0, 2400.0, 20.0)
     moisture = rng.uniform(0.5, 1.5, size=(90, 1))
@@ -66,12 +82,12 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv"):
         targets=targets,
         ids=np.array([f"soil$<{i}" for i in range(90)]),
     ).checked()
-    parts = np.array(["train"] * 50 + ["validation"] * 15 + ["test"] * 25)
+    parts = np.array(["train"] * 50 + ["train" if members else "validation"] * 15 + ["test"] * 25)
     config = changed(
         Config(
             model=ModelConfig(architecture=architecture, expert_kind="cnn", conv_filters=(4,), expert_units=4),
             split=SplitConfig(),
-            training=TrainingConfig(max_epochs=3),
+            training=TrainingConfig(max_epochs=3, members=members),
         ),
         front_end__step_nm=20.0,
         front_end__derivative_window_nm=60.0,
@@ -87,21 +103,55 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv"):
     for name in NAMES:
         history[f"validation_r2_{name}"] = [-np.inf, 0.6, 0.5]
         history[f"weight_{name}"] = [1.0, 0.8, 0.7]
+    shares = dict(zip(NAMES, (0.25, 0.5, 0.0), strict=True))
     metrics = score_parts(library, parts, predictions)
+    crossed = None
+    if members:
+        left_out = {name: np.where(parts == "train", one + 0.5, np.nan) for name, one in predictions.items()}
+        left_out["OC_g_kg"][4] += 400
+        crossed = CrossFit(shares=shares, estimates=left_out, history=history)
+        history = history.assign(**dict.fromkeys([name for name in history if "validation" in name], np.nan))
+        metrics["validation"] = {
+            name: scores(np.where(parts == "train", targets[name], np.nan), left_out[name]) for name in NAMES
+        }
     metrics["baseline"] = {"plsr": score_parts(library, parts, baseline)["test"]}
+    found = trust(library, parts, prepared, crossed, 0)
+    t2, q = (np.where(np.isnan(one), 0.1 * limit, one) for one, limit in zip(*distances(found), strict=True))
+    t2[-3:] = 1.5 * found.limits.t2
     return Calibration(
         config=config,
         library=library,
         library_sha256="0" * 64,
         parts=parts,
         prepared=prepared,
-        trained=Trained(model=prepared.network, network=prepared.network, history=history),
+        trained=Trained(model=prepared.network, network=prepared.network, history=history, shares=shares),
+        crossed=crossed,
+        trust=found,
+        t2=t2,
+        q=q,
         predictions=predictions,
-        baseline=baseline,
-        components=dict.fromkeys(NAMES, 4),
+        plsr=Beside(
+            predictions=baseline,
+            components=dict.fromkeys(NAMES, 4),
+            left_out=dict.fromkeys(NAMES, plsr_of(0.5, 1.25)),
+            new_groups={},
+        ),
+        importance=pd.DataFrame(
+            {"start_nm": [1300.0, 1900.0], "stop_nm": [1880.0, 2380.0]} | dict.fromkeys(NAMES, 0.2)
+        ),
+        outliers=learning_outliers(library, parts, prepared, crossed, found),
         metrics=metrics,
         notes=(NOTE,),
     )
+
+
+def distances(found):
+    return (found.t2, found.q), (found.limits.t2, found.limits.q)
+
+
+def plsr_of(r2, rmse):
+    scale = TargetScale(name="a", log1p=False, mean=0.0, sd=1.0, low=-9.0, high=9.0, non_negative=False)
+    return CrossValidated(scale=scale, components=4, n=65, rmse=rmse, r2=r2)
 
 
 @pytest.fixture(scope="module")
@@ -149,34 +199,47 @@ def test_names_and_notes_are_text(text):
     assert "a&lt;b&amp;c_pct" in text
 
 
+def paragraphs(text):
+    """Target -> its verdict, as a reader sees it."""
+    found = re.findall('<p class="verdict"><strong>(.*?)</strong>: (.*?)</p>', text)
+    return {html.unescape(name): html.unescape(words).replace("\xa0", " ") for name, words in found}
+
+
 def test_table_holds_the_metrics(result, page):
-    rows = page.rows[1:]
-    assert len(rows) == 2 * len(NAMES)
-    plsr = result.metrics["baseline"]["plsr"]
+    rows = page.tables[0][1:]
+    assert len(rows) == 4 * len(NAMES)
     for i, name in enumerate(NAMES):
-        for row, figures in (
-            (rows[2 * i], result.metrics["test"][name]),
-            (rows[2 * i + 1], plsr[name]),
+        kinds = ("network", "PLSR (4)", "network, CV", "PLSR, CV")
+        of_plsr = {"n": 65, "r2": 0.5, "rmse": 1.25}
+        measured = result.metrics["test"], result.metrics["baseline"]["plsr"], result.metrics["validation"]
+        for row, kind, figures in zip(
+            rows[4 * i : 4 * i + 4], kinds, (*(one[name] for one in measured), of_plsr), strict=True
         ):
-            for shown, column in zip(
-                [cell.strip() for cell in row[-7:]],
-                ("n", "r2", "rmse", "rpiq", "rpd", "bias", "ccc"),
-                strict=True,
-            ):
-                decimals = len(shown.partition(".")[2])
-                assert float(shown) == pytest.approx(figures[column], abs=0.501 * 10**-decimals)
-    assert [rows[2 * i][0] for i in range(3)] == ["OC_g_kgg/kg", "pHno unit", "a<b&c_pct%"]
+            assert row[-8] == kind
+            for shown, column in zip([cell.strip() for cell in row[-7:]], COLUMNS, strict=True):
+                if column in figures:
+                    decimals = len(shown.partition(".")[2])
+                    assert float(shown) == pytest.approx(figures[column], abs=0.501 * 10**-decimals)
+                else:
+                    assert shown == ""
+    assert [rows[4 * i][0] for i in range(3)] == ["OC_g_kgg/kg", "pHno unit", "a<b&c_pct%"]
 
 
-def test_better_of_two_models_is_bold(result, page):
-    # The hand-made PLSR has twice the error of the network.
-    for own, other in zip(page.bold[1::2], page.bold[2::2], strict=True):
-        assert own == {3, 4}
-        assert other == set()
+def test_validation_soils_are_not_called_cross_validated():
+    text = report(calibration(members=0))
+    assert "network, validation" in text
+    assert "network, CV" not in text
+    assert "no intervals" in paragraphs(text)["pH"]
+
+
+def test_better_of_two_models_is_bold(page):
+    # The hand-made PLSR has twice the error of the network; cross-validated rows are not compared.
+    for first in range(1, 4 * len(NAMES), 4):
+        assert page.bold[first : first + 4] == [{3, 4}, set(), set(), set()]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_target_has_its_picture(result, page, name):
+def test_each_target_has_its_pictures(result, page, name):
     alts = [image["alt"] for image in page.images]
     figures = texts(result.metrics["test"][name])
     label = f"network: R² {figures['r2']}, RMSE {figures['rmse']}, RPIQ {figures['rpiq']}"
@@ -184,11 +247,90 @@ def test_each_target_has_its_picture(result, page, name):
     count = int(figures["n"])
     start = f"Predicted over measured {shown} of {count} test soils. {label}"
     assert sum(alt.startswith(start) for alt in alts) == 1
+    told = f"Rise of the RMSE of {name} with blocks of wavelengths from other soils; most at 1300 to 1880 nm (20 %)"
+    assert sum(alt.startswith(told) for alt in alts) == 1
 
 
-def test_best_epoch_is_the_kept_one(page):
-    (alt,) = [image["alt"] for image in page.images if "Validation R2" in image["alt"]]
-    assert alt.endswith("best epoch 2, score 0.60")
+def by_hand(result, name):
+    """Half of the median width and the coverage of the test soils' intervals, from their definition."""
+    interval, limits = result.trust.intervals[name], result.trust.limits
+    rows = (result.parts == "test") & ~np.isnan(result.library.targets[name])
+    reach = interval.half_width * (1 + interval.growth * np.sqrt(result.t2[rows] / limits.t2))
+    estimate, measured = result.predictions[name][rows], result.library.targets[name][rows]
+    if interval.log1p:
+        lower, upper = np.expm1(np.log1p(estimate) - reach), np.expm1(np.log1p(estimate) + reach)
+    else:
+        lower, upper = estimate - reach, estimate + reach
+    lower = np.maximum(lower, 0)  # all three targets are amounts
+    return np.median(upper - lower) / 2, np.mean((lower <= measured) & (measured <= upper)), rows.sum()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_width_and_coverage_are_those_of_intervals_by_hand(result, text, page, name):
+    half_width, coverage, count = by_hand(result, name)
+    unit = {"OC_g_kg": " g/kg", "pH": "", "a<b&c_pct": " percentage points"}[name]
+    told = paragraphs(text)[name]
+    assert f"The 90 % interval is typically ±{digits(half_width, 2)}{unit} and held {percent(coverage)} of " in told
+    assert f"of {count} laboratory values" in told
+    row = page.tables[1][1 + NAMES.index(name)]
+    fitted_on = (~np.isnan(result.library.targets[name][:65])).sum()
+    expected = ["90 %", str(fitted_on), f"±{digits(half_width, 2)}", percent(coverage), str(count)]
+    assert [cell.strip() for cell in row[1:]] == expected
+    facts = card(result)["targets"][name]["interval"]["test"]
+    assert (facts["typical_half_width"], facts["coverage"]) == pytest.approx((half_width, coverage))
+
+
+def test_share_outside_is_said_and_drawn(result, text, page):
+    """Three of the 25 test soils lie beyond the limit of T2."""
+    assert all("12 % of the test scans lie outside the domain" in told for told in paragraphs(text).values())
+    assert [row[0] for row in page.tables[2]] == ["beyond", "T²", "Q", "either"]
+    assert [row[-1].strip() for row in page.tables[2][1:]] == ["12 %", "0 %", "12 %"]
+    assert card(result)["domain"]["test_share_outside"] == pytest.approx(3 / 25)
+    (alt,) = [image["alt"] for image in page.images if image["alt"].startswith("Q over T2")]
+    assert alt.endswith("learning, left out: 65, test, within: 22, test, outside: 3")
+
+
+def test_one_scan_without_an_upper_bound_leaves_a_card_that_is_json(result):
+    t2 = result.t2.copy()
+    t2[-1] = 1e12
+    skewed = replace(result.trust.intervals["OC_g_kg"], log1p=True, growth=2.0)
+    intervals = result.trust.intervals | {"OC_g_kg": skewed}
+    facts = card(replace(result, t2=t2, trust=replace(result.trust, intervals=intervals)))
+    json.dumps(facts, allow_nan=False)
+    assert facts["targets"]["OC_g_kg"]["interval"]["test"]["mean_width"] is None
+    assert facts["targets"]["OC_g_kg"]["interval"]["test"]["typical_half_width"] > 0
+
+
+def test_a_soil_whose_laboratory_value_does_not_fit_is_listed(page):
+    shown = {row[0]: row[-1] for row in page.tables[3][1:]}
+    assert "laboratory value of OC_g_kg does not fit its spectrum" in shown["soil$<4"]
+
+
+def test_the_page_shows_the_worst_dozen_of_the_outliers(result):
+    many = pd.concat([result.outliers] * 30, ignore_index=True)
+    page = Page(text := report(replace(result, outliers=many)))
+    assert len(page.tables[3]) == 1 + 12
+    assert f"The worst 12 of {len(many)}" in text
+    assert "None of the training soils" in report(replace(result, outliers=many[:0]))
+
+
+def test_shares_that_heads_keep_are_told(text):
+    assert "trained shares: OC_g_kg 25 %, pH 50 %, a&lt;b&amp;c_pct 0 %" in text
+
+
+def validation_picture(page):
+    (alt,) = [image["alt"] for image in page.images if "on soils not trained on" in image["alt"]]
+    return alt
+
+
+def test_best_epoch_is_marked_where_it_is_kept():
+    assert validation_picture(Page(report(calibration(members=0)))).endswith("best epoch 2, score 0.60")
+
+
+def test_cross_validated_curves_are_the_members_and_mark_no_epoch(page):
+    told = validation_picture(page)
+    assert told.startswith("Cross-validation")
+    assert told.endswith("score 0.50 at the end")
 
 
 def test_gates_are_pictured_level_by_level(page):
@@ -204,41 +346,62 @@ def test_network_without_gates_is_said_to_have_none():
 
 def test_thousands_of_points_stay_small():
     measured = np.random.default_rng(0).lognormal(size=20_000)
-    image = pictures.one_to_one(measured, {"PLSR": measured, "network": measured}, target="OC", colour="#0072B2")
+    image = one_to_one(measured, {"PLSR": measured, "network": measured}, target="OC", colour="#0072B2")
     assert len(image) < 400_000
 
 
+def told_with(result, own, plsr_rmse=1.0, unit="g/kg"):
+    """The verdict on a target with these test figures."""
+    metrics = {part: dict(figures) for part, figures in result.metrics.items()}
+    metrics["test"]["OC_g_kg"] = metrics["test"]["OC_g_kg"] | own
+    metrics["baseline"] = {"plsr": {"OC_g_kg": {"rmse": plsr_rmse}}}
+    return verdict(replace(result, metrics=metrics), "OC_g_kg", {"unit": unit, "interval": None})
+
+
 @pytest.mark.parametrize(
-    ("rpiq", "rpd", "rmse", "expected"),
+    ("rpiq", "rpd", "rmse", "use", "compared"),
     [
-        (
-            2.5,
-            2.0,
-            1.0,
-            "error small against the spread of the test soils; RMSE about equal to PLSR's.",
-        ),
-        (
-            2.49,
-            3.0,
-            0.8,
-            "error moderate against the spread of the test soils; RMSE 20% below PLSR's.",
-        ),
-        (
-            1.49,
-            3.0,
-            1.5,
-            "error large against the spread of the test soils; RMSE 50% above PLSR's.",
-        ),
-        (
-            2.9,
-            1.66,
-            1.0,
-            "error moderate against the spread of the test soils; RMSE about equal to PLSR's.",
-        ),
+        (2.5, 2.0, 1.0, "suited for quantitative use: RPIQ 2.50 and RPD 2.00", "about equal to PLSR's"),
+        (2.49, 3.0, 0.8, "suited for screening: RPIQ 2.49 and RPD 3.00", "20 % below PLSR's"),
+        (2.9, 1.66, 1.04, "suited for screening: RPIQ 2.90 and RPD 1.66", "about equal to PLSR's"),
+        (1.5, 1.4, 0.94, "suited for screening: RPIQ 1.50 and RPD 1.40", "6 % below PLSR's"),
+        (1.49, 3.0, 1.5, "not suited for prediction: RPIQ 1.49 and RPD 3.00", "50 % above PLSR's"),
+        (3.0, 1.39, 1.0, "not suited for prediction: RPIQ 3.00 and RPD 1.39", "about equal to PLSR's"),
     ],
 )
-def test_verdict_follows_its_rule(rpiq, rpd, rmse, expected):
-    assert verdict({"rpiq": rpiq, "rpd": rpd, "rmse": rmse}, {"rmse": 1.0}) == expected
+def test_verdict_follows_its_rule(result, rpiq, rpd, rmse, use, compared):
+    told = told_with(result, {"rpiq": rpiq, "rpd": rpd, "rmse": rmse, "n": 25})
+    assert told.startswith(f"{use} on 25 test soils. RMSE {digits(rmse)} g/kg, {compared}. ")
+
+
+def test_the_page_states_the_rule_of_its_verdicts(text):
+    for use, least in verdicts.USES.items():
+        assert f"{use} from RPIQ {least['rpiq']:g} and RPD {least['rpd']:g}" in text
+
+
+def test_plsr_is_advised_where_it_cross_validates_better(result):
+    name, own = "pH", result.metrics["validation"]["pH"]["rmse"]
+    for share, advised in ((0.97, True), (0.99, False), (1.5, False)):
+        beside = replace(result.plsr, left_out=result.plsr.left_out | {name: plsr_of(0.5, share * own)})
+        told = verdict(replace(result, plsr=beside), name, {"unit": "", "interval": None})
+        assert ("PLSR serves better" in told) is advised
+
+
+def test_divided_fields_are_warned_of(result, text):
+    assert "Not for new fields" not in text
+    assert not any("new field" in told for told in paragraphs(text).values())
+    warned = report(replace(result, plsr=replace(result.plsr, new_groups={"pH": plsr_of(-0.6, 3.0)})))
+    assert "Not for new fields" in warned
+    told = paragraphs(warned)
+    assert "in the fields that it was trained in: RPIQ" in told["pH"]
+    assert "R² is -0.60 with whole fields left out, 0.50 with fields divided as here" in told["pH"]
+    assert "new field" not in told["OC_g_kg"]
+
+
+@pytest.mark.parametrize(("n", "told"), [(5, "5 soils are too few to tell"), (None, "training.members is 0")])
+def test_missing_intervals_are_given_their_reason(n, told):
+    interval = None if n is None else {"half_width": None, "n": n}
+    assert told in verdicts.interval_sentence(interval, "")
 
 
 def test_figures_carry_three_digits_of_the_error():
@@ -256,3 +419,16 @@ def test_examples_are_spread_over_the_measured_rows():
     values = np.append(np.arange(101.0)[::-1], [np.nan] * 9)
     assert values[spread(values)].tolist() == [5, 25, 50, 75, 95]
     assert len(spread(np.array([3.0, np.nan, 1.0]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "shown"),
+    [(8.0, 2, "8.0"), (0.5449, 3, "0.545"), (110.4, 2, "110"), (0.0, 2, "0"), (np.inf, 3, "inf"), (1234.0, 3, "1234")],
+)
+def test_digits_are_kept_and_whole_numbers_too(value, count, shown):
+    assert digits(value, count) == shown
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.0, "0 %"), (0.004, "0.4 %"), (0.04, "4 %"), (1.0, "100 %")])
+def test_few_are_not_none(share, shown):
+    assert percent(share) == shown

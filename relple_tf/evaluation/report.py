@@ -91,8 +91,14 @@ def paragraph(result: Calibration, target: str, facts: dict[str, Any]) -> str:
 def left_out(result: Calibration) -> str:
     """Which soils the lower rows of the table of scores are of."""
     if result.crossed is None:
-        return "Validation soils stopped the network's training, so its figures there are a little too good."
-    return "Cross-validated: the learning soils, each estimated by a network, or by a PLSR model, that left it out."
+        return (
+            "Validation: soils that stopped the network's training, so that its figures there are a little too good. "
+            "CV: all learning soils, each estimated by a model that left it out."
+        )
+    return (
+        "CV: cross-validated on the learning soils, each estimated by a model that left it out; network and PLSR in "
+        "the same folds."
+    )
 
 
 def items(entries: Any) -> str:

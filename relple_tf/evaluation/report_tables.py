@@ -19,12 +19,12 @@ def score_rows(result: Calibration, target: str, unit: str) -> str:
     own, plsr = result.metrics["test"][target], result.metrics["baseline"]["plsr"][target]
     chosen = result.plsr.left_out[target]
     known = {"n": chosen.n, "rmse": chosen.rmse, "r2": chosen.r2}
-    left_out = "cross-validated" if result.crossed is not None else "validation soils"
+    left_out = "CV" if result.crossed is not None else "validation"
     lines = {
         "network": cells(own, plsr),
         f"PLSR ({result.plsr.components[target]})": cells(plsr, own),
         f"network, {left_out}": cells(result.metrics["validation"][target]),
-        "PLSR, cross-validated": cells(known),
+        "PLSR, CV": cells(known),
     }
     head = f'<th rowspan="{len(lines)}" scope="rowgroup">{_named(target, unit)}</th>'
     rows = [f'<td class="model">{model}</td>{found}</tr>' for model, found in lines.items()]

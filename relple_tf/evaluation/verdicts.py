@@ -12,7 +12,7 @@ USES = {
     "suited for screening": {"rpiq": 1.5, "rpd": 1.4},
 }
 """What the network's test figures must reach for a use: both, for RPIQ flatters two-humped targets."""
-NO_USE = "not suited for use on soils like the test soils"
+NO_USE = "not suited for prediction"
 
 CLOSE = 0.05
 """RMSE that differ by less than this share are called about equal."""
@@ -58,8 +58,8 @@ def verdict(result: Calibration, target: str, facts: Mapping[str, Any]) -> str:
     ]
     if result.crossed is not None and plsr_serves_better(network := result.metrics["validation"][target], plsr):
         sentences.append(
-            "PLSR serves better: its cross-validated RMSE on the learning soils is "
-            f"{digits(plsr.rmse)}, the network's {digits(network['rmse'])}"
+            "On the learning soils, cross-validated, PLSR serves better: "
+            f"RMSE {digits(plsr.rmse)} against the network's {digits(network['rmse'])}"
         )
     if group is not None and group.r2 < plsr.r2:
         sentences.append(

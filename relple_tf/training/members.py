@@ -5,6 +5,7 @@ library, and the share that each head keeps of its training. The final network l
 """
 
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from relple_tf.config import Config, replace
+from relple_tf.errors import InputError
 from relple_tf.models.lab_units import TargetScale
 from relple_tf.spectra.folds import learning_folds
 from relple_tf.spectra.library import SpectralLibrary
@@ -110,7 +112,7 @@ def cross_fit(
         take_in: Imports TensorFlow, in every new process.
 
     Raises:
-        InputError: the learning rows cannot be divided, or a member in `folder` belongs to other data.
+        InputError: the learning rows cannot be divided, a member in `folder` belongs to other data, or a process died.
     """
     fold = learning_folds(library, parts, config.training.seed, config.training.members, config.split.block_km)
     members = range(fold.max() + 1)
@@ -123,8 +125,18 @@ def cross_fit(
         fingerprint=fingerprint,
     )
     missing = [member for member in members if not _file(folder, member).exists()]
-    with tqdm(total=len(members), initial=len(members) - len(missing), unit="network", desc="cross-validation") as bar:
-        run_all(train_member, missing, shared, workers=config.training.workers, take_in=take_in, finished=bar.update)
+    for member in set(members) - set(missing):
+        load_state(_file(folder, member), fingerprint)  # other data are refused before anything is trained on them
+    bar = tqdm(total=len(members), initial=len(members) - len(missing), unit="network", desc="cross-validation")
+    try:
+        with bar:
+            workers = config.training.workers
+            run_all(train_member, missing, shared, workers=workers, take_in=take_in, finished=bar.update)
+    except BrokenProcessPool:
+        raise InputError(
+            f"{folder}: a process died, for lack of memory mostly; the networks that are done are kept, and --resume "
+            "trains the others; a new run with --set training.workers=1 needs the least"
+        ) from None
     states = [load_state(_file(folder, member), fingerprint) for member in members]
     return collect(library, fold, scales, states)
 

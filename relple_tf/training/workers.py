@@ -28,7 +28,10 @@ def run_all(
     take_in: Callable[[], None],
     finished: Callable[[], None],
 ) -> None:
-    """Call `do(shared, job)` for every job, in this process if one worker is asked for.
+    """Call `do(shared, job)` for every job, each in a process of one thread.
+
+    Sums of more threads end in other bits, so all jobs get one, however many processes there are and jobs are left. A
+    process that has one thread itself, as every worker has, does the jobs of a single worker without a further process.
 
     Args:
         do: A function of a module; what it does must survive its process, such as a file that it writes.
@@ -43,7 +46,7 @@ def run_all(
         Exception: what `do` raised first; the other processes are ended.
     """
     count = min(workers or os.cpu_count() or 1, len(jobs))
-    if count <= 1:
+    if count == 0 or (count == 1 and all(os.environ.get(name) == "1" for name in THREADS)):
         for job in jobs:
             do(shared, job)
             finished()
