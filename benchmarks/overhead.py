@@ -44,7 +44,7 @@ def main() -> None:
     joint, rows = joint_model(prepared, config)
     batches = Batches(rows, prepared.train_values, config.training)
     compile_joint(joint, prepared.network, config.training, steps=1000 * len(batches))
-    monitor = Monitor(prepared, config.training, 1000, None, "")
+    monitor = Monitor(prepared, config.training, 1000, None, "", stop_early=True, show=True)
 
     outputs = [joint.body.outputs[i] for i in range(len(joint.targets))]
     bare = keras.Model(joint.body.inputs, keras.layers.Concatenate()(outputs))

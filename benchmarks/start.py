@@ -1,59 +1,51 @@
-"""How good the network is before its first gradient step, with and without the random basis, beside an SVM.
+"""What the kernel machines say alone, without a gradient step, beside a support vector machine.
 
     python benchmarks/start.py TABLE [--targets A,B] [--splits 12]
 
-Only the rows that the table's own split calls training are used; each seed holds a fifth of them back. The SVM (RBF;
-C and gamma by 5-fold cross-validation, SNV and first derivative) is what a spectroscopist would use. Prints the
-median R2 per target, in laboratory units.
+Only the rows that the table's own split calls training are used; each seed holds a fifth of them back, and all models
+learn from the rest. The SVM (Gaussian kernel; C, gamma and log1p by cross-validation, SNV and first derivative) is what
+a spectroscopist would use. Prints the median R2 per target, in laboratory units.
 """
 
 import argparse
 from collections import defaultdict
 from dataclasses import replace as with_fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from chemotools.derivative import SavitzkyGolay
-from chemotools.scatter import StandardNormalVariate
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVR
 
 from relple_tf.config import Config, DataConfig, replace
+from relple_tf.evaluation.comparison import baseline_predictions
 from relple_tf.evaluation.metrics import scores
 from relple_tf.models import front_end
-from relple_tf.models.lab_units import whole_graph
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.split import split
 from relple_tf.spectra.tables import read_table
 from relple_tf.training.fit import seed_everything
-from relple_tf.training.preparation import Prepared, prepare
+from relple_tf.training.members import learning
+from relple_tf.training.mixing import mix
+from relple_tf.training.preparation import prepare
 
-GRID = {"svr__C": [3, 10, 30, 100], "svr__gamma": [1e-4, 3e-4, 1e-3]}
+MACHINES: dict[str, dict[str, Any]] = {
+    "machines, three views": {},
+    "machines, one view": {"front_end__views": ("absorbance+snv_d1",), "model__basis_units": 768},
+    "machines, no basis": {"model__basis_units": 0},
+}
+"""Name -> what differs from the default; a single view has as many random features as three."""
 
 
-def at_start(library: SpectralLibrary, prepared: Prepared) -> dict[str, npt.NDArray[np.float64]]:
-    """Target -> (n,) predictions of the untrained network, in laboratory units."""
-    parts = (prepared.absorbance_stage, prepared.channel_stage, prepared.network)
-    predicted = whole_graph(*parts, prepared.scales).predict(library.spectra, verbose=0)
-    return {name: np.asarray(values)[:, 0] for name, values in predicted.items()}
-
-
-def svm(
-    library: SpectralLibrary, prepared: Prepared, fitted: npt.NDArray[np.bool_]
+def by_machines(
+    library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Config
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """The same by support vector regression, fitted on the same scale and clipped to the same range."""
-    tools = make_pipeline(StandardNormalVariate(), SavitzkyGolay(window_length=7, polyorder=2, deriv=1))
-    x = tools.fit_transform(front_end.apply(prepared.absorbance_stage, library.spectra))
-    predicted = {}
-    for scale in prepared.scales:
-        y = library.targets[scale.name]
-        rows = fitted & ~np.isnan(y)
-        search = GridSearchCV(make_pipeline(StandardScaler(), SVR(epsilon=0.03)), GRID, cv=5, n_jobs=2)
-        predicted[scale.name] = scale.to_lab(search.fit(x[rows], scale.to_model(y[rows])).predict(x))
-    return predicted
+    """Target -> (n,) estimates in laboratory units by heads that keep nothing of their training."""
+    seed_everything(config.training.seed)
+    prepared = prepare(library, parts, config)
+    mix(prepared.network, prepared.machines, dict.fromkeys(prepared.problem.targets, 0.0))
+    absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
+    modelled = prepared.network.predict(front_end.apply(prepared.channel_stage, absorbance), verbose=0)
+    return {scale.name: scale.to_lab(modelled[scale.name][:, 0].astype("float64")) for scale in prepared.scales}
 
 
 def main() -> None:
@@ -70,18 +62,15 @@ def main() -> None:
     r2: dict[tuple[str, str], list[float]] = defaultdict(list)
     for seed in range(options.splits):
         config = replace(Config(), training__seed=seed)
-        parts, _ = split(library, config.split, seed)
+        parts = learning(split(library, config.split, seed)[0])
+        predicted = {name: by_machines(library, parts, replace(config, **fields)) for name, fields in MACHINES.items()}
+        predicted["svm"], _ = baseline_predictions("svr", library, parts, config)
         test = parts == "test"
-        for units in (0, config.model.basis_units):
-            seed_everything(seed)
-            prepared = prepare(library, parts, replace(config, model__basis_units=units))
-            for name, values in at_start(library, prepared).items():
-                score = scores(library.targets[name][test], values[test])["r2"]
-                r2[f"start, basis {units}", name].append(score)
-        for name, values in svm(library, prepared, ~test).items():
-            r2["svm", name].append(scores(library.targets[name][test], values[test])["r2"])
-    for (model, name), found in r2.items():
-        print(f"{model:18} {name:14} median R2 {np.median(found):.3f} of {len(found)} splits")
+        for model, by_target in predicted.items():
+            for target, values in by_target.items():
+                r2[model, target].append(scores(library.targets[target][test], values[test])["r2"])
+    for (model, target), found in r2.items():
+        print(f"{model:22} {target:14} median R2 {np.median(found):.3f} of {len(found)} splits")
 
 
 if __name__ == "__main__":

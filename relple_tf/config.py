@@ -146,7 +146,9 @@ class FrontEndConfig:
     whitened_components: int = 60
     """Principal components of each view, at most; fewer where the training rows hold fewer."""
     whitening_exponent: float = 0.5
-    """Scores are divided by their SD to this power: 1 whitens fully, 0 only rotates."""
+    """Scores that experts and gates read are divided by their SD to this power: 1 whitens fully, 0 only rotates."""
+    kernel_exponent: float = 0.0
+    """The same for the scores that the random basis and the kernel machines read."""
 
     def viewed_channels(self) -> tuple[tuple[int, ...], ...]:
         """The views as positions in `channels`."""
@@ -174,6 +176,7 @@ class FrontEndConfig:
         _within("front_end", "derivative_window_nm", self.derivative_window_nm, 1, 300)
         _within("front_end", "whitened_components", self.whitened_components, 1, 400)
         _within("front_end", "whitening_exponent", self.whitening_exponent, 0, 1)
+        _within("front_end", "kernel_exponent", self.kernel_exponent, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

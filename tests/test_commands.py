@@ -111,6 +111,7 @@ def test_the_intervals_of_a_prediction_hold_as_many_test_values_as_the_card_says
 def test_a_scan_that_is_no_soil_is_predicted_but_flagged(finished, tmp_path):
     frame = table()
     bands = [column for column in frame if column.isdigit()]
+    frame[bands] = frame[bands].astype(float)
     frame.loc[3, bands] = 0.3 + 0.2 * np.sin(np.arange(len(bands)) / 2)
     frame.to_csv(tmp_path / "scans.csv", index=False)
     assert call(predict, finished, tmp_path / "scans.csv", "--out", tmp_path / "p.csv") == 0
@@ -369,8 +370,8 @@ def test_killed_between_its_members_and_resumed_equals_uninterrupted(finished, c
 
 
 def test_killed_and_resumed_equals_uninterrupted(csv, tmp_path, capsys):
-    arguments = ["--data", csv, "--targets", "OC_g_kg,pH", *NANO, "--set=training.max_epochs=400"]
-    arguments += ["--set=training.max_steps=400", "--set=training.patience=400"]
+    arguments = ["--data", csv, "--targets", "OC_g_kg,pH", *NANO]
+    arguments += ["--set=training.max_epochs=60", "--set=training.patience=60"]
     cut, whole = tmp_path / "cut", tmp_path / "whole"
     killed_when(cut / "checkpoint.npz", arguments)
 

@@ -75,9 +75,10 @@ def whitened_views(features: Tensor, problem: Problem, keras: Keras) -> list[Ten
 def with_basis(scores: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
     """A view's scores with a random nonlinear basis of them: (batch, components + basis_units).
 
-    tanh(W scores + b) with normal W and b, its argument of about unit variance: a ridge regression on such features
-    approaches a kernel machine (Rahimi & Recht 2008, NeurIPS; Huang et al. 2006, Neurocomputing 70), and that is where
-    the heads start. tanh, because the device runtimes have it in int8 and have no int8 cosine.
+    tanh(W scores + b) with normal W and b, its argument of about unit variance: a linear machine on such features
+    approaches a kernel machine (Rahimi & Recht 2008, NeurIPS; Huang et al. 2006, Neurocomputing 70).
+    `training.preparation` weighs the rows of W by what each component counts. tanh, because the device runtimes have
+    it in int8 and have no int8 cosine.
     """
     if not config.basis_units:
         return scores

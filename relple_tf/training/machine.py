@@ -27,7 +27,12 @@ STRENGTHS = np.logspace(-4, 4, 25)
 
 
 def kernel_machines(
-    network: keras.Model, features: npt.NDArray[np.float32], values: Floats, units: Indices, config: Config
+    network: keras.Model,
+    features: npt.NDArray[np.float32],
+    values: Floats,
+    units: Indices,
+    weights: list[Floats],
+    config: Config,
 ) -> dict[str, Weights]:
     """For every target the mean of its views' machines, as weights of its head.
 
@@ -35,23 +40,25 @@ def kernel_machines(
         features: (n, bands, channels) of the training rows.
         values: (n, K) in standard deviations, NaN where not measured; columns in the order of the outputs.
         units: (n,) numbers of what no fold may divide.
+        weights: For each view (components,), what its scores are multiplied by.
 
     Returns:
         Target -> kernel, 0 for the tower, and bias, in the shapes of the head's.
     """
-    views = len(config.front_end.viewed_channels())
+    views, basis = len(weights), np.ones(config.model.basis_units)
+    counts = np.concatenate([part for of_view in weights for part in (of_view, basis)])
     machines = {}
     for column, target in enumerate(network.output):
         known = ~np.isnan(values[:, column])
         head = network.get_layer(target)
         read = front_end.apply(keras.Model(network.input, head.input), features[known])
-        skip = read[:, config.model.tower_units :].astype("float64")
+        skip = read[:, config.model.tower_units :] * counts
         fitted = [
             machine(view, values[known, column], units[known], config.training.seed)
             for view in np.split(skip, views, axis=1)
         ]
         kernel = np.zeros(head.kernel.shape, "float32")
-        kernel[config.model.tower_units :, 0] = np.concatenate([slope for slope, _ in fitted]) / views
+        kernel[config.model.tower_units :, 0] = np.concatenate([slope for slope, _ in fitted]) * counts / views
         machines[target] = (kernel, np.array([np.mean([level for _, level in fitted])], "float32"))
     return machines
 

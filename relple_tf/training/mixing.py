@@ -29,7 +29,8 @@ def both(
         machines: From `kernel_machines`.
         features: (n, bands, channels).
     """
-    learned, machine = [], []
+    learned: list[Floats] = []
+    machine: list[Floats] = []
     for target in network.output:
         head = network.get_layer(target)
         read = front_end.apply(keras.Model(network.input, head.input), features).astype("float64")
