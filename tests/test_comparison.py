@@ -298,7 +298,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path, sent):
     workers = [int(path.read_text()) for path in tmp_path.iterdir()]
     assert all(alive(worker) for worker in workers)
     parent.send_signal(sent)
-    parent.wait()
+    parent.wait(60)
     wait_until(lambda: not any(alive(worker) for worker in workers))
     assert not any(alive(worker) for worker in workers)
 

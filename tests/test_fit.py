@@ -18,10 +18,10 @@ from relple_tf.training.checkpoint import load_state, save_state
 from relple_tf.training.fit import Batches, Monitor, epoch_count, fit, joint_model, seed_everything, train
 from relple_tf.training.preparation import prepare
 
-FAST = change(CONFIG, model__architecture="shared_bottom")
+FAST = change(CONFIG, model__architecture="shared_bottom", front_end__views=("snv_d1",))
 PAIRS = [
     pytest.param(architecture, balancing, id=f"{architecture}-{balancing}")
-    for architecture, balancing in zip(itertools.cycle(ARCHITECTURES), BALANCINGS, strict=False)
+    for architecture, balancing in itertools.zip_longest(ARCHITECTURES, BALANCINGS, fillvalue="shared_bottom")
 ]
 """Ten runs that hold every strategy and every architecture."""
 
@@ -138,18 +138,29 @@ def test_loss_of_the_training_rows_falls(library, parts):
     assert loss.iloc[-1] < 0.5 * loss.iloc[1]
 
 
-def test_poisoned_test_rows_change_nothing(library, parts):
-    one = run(library, parts, FAST)
+@pytest.fixture(scope="module")
+def done(library, parts):
+    return run(library, parts, FAST)
+
+
+def test_poisoned_test_rows_change_nothing(library, parts, done):
     other = run(poisoned(library, parts == "test"), parts, FAST)
-    same_weights(one, other)
-    assert one.history.equals(other.history)
+    same_weights(other, done)
+    assert other.history.equals(done.history)
+
+
+def test_another_seed_ends_elsewhere(library, parts, done):
+    other = run(library, parts, change(FAST, training__seed=1))
+    assert (other.history["loss"] != done.history["loss"])[1:].all()
+    pairs = zip(other.network.get_weights(), done.network.get_weights(), strict=True)
+    assert any((a != b).any() for a, b in pairs)
 
 
 STATEFUL = replace(change(FAST, training__max_epochs=5, model__dropout=0.3), augmentation=AugmentationConfig())
 """With everything on that has a state or draws numbers."""
 
 
-@pytest.mark.parametrize("balancing", ["uncertainty", "dwa", "rlw", "famo"])
+@pytest.mark.parametrize("balancing", ["dwa", "famo"])
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(library, parts, balancing, tmp_path, monkeypatch):
     config = change(STATEFUL, training__balancing=balancing)
     whole = run(library, parts, config)
@@ -181,19 +192,18 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(library, parts, bal
     same_weights(again, whole)
 
 
-def test_same_seed_repeats_weights_and_history_and_another_seed_does_not(library, parts):
-    one, same, other = (run(library, parts, change(STATEFUL, training__seed=seed)) for seed in (1, 1, 2))
-    same_weights(one, same)
-    assert one.history.equals(same.history)
-    assert not one.history.equals(other.history)
-
-
 def test_state_of_other_data_is_refused(library, parts, tmp_path):
     state = tmp_path / "run" / "checkpoint.npz"
     state.parent.mkdir()
     run(library, parts, change(FAST, training__max_epochs=1), state, "one")
     with pytest.raises(InputError, match="the data or their split changed since this run was cut off"):
         run(library, parts, FAST, state, "other")
+
+
+@pytest.fixture(scope="module")
+def ready(library, parts):
+    """To be trained again and again: only what a training makes of its own start is looked at."""
+    return start(library, parts, FAST)
 
 
 def scripted(monkeypatch, prepared, means, *, stop_early=True):
@@ -225,16 +235,14 @@ def scripted(monkeypatch, prepared, means, *, stop_early=True):
         ([0.5, 0.1, 0.2, 0.9], 3, 0),
     ],
 )
-def test_early_stopping_waits_for_patience_and_keeps_the_best_epoch(library, parts, monkeypatch, means, rows, best):
-    ready = start(library, parts, FAST)
+def test_early_stopping_waits_for_patience_and_keeps_the_best_epoch(ready, monkeypatch, means, rows, best):
     history, weights = scripted(monkeypatch, ready, means)
     assert len(history) == rows
     for a, b in zip(ready.network.get_weights(), weights[best], strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_without_early_stopping_all_epochs_pass_and_the_last_is_kept(library, parts, monkeypatch):
-    ready = start(library, parts, FAST)
+def test_without_early_stopping_all_epochs_pass_and_the_last_is_kept(ready, monkeypatch):
     history, weights = scripted(monkeypatch, ready, [0.9, 0.5, 0.4, 0.3, 0.2, -np.inf], stop_early=False)
     assert len(history) == 6
     for a, b in zip(ready.network.get_weights(), weights[-1], strict=True):
@@ -250,8 +258,7 @@ def test_a_network_that_learns_from_all_rows_has_no_validation_score(library, pa
     assert done.shares == {"OC_g_kg": 0.5, "CEC_cmolc_kg": 1.0}
 
 
-def test_a_network_that_never_had_a_score_keeps_its_start(library, parts, monkeypatch):
-    ready = start(library, parts, FAST)
+def test_a_network_that_never_had_a_score_keeps_its_start(ready, monkeypatch):
     before = ready.network.get_weights()
     history, _ = scripted(monkeypatch, ready, [-np.inf] * 5)
     assert len(history) == 1 + 2
@@ -259,7 +266,7 @@ def test_a_network_that_never_had_a_score_keeps_its_start(library, parts, monkey
         np.testing.assert_array_equal(a, b)
 
 
-def test_validation_score_is_the_unweighted_error_in_training_standard_deviations(library, parts):
+def test_validation_score_is_the_unweighted_error_in_training_standard_deviations(ready):
     """With weights far from equal, so that a weighted score would differ."""
     config = change(
         FAST,
@@ -267,7 +274,6 @@ def test_validation_score_is_the_unweighted_error_in_training_standard_deviation
         training__schedule_start=(100.0, 0.01),
         training__max_epochs=1,
     )
-    ready = start(library, parts, config)
     history = train(ready, config, stop_early=True)
     assert history["weight_OC_g_kg"].iloc[1] == pytest.approx(100)
     row = history.loc[history["validation_score"].idxmax()]

@@ -81,7 +81,7 @@ def test_a_target_missing_in_the_batch_trains_nothing_of_its_own(strategy, probl
     joint = JointModel(network, TARGETS, balancing, 0.5)
     y = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
     y[:, 1] = np.nan
-    layers = [layer for layer in network.layers if layer.weights]
+    layers = [layer for layer in network.layers if layer.trainable_weights]
     variables = [[v.value for v in layer.trainable_variables] for layer in layers]
     with tf.GradientTape() as tape:
         loss = joint.compute_loss(y=y, y_pred=joint(features, training=True))

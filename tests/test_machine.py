@@ -5,17 +5,18 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from conftest import CONFIG
+from conftest import CONFIG, TARGETS, problem_of
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.svm import SVR
 
 from relple_tf.config import replace as change
+from relple_tf.models.network import build
 from relple_tf.training import machine as machines
 from relple_tf.training.fit import seed_everything
 from relple_tf.training.machine import COSTS, EPSILON, FOLDS, STRENGTHS, machine, whole_folds
 from relple_tf.training.mixing import mix
-from relple_tf.training.preparation import prepare
+from relple_tf.training.preparation import component_weights, prepare, viewed, weigh_basis, whitening
 
 SEED = 7
 
@@ -152,15 +153,56 @@ def test_in_place_of_a_head_the_machines_are_the_mean_of_one_for_each_view(libra
         assert known.all() == (scale.name == "OC_g_kg")
         own = f"{scale.name}_" if architecture == "single_task" else ""
         estimates = []
-        for number in (1, 2, 3):
+        for number, view in enumerate(ready.problem.views, start=1):
+            projection = network.get_layer(f"view{number}").get_weights()
+            weights = component_weights(viewed(ready.train_features, view), projection, config)
+            counts = np.concatenate([weights, np.ones(basis_units)])
             name = f"{own}view{number}_basis_joined" if basis_units else f"view{number}"
             reads = keras.Model(network.input, network.get_layer(name).output)
             train, new = (
-                np.asarray(reads(rows), "float64") for rows in (ready.train_features[known], ready.validation_features)
+                np.asarray(reads(rows)) * counts for rows in (ready.train_features[known], ready.validation_features)
             )
             slope, level = machine(train, y[known], np.flatnonzero(known), config.training.seed)
             estimates.append(new @ slope + level)
         np.testing.assert_allclose(np.asarray(got[scale.name])[:, 0], np.mean(estimates, axis=0), atol=2e-6)
+
+
+@pytest.mark.parametrize("kernel_exponent", [0.0, 0.3, 0.5, 1.0])
+def test_machines_read_scores_of_their_own_whitening(kernel_exponent):
+    draw = np.random.default_rng(0)
+    x = (draw.normal(size=(80, 8)) * np.geomspace(9, 0.1, 8)) @ draw.normal(size=(8, 30))
+    x = (x + 0.01 * draw.normal(size=x.shape) + 3).astype("float32")
+    config = change(CONFIG, front_end__whitening_exponent=0.5, front_end__kernel_exponent=kernel_exponent)
+    kernel, bias = whitening(x, config)
+    weights = component_weights(x, (kernel, bias), config)
+    sd = np.linalg.svd(x - x.mean(axis=0))[1][:6] ** (1 - kernel_exponent)
+    got = ((x @ kernel + bias) * weights).std(axis=0)
+    np.testing.assert_allclose(got, sd / np.sqrt(np.mean(sd**2)), rtol=1e-4)
+    if kernel_exponent == 0.5:
+        np.testing.assert_allclose(weights, weights.mean(), rtol=1e-4)
+
+
+def test_a_component_without_variance_counts_for_nothing():
+    x = np.tile(np.random.default_rng(0).normal(size=(3, 20)), (10, 1)).astype("float32")
+    weights = component_weights(x, whitening(x, CONFIG), CONFIG)
+    np.testing.assert_array_equal(weights > 0, np.arange(6) < 2)
+
+
+@pytest.mark.parametrize("architecture", ["rs_ple", "single_task"])
+def test_weights_of_components_are_those_of_the_rows_of_every_basis_of_their_view(architecture):
+    network = build(change(CONFIG, model__architecture=architecture).model, problem_of(), keras)
+    before = {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
+    weights = np.arange(1.0, 7.0)
+    weigh_basis(network, 1, weights)
+    owners = [f"{target}_" for target in TARGETS] if architecture == "single_task" else [""]
+    for name, old in before.items():
+        new = network.get_layer(name).get_weights()
+        if name in {f"{owner}view2_basis" for owner in owners}:
+            np.testing.assert_allclose(new[0], old[0] * weights[:, None], rtol=1e-6)
+            np.testing.assert_array_equal(new[1], old[1])
+        else:
+            for a, b in zip(new, old, strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 def test_rows_that_are_not_trained_on_never_matter(library, parts):

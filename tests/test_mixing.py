@@ -125,14 +125,18 @@ def test_a_wild_soil_does_not_choose_the_share():
     assert np.argmin(squares) == 0
 
 
-def test_fit_mixes_what_train_ends_with_by_shares_from_the_validation_rows(library, parts):
-    def start():
-        seed_everything(0)
-        return prepare(library, parts, CONFIG)
+SMALL = change(CONFIG, model__architecture="shared_bottom", training__max_epochs=2)
 
-    alone, ready = start(), start()
-    train(alone, CONFIG, stop_early=True)
-    done = fit(ready, CONFIG)
+
+def start(library, parts):
+    seed_everything(0)
+    return prepare(library, parts, SMALL)
+
+
+def test_fit_mixes_what_train_ends_with_by_shares_from_the_validation_rows(library, parts):
+    alone, ready = start(library, parts), start(library, parts)
+    train(alone, SMALL, stop_early=True)
+    done = fit(ready, SMALL)
     learned, machine = both(alone.network, alone.machines, alone.validation_features)
     for column, target in enumerate(alone.problem.targets):
         tried = np.stack([s * learned[:, column] + (1 - s) * machine[:, column] for s in SHARES])
@@ -147,9 +151,8 @@ def test_fit_mixes_what_train_ends_with_by_shares_from_the_validation_rows(libra
 
 
 def test_shares_that_are_given_are_taken_whatever_the_validation_rows_say(library, parts):
-    seed_everything(0)
-    ready = prepare(library, parts, change(CONFIG, training__max_epochs=1))
-    done = fit(ready, change(CONFIG, training__max_epochs=1), shares={"OC_g_kg": 0.0, "CEC_cmolc_kg": 0.0})
+    ready = start(library, parts)
+    done = fit(ready, SMALL, shares={"OC_g_kg": 0.0, "CEC_cmolc_kg": 0.0})
     for target in done.shares:
         for weights, expected in zip(done.network.get_layer(target).get_weights(), ready.machines[target], strict=True):
             np.testing.assert_array_equal(weights, expected)

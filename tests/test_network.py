@@ -22,7 +22,6 @@ from relple_tf.config import ARCHITECTURES, EXPERT_KINDS
 from relple_tf.models.network import BUILDERS, build
 from relple_tf.models.relevance import EPSILON
 
-STEMS = ("shared", "per_expert")
 SHARING = tuple(name for name in BUILDERS if name != "single_task")
 
 
@@ -198,10 +197,12 @@ def parameter_count(config, problem):
 
 
 def configs():
-    """Every architecture x kind x stem, and the ways in which gates differ."""
-    for architecture, kind, shape in itertools.product(BUILDERS, EXPERT_KINDS, STEMS):
-        config = replace(TINY, architecture=architecture, expert_kind=kind, stem=shape)
-        yield pytest.param(config, id=f"{architecture}-{kind}-{shape}")
+    """Every architecture x kind, every architecture x stem, and the ways in which gates differ."""
+    for architecture, kind in itertools.product(BUILDERS, EXPERT_KINDS):
+        config = replace(TINY, architecture=architecture, expert_kind=kind)
+        yield pytest.param(config, id=f"{architecture}-{kind}")
+        if kind == "cnn":
+            yield pytest.param(replace(config, stem="per_expert"), id=f"{architecture}-{kind}-per_expert")
     cnn = replace(TINY, expert_kind="cnn", task_experts=2, shared_experts=2, levels=3)
     for architecture in ("mmoe", "cgc", "ple", "rs_ple"):
         yield pytest.param(replace(cnn, architecture=architecture), id=f"{architecture}-2x2x3")
@@ -231,12 +232,11 @@ def trained_layers(network):
     return {layer.name for layer in network.layers if layer.trainable_weights}
 
 
-VIEWS = [((0, 1, 2),), ((2, 0), (1,), (1, 2)), ((1,), (2,))]
-"""One view; views that share channels; a channel that no view reads."""
+VIEWS = [(((0, 1, 2),), 4), (((2, 0), (1,), (1, 2)), 4), (((1,), (2,)), 0)]
+"""One view; views that share channels; a channel that no view reads, and no basis."""
 
 
-@pytest.mark.parametrize("basis_units", [0, 4])
-@pytest.mark.parametrize("views", VIEWS, ids=str)
+@pytest.mark.parametrize(("views", "basis_units"), VIEWS, ids=str)
 @pytest.mark.parametrize("architecture", ["single_task", "rs_ple"])
 def test_views_are_read_in_their_order_with_and_without_a_basis(architecture, views, basis_units):
     import tf_keras
@@ -311,11 +311,14 @@ def test_permuting_the_targets_permutes_the_outputs(architecture, problem, featu
 NO_GATES = ("single_task", "shared_bottom")
 
 
-@pytest.mark.parametrize(("architecture", "relevance"), [*((name, "hard") for name in BUILDERS), ("rs_ple", "soft")])
-def test_twin_of_tf_keras_gives_the_same_outputs(architecture, relevance, problem, features):
+@pytest.mark.parametrize(
+    ("architecture", "relevance", "kind"),
+    [*((name, "hard", "cnn") for name in BUILDERS), *(("rs_ple", "soft", kind) for kind in EXPERT_KINDS)],
+)
+def test_twin_of_tf_keras_gives_the_same_outputs(architecture, relevance, kind, problem, features):
     import tf_keras
 
-    config = replace(TINY, architecture=architecture, relevance=relevance)
+    config = replace(TINY, architecture=architecture, relevance=relevance, expert_kind=kind)
     network = set_fixed_weights(build(config, problem, keras))
     twin = copy_weights(network, build(config, problem, tf_keras))
     assert isinstance(twin, tf_keras.Model)

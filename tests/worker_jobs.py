@@ -29,6 +29,10 @@ def wait_for_ever(folder, job):
 
 def pool_of_two(folder):
     """Run two endless jobs; the test kills the process that called this."""
+    import signal
+
+    # A shell that starts the tests in the background makes them ignore Ctrl-C, and their children with them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from relple_tf.training.workers import run_all
 
     run_all(wait_for_ever, ["a", "b"], folder, workers=2, take_in=nothing, finished=nothing)
