@@ -205,6 +205,21 @@ def test_weights_of_components_are_those_of_the_rows_of_every_basis_of_their_vie
                 np.testing.assert_array_equal(a, b)
 
 
+def test_every_basis_reads_what_the_machines_read(library, parts):
+    """Drawn alike, so that what is left of a kernel without the weights of its components is the same."""
+    drawn = []
+    for kernel_exponent in (0.0, 1.0):
+        config = change(CONFIG, front_end__kernel_exponent=kernel_exponent)
+        ready = prepared_on(library, parts, config)
+        for number, view in enumerate(ready.problem.views, start=1):
+            projection = ready.network.get_layer(f"view{number}").get_weights()
+            weights = component_weights(viewed(ready.train_features, view), projection, config)
+            assert weights.max() > 1.5 * weights.min()
+            drawn.append(ready.network.get_layer(f"view{number}_basis").get_weights()[0] / weights[:, None])
+    for one, other in zip(drawn[:3], drawn[3:], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
 def test_rows_that_are_not_trained_on_never_matter(library, parts):
     ready = prepared_on(library, parts, CONFIG)
     rows = parts != "train"
