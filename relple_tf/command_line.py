@@ -107,6 +107,8 @@ def config_from(options: argparse.Namespace) -> Config:
     if options.targets is not None:
         names = tuple(name.strip() for name in options.targets.split(",") if name.strip())
         config = replace(config, data__targets=names)
+    if getattr(options, "sensor", None) is not None:  # a flag of training alone; elsewhere --set data.sensor=...
+        config = replace(config, data__sensor=options.sensor)
     if options.seed is not None:
         config = replace(config, training__seed=options.seed)
     return set_fields(config, options.set)

@@ -59,11 +59,16 @@ class DataConfig:
     """Measured values that a target needs before it is modelled."""
     replicates: str = "keep"
     """Scans of one id: `keep` each as a row, all in one part of a split, or `average` them into one row."""
+    sensor: str = ""
+    """Sensor whose grid, resolution and quantity the model reads: a profile's name or the path of a TOML file; empty
+    is the library's own."""
 
     def __post_init__(self) -> None:
         _one_of("data", "quantity", self.quantity, ("auto", "reflectance", "absorbance"))
         _within("data", "minimum_values", self.minimum_values, 10)
         _one_of("data", "replicates", self.replicates, REPLICATES)
+        if self.sensor != self.sensor.strip():
+            raise InputError(f"data.sensor is {self.sensor!r}; leave out the blanks around the name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +152,6 @@ class FrontEndConfig:
     """Principal components of each view, at most; fewer where the training rows hold fewer."""
     whitening_exponent: float = 0.5
     """Scores that experts and gates read are divided by their SD to this power: 1 whitens fully, 0 only rotates."""
-    kernel_exponent: float = 0.0
-    """The same for the scores that the random basis and the kernel machines read."""
 
     def viewed_channels(self) -> tuple[tuple[int, ...], ...]:
         """The views as positions in `channels`."""
@@ -176,7 +179,6 @@ class FrontEndConfig:
         _within("front_end", "derivative_window_nm", self.derivative_window_nm, 1, 300)
         _within("front_end", "whitened_components", self.whitened_components, 1, 400)
         _within("front_end", "whitening_exponent", self.whitening_exponent, 0, 1)
-        _within("front_end", "kernel_exponent", self.kernel_exponent, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +211,8 @@ class ModelConfig:
     """Hidden units of a target's tower."""
     basis_units: int = 256
     """Random tanh features of each view's scores that the heads read beside them; 0 leaves them out."""
+    landmarks: int = 768
+    """Training soils that the kernel machines compare a scan with, at most."""
     dropout: float = 0.1
     """Share of expert outputs dropped while training."""
     relevance: str = "hard"
@@ -229,6 +233,7 @@ class ModelConfig:
         _within("model", "task_experts", self.task_experts, 0, 64)
         _within("model", "shared_experts", self.shared_experts, 0, 64)
         _within("model", "basis_units", self.basis_units, 0, 16384)
+        _within("model", "landmarks", self.landmarks, 1, 16384)
         if self.task_experts + self.shared_experts == 0:
             raise InputError("model.task_experts and model.shared_experts are both 0; a gate needs one to read")
         if not self.conv_filters or min(self.conv_filters) < 1:

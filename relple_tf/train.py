@@ -21,6 +21,9 @@ def main(arguments: list[str]) -> None:
     """Parse, train, print the test metrics."""
     parser = Parser(prog="python -m relple_tf.train", description=__doc__)
     add_data_and_config(parser)
+    parser.add_argument(
+        "--sensor", metavar="PROFILE", help="sensor that the model is for (data.sensor): a name, or a TOML file"
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, help="run folder; default: the next free one below runs/")
     parser.add_argument("--resume", action="store_true", help="take up a run that was cut off")
     options = parser.parse_args(arguments)
@@ -49,7 +52,7 @@ def main(arguments: list[str]) -> None:
 
 def config_to_resume(options: argparse.Namespace) -> Config:
     """The config of the run in `--out`, unless the command says otherwise."""
-    says = any((options.data, options.targets, options.preset, options.config, options.set))
+    says = any((options.data, options.targets, options.preset, options.config, options.sensor, options.set))
     if options.out is None or says or options.seed is not None:
         return config_from(options)
     if not (options.out / "config.toml").is_file():

@@ -11,6 +11,7 @@ from relple_tf.config import Config
 from relple_tf.errors import InputError
 from relple_tf.spectra.lab import select_targets
 from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.sensors import on_sensor, read_sensor
 from relple_tf.spectra.tables import read_table
 
 LIMESODA_SETS = ("CV.98", "RP.62", "SA.112", "SC.93", "SL.125", "SSP.460", "UL.120")
@@ -32,9 +33,19 @@ _LIMESODA_NOTES = (
 def load(config: Config) -> SpectralLibrary:
     """The library that `config.data.source` names, with the targets of `config.data.targets`.
 
+    With `config.data.sensor`, as that sensor would have measured it.
+
     Raises:
-        InputError: there is no such source, or its data or targets are unsound.
+        InputError: there is no such source or sensor, its data or targets are unsound, or it does not cover the sensor.
     """
+    if not config.data.sensor:
+        return _load(config)
+    sensor = read_sensor(config.data.sensor)
+    return on_sensor(_load(config), sensor, config.front_end.start_nm, config.front_end.stop_nm)
+
+
+def _load(config: Config) -> SpectralLibrary:
+    """The library on its own grid."""
     source = config.data.source
     if source == "limesoda":
         return select_targets(_limesoda(), config.data).checked()
