@@ -37,7 +37,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without LSTM": {"model__expert_kind": "attention"},
     "without attention": {"model__expert_kind": "lstm"},
     "convolution alone": {"model__expert_kind": "cnn"},
-    "one view": {"front_end__views": ("absorbance+snv_d1",), "model__basis_units": 768},
+    "one view": {"front_end__views": ("absorbance+snv_d1",)},
     "without random basis": {"model__basis_units": 0},
     "without augmentation": {
         f"augmentation__{name}": 0.0 for name in ("noise", "offset", "slope", "scatter", "shift_nm")

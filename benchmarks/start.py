@@ -25,27 +25,27 @@ from relple_tf.spectra.split import split
 from relple_tf.spectra.tables import read_table
 from relple_tf.training.fit import seed_everything
 from relple_tf.training.members import learning
-from relple_tf.training.mixing import mix
+from relple_tf.training.mixing import both
 from relple_tf.training.preparation import prepare
 
 MACHINES: dict[str, dict[str, Any]] = {
     "machines, three views": {},
-    "machines, one view": {"front_end__views": ("absorbance+snv_d1",), "model__basis_units": 768},
-    "machines, no basis": {"model__basis_units": 0},
+    "machines, one view": {"front_end__views": ("absorbance+snv_d1",)},
+    "machines, 256 landmarks": {"model__landmarks": 256},
 }
-"""Name -> what differs from the default; a single view has as many random features as three."""
+"""Name -> what differs from the default."""
 
 
 def by_machines(
     library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Config
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Target -> (n,) estimates in laboratory units by heads that keep nothing of their training."""
+    """Target -> (n,) estimates in laboratory units, by the machines alone."""
     seed_everything(config.training.seed)
     prepared = prepare(library, parts, config)
-    mix(prepared.network, prepared.machines, dict.fromkeys(prepared.problem.targets, 0.0))
     absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
-    modelled = prepared.network.predict(front_end.apply(prepared.channel_stage, absorbance), verbose=0)
-    return {scale.name: scale.to_lab(modelled[scale.name][:, 0].astype("float64")) for scale in prepared.scales}
+    features = front_end.apply(prepared.channel_stage, absorbance)
+    _, modelled = both(prepared.network, prepared.machines, features)
+    return {scale.name: scale.to_lab(column) for scale, column in zip(prepared.scales, modelled.T, strict=True)}
 
 
 def main() -> None:

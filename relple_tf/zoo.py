@@ -24,6 +24,7 @@ def rs_ple_nano() -> Config:
         model__expert_units=16,
         model__tower_units=8,
         model__basis_units=96,
+        model__landmarks=128,
     )
 
 
@@ -41,6 +42,7 @@ def rs_ple_base() -> Config:
         model__expert_units=64,
         model__tower_units=32,
         model__basis_units=512,
+        model__landmarks=1536,
     )
 
 

@@ -138,6 +138,7 @@ def run(monkeypatch, folder, library, offset=1.0):
             prepared.network,
             prepared.scales,
             prepared.distances,
+            prepared.machines,
         )
         history = pd.DataFrame({"epoch": [0, 1], "loss": [np.nan, 0.5], "validation_score": [0.0, 0.4]})
         for name in library.targets:

@@ -5,18 +5,29 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from conftest import CONFIG, TARGETS, problem_of
+from conftest import CONFIG
+from scipy.spatial.distance import cdist, pdist
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.svm import SVR
 
 from relple_tf.config import replace as change
-from relple_tf.models.network import build
+from relple_tf.models.lab_units import seeing
 from relple_tf.training import machine as machines
 from relple_tf.training.fit import seed_everything
-from relple_tf.training.machine import COSTS, EPSILON, FOLDS, STRENGTHS, machine, whole_folds
-from relple_tf.training.mixing import mix
-from relple_tf.training.preparation import component_weights, prepare, viewed, weigh_basis, whitening
+from relple_tf.training.machine import (
+    BOUND,
+    COSTS,
+    EPSILON,
+    FOLDS,
+    LINEAR_SHARE,
+    STRENGTHS,
+    WIDTH,
+    kernel_machines,
+    machine,
+    whole_folds,
+)
+from relple_tf.training.preparation import prepare
 
 SEED = 7
 
@@ -138,86 +149,115 @@ def prepared_on(library, parts, config):
     return prepare(library, parts, config)
 
 
-@pytest.mark.parametrize("architecture", ["rs_ple", "single_task"])
-@pytest.mark.parametrize("basis_units", [0, 8])
-def test_in_place_of_a_head_the_machines_are_the_mean_of_one_for_each_view(library, parts, architecture, basis_units):
-    config = change(CONFIG, model__architecture=architecture, model__basis_units=basis_units)
-    ready = prepared_on(library, parts, config)
-    network = ready.network
-    mix(network, ready.machines, dict.fromkeys(library.targets, 0.0))
-    got = network(ready.validation_features)
-    for scale in ready.scales:
-        y = scale.to_model(library.targets[scale.name][parts == "train"])
-        known = ~np.isnan(y)
-        # Every sixth CEC is missing.
-        assert known.all() == (scale.name == "OC_g_kg")
-        own = f"{scale.name}_" if architecture == "single_task" else ""
-        estimates = []
-        for number, view in enumerate(ready.problem.views, start=1):
-            projection = network.get_layer(f"view{number}").get_weights()
-            weights = component_weights(viewed(ready.train_features, view), projection, config)
-            counts = np.concatenate([weights, np.ones(basis_units)])
-            name = f"{own}view{number}_basis_joined" if basis_units else f"view{number}"
-            reads = keras.Model(network.input, network.get_layer(name).output)
-            train, new = (
-                np.asarray(reads(rows)) * counts for rows in (ready.train_features[known], ready.validation_features)
-            )
-            slope, level = machine(train, y[known], np.flatnonzero(known), config.training.seed)
-            estimates.append(new @ slope + level)
-        np.testing.assert_allclose(np.asarray(got[scale.name])[:, 0], np.mean(estimates, axis=0), atol=2e-6)
+@pytest.fixture
+def curved():
+    """Scores of two views (90, 7), their projections, two targets with missing values, and units."""
+    draw = np.random.default_rng(5)
+    spectra = (draw.normal(size=(90, 7)) * np.geomspace(3, 0.1, 7)) @ draw.normal(size=(7, 20))
+    kernels = [np.linalg.qr(draw.normal(size=(20, 7)))[0] * np.geomspace(1, 4, 7) for _ in range(2)]
+    scores = [(spectra - spectra.mean(axis=0)) @ kernel for kernel in kernels]
+    hidden = spectra @ draw.normal(size=(20, 2)) / 8
+    values = {"first": np.sin(hidden[:, 0]), "second": hidden[:, 1] ** 2 / 9}
+    values["second"][::5] = np.nan
+    return scores, kernels, values, np.arange(90)
 
 
-@pytest.mark.parametrize("kernel_exponent", [0.0, 0.3, 0.5, 1.0])
-def test_machines_read_scores_of_their_own_whitening(kernel_exponent):
-    draw = np.random.default_rng(0)
-    x = (draw.normal(size=(80, 8)) * np.geomspace(9, 0.1, 8)) @ draw.normal(size=(8, 30))
-    x = (x + 0.01 * draw.normal(size=x.shape) + 3).astype("float32")
-    config = change(CONFIG, front_end__whitening_exponent=0.5, front_end__kernel_exponent=kernel_exponent)
-    kernel, bias = whitening(x, config)
-    weights = component_weights(x, (kernel, bias), config)
-    sd = np.linalg.svd(x - x.mean(axis=0))[1][:6] ** (1 - kernel_exponent)
-    got = ((x @ kernel + bias) * weights).std(axis=0)
-    np.testing.assert_allclose(got, sd / np.sqrt(np.mean(sd**2)), rtol=1e-4)
-    if kernel_exponent == 0.5:
-        np.testing.assert_allclose(weights, weights.mean(), rtol=1e-4)
+def kernel_of(plain, others, rows):
+    """The kernel of rows with others, by its formula: Gaussian, and tanh of the scores at BOUND SD, weighed."""
+    own = plain[rows]
+    gaussian = np.exp(-WIDTH * cdist(others, own, "sqeuclidean") / np.median(pdist(plain, "sqeuclidean")))
+    limit = BOUND * plain.std(axis=0)
+    bounded, all_of = (limit * np.tanh(x / limit) for x in (others, plain))
+    return gaussian + LINEAR_SHARE * bounded @ (limit * np.tanh(own / limit)).T / np.mean(np.sum(all_of**2, axis=1))
 
 
-def test_a_component_without_variance_counts_for_nothing():
-    x = np.tile(np.random.default_rng(0).normal(size=(3, 20)), (10, 1)).astype("float32")
-    weights = component_weights(x, whitening(x, CONFIG), CONFIG)
-    np.testing.assert_array_equal(weights > 0, np.arange(6) < 2)
+def centred(kernel, own):
+    """Products of centred features, from products of features."""
+    return kernel - kernel.mean(axis=1, keepdims=True) - own.mean(axis=0) + own.mean()
 
 
-@pytest.mark.parametrize("architecture", ["rs_ple", "single_task"])
-def test_weights_of_components_are_those_of_the_rows_of_every_basis_of_their_view(architecture):
-    network = build(change(CONFIG, model__architecture=architecture).model, problem_of(), keras)
-    before = {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
-    weights = np.arange(1.0, 7.0)
-    weigh_basis(network, 1, weights)
-    owners = [f"{target}_" for target in TARGETS] if architecture == "single_task" else [""]
-    for name, old in before.items():
-        new = network.get_layer(name).get_weights()
-        if name in {f"{owner}view2_basis" for owner in owners}:
-            np.testing.assert_allclose(new[0], old[0] * weights[:, None], rtol=1e-6)
-            np.testing.assert_array_equal(new[1], old[1])
-        else:
-            for a, b in zip(new, old, strict=True):
-                np.testing.assert_array_equal(a, b)
+@pytest.mark.parametrize("target", ["first", "second"])
+def test_with_every_soil_a_landmark_it_is_the_mean_of_exact_kernel_machines(curved, target):
+    scores, kernels, values, units = curved
+    layer = kernel_machines(
+        [s[:70] for s in scores], kernels, {k: v[:70] for k, v in values.items()}, units[:70], 70, 1
+    )
+    got = np.asarray(layer([s[70:].astype("float32") for s in scores])[target])[:, 0]
+    known = np.flatnonzero(~np.isnan(values[target][:70]))
+    y, expected = values[target][known], []
+    for score, kernel in zip(scores, kernels, strict=True):
+        plain = score / np.linalg.norm(kernel, axis=0)
+        own = kernel_of(plain[:70], plain[known], known)
+        new = kernel_of(plain[:70], plain[70:], known)
+        gram, cross = centred(own, own), centred(new, own)
+        size = np.mean(np.diag(gram))
+        folds = KFold(FOLDS, shuffle=True, random_state=1)
+        search = GridSearchCV(
+            SVR(kernel="precomputed", epsilon=EPSILON), {"C": COSTS}, cv=folds, scoring="neg_mean_squared_error"
+        )
+        expected.append(search.fit(gram / size, y).predict(cross / size))
+    assert np.std(expected[0] - expected[1]) > 0.01
+    np.testing.assert_allclose(got, np.mean(expected, axis=0), atol=2e-3)
 
 
-def test_every_basis_reads_what_the_machines_read(library, parts):
-    """Drawn alike, so that what is left of a kernel without the weights of its components is the same."""
-    drawn = []
-    for kernel_exponent in (0.0, 1.0):
-        config = change(CONFIG, front_end__kernel_exponent=kernel_exponent)
-        ready = prepared_on(library, parts, config)
-        for number, view in enumerate(ready.problem.views, start=1):
-            projection = ready.network.get_layer(f"view{number}").get_weights()
-            weights = component_weights(viewed(ready.train_features, view), projection, config)
-            assert weights.max() > 1.5 * weights.min()
-            drawn.append(ready.network.get_layer(f"view{number}_basis").get_weights()[0] / weights[:, None])
-    for one, other in zip(drawn[:3], drawn[3:], strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5)
+def test_a_saved_layer_says_the_same(curved, tmp_path):
+    scores, kernels, values, units = curved
+    layer = kernel_machines(scores, kernels, values, units, 40, 1)
+    inputs = [keras.Input((7,)) for _ in scores]
+    keras.Model(inputs, layer(inputs)).save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    rows = [s.astype("float32") for s in scores]
+    for target, estimates in loaded(rows).items():
+        np.testing.assert_array_equal(estimates, layer(rows)[target])
+
+
+def test_fewer_landmarks_than_soils_come_near_the_exact_machine(curved):
+    scores, kernels, values, units = curved
+    rows = [s.astype("float32") for s in scores]
+    exact, some, few = (
+        np.asarray(kernel_machines(scores, kernels, values, units, count, 1)(rows)["first"])[:, 0]
+        for count in (90, 60, 6)
+    )
+    assert np.std(some - exact) < 0.5 * np.std(few - exact)
+    assert np.std(some - exact) < 0.2 * np.std(exact)
+
+
+def test_far_from_the_training_soils_estimates_level_off(curved):
+    scores, kernels, values, units = curved
+    layer = kernel_machines(scores, kernels, values, units, 90, 1)
+    at = [np.asarray(layer([factor * s[:20].astype("float32") for s in scores])["second"]) for factor in (1, 1e5, 1e8)]
+    np.testing.assert_allclose(at[1], at[2], rtol=1e-5)
+    assert np.abs(at[2]).max() < 10 * np.nanmax(np.abs(values["second"]))
+
+
+def test_the_scales_of_components_do_not_matter(curved):
+    """The machines take back the whitening, whatever it was."""
+    scores, kernels, values, units = curved
+    scale = np.geomspace(5, 0.2, 7)
+    plain = kernel_machines(scores, kernels, values, units, 90, 1)
+    other = kernel_machines([s * scale for s in scores], [k * scale for k in kernels], values, units, 90, 1)
+    rows, scaled_rows = ([(s * f).astype("float32") for s in scores] for f in (1, scale))
+    np.testing.assert_allclose(plain(rows)["first"], other(scaled_rows)["first"], atol=1e-4)
+
+
+def test_a_component_that_was_left_out_for_lack_of_variance_counts_for_nothing(curved):
+    scores, kernels, values, units = curved
+    dead = np.where(np.arange(7) == 6, 0.0, 1.0)
+    layer = kernel_machines([s * dead for s in scores], [k * dead for k in kernels], values, units, 90, 1)
+    rows = [(s * dead).astype("float32") for s in scores]
+    for estimates, others in zip(
+        layer(rows).values(), layer([r + 100 * (1 - dead) for r in rows]).values(), strict=True
+    ):
+        np.testing.assert_array_equal(estimates, others)
+        assert np.isfinite(np.asarray(estimates)).all()
+
+
+def test_soils_that_are_all_alike_give_a_constant(curved):
+    _, kernels, values, units = curved
+    alike = [np.ones((90, 7), "float32")] * 2
+    estimates = np.asarray(kernel_machines(alike, kernels, values, units, 90, 1)(alike)["first"])
+    assert np.ptp(estimates) == 0
+    assert values["first"].min() < estimates[0, 0] < values["first"].max()
 
 
 def test_rows_that_are_not_trained_on_never_matter(library, parts):
@@ -227,16 +267,19 @@ def test_rows_that_are_not_trained_on_never_matter(library, parts):
     spectra[rows] = spectra[rows][:, ::-1]
     wild = {name: np.where(rows, 1000 * values, values) for name, values in library.targets.items()}
     other = prepared_on(replace(library, spectra=spectra, targets=wild), parts, CONFIG)
-    assert list(ready.machines) == list(library.targets)
-    for target, weights in ready.machines.items():
-        assert weights[0].any()
-        for a, b in zip(other.machines[target], weights, strict=True):
-            np.testing.assert_array_equal(a, b)
+    assert list(ready.machines.targets) == list(library.targets)
+    for a, b in zip(other.machines.get_weights(), ready.machines.get_weights(), strict=True):
+        assert a.any()
+        np.testing.assert_array_equal(a, b)
 
 
-def test_towers_have_no_part_in_the_machines(library, parts):
-    ready = prepared_on(library, parts, CONFIG)
-    for target, (kernel, bias) in ready.machines.items():
-        head, tower = (ready.network.get_layer(name) for name in (target, f"{target}_tower"))
-        assert (kernel.shape, bias.shape) == (head.kernel.shape, head.bias.shape)
-        np.testing.assert_array_equal((kernel != 0)[:, 0], np.arange(len(kernel)) >= tower.units)
+def test_landmarks_are_training_soils_no_more_than_were_asked_for(library, parts):
+    ready = prepared_on(library, parts, change(CONFIG, model__landmarks=9))
+    scores = seeing(ready.network)(ready.train_features)[2]
+    for view, (landmarks, gain) in enumerate(
+        zip(*map(np.asarray, (ready.machines.landmark, ready.machines.gain)), strict=True)
+    ):
+        assert landmarks.shape[0] == 9
+        distance = cdist(landmarks, np.asarray(scores[view])[:, : ready.machines.components] * gain)
+        assert distance.min(axis=1).max() < 1e-5
+        assert len(set(distance.argmin(axis=1))) == 9

@@ -6,59 +6,58 @@ import pytest
 from conftest import CONFIG, TARGETS, features_of, outputs_of, problem_of, set_fixed_weights
 
 from relple_tf.config import replace as change
+from relple_tf.models.kernel import KernelMachines
+from relple_tf.models.lab_units import seeing
 from relple_tf.models.network import BUILDERS, build
 from relple_tf.training.fit import fit, seed_everything, train
 from relple_tf.training.mixing import EQUAL, MOST_ERROR, SHARES, best_share, both, mix, mixtures
 from relple_tf.training.preparation import prepare
 
 
-def machines_of(network):
-    """Weights for every head that are not those of `set_fixed_weights`."""
-    draw = np.random.default_rng(2)
-    return {
-        target: tuple(draw.normal(0, 0.5, w.shape).astype("float32") for w in network.get_layer(target).get_weights())
-        for target in TARGETS
-    }
-
-
 @pytest.fixture(params=BUILDERS)
 def case(request):
-    """A network with weights, machines for its heads, and features."""
+    """A network with weights, machines beside it, and features."""
     problem = problem_of()
-    config = change(CONFIG, model__architecture=request.param).model
-    network = set_fixed_weights(build(config, problem, keras))
-    return network, machines_of(network), features_of(problem)
+    network = set_fixed_weights(build(change(CONFIG, model__architecture=request.param).model, problem, keras))
+    machines = KernelMachines(TARGETS, landmarks=5, components=4, name="machines")
+    machines.build([view.shape for view in seeing(network).output[2]])
+    draw = np.random.default_rng(2)
+    machines.set_weights([draw.normal(0, 0.5, weight.shape) for weight in machines.weights])
+    return network, machines, features_of(problem)
+
+
+def summed(network, machines, features):
+    """What the whole graph turns into laboratory units."""
+    modelled, _, scores = seeing(network)(features)
+    similar = machines(scores)
+    return {target: np.asarray(modelled[target] + similar[target])[:, 0] for target in TARGETS}
 
 
 def test_estimates_are_mixed_as_the_shares_say(case):
     network, machines, features = case
-    shares = dict(zip(TARGETS, (0.25, 0.5, 0.75), strict=True))
-    trained = outputs_of(network, features)
-    mix(network, machines, dict.fromkeys(TARGETS, 0.0))
-    machine = outputs_of(network, features)
-    for target in TARGETS:
-        for weights, expected in zip(network.get_layer(target).get_weights(), machines[target], strict=True):
-            np.testing.assert_array_equal(weights, expected)
-    set_fixed_weights(network)
+    learned, machine = both(network, machines, features)
+    shares = dict(zip(TARGETS, (0.25, 0.5, 1.0), strict=True))
     mix(network, machines, shares)
-    for target, values in outputs_of(network, features).items():
+    for column, (target, values) in enumerate(summed(network, machines, features).items()):
+        assert np.abs(learned[:, column] - machine[:, column]).min() > 1e-3
         share = shares[target]
-        assert np.abs(trained[target] - machine[target]).min() > 1e-3
-        np.testing.assert_allclose(values, share * trained[target] + (1 - share) * machine[target], atol=2e-5)
+        np.testing.assert_allclose(values, share * learned[:, column] + (1 - share) * machine[:, column], atol=2e-5)
 
 
-def test_a_share_of_one_changes_no_bit(case):
-    network, machines, _ = case
-    before = network.get_weights()
+def test_a_share_of_one_leaves_the_network_as_it_is_and_silences_the_machine(case):
+    network, machines, features = case
+    before, learned = network.get_weights(), outputs_of(network, features)
     mix(network, machines, dict.fromkeys(TARGETS, 1.0))
     for a, b in zip(network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
+    for target, values in summed(network, machines, features).items():
+        np.testing.assert_array_equal(values, learned[target].ravel())
 
 
 def test_mixing_one_target_leaves_all_but_its_head(case):
     network, machines, _ = case
     before = {layer.name: layer.get_weights() for layer in network.layers}
-    mix(network, machines, {"pH": 0.5})
+    mix(network, machines, {"pH": 0.5, **dict.fromkeys(set(TARGETS) - {"pH"}, 1.0)})
     changed = {
         layer.name
         for layer in network.layers
@@ -67,14 +66,13 @@ def test_mixing_one_target_leaves_all_but_its_head(case):
     assert changed == {"pH"}
 
 
-def test_both_are_what_the_network_says_with_either_head(case):
+def test_both_are_what_network_and_machines_say(case):
     network, machines, features = case
     learned, machine = both(network, machines, features)
-    for column, values in enumerate(outputs_of(network, features).values()):
-        np.testing.assert_allclose(learned[:, column], values, atol=2e-5)
-    mix(network, machines, dict.fromkeys(TARGETS, 0.0))
-    for column, values in enumerate(outputs_of(network, features).values()):
-        np.testing.assert_allclose(machine[:, column], values, atol=2e-5)
+    _, _, scores = seeing(network)(features)
+    for column, target in enumerate(TARGETS):
+        np.testing.assert_allclose(learned[:, column], outputs_of(network, features)[target].ravel(), atol=2e-5)
+        np.testing.assert_allclose(machine[:, column], np.asarray(machines(scores)[target])[:, 0], atol=2e-5)
 
 
 def test_mixtures_hold_one_for_each_share():
@@ -142,17 +140,19 @@ def test_fit_mixes_what_train_ends_with_by_shares_from_the_validation_rows(libra
         tried = np.stack([s * learned[:, column] + (1 - s) * machine[:, column] for s in SHARES])
         share = SHARES[best_share(alone.validation_values[:, column].astype("float64"), tried)]
         assert done.shares[target] == share
-        heads = zip(alone.network.get_layer(target).get_weights(), alone.machines[target], strict=True)
-        for weights, (own, other) in zip(done.network.get_layer(target).get_weights(), heads, strict=True):
-            np.testing.assert_array_equal(weights, share * own + (1 - share) * other)
     mix(alone.network, alone.machines, done.shares)
     for a, b in zip(done.network.get_weights(), alone.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    machines = done.model.get_layer("kernel_machines")
+    for a, b in zip(machines.get_weights(), alone.machines.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_shares_that_are_given_are_taken_whatever_the_validation_rows_say(library, parts):
     ready = start(library, parts)
+    before = ready.machines.get_weights()
     done = fit(ready, SMALL, shares={"OC_g_kg": 0.0, "CEC_cmolc_kg": 0.0})
     for target in done.shares:
-        for weights, expected in zip(done.network.get_layer(target).get_weights(), ready.machines[target], strict=True):
-            np.testing.assert_array_equal(weights, expected)
+        assert not any(weight.any() for weight in done.network.get_layer(target).get_weights())
+    for a, b in zip(done.model.get_layer("kernel_machines").get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)

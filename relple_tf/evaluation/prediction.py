@@ -1,6 +1,7 @@
 """Predict scans with the graph of a run folder."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,21 @@ def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[s
     wavelengths_nm = np.array(card["input"]["wavelengths_nm"])
     ready, notes = to_model_input(library, wavelengths_nm, card["input"]["quantity"])
     model = keras.saving.load_model(folder.path / "model.keras", compile=False, safe_mode=True)
-    outputs = estimates(model, ready.spectra)
+    table, said = as_table(folder.path, card, library, estimates(model, ready.spectra))
+    return table, (*library.notes, *notes, *said)
+
+
+def as_table(
+    source: Path, card: Mapping[str, Any], library: SpectralLibrary, outputs: Mapping[str, npt.NDArray[Any]]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """What a model says of scans as `predict_table` returns it, by its card.
+
+    Args:
+        source: The run or bundle, for what is said.
+        card: Of the model.
+        library: The scans.
+        outputs: Target, T2 and Q -> (n,).
+    """
     found = card["domain"]
     limits = Limits(t2=found["limits"][T2], q=found["limits"][Q], share=found["share_within"])
     states = status({name: outputs[name] for name in card["targets"]}, outputs[T2], outputs[Q], limits)
@@ -53,14 +68,12 @@ def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[s
             interval = Interval(**{field: value for field, value in facts["interval"].items() if field != "test"})
             ends = interval.bounds(outputs[name], limits.difficulty(outputs[T2]))
             columns[f"{name}_low"], columns[f"{name}_high"] = (end.astype("float32") for end in ends)
+    notes = []
     if outside := int(np.sum(states != "ok")):
-        notes = (*notes, f"{outside} of {len(states)} scans are unlike the training soils: do not trust their values")
+        notes.append(f"{outside} of {len(states)} scans are unlike the training soils: do not trust their values")
     if card["simulated"]:
-        notes = (
-            *notes,
-            f"{folder.path}: trained on simulated spectra; these are no laboratory values",
-        )
-    return pd.DataFrame({"id": library.ids, **columns, "status": states}), (*library.notes, *notes)
+        notes.append(f"{source}: trained on simulated spectra; these are no laboratory values")
+    return pd.DataFrame({"id": library.ids, **columns, "status": states}), tuple(notes)
 
 
 def estimates(model: keras.Model, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:

@@ -99,8 +99,8 @@ def dense_expert(stream: Tensor, config: ModelConfig, keras: Keras, *, name: str
 def tower(stream: Tensor, skip: Tensor, config: ModelConfig, keras: Keras, *, target: str) -> Tensor:
     """The head of one target, with a skip past the experts.
 
-    The head begins at 0 and learns the whole target; what a kernel machine finds in the same skip is mixed in
-    afterwards (`training.mixing`). Had it begun as that machine, it would learn from what a machine leaves of the
+    The head begins at 0 and learns the whole target; what kernel machines find in the same scores is mixed in
+    afterwards (`training.mixing`). Had it begun as such a machine, it would learn from what a machine leaves of the
     rows it was fitted on, which is noise.
 
     Args:

@@ -77,8 +77,7 @@ def with_basis(scores: Tensor, config: ModelConfig, keras: Keras, *, name: str) 
 
     tanh(W scores + b) with normal W and b, its argument of about unit variance: a linear machine on such features
     approaches a kernel machine (Rahimi & Recht 2008, NeurIPS; Huang et al. 2006, Neurocomputing 70).
-    `training.preparation` weighs the rows of W by what each component counts. tanh, because the device runtimes have
-    it in int8 and have no int8 cosine.
+    tanh, because the device runtimes have it in int8 and have no int8 cosine.
     """
     if not config.basis_units:
         return scores

@@ -12,6 +12,7 @@ from scipy.stats import skew
 
 from relple_tf.models.domain import Distances
 from relple_tf.models.inputs import view_name
+from relple_tf.models.kernel import KernelMachines
 
 SKEWNESS_FOR_LOG = 1.0
 """Targets whose training values are more skewed than this are modelled as log(1 + y)."""
@@ -100,16 +101,34 @@ def whole_graph(
     network: keras.Model,
     scales: Sequence[TargetScale],
     distances: Distances,
+    machines: KernelMachines,
 ) -> keras.Model:
-    """Join the trained parts to one graph.
+    """Join the trained parts to one graph; network and kernel machines each hold their share of the estimates.
 
     Returns:
         Raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, "T2": (batch, 1), "Q": (batch, 1)}.
     """
     spectrum = keras.Input(absorbance.input.shape[1:], name="spectrum")
-    view = network.get_layer(view_name(0))
-    seeing = keras.Model(network.input, (network.output, view.input, view.output), name=network.name)
-    modelled, bands, scores = seeing(channels(absorbance(spectrum)))
-    outputs = {scale.name: LabUnits(scale, name=f"{scale.name}_lab")(modelled[scale.name]) for scale in scales}
-    outputs[T2], outputs[Q] = distances((bands, scores))
+    modelled, bands, scores = seeing(network)(channels(absorbance(spectrum)))
+    similar = machines(scores)
+    outputs = {
+        scale.name: LabUnits(scale, name=f"{scale.name}_lab")(modelled[scale.name] + similar[scale.name])
+        for scale in scales
+    }
+    outputs[T2], outputs[Q] = distances((bands, scores[0]))
     return keras.Model(spectrum, outputs, name="scan_to_lab")
+
+
+def seeing(network: Any) -> Any:
+    """The network with what `Distances` and `KernelMachines` read of it.
+
+    Args:
+        network: Of either Keras.
+
+    Returns:
+        Features -> (outputs, bands of the first view, scores of every view).
+    """
+    views = [layer for layer in network.layers if layer.name in map(view_name, range(len(network.layers)))]
+    views.sort(key=lambda layer: layer.name)
+    read = (network.output, views[0].input, [view.output for view in views])
+    return type(network)(network.input, read, name=network.name)

@@ -81,6 +81,7 @@ def fit(
             prepared.network,
             prepared.scales,
             prepared.distances,
+            prepared.machines,
         ),
         network=prepared.network,
         shares=shares,

@@ -1,11 +1,13 @@
-"""What a head keeps of its training, and what it takes from its kernel machine."""
+"""What an estimate takes from the trained network, and what from the kernel machines."""
 
 import keras
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 from relple_tf.models import front_end
-from relple_tf.training.machine import Weights
+from relple_tf.models.kernel import KernelMachines
+from relple_tf.models.lab_units import seeing
 
 Floats = npt.NDArray[np.float64]
 
@@ -19,24 +21,20 @@ MOST_ERROR = 3.0
 """Standard deviations; larger errors count as this much, lest one soil choose the share."""
 
 
-def both(
-    network: keras.Model, machines: dict[str, Weights], features: npt.NDArray[np.float32]
-) -> tuple[Floats, Floats]:
-    """Estimates by the trained heads and by the machines in their place, (n, K) each, in standard deviations.
+def both(network: keras.Model, machines: KernelMachines, features: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Estimates by the trained network and by the machines, (n, K) each, in standard deviations.
 
     Args:
         network: Trained, not yet mixed.
         machines: From `kernel_machines`.
         features: (n, bands, channels).
     """
-    learned: list[Floats] = []
-    machine: list[Floats] = []
-    for target in network.output:
-        head = network.get_layer(target)
-        read = front_end.apply(keras.Model(network.input, head.input), features).astype("float64")
-        for found, (kernel, bias) in ((learned, head.get_weights()), (machine, machines[target])):
-            found.append(read @ kernel[:, 0] + bias[0])
-    return np.stack(learned, axis=1), np.stack(machine, axis=1)
+    read = seeing(network)
+    learned, _, scores = read.output
+    similar = machines(scores)
+    estimates = [ops.concatenate([of[target] for target in machines.targets], axis=1) for of in (learned, similar)]
+    found = front_end.apply(keras.Model(read.input, ops.stack(estimates, axis=1)), features).astype("float64")
+    return found[:, 0], found[:, 1]
 
 
 def best_share(measured: Floats, tried: Floats) -> int:
@@ -59,9 +57,9 @@ def mixtures(learned: Floats, machine: Floats) -> Floats:
     return np.stack([share * learned + (1 - share) * machine for share in SHARES])
 
 
-def mix(network: keras.Model, machines: dict[str, Weights], shares: dict[str, float]) -> None:
-    """Give every head of a trained network its share of what it learned and of its machine, for good."""
+def mix(network: keras.Model, machines: KernelMachines, shares: dict[str, float]) -> None:
+    """Leave every head its share of what it learned and the machine the rest, for good: their sum is the mixture."""
     for target, share in shares.items():
         head = network.get_layer(target)
-        pairs = zip(head.get_weights(), machines[target], strict=True)
-        head.set_weights([share * learned + (1 - share) * machine for learned, machine in pairs])
+        head.set_weights([share * learned for learned in head.get_weights()])
+    machines.scale_targets([1 - shares[target] for target in machines.targets])

@@ -11,14 +11,15 @@ from relple_tf.config import Config
 from relple_tf.errors import InputError
 from relple_tf.models import front_end
 from relple_tf.models.domain import Distances
-from relple_tf.models.inputs import basis_name, view_name
+from relple_tf.models.inputs import view_name
+from relple_tf.models.kernel import KernelMachines
 from relple_tf.models.lab_units import TargetScale
 from relple_tf.models.network import build
 from relple_tf.models.problem import Problem
 from relple_tf.models.relevance import pearson, unrelated_for_lack_of_rows
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.units import unit_labels, whole_units
-from relple_tf.training.machine import Weights, kernel_machines
+from relple_tf.training.machine import kernel_machines
 from relple_tf.training.scales import choose_scale
 
 
@@ -32,8 +33,8 @@ class Prepared:
     """Absorbance to features."""
     network: keras.Model
     """Features to standardised targets, at its start."""
-    machines: dict[str, Weights]
-    """Target -> the weights that make its head a kernel machine; the network's own heads begin at 0."""
+    machines: KernelMachines
+    """From the scores of all views to what kernel machines say of the targets; the network's heads begin at 0."""
     distances: Distances
     """From the bands and scores of the first view to T2 and Q."""
     scales: tuple[TargetScale, ...]
@@ -99,13 +100,14 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
     first = viewed(features, views[0])
     distances.build((first.shape, (None, problem.components)))
     distances.fit(first, projections[0][0], unit_labels(library, keep_groups=False)[train])
-    weights = [
-        component_weights(viewed(features, channels_of), projection, config)
-        for channels_of, projection in zip(views, projections, strict=True)
-    ]
-    for view, of_view in enumerate(weights):
-        weigh_basis(network, view, of_view)
-    machines = kernel_machines(network, features, modelled[train], units[train], weights, config)
+    machines = kernel_machines(
+        [viewed(features, view) @ kernel + bias for view, (kernel, bias) in zip(views, projections, strict=True)],
+        [kernel for kernel, _ in projections],
+        dict(zip(targets, modelled[train].T, strict=True)),
+        units[train],
+        config.model.landmarks,
+        config.training.seed,
+    )
     return Prepared(
         absorbance_stage=stage,
         channel_stage=channels,
@@ -130,33 +132,6 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
 def first_view(prepared: Prepared) -> npt.NDArray[np.float32]:
     """What the distances of the training rows are taken in: (n_train, bands of the first view)."""
     return viewed(prepared.train_features, prepared.problem.views[0])
-
-
-def component_weights(
-    flat: npt.NDArray[np.float32], projection: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]], config: Config
-) -> npt.NDArray[np.float64]:
-    """What a view's scores are multiplied by before basis and kernel machine read them: (components,).
-
-    Takes back the whitening, to `kernel_exponent`: kernel machines are better without any, while gradients would crawl
-    along components of small variance.
-    """
-    sd = (flat @ projection[0]).std(axis=0, dtype="float64")
-    # Components are orthonormal, so the length of a column is what its scores were multiplied by.
-    length = np.linalg.norm(projection[0].astype("float64"), axis=0)
-    alive = length > 0
-    own = np.divide(sd, length, out=np.zeros_like(sd), where=alive)
-    wanted = np.where(alive, own ** (1 - config.front_end.kernel_exponent), 0.0)
-    wanted /= np.sqrt(np.mean(wanted**2)) or 1.0
-    weights: npt.NDArray[np.float64] = np.divide(wanted, sd, out=np.zeros_like(sd), where=alive & (sd > 0))
-    return weights
-
-
-def weigh_basis(network: keras.Model, view: int, weights: npt.NDArray[np.float64]) -> None:
-    """Multiply the rows of the view's basis (of every target's, where each has its own) by `weights` (components,)."""
-    for layer in network.layers:
-        if layer.name.endswith(basis_name(view)):
-            kernel, bias = layer.get_weights()
-            layer.set_weights([kernel * weights[:, None], bias])
 
 
 def viewed(features: npt.NDArray[np.float32], view: tuple[int, ...]) -> npt.NDArray[np.float32]:

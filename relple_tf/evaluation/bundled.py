@@ -1,0 +1,90 @@
+"""Predict scans with a bundle of `python -m export.bundle`, as with the run that it was made from.
+
+The one module beside `export` that knows a device runtime. It runs the bundle's model itself and not the soil_scan.py
+that lies beside it: a folder that is given to `predict` is data, and data must not bring code that is run.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from relple_tf.errors import InputError
+from relple_tf.evaluation.prediction import as_table, to_model_input
+from relple_tf.spectra.tables import read_scans
+
+SUMS = "SHA256SUMS"
+FORMAT = 1
+"""Of the card; `export/runtime/soil_scan.py` reads the same."""
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder is a bundle rather than a run."""
+    return (folder / SUMS).is_file()
+
+
+def predict_bundle(folder: Path, scans: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Predict a table of scans; the same table and notes as from `predict_table`.
+
+    Raises:
+        InputError: the bundle is damaged, of another format or has no model that reads scans, the table is unsound, or
+            its bands do not cover the model's.
+    """
+    card = json.loads(checked(folder, "card.json"))
+    if card.get("format") != FORMAT:
+        raise InputError(f"{folder}: card.json has format {card.get('format')}, not {FORMAT}; export the run again")
+    variants = card["variants"]
+    names = [name for name in (card["default_variant"], *variants) if variants[name]["reads"] == "scan"]
+    if not names:
+        raise InputError(
+            f"{folder}: {', '.join(variants)} reads features, no scan; estimate with its soil_scan.py, or export "
+            "the run with --recipes float32"
+        )
+    file = variants[names[0]]["file"]
+    content = checked(folder, file)
+    library = read_scans(scans, fallback_quantity=card["input"]["quantity"])
+    ready, notes = to_model_input(library, np.array(card["input"]["wavelengths_nm"]), card["input"]["quantity"])
+    table, said = as_table(folder, card, library, outputs(content, ready.spectra))
+    return table, (*library.notes, f"estimated by {file} of {folder}", *notes, *said)
+
+
+def checked(folder: Path, name: str) -> bytes:
+    """The content of a file of a bundle; read once, so that what is checked is what is used.
+
+    Raises:
+        InputError: it is missing or not the one that export wrote.
+    """
+    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    sums = {listed: digest for digest, _, listed in (line.partition("  ") for line in lines)}
+    if not (folder / name).is_file():
+        raise InputError(f"{folder / name}: missing; copy the bundle again or export the run again")
+    content = (folder / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != sums.get(name):
+        raise InputError(
+            f"{folder / name}: SHA-256 is not that of {SUMS}; copy the bundle again or export the run again"
+        )
+    return content
+
+
+def outputs(content: bytes, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+    """Every output of a .tflite that reads scans (n, bands): (n,) each."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner()
+    (source,) = runner.get_input_details().values()
+    places = {name: details["index"] for name, details in runner.get_output_details().items()}
+    found: dict[str, npt.NDArray[Any]] = {name: np.empty(len(spectra), "float32") for name in places}
+    for row, spectrum in enumerate(spectra):
+        # The recurrent operator else goes on from the scan before.
+        interpreter.reset_all_variables()
+        interpreter.set_tensor(source["index"], spectrum[None])
+        interpreter.invoke()
+        for name, place in places.items():
+            found[name][row] = interpreter.get_tensor(place).item()
+    return found

@@ -1,0 +1,70 @@
+"""Kernel machines of all targets as one layer: what stands beside the trained network in the graph."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("relple_tf")
+class KernelMachines(keras.layers.Layer):
+    """Sums of Gaussian and bounded linear kernel machines, one for each view of the spectrum and each target.
+
+    A view's machine compares a scan with landmarks, which are training soils: with z the view's first scores times
+    `gain` and l a landmark, it adds up slope * exp(-|z - l|^2), and linear * tanh(z * inverse_bound). The latter is
+    nearly linear among the training soils and levels off beyond them: a scan from elsewhere has estimates within
+    reason, until the applicability domain refuses it.
+
+    Reads the scores of each view, (batch, components); returns {target: (batch, 1)} in standard deviations. The
+    weights are set by `training.machine` and never trained.
+
+    Args:
+        targets: Names, in the order of the slopes' columns.
+        landmarks: Training soils that a scan is compared with.
+        components: Of each view that are compared.
+    """
+
+    def __init__(self, targets: Sequence[str], landmarks: int, components: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.targets = tuple(targets)
+        self.landmarks = landmarks
+        self.components = components
+
+    def build(self, shapes: Sequence[Sequence[int | None]]) -> None:
+        views, count, components, targets = len(shapes), self.landmarks, self.components, len(self.targets)
+
+        def weight(name: str, *shape: int) -> Any:
+            return self.add_weight(shape=shape, initializer="zeros", trainable=False, name=name)
+
+        self.gain = weight("gain", views, components)
+        self.landmark = weight("landmark", views, count, components)
+        self.slope = weight("slope", views, count, targets)
+        self.inverse_bound = weight("inverse_bound", views, components)
+        self.linear = weight("linear", views, components, targets)
+        self.level = weight("level", targets)
+
+    def call(self, views: Sequence[Any]) -> dict[str, Any]:
+        total = self.level
+        for view, scores in enumerate(views):
+            z = scores[:, : self.components] * self.gain[view]
+            total = total + ops.matmul(self.similarity(z, view), self.slope[view])
+            total = total + ops.matmul(ops.tanh(z * self.inverse_bound[view]), self.linear[view])
+        return {target: total[:, column : column + 1] for column, target in enumerate(self.targets)}
+
+    def similarity(self, z: Any, view: int) -> Any:
+        """exp(-|z - l|^2) with every landmark l of the view: (batch, components) -> (batch, landmarks)."""
+        landmark = self.landmark[view]
+        own = ops.sum(ops.square(z), axis=1, keepdims=True)
+        squared = own + ops.sum(ops.square(landmark), axis=1) - 2.0 * ops.matmul(z, ops.transpose(landmark))
+        # Rounding may leave a soil at a negative distance from itself.
+        return ops.exp(-ops.relu(squared))
+
+    def scale_targets(self, factors: Sequence[float]) -> None:
+        """Multiply the estimates of each target by a factor, for good."""
+        for weight in (self.slope, self.linear, self.level):
+            weight.assign(weight * ops.convert_to_tensor(factors, "float32"))
+
+    def get_config(self) -> dict[str, Any]:
+        sizes = {"targets": self.targets, "landmarks": self.landmarks, "components": self.components}
+        return {**super().get_config(), **sizes}
