@@ -76,15 +76,21 @@ def outputs(content: bytes, spectra: npt.NDArray[np.float32]) -> dict[str, npt.N
 
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
-    runner = interpreter.get_signature_runner()
-    (source,) = runner.get_input_details().values()
-    places = {name: details["index"] for name, details in runner.get_output_details().items()}
+    source, places = ports(interpreter)
     found: dict[str, npt.NDArray[Any]] = {name: np.empty(len(spectra), "float32") for name in places}
     for row, spectrum in enumerate(spectra):
         # The recurrent operator else goes on from the scan before.
         interpreter.reset_all_variables()
-        interpreter.set_tensor(source["index"], spectrum[None])
+        interpreter.set_tensor(source, spectrum[None])
         interpreter.invoke()
         for name, place in places.items():
             found[name][row] = interpreter.get_tensor(place).item()
     return found
+
+
+def ports(interpreter: Any) -> tuple[int, dict[str, int]]:
+    """The tensor of the only input, and those of the outputs by name."""
+    # A signature runner that is still held forbids the interpreter to run.
+    runner = interpreter.get_signature_runner()
+    (source,) = runner.get_input_details().values()
+    return source["index"], {name: details["index"] for name, details in runner.get_output_details().items()}

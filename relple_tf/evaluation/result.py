@@ -116,7 +116,7 @@ def card(result: Calibration) -> dict[str, Any]:
         "model": {
             "preset": config.preset,
             "architecture": config.model.architecture,
-            "weights": int(result.trained.network.count_params()),
+            "weights": int(result.trained.model.count_params()),
             "trained_shares": result.trained.shares,
         },
         "relevance": {

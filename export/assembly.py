@@ -1,0 +1,237 @@
+"""From a run to a bundle: convert, verify, describe; then every file at once, or none."""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from export import c_source, golden
+from export.budget import Budget
+from export.c_model import model_source
+from export.card import Card, card_of, largest_error_sd, markdown, tested, variant_facts
+from export.convert import convert, convert_front_end
+from export.metadata import embed
+from export.recipes import Recipe
+from export.runtime.soil_scan import SoilScan
+from export.trained import Trained, load
+from export.verify import promise_broken, verify
+from relple_tf.errors import InputError
+from relple_tf.training.files import UNFINISHED, sha256
+from relple_tf.training.runs import write_json
+
+LIMIT_S = 600.0
+"""A conversion that takes longer is ended; with training for 8 bits it takes minutes."""
+
+FRONT_END_FILE = "front_end.tflite"
+CARD, SUMS = "card.json", "SHA256SUMS"
+RUNTIME = Path(__file__).parent / "runtime" / "soil_scan.py"
+BYTES = {"float": 4, "unsigned short": 2, "unsigned char": 1}
+"""Of the elements of the tables in C."""
+
+
+def check_out(out: Path) -> None:
+    """Look whether a bundle may be written there.
+
+    Raises:
+        InputError: something else is there, or no folder to put it in.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        held = "a bundle" if (out / SUMS).exists() else "other files"
+        raise InputError(f"{out}: already holds {held}; remove it or give another --out")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; give a folder to --out")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out}: {out.absolute().parent} is no folder; give an --out in a folder that exists")
+
+
+def assemble(
+    run_folder: Path,
+    recipes: Sequence[Recipe],
+    budget: Budget,
+    out: Path,
+    *,
+    say: Callable[[str], None],
+    show: Callable[[Card], None],
+) -> Card:
+    """Make the bundle of a run.
+
+    Args:
+        run_folder: A finished run.
+        recipes: What to make of it.
+        budget: Of the device; a bundle has at least one variant that keeps within it.
+        out: Folder of the bundle; made here.
+        say: Told what is being done.
+        show: Given the card once all variants are measured, before the budget refuses them.
+
+    Returns:
+        The content of card.json.
+
+    Raises:
+        InputError: the run is damaged, a conversion failed, a recipe broke its promise, or no variant fits.
+    """
+    trained = load(run_folder)
+    check_out(out)
+    beside = Path(tempfile.mkdtemp(dir=out.absolute().parent, prefix=UNFINISHED))
+    try:
+        card = fill(beside, trained, recipes, budget, say=say, show=show)
+        beside.chmod(0o755)
+        for file in [path for path in beside.rglob("*") if path.is_file()]:
+            file.chmod(0o644)
+            synchronise(file)
+        synchronise(beside)
+        check_out(out)
+        # Onto an empty folder or nothing, which is the only thing that this call allows.
+        beside.rename(out)
+        synchronise(out.absolute().parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return card
+
+
+def fill(
+    folder: Path,
+    trained: Trained,
+    recipes: Sequence[Recipe],
+    budget: Budget,
+    *,
+    say: Callable[[str], None],
+    show: Callable[[Card], None],
+) -> Card:
+    """Write every file of the bundle into an empty folder; arguments and result as for `assemble`."""
+    sources = c_sources(trained)
+    reading_features = [recipe for recipe in recipes if recipe.reads != "scan"]
+    plain: dict[str, bytes] = {}
+    if reading_features:
+        say("front end: converting ...")
+        convert_front_end(trained.folder, folder / FRONT_END_FILE, LIMIT_S)
+        plain[FRONT_END_FILE] = (folder / FRONT_END_FILE).read_bytes()
+    card = card_of(trained, front_end_file=FRONT_END_FILE if reading_features else None)
+    variants: dict[str, Card] = {}
+    verifications: dict[str, Any] = {}
+    for recipe in recipes:
+        file = f"{recipe.name}.tflite"
+        say(f"{recipe.name}: converting ...")
+        convert(trained.folder, recipe, folder / file, LIMIT_S)
+        say(f"{recipe.name}: verifying ...")
+        verification = verify(trained, recipe, folder / file)
+        if broken := promise_broken(verification, recipe):
+            raise InputError(f"{broken}; leave {recipe.name} out of --recipes, or train a model that bears it")
+        plain[file] = (folder / file).read_bytes()
+        verifications[recipe.name] = verification.as_dict()
+        tables = sum(table_bytes(source) for source in sources.values()) if recipe in reading_features else 0
+        variants[recipe.name] = variant_facts(recipe, file, plain[file], tables, verifications[recipe.name])
+        variants[recipe.name]["budget"] = list(
+            budget.exceeded(
+                flash_bytes=variants[recipe.name]["flash_bytes"],
+                arena_bytes=variants[recipe.name]["arena_bytes"],
+                largest_error=max(largest_error_sd(verifications[recipe.name]).values()),
+            )
+        )
+    card["default_variant"] = default_variant(variants)
+    card["c_variant"] = c_variant(variants)
+    card["budget"] = asdict(budget)
+    card["variants"] = variants
+
+    say("test soils through soil_scan.py ...")
+    # A first card, without what is measured by it.
+    seal(folder, card)
+    for name, facts in variants.items():
+        facts["test"] = tested(SoilScan(folder, name), trained)
+    show(card)
+    if not any(not facts["budget"] for facts in variants.values()):
+        nearest = min(variants, key=lambda name: (len(variants[name]["budget"]), variants[name]["flash_bytes"]))
+        reasons = ", ".join(variants[nearest]["budget"])
+        raise InputError(f"--budget: no variant fits, {nearest}: {reasons}; nothing was written")
+
+    for file, content in plain.items():
+        own = {name: facts for name, facts in variants.items() if facts["file"] == file}
+        # Without the size and hash of the file that it is in.
+        (folder / file).write_bytes(embed(content, {**card, "variants": own}))
+    for facts in (*variants.values(), card["front_end"]):
+        if facts["file"]:
+            facts["bytes"] = (folder / facts["file"]).stat().st_size
+            facts["sha256"] = sha256(folder / facts["file"])
+    chosen = variants[card["c_variant"]]
+    sources |= model_source(
+        plain[chosen["file"]],
+        arena_bytes=chosen["arena_bytes"],
+        wavelengths_nm=card["input"]["wavelengths_nm"],
+    )
+    (folder / "c").mkdir()
+    for name, source in sources.items():
+        (folder / "c" / name).write_text(source, encoding="utf-8")
+    (folder / "card.md").write_text(markdown(card), encoding="utf-8")
+    shutil.copyfile(RUNTIME, folder / RUNTIME.name)
+    write_json(folder / "verification.json", {"measured": measured_on(), "variants": verifications})
+    seal(folder, card)
+
+    say("golden vectors ...")
+    facts, arrays = golden.vectors(
+        trained,
+        c_source.FrontEnd.of(trained.model, trained.card),
+        {name: SoilScan(folder, name) for name in variants},
+        {recipe.name: recipe for recipe in recipes},
+    )
+    write_json(folder / "golden.json", facts)
+    (folder / "golden.npz").write_bytes(arrays)
+    seal(folder, card)
+    return card
+
+
+def c_sources(trained: Trained) -> dict[str, str]:
+    """Name -> text of the C sources that do not depend on a variant."""
+    scales = [asdict(trained.lab_units(target).scale) for target in trained.targets]
+    return {
+        **c_source.front_end(c_source.FrontEnd.of(trained.model, trained.card)),
+        **c_source.domain(c_source.Domain.of(trained.model, trained.card)),
+        **c_source.lab_units(scales, trained.card),
+    }
+
+
+def table_bytes(source: str) -> int:
+    """What the tables of a C source take in flash."""
+    found = re.findall(r"^static const (\w+(?: \w+)?) \w+\[[^=]*= \{\n(.*?)\n\};", source, re.DOTALL | re.MULTILINE)
+    return sum(BYTES[kind] * len(re.findall(r"[^\s{},]+", body)) for kind, body in found)
+
+
+def default_variant(variants: Mapping[str, Card]) -> str:
+    """What a device runs unless told otherwise: the first that fits the budget and reads a scan, else the first."""
+    order = sorted(variants, key=lambda name: (bool(variants[name]["budget"]), variants[name]["reads"] != "scan"))
+    return order[0]
+
+
+def c_variant(variants: Mapping[str, Card]) -> str:
+    """What becomes C source: the smallest in flash that TFLM runs, else the smallest."""
+    return min(variants, key=lambda name: (variants[name]["arena_bytes"] is None, variants[name]["flash_bytes"]))
+
+
+def measured_on() -> dict[str, str]:
+    """When and where; the one thing, with latencies, in which two exports of one run differ."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {platform.system()}",
+    }
+
+
+def seal(folder: Path, card: Card) -> None:
+    """Write card.json, then the SHA-256 of every file, as `sha256sum -c` reads them."""
+    write_json(folder / CARD, card)
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in files if name != SUMS]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def synchronise(path: Path) -> None:
+    """Flush a file or folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,69 @@
+"""`python -m export.bundle`: the files by which devices run a trained model, each proven to give its answers."""
+
+from pathlib import Path
+from typing import Any
+
+from export.budget import Budget, read_budget
+from export.recipes import DEFAULT, RECIPES, chosen
+from relple_tf.command_line import Parser, import_tensorflow, run, say
+from relple_tf.errors import InputError
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, export, print one table."""
+    parser = Parser(prog="python -m export.bundle", description=__doc__)
+    parser.add_argument("run", metavar="RUN", type=Path, help="a run folder of relple_tf.train")
+    parser.add_argument(
+        "--recipes",
+        metavar="NAMES",
+        default="",
+        help=f"any of {','.join(RECIPES)}, or all; default: {','.join(DEFAULT)}",
+    )
+    parser.add_argument(
+        "--budget", metavar="FILE", type=Path, help="TOML with flash_bytes, arena_bytes, largest_error (in test SDs)"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="folder of the bundle; default: RUN-bundle")
+    options = parser.parse_args(arguments)
+    recipes = chosen(options.recipes)
+    budget = read_budget(options.budget) if options.budget else Budget()
+    if not options.run.is_dir():
+        raise InputError(f"{options.run}: no such folder; give the folder of a finished run")
+    out = options.out or Path(f"{options.run.resolve()}-bundle")
+
+    import_tensorflow()
+    from export.assembly import assemble, check_out
+
+    check_out(out)
+    assemble(options.run, recipes, budget, out, say=say, show=lambda card: print(table(card), flush=True))
+    say(f"Bundle: {out}")
+
+
+def table(card: dict[str, Any]) -> str:
+    """One line per variant: sizes in bytes, R2 on the test part, largest error in test SDs, runtimes, budget."""
+    targets = list(card["targets"])
+    has_budget = any(limit is not None for limit in card["budget"].values())
+    head = ["variant", "file", "arena", *(f"R2 {target}" for target in targets), "error", "runtimes"]
+    rows = [head + ["budget"] * has_budget]
+    for name, facts in card["variants"].items():
+        found = facts["runtimes"]
+        passed = [runtime for runtime, outcome in found.items() if outcome == "passed"]
+        row = [
+            name,
+            f"{facts['model_bytes']:,}",
+            "-" if facts["arena_bytes"] is None else f"{facts['arena_bytes']:,}",
+            *(f"{facts['test']['targets'][target]['r2']:.3f}" for target in targets),
+            f"{max(facts['largest_error_sd'].values()):.2g}",
+            f"{len(passed)}/{len(found)}" + ("" if len(passed) == len(found) else f" ({', '.join(passed)})"),
+        ]
+        rows.append(row + [", ".join(facts["budget"]) or "fits"] * has_budget)
+    keras = next(iter(card["variants"].values()))["test"]["targets"]
+    rows.append(["Keras", "", "", *(f"{keras[target]['keras_r2']:.3f}" for target in targets), "", "", ""][: len(head)])
+    rows[-1] += [""] * has_budget
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,130 @@
+"""A .tflite as C++ source for TensorFlow Lite for Microcontrollers: model.h and model.cc."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from export.c_source import NOTICE, lines, literal, macro
+from export.flatbuffer import operators, parse, signature, type_name
+
+PER_LINE = 16
+
+ADD = {
+    "BATCH_MATMUL": "AddBatchMatMul",
+    "PADV2": "AddPadV2",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
+}
+"""Methods of TFLM's MicroMutableOpResolver whose names do not follow from the operator's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """An input or output of a file, by its name in the signature."""
+
+    name: str
+    index: int
+    """Among the inputs or outputs of the interpreter."""
+    shape: tuple[int, ...]
+    dtype: str
+    """As NumPy names it."""
+    scale: float
+    """real = scale * (stored - zero_point); 0 where the numbers are real ones."""
+    zero_point: int
+
+
+def ports(content: bytes) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Inputs and outputs of a file, in the interpreter's order."""
+    model = parse(content)
+    graph = model.subgraphs[0]
+    found = []
+    for named, order in zip(signature(model), (graph.inputs, graph.outputs), strict=True):
+        names = {tensor: name for name, tensor in named.items()}
+        found.append(tuple(_port(names[at], place, graph.tensors[at]) for place, at in enumerate(order.tolist())))
+    return found[0], found[1]
+
+
+def _port(name: str, index: int, tensor: Any) -> Port:
+    stored = tensor.quantization if tensor.quantization is not None and tensor.quantization.scale is not None else None
+    return Port(
+        name=name,
+        index=index,
+        shape=tuple(int(size) for size in tensor.shape),
+        dtype=type_name(tensor),
+        scale=float(stored.scale[0]) if stored else 0.0,
+        zero_point=int(stored.zeroPoint[0]) if stored else 0,
+    )
+
+
+def add_method(operator: str) -> str:
+    """The method of MicroMutableOpResolver that adds an operator."""
+    words = (word.upper() if word[0].isdigit() else word.capitalize() for word in operator.split("_"))
+    return ADD.get(operator, f"Add{''.join(words)}")
+
+
+def model_source(content: bytes, *, arena_bytes: int | None, wavelengths_nm: list[float]) -> dict[str, str]:
+    """model.h and model.cc.
+
+    Args:
+        content: Of the .tflite without its card, which would only cost flash.
+        arena_bytes: That TFLM needs; None where it was not measured.
+        wavelengths_nm: Of a scan.
+    """
+    inputs, outputs = ports(content)
+    used = sorted({name for name, _ in operators(parse(content))})
+    numbers = [
+        f"#define {macro('model', kind, port.name, what)} {value}\n"
+        for kind, group in (("input", inputs), ("output", outputs))
+        for port in group
+        for what, value in (
+            ("index", str(port.index)),
+            ("size", str(int(np.prod(port.shape)))),
+            *((("scale", literal(port.scale)), ("zero_point", f"({port.zero_point})")) if port.scale else ()),
+        )
+    ]
+    arena = (
+        "/* TFLM's arena was not measured where this file was made. */\n"
+        if arena_bytes is None
+        else f"#define SOIL_MODEL_ARENA_BYTES {arena_bytes} /* measured with TFLM on x86-64 */\n"
+    )
+    header = MODEL_H.format(
+        bands=len(wavelengths_nm),
+        bytes=len(content),
+        arena=arena,
+        numbers="".join(numbers),
+        count=len(used),
+        operators="".join(f"    resolver.{add_method(name)}();\n" for name in used),
+    )
+    code = (
+        '#include "model.h"\n\n'
+        f"const float soil_model_wavelengths_nm[SOIL_MODEL_BANDS] = {{\n"
+        f"{lines([literal(nm) for nm in wavelengths_nm])}\n}};\n\n"
+        "// TFLM maps the model where it lies.\n"
+        "alignas(16) const unsigned char soil_model[SOIL_MODEL_BYTES] = {\n"
+        f"{lines([f'0x{byte:02x}' for byte in content], PER_LINE)}\n}};\n"
+    )
+    return {"model.h": NOTICE + header, "model.cc": NOTICE + code}
+
+
+MODEL_H = """\
+#ifndef SOIL_MODEL_H
+#define SOIL_MODEL_H
+
+#define SOIL_MODEL_BANDS {bands}
+#define SOIL_MODEL_BYTES {bytes}
+{arena}
+// Inputs and outputs of the interpreter. Where there is a scale: real = scale * (stored - zero point), and what leaves
+// the range of the stored type is clipped to it.
+{numbers}
+extern const float soil_model_wavelengths_nm[SOIL_MODEL_BANDS];
+extern const unsigned char soil_model[SOIL_MODEL_BYTES];
+
+// For tflite::MicroMutableOpResolver<SOIL_MODEL_OPERATORS>. Call the interpreter's Reset() before every scan: a
+// recurrent operator keeps its state from one scan to the next.
+#define SOIL_MODEL_OPERATORS {count}
+template <typename Resolver>
+void soil_model_add_operators(Resolver& resolver) {{
+{operators}}}
+
+#endif
+"""

@@ -1,0 +1,125 @@
+"""What an 8-bit network needs before it is converted: representative soils, and components on one scale."""
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from export.flatbuffer import operators, parse, signature
+from export.recipes import Recipe
+from export.twin import twin
+from relple_tf.spectra.distances import MOST_DISTANCE_UNITS, distance_order
+from relple_tf.spectra.library import SpectralLibrary
+
+if TYPE_CHECKING:
+    from export.trained import Floats, Trained
+
+REPRESENTATIVE = 200
+"""Training scans that quantisation ranges are taken from."""
+
+
+def network_for(trained: "Trained", recipe: Recipe) -> Any:
+    """The tf_keras network that a recipe converts."""
+    return twin(trained.network, trained.config.model, trained.problem, lstm_form=recipe.lstm_form)
+
+
+def quantised_but(calibrated: bytes, scope: str) -> bytes:
+    """An 8-bit model, borders included, in which operators whose names begin with `scope` stay float32.
+
+    Args:
+        calibrated: From a converter that only calibrated: a float model that knows the range of every tensor.
+        scope: A TensorFlow name scope.
+    """
+    from tensorflow import int8
+
+    model = parse(calibrated)
+    tensors = model.subgraphs[0].tensors
+    names = [tensors[operator.outputs[0]].name.decode() for _, operator in operators(model)]
+    quantise = importlib.import_module("tensorflow.lite.python.convert").mlir_quantize
+    return bytes(
+        quantise(
+            calibrated,
+            fully_quantize=True,
+            input_data_type=int8,
+            output_data_type=int8,
+            denylisted_nodes=sorted(name for name in names if name.startswith(scope)),
+        )
+    )
+
+
+def representative_features(trained: "Trained") -> "Floats":
+    """What the network reads of REPRESENTATIVE training scans that span the training part: (n, bands, channels)."""
+    return trained.features(trained.train_scans[representative_rows(trained)])
+
+
+def representative_rows(trained: "Trained", count: int = REPRESENTATIVE) -> Any:
+    """Training rows in the order in which Kennard-Stone takes them, at most `count`; of many, a draw by seed."""
+    total = len(trained.train_scans)
+    drawn = np.random.default_rng(0).permutation(total)[:MOST_DISTANCE_UNITS]
+    library = SpectralLibrary(
+        source=trained.card["source"],
+        spectra=trained.train_scans[drawn],
+        wavelengths_nm=np.array(trained.card["input"]["wavelengths_nm"]),
+        quantity=trained.card["input"]["quantity"],
+        targets={},
+        ids=trained.train_ids[drawn],
+    )
+    return drawn[distance_order(library, np.arange(len(drawn)), with_targets=False)[:count]]
+
+
+def layer_errors(exact: bytes, rounded: bytes, rows: "Mapping[str, Floats]") -> dict[str, float]:
+    """What rounding costs, operator by operator: where a loss of accuracy begins.
+
+    Args:
+        exact: A float32 .tflite that still has the names of its tensors, such as `convert.network_file` gives.
+        rounded: The same network in 8 or 16 bit.
+        rows: Input -> (n, ...) of each.
+
+    Returns:
+        Name of the tensor, in the order of execution -> RMS difference over the SD of the exact one, for tensors that
+        both files have. Errors are those that arrive there, not those that begin there.
+    """
+    own, other = (_every_tensor(content, rows) for content in (exact, rounded))
+    return {
+        name: float(np.sqrt(np.mean((other[name] - values) ** 2)) / values.std())
+        for name, values in own.items()
+        if name in other and other[name].shape == values.shape and values.std() > 0
+    }
+
+
+def _every_tensor(content: bytes, rows: "Mapping[str, Floats]") -> dict[str, npt.NDArray[np.float64]]:
+    """Name -> (n, ...) of what every operator makes, integers turned into what they stand for."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    model = parse(content)
+    inputs, _ = signature(model)
+    made = [int(operator.outputs[0]) for _, operator in operators(model)]
+    interpreter = Interpreter(
+        model_content=content,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+    )
+    interpreter.allocate_tensors()
+    found: dict[int, list[Any]] = {index: [] for index in made}
+    for row in range(len(next(iter(rows.values())))):
+        interpreter.reset_all_variables()
+        for name, index in inputs.items():
+            interpreter.set_tensor(index, rows[name][row : row + 1])
+        interpreter.invoke()
+        for index in made:
+            found[index].append(interpreter.get_tensor(index))
+    tensors = model.subgraphs[0].tensors
+    return {
+        tensors[index].name.decode(): _real(np.concatenate(values), tensors[index]) for index, values in found.items()
+    }
+
+
+def _real(values: npt.NDArray[Any], tensor: Any) -> npt.NDArray[np.float64]:
+    wide = values.astype(np.float64)
+    if tensor.quantization is None or tensor.quantization.scale is None:
+        return wide
+    zero, scale = tensor.quantization.zeroPoint[0], tensor.quantization.scale[0]
+    real: npt.NDArray[np.float64] = (wide - zero) * scale
+    return real

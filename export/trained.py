@@ -1,0 +1,160 @@
+"""A finished run, read back for export: the model, and the very soils that it learned from and was tested on."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from relple_tf.config import Config
+from relple_tf.config_text import from_toml
+from relple_tf.errors import InputError
+from relple_tf.evaluation.prediction import estimates
+from relple_tf.models import front_end
+from relple_tf.models.domain import Distances, Limits
+from relple_tf.models.kernel import KernelMachines
+from relple_tf.models.lab_units import T2, LabUnits, Q
+from relple_tf.models.problem import Problem
+from relple_tf.spectra.sources import load as load_library
+from relple_tf.training.runs import CONFIG, RunFolder, data_hash
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What export starts from. Scans are (n, bands), in the quantity and on the bands that the model reads."""
+
+    folder: Path
+    card: dict[str, Any]
+    """card.json of the run."""
+    config: Config
+    model: keras.Model
+    """The whole graph: raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, T2, Q: (batch, 1)}."""
+    train_scans: Floats
+    """(n_train, bands); what quantisation ranges and compression may see."""
+    train_ids: npt.NDArray[np.str_]
+    """(n_train,)."""
+    train_values: dict[str, npt.NDArray[np.float64]]
+    """Target -> (n_train,) laboratory values, NaN where not measured."""
+    test_scans: Floats
+    """(n_test, bands)."""
+    test_ids: npt.NDArray[np.str_]
+    """(n_test,)."""
+    test_values: dict[str, npt.NDArray[np.float64]]
+    """Target -> (n_test,) laboratory values, NaN where not measured."""
+    test_outputs: dict[str, Floats]
+    """What Keras says of `test_scans`: every target, T2, Q -> (n_test,)."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names with units, in the order of the outputs."""
+        return tuple(self.card["targets"])
+
+    @property
+    def absorbance_stage(self) -> keras.Model:
+        """(batch, bands) scan -> (batch, grid) absorbance."""
+        return self.model.get_layer("absorbance_stage")
+
+    @property
+    def channel_stage(self) -> keras.Model:
+        """(batch, grid) absorbance -> (batch, bands, channels) features."""
+        return self.model.get_layer("channel_stage")
+
+    @cached_property
+    def network(self) -> keras.Model:
+        """Features -> {target: (batch, 1)} in standard deviations; the middle of `model`, with its own weights."""
+        return keras.Model(self._seeing.input, self._seeing.output[0], name=self._seeing.name)
+
+    @cached_property
+    def near(self) -> keras.Model:
+        """Features -> bands (batch, n) of the first view, and scores (batch, components) of each view."""
+        _, bands, scores = self._seeing.output
+        return keras.Model(self._seeing.input, (bands, list(scores)), name="near")
+
+    @property
+    def machines(self) -> KernelMachines:
+        """Scores of every view -> {target: (batch, 1)} in standard deviations, to be added to the network's."""
+        layer: KernelMachines = self.model.get_layer("kernel_machines")
+        return layer
+
+    @property
+    def _seeing(self) -> keras.Model:
+        return self.model.get_layer(self.config.model.architecture)
+
+    @property
+    def distances(self) -> Distances:
+        """Bands and scores of the first view -> T2 and Q."""
+        layer: Distances = self.model.get_layer("distances")
+        return layer
+
+    def lab_units(self, target: str) -> LabUnits:
+        """Standard deviations of a target -> laboratory units."""
+        layer: LabUnits = self.model.get_layer(f"{target}_lab")
+        return layer
+
+    @property
+    def problem(self) -> Problem:
+        """What fixes the architecture, beside the config."""
+        _, bands, channels = self.channel_stage.output.shape
+        return Problem(
+            bands=bands,
+            channels=channels,
+            components=self.card["front_end"]["whitened_components"],
+            views=self.config.front_end.viewed_channels(),
+            targets=self.targets,
+            correlation=np.array(self.card["relevance"]["correlation"]),
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """The distances beyond which a scan is outside."""
+        found = self.card["domain"]
+        return Limits(t2=found["limits"][T2], q=found["limits"][Q], share=found["share_within"])
+
+    def features(self, scans: Floats) -> Floats:
+        """What the network reads: (n, bands) -> (n, bands, channels)."""
+        return front_end.apply(self.channel_stage, front_end.apply(self.absorbance_stage, scans))
+
+    def outputs(self, scans: Floats) -> dict[str, Floats]:
+        """What Keras says of scans (n, bands): every target in laboratory units, T2, Q -> (n,)."""
+        return estimates(self.model, scans)
+
+
+def load(run_folder: Path) -> Trained:
+    """Read a finished run and the library that it learned from.
+
+    Raises:
+        InputError: the folder is no finished run or was changed, or its data are missing or are other data.
+    """
+    folder = RunFolder(path=run_folder)
+    folder.verify()
+    card = json.loads((run_folder / "card.json").read_text(encoding="utf-8"))
+    config = from_toml(run_folder / CONFIG)
+    library = front_end.in_range(load_library(config), config.front_end)
+    if data_hash(library) != card["data_sha256"]:
+        raise InputError(
+            f"{run_folder}: {config.data.source} holds other data than this run learned from; restore them, or train "
+            "the run again"
+        )
+    parts = pd.read_csv(run_folder / "split.csv", dtype=str)["part"].to_numpy(dtype=str)
+    train, test = parts == "train", parts == "test"
+    model = keras.saving.load_model(run_folder / "model.keras", compile=False, safe_mode=True)
+    return Trained(
+        folder=run_folder,
+        card=card,
+        config=config,
+        model=model,
+        train_scans=library.spectra[train],
+        train_ids=library.ids[train],
+        train_values={name: values[train] for name, values in library.targets.items()},
+        test_scans=library.spectra[test],
+        test_ids=library.ids[test],
+        test_values={name: values[test] for name, values in library.targets.items()},
+        test_outputs=estimates(model, library.spectra[test]),
+    )

@@ -1,0 +1,49 @@
+"""What the tests of export share: one tiny trained run for the whole session, whichever module asks first."""
+
+from pathlib import Path
+
+from relple_tf.config import (
+    AugmentationConfig,
+    Config,
+    DataConfig,
+    FrontEndConfig,
+    ModelConfig,
+    SimulatedConfig,
+    TrainingConfig,
+)
+
+TARGETS = ("OC_g_kg", "pH")
+
+TINY_RUN = Config(
+    preset="tiny",
+    data=DataConfig(source="simulated", targets=TARGETS),
+    simulated=SimulatedConfig(soils=120, step_nm=10.0),
+    front_end=FrontEndConfig(
+        step_nm=20.0,
+        channels=("snv_d1", "d1"),
+        views=("snv_d1", "d1"),
+        derivative_window_nm=100.0,
+        whitened_components=6,
+    ),
+    model=ModelConfig(
+        conv_filters=(4, 4), conv_kernel=3, lstm_units=3, expert_units=5, tower_units=3, basis_units=8, landmarks=24
+    ),
+    training=TrainingConfig(members=0, max_epochs=8, batch_size=16, learning_rate=0.01, workers=1),
+    augmentation=AugmentationConfig(noise=0, offset=0, slope=0, scatter=0, shift_nm=0),
+)
+"""Convolution, recurrence, attention, gates, two views, a target modelled as its logarithm or not."""
+
+_made: dict[str, Path] = {}
+
+
+def tiny_run(tmp_path_factory):
+    """The folder of a run of TINY_RUN, trained once per session; do not write into it."""
+    if "run" not in _made:
+        from relple_tf.evaluation.calibration import calibrate
+        from relple_tf.spectra.sources import load
+        from relple_tf.training.runs import RunFolder
+
+        folder = tmp_path_factory.mktemp("export") / "run"
+        calibrate(load(TINY_RUN), TINY_RUN, RunFolder(path=folder), say=lambda _: None, take_in=lambda: None)
+        _made["run"] = folder
+    return _made["run"]

@@ -1,0 +1,248 @@
+"""The C front end, domain and units against the layers that they repeat, and against SciPy."""
+
+import ctypes
+from dataclasses import asdict, replace
+
+import keras
+import numpy as np
+import pytest
+from c_library import CC, FLAT, NOT_FINITE, OK, OUT_OF_RANGE, OUTSIDE, compiled, distances_in_c, features_in_c
+from scipy.signal import savgol_filter
+
+from export import c_source
+from relple_tf.config import CHANNELS, FrontEndConfig
+from relple_tf.evaluation.intervals import Interval
+from relple_tf.models import front_end
+from relple_tf.models.domain import Distances
+from relple_tf.models.lab_units import LabUnits, TargetScale
+
+pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler")
+
+CONFIG = FrontEndConfig(step_nm=40.0, derivative_window_nm=200.0, channels=CHANNELS, views=("absorbance+snv_d1",))
+LIMITS = (9.0, 4.0)
+
+
+def model_of(library, config):
+    """A graph of the two stages alone, fitted on all soils, and the card that it would have."""
+    absorbance = front_end.absorbance_stage(library.wavelengths_nm, library.quantity, config)
+    rows = front_end.apply(absorbance, library.spectra)
+    channels = front_end.channel_stage(rows.shape[1], config)
+    front_end.fit_channel_stage(channels, rows)
+    spectrum = keras.Input(absorbance.input.shape[1:])
+    model = keras.Model(spectrum, channels(absorbance(spectrum)))
+    # Functional models keep the names of those that they call.
+    return model, {"input": {"quantity": library.quantity}, "front_end": {"channels": list(config.channels)}}
+
+
+def absorbance_of(library):
+    return replace(library, spectra=(-np.log10(library.spectra)).astype("float32"), quantity="absorbance")
+
+
+def written(folder, files):
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stages(library):
+    return model_of(library, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def constants(stages):
+    return c_source.FrontEnd.of(*stages)
+
+
+@pytest.fixture(scope="module")
+def domain(library, stages):
+    """Distances in the first view, and the same as constants for C."""
+    features = front_end.apply(stages[0], library.spectra)
+    chosen = (CHANNELS.index("absorbance"), CHANNELS.index("snv_d1"))
+    bands = features[:, :, list(chosen)].transpose(0, 2, 1).reshape(len(features), -1)
+    kernel = (np.linalg.svd(bands - bands.mean(axis=0), full_matrices=False)[2][:6].T * 0.3).astype("float32")
+    bias = (-bands.mean(axis=0) @ kernel).astype("float32")
+    layer = Distances()
+    layer.build((bands.shape, (None, 6)))
+    layer.fit(bands, kernel)
+    return (
+        features,
+        [np.asarray(value)[:, 0] for value in layer((bands, bands @ kernel + bias))],
+        c_source.Domain(
+            channels=chosen,
+            kernel=kernel.T,
+            bias=bias,
+            mean=np.asarray(layer.mean),
+            inverse_sd=np.asarray(layer.inverse_sd),
+            inverse_scale=np.asarray(layer.inverse_scale),
+            neighbours=np.asarray(layer.neighbours),
+            closeness=np.asarray(layer.closeness),
+            limits=LIMITS,
+        ),
+        layer,
+    )
+
+
+@pytest.fixture(scope="module")
+def c(tmp_path_factory, constants, domain):
+    files = c_source.front_end(constants) | c_source.domain(domain[2])
+    return compiled(written(tmp_path_factory.mktemp("c"), files))
+
+
+def features_of(c, constants, scan):
+    return features_in_c(c, scan, constants.mean.shape, len(constants.weights))
+
+
+def test_c_gives_the_features_of_the_graph(c, constants, library, stages):
+    found = [features_of(c, constants, scan) for scan in library.spectra]
+    assert all(status == OK for status, _ in found)
+    exact = constants.features(library.spectra)
+    np.testing.assert_allclose(np.stack([features for _, features in found]), exact, rtol=1e-5, atol=1e-5)
+    # The graph computes in float32: where a derivative is a small difference, it is right to less.
+    np.testing.assert_allclose(front_end.apply(stages[0], library.spectra), exact, rtol=0, atol=1e-3)
+
+
+def test_the_reference_in_double_precision_is_scipys(constants, library):
+    wide = -np.log10(library.spectra.astype("float64"))
+    nm = library.wavelengths_nm
+    grid = front_end.grid_nm(nm, CONFIG)
+    absorbance = np.sum(wide[:, constants.neighbours] * constants.weights, axis=2)
+    # Away from the ends the resampled grid keeps a straight line.
+    np.testing.assert_allclose(
+        np.sum(nm[constants.neighbours] * constants.weights, axis=1)[1:-1], grid[1:-1], rtol=1e-6
+    )
+    snv = (absorbance - absorbance.mean(axis=1, keepdims=True)) / absorbance.std(axis=1, keepdims=True)
+    points = front_end.window_points(CONFIG)
+    half = points // 2
+    for channel, name in enumerate(CHANNELS):
+        source = snv if name.startswith("snv") else absorbance
+        if name[-1].isdigit():
+            source = savgol_filter(source, points, CONFIG.derivative_polynomial, int(name[-1]), delta=CONFIG.step_nm)
+        expected = source[:, half : source.shape[1] - half]
+        expected = (expected - constants.mean[:, channel]) * constants.inverse_sd[:, channel]
+        np.testing.assert_allclose(constants.features(library.spectra)[:, :, channel], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("step_nm", [20.0, 10.0])
+def test_absorbance_on_its_own_or_a_finer_grid(tmp_path, library, step_nm):
+    soils = absorbance_of(library)
+    config = replace(CONFIG, step_nm=step_nm, channels=("snv_d2", "absorbance"), views=())
+    constants = c_source.FrontEnd.of(*model_of(soils, config))
+    c = compiled(written(tmp_path, c_source.front_end(constants)))
+    for scan, expected in zip(soils.spectra[:5], constants.features(soils.spectra[:5]), strict=True):
+        status, features = features_of(c, constants, scan)
+        assert status == OK
+        np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda scan: np.where(np.arange(len(scan)) == 7, np.nan, scan), NOT_FINITE),
+        (lambda scan: np.where(np.arange(len(scan)) == len(scan) - 1, np.inf, scan), NOT_FINITE),
+        (lambda scan: np.where(np.arange(len(scan)) == 0, -np.inf, scan), NOT_FINITE),
+        (lambda scan: 100 * scan, OUT_OF_RANGE),
+        (lambda scan: scan - 1, OUT_OF_RANGE),
+        (lambda scan: np.full_like(scan, 0.4), FLAT),
+        # Below the floor of the absorbance all is one.
+        (lambda scan: 1e-5 * scan, FLAT),
+    ],
+)
+def test_what_is_no_scan_has_a_status_and_no_features(c, constants, library, spoil, expected):
+    status, features = features_of(c, constants, spoil(library.spectra[0]))
+    assert status == expected
+    assert np.isnan(features).all()
+
+
+def test_nan_is_seen_whatever_the_compiler_may_assume(tmp_path, constants, library):
+    c = compiled(written(tmp_path, c_source.front_end(constants)), "-O3", "-ffast-math")
+    for value in (np.nan, np.inf, -np.inf):
+        scan = library.spectra[0].copy()
+        scan[3] = value
+        assert features_of(c, constants, scan)[0] == NOT_FINITE
+
+
+def test_c_gives_the_distances_of_the_layer(c, domain):
+    features, (t2, q), constants, _ = domain
+    found = np.array([distances_in_c(c, scan, len(constants.bias)) for scan in features])
+    np.testing.assert_allclose(found[:, 0], t2, rtol=1e-4)
+    # Q is a difference of squares, which float32 holds to a millionth of the larger.
+    np.testing.assert_allclose(found[:, 1], q, rtol=1e-4, atol=1e-5 * float(np.max(np.sum(features**2, axis=(1, 2)))))
+
+
+def test_q_is_also_large_far_within_the_plane(c, domain):
+    """Where nothing is left of the scan, Q is its distance to the nearest training soil."""
+    features, (_, usual), constants, layer = domain
+    bands = constants.mean + 40 * constants.kernel[1] / np.linalg.norm(constants.kernel[1])
+    far = np.zeros_like(features[0])
+    far[:, list(constants.channels)] = bands.reshape(len(constants.channels), -1).T
+    scores = bands[None] @ constants.kernel.T + constants.bias
+    expected = np.array([np.asarray(value).item() for value in layer((bands[None].astype("float32"), scores))])
+    found = distances_in_c(c, far, len(constants.bias))
+    assert expected[1] > 100 * usual.max()
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_trust_is_that_of_the_limits(c):
+    def trust(t2, q):
+        return c.soil_trust(ctypes.c_float(t2), ctypes.c_float(q))
+
+    assert trust(*LIMITS) == OK
+    assert trust(np.nextafter(np.float32(LIMITS[0]), np.float32(99)), 0) == OUTSIDE
+    assert trust(0, np.nextafter(np.float32(LIMITS[1]), np.float32(99))) == OUTSIDE
+    assert trust(np.nan, 0) == trust(0, np.inf) == NOT_FINITE
+    assert c.soil_difficulty(ctypes.c_float(4 * LIMITS[0])) == pytest.approx(2)
+
+
+def test_units_and_intervals_are_those_of_python(tmp_path):
+    shapes = [
+        TargetScale(name="OC_g_kg", log1p=True, mean=3.0, sd=0.5, low=-2.5, high=3.0, non_negative=True),
+        TargetScale(name="pH", log1p=False, mean=6.5, sd=1.0, low=-2.0, high=2.0, non_negative=True),
+        TargetScale(name='d13C "per mil"', log1p=False, mean=-20.0, sd=4.0, low=-2.0, high=2.0, non_negative=False),
+    ]
+    intervals = [
+        Interval(
+            target=scale.name,
+            coverage=0.9,
+            half_width=width,
+            growth=0.5,
+            log1p=scale.log1p,
+            non_negative=scale.non_negative,
+            n=99,
+        )
+        for scale, width in zip(shapes, (0.3, None, 25.0), strict=True)
+    ]
+    card = {
+        "targets": {
+            scale.name: {"unit": "", "interval": asdict(interval)}
+            for scale, interval in zip(shapes, intervals, strict=True)
+        }
+    }
+    c = compiled(written(tmp_path, c_source.lab_units([asdict(scale) for scale in shapes], card)))
+    c.soil_target_name.restype = ctypes.c_char_p
+    for index, (scale, interval) in enumerate(zip(shapes, intervals, strict=True)):
+        assert c.soil_target_name(index).decode() == scale.name
+        for modelled in (-9.0, -1.3, 0.0, 0.7, 9.0):
+            value = c.soil_to_lab(index, ctypes.c_float(modelled))
+            layer = float(LabUnits(scale)(np.array([[modelled]], "float32"))[0, 0])
+            assert value == pytest.approx(layer, rel=1e-5, abs=1e-5)
+            low, high = ctypes.c_float(np.nan), ctypes.c_float(np.nan)
+            has = c.soil_interval(
+                index, ctypes.c_float(value), ctypes.c_float(1.7), ctypes.byref(low), ctypes.byref(high)
+            )
+            assert bool(has) == (interval.half_width is not None)
+            np.testing.assert_allclose([low.value, high.value], interval.bounds(value, 1.7), rtol=1e-5, atol=1e-5)
+        assert np.isnan(c.soil_to_lab(index, ctypes.c_float(np.nan)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_what_c_has_no_constant_for_is_refused(value):
+    with pytest.raises(ValueError, match="no C constant"), np.errstate(over="ignore"):
+        c_source.literal(value)
+
+
+def test_constants_read_back_to_the_same_bits():
+    values = np.random.default_rng(0).normal(size=500).astype("float32") * np.float32(10) ** np.arange(-30, 20, 0.1)
+    values = values.astype("float32")
+    assert all(np.float32(c_source.literal(value)[:-1]) == value for value in values)

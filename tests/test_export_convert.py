@@ -1,0 +1,236 @@
+"""Laws of recipes, of the files they make, and of the child that makes them."""
+
+import sys
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from export_fixtures import TARGETS, tiny_run
+
+from export.convert import MARK, ConversionError, convert, front_end_file, made, network_file, run_child
+from export.flatbuffer import Builder, operators, packed, parse, signature, type_name
+from export.operators import audit, macs, unusual_types
+from export.quantise import REPRESENTATIVE, layer_errors, network_for, representative_rows
+from export.recipes import DEFAULT, RECIPES, chosen
+from export.runtimes import LiteRt
+from export.trained import load
+from relple_tf.errors import InputError
+from relple_tf.models.lab_units import T2, Q
+
+REFERENCE = LiteRt(name="reference", resolver="BUILTIN_REF")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return tiny_run(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def trained(run):
+    return load(run)
+
+
+@pytest.fixture(scope="module")
+def float32(trained):
+    return made(trained, RECIPES["float32"])
+
+
+@pytest.fixture(scope="module")
+def int8(trained):
+    with pytest.warns(UserWarning, match=r"tf\.lite\.Interpreter is deprecated"):
+        return made(trained, RECIPES["int8"])
+
+
+def test_recipes_are_chosen_by_name_in_order():
+    assert tuple(recipe.name for recipe in chosen("")) == DEFAULT
+    assert [recipe.name for recipe in chosen(" int8_core, float16")] == ["int8_core", "float16"]
+    assert tuple(chosen("all")) == tuple(RECIPES.values())
+    with pytest.raises(InputError, match="--recipes int4: unknown; there are float32, "):
+        chosen("int8,int4")
+    with pytest.raises(InputError, match="names int8 twice"):
+        chosen("int8,int8")
+
+
+def test_the_float_file_says_what_keras_says(trained, float32):
+    inputs, outputs = signature(parse(float32))
+    assert set(inputs) == {"spectrum"}
+    assert set(outputs) == {*TARGETS, T2, Q}
+    found = REFERENCE.run(float32, trained.test_scans)
+    for name, values in trained.test_outputs.items():
+        assert found[name].shape == values.shape
+        np.testing.assert_allclose(found[name], values, rtol=1e-3 if name == Q else 2e-5)
+
+
+def test_the_8_bit_file_is_8_bit_where_the_network_is_and_float_elsewhere(int8, float32):
+    assert of_types(int8, "UNIDIRECTIONAL_SEQUENCE_LSTM") == {"int8"}
+    assert of_types(int8, "CONV_2D") == {"int8", "float32"}  # stem, and derivatives of the front end
+    assert of_types(int8, "EXP") == {"float32"}
+    assert of_types(float32, "FULLY_CONNECTED") == {"float32"}
+    model = parse(int8)
+    for tensors in signature(model):
+        assert {type_name(model.subgraphs[0].tensors[index]) for index in tensors.values()} == {"float32"}
+
+
+def of_types(content, operator):
+    model = parse(content)
+    tensors = model.subgraphs[0].tensors
+    return {type_name(tensors[found.outputs[0]]) for name, found in operators(model) if name == operator}
+
+
+def test_distances_are_float_in_every_file(trained, float32, int8):
+    own, quantised = (REFERENCE.run(content, trained.test_scans) for content in (float32, int8))
+    for name in (T2, Q):
+        np.testing.assert_array_equal(own[name], quantised[name])
+
+
+def test_the_front_end_has_a_file_of_its_own(trained):
+    found = REFERENCE.run(front_end_file(trained), trained.test_scans)
+    assert set(found) == {"features", T2, Q}
+    np.testing.assert_allclose(found["features"], trained.features(trained.test_scans), atol=2e-4)
+    np.testing.assert_allclose(found[T2], trained.test_outputs[T2], rtol=1e-4)
+
+
+def test_a_child_makes_the_very_bytes_that_this_process_makes(run, int8, tmp_path):
+    convert(run, RECIPES["int8"], tmp_path / "int8.tflite", 300.0)
+    assert (tmp_path / "int8.tflite").read_bytes() == int8
+    assert [path.name for path in tmp_path.iterdir()] == ["int8.tflite"]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [
+        ("import os; os.kill(os.getpid(), 11)", ConversionError, "recipe x: the converter died of SIGSEGV"),
+        ("import time; time.sleep(60)", ConversionError, "recipe x: nothing after 1 s; leave it out of --recipes"),
+        ("print('a'); raise SystemExit(3)", ConversionError, "recipe x: a"),
+        ("raise ValueError('wide')", ConversionError, "recipe x: ValueError: wide"),
+        (
+            f"""print('{MARK}{{"of_input": true, "message": "no run"}}'); raise SystemExit(1)""",
+            InputError,
+            "no run",
+        ),
+    ],
+)
+def test_whatever_happens_to_a_child_is_one_line(code, kind, said):
+    with pytest.raises(InputError) as refused:
+        run_child([sys.executable, "-c", code], "recipe x", 1.0)
+    assert type(refused.value) is kind
+    assert str(refused.value) == said
+
+
+def test_weights_lie_where_every_processor_can_read_them(float32, int8):
+    for content in (float32, int8):
+        root = schema.Model.GetRootAs(content, 0)
+        start = np.frombuffer(content, np.uint8).__array_interface__["data"][0]
+        places = [
+            root.Buffers(i).DataAsNumpy().__array_interface__["data"][0] - start
+            for i in range(root.BuffersLength())
+            if root.Buffers(i).DataLength()
+        ]
+        assert len(places) > 20
+        assert not any(place % 16 for place in places)
+
+
+def test_equal_weights_are_kept_once_and_names_not_at_all(float32):
+    model = parse(float32)
+    weights = [bytes(buffer.data) for buffer in model.buffers if buffer.data is not None]
+    assert len(set(weights)) == len(weights)
+    names = [tensor.name for tensor in model.subgraphs[0].tensors if tensor.name]
+    assert sorted(names) == sorted(name.encode() for name in ("spectrum", *TARGETS, T2, Q))
+
+
+def changed(content, name, **fields):
+    """The file with the code of one operator replaced."""
+    model = parse(content)
+    index = next(found.opcodeIndex for operator, found in operators(model) if operator == name)
+    for field, value in fields.items():
+        setattr(model.operatorCodes[index], field, value)
+    return packed(model)
+
+
+def test_operators_that_no_device_computes_rightly_are_refused(float32):
+    custom = {"builtinCode": schema.BuiltinOperator.CUSTOM, "deprecatedBuiltinCode": 32}
+    with pytest.raises(InputError, match="operator FlexErf needs TensorFlow's own kernels"):
+        audit(changed(float32, "TANH", **custom, customCode="FlexErf"))
+    with pytest.raises(InputError, match="operator Mine is no builtin operator"):
+        audit(changed(float32, "TANH", **custom, customCode="Mine"))
+    product = schema.BuiltinOperator.BATCH_MATMUL
+    with pytest.raises(InputError, match="operator BATCH_MATMUL: 8-bit products"):
+        audit(changed(float32, "FULLY_CONNECTED", builtinCode=product, deprecatedBuiltinCode=product))
+
+
+def test_what_a_runtime_lacks_is_named(float32):
+    lacks = audit(float32).lacks
+    assert lacks["CompiledModel"] == lacks["LiteRT.js"] == ("UNIDIRECTIONAL_SEQUENCE_LSTM",)
+    assert lacks["TFLM"] == ()
+    erf = changed(float32, "TANH", builtinCode=schema.BuiltinOperator.GELU, deprecatedBuiltinCode=127)
+    assert audit(erf).lacks["TFLM"] == ("GELU",)
+
+
+def test_float_layers_with_8_bit_weights_are_found(int8):
+    model = parse(int8)
+    assert unusual_types(model) == []
+    tensors = model.subgraphs[0].tensors
+    dense = next(o for n, o in operators(model) if n == "FULLY_CONNECTED" and tensors[o.inputs[1]].type == 9)
+    tensors[dense.outputs[0]].type = 0
+    assert unusual_types(model) == ["FULLY_CONNECTED (float32 with 8-bit weights)"]
+
+
+def test_macs_of_a_dense_layer_and_a_convolution_are_counted():
+    model = schema.ModelT()
+    graph = schema.SubGraphT()
+    # A dense layer 7 -> 3, and 4 filters of 1 x 5 over 2 channels at 11 places: 21 + 11 * 40.
+    shapes = [(1, 7), (3, 7), (1, 3), (1, 1, 22, 2), (4, 1, 5, 2), (1, 1, 11, 4)]
+    graph.tensors = [tensor_of(shape) for shape in shapes]
+    graph.operators, model.operatorCodes = [], []
+    for position, name in enumerate(("FULLY_CONNECTED", "CONV_2D")):
+        code, operator = schema.OperatorCodeT(), schema.OperatorT()
+        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
+        operator.opcodeIndex = position
+        operator.inputs = np.array([3 * position, 3 * position + 1], np.int32)
+        operator.outputs = np.array([3 * position + 2], np.int32)
+        model.operatorCodes.append(code)
+        graph.operators.append(operator)
+    model.subgraphs = [graph]
+    assert macs(model) == 21 + 11 * 40
+
+
+def tensor_of(shape):
+    tensor = schema.TensorT()
+    tensor.shape = np.array(shape, np.int32)
+    return tensor
+
+
+def test_representative_rows_span_the_training_part(trained):
+    rows = representative_rows(trained, 12)
+    assert len(set(rows.tolist())) == 12
+    assert rows.max() < len(trained.train_scans)
+    assert len(representative_rows(trained)) == min(REPRESENTATIVE, len(trained.train_scans))
+    spectra = -np.log10(trained.train_scans)
+    spectra = (spectra - spectra.mean(axis=1, keepdims=True)) / spectra.std(axis=1, keepdims=True)
+    spread = [np.linalg.norm(np.ptp(spectra[chosen_], axis=0)) for chosen_ in (rows, np.arange(12))]
+    assert spread[0] > spread[1]
+
+
+def test_a_builder_writes_equal_vectors_once():
+    builder = Builder()
+    first = builder.CreateNumpyVector(np.array([1, 2], np.int32))
+    assert builder.CreateNumpyVector(np.array([1, 2], np.int32)) == first
+    assert builder.CreateNumpyVector(np.array([1, 3], np.int32)) != first
+
+
+def test_the_layer_where_accuracy_is_lost_is_named(trained):
+    content = network_file(trained, network_for(trained, RECIPES["float32"]), RECIPES["float32"])
+    features = trained.features(trained.train_scans[:4])
+    _, scores = trained.near(features)
+    rows = {"features": features, "view1": np.asarray(scores[0]), "view2": np.asarray(scores[1])}
+    assert set(layer_errors(content, content, rows).values()) == {0.0}
+
+    model = parse(content)
+    tensors, order = model.subgraphs[0].tensors, list(operators(model))
+    spoilt = next(position for position, (name, _) in enumerate(order) if name == "CONV_2D")
+    kernel = model.buffers[tensors[order[spoilt][1].inputs[1]].buffer]
+    kernel.data = np.zeros_like(kernel.data)
+    names = [tensors[operator.outputs[0]].name.decode() for _, operator in order]
+    errors = layer_errors(content, packed(model), rows)
+    assert errors[names[spoilt]] > 0.1
+    assert not any(errors.get(name, 0.0) for name in names[:spoilt])

@@ -1,0 +1,134 @@
+"""Laws of the twin and of what a run gives to export."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from conftest import TINY, features_of, outputs_of, problem_of, set_fixed_weights
+from export_fixtures import TARGETS, TINY_RUN, tiny_run
+
+from export.trained import load
+from export.twin import behind_views, check_equal, copy_weights, twin
+from relple_tf.config import ARCHITECTURES
+from relple_tf.errors import InputError
+from relple_tf.models.lab_units import T2, Q, seeing
+from relple_tf.models.network import build
+from relple_tf.spectra.sources import load as load_library
+from relple_tf.training.files import sha256
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return tiny_run(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def trained(run):
+    return load(run)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return set_fixed_weights(build(replace(TINY, architecture="rs_ple"), problem_of(), keras))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_twin_says_what_the_network_says(architecture):
+    config, problem = replace(TINY, architecture=architecture), problem_of()
+    original = set_fixed_weights(build(config, problem, keras))
+    made = twin(original, config, problem, lstm_form="fused")
+    assert type(made).__module__.startswith("tf_keras")
+    features = features_of(problem)
+    own, others = outputs_of(original, features), outputs_of(made, features)
+    assert set(own) == set(others) == set(problem.targets)
+    for target, values in own.items():
+        np.testing.assert_allclose(others[target], values, rtol=0, atol=2e-6)
+
+
+def test_both_forms_of_the_recurrence_are_one_function(network):
+    made = twin(network, TINY, problem_of(), lstm_form="unrolled")
+    features = features_of(problem_of())
+    for target, values in outputs_of(network, features).items():
+        np.testing.assert_allclose(outputs_of(made, features)[target], values, rtol=0, atol=2e-6)
+
+
+def test_what_stands_behind_the_views_reads_their_scores(network):
+    made = twin(network, TINY, problem_of(), lstm_form="fused")
+    features = features_of(problem_of())
+    modelled, _, scores = seeing(made)(features)
+    halved = [0.5 * np.asarray(score) for score in scores]
+    behind = behind_views(made)
+    for target, values in behind([features, *scores]).items():
+        np.testing.assert_array_equal(values, modelled[target])
+        assert np.abs(np.asarray(behind([features, *halved])[target]) - values).max() > 1e-3
+    assert not {layer.name for layer in behind.layers if layer.weights} & {"view1", "view2"}
+
+
+def test_a_single_changed_weight_is_no_twin(network):
+    import tf_keras
+
+    made = copy_weights_of(network, build(TINY, problem_of(), tf_keras))
+    layer = next(layer for layer in made.layers if layer.name == "view1")
+    kernel, bias = layer.get_weights()
+    kernel[3, 2] += 0.01
+    layer.set_weights([kernel, bias])
+    with pytest.raises(ValueError, match="the twin differs from the network by"):
+        check_equal(network, made, problem_of())
+
+
+def test_networks_of_other_layers_are_no_twins(network):
+    import tf_keras
+
+    other = build(replace(TINY, levels=1), problem_of(), tf_keras)
+    with pytest.raises(ValueError, match="is in one of the two networks only"):
+        copy_weights(network, other)
+
+
+def copy_weights_of(source, target):
+    copy_weights(source, target)
+    return target
+
+
+def test_a_run_gives_back_the_soils_it_was_made_from(trained, run):
+    library = load_library(TINY_RUN)
+    card = json.loads((run / "card.json").read_text())
+    assert trained.targets == tuple(card["targets"]) == TARGETS
+    assert len(trained.train_scans) == card["soils"]["train"]
+    assert len(trained.test_scans) == card["soils"]["test"]
+    assert not set(trained.train_ids) & set(trained.test_ids)
+    row = {name: position for position, name in enumerate(library.ids)}
+    test = [row[name] for name in trained.test_ids]
+    np.testing.assert_array_equal(trained.test_scans, library.spectra[test])
+    for target, values in trained.test_values.items():
+        np.testing.assert_array_equal(values, library.targets[target][test])
+
+
+def test_parts_of_a_run_joined_by_hand_say_what_the_whole_says(trained):
+    """Network, kernel machines, unit conversion and distances are those of the saved graph, in its order."""
+    features = trained.features(trained.test_scans)
+    bands, scores = trained.near(features)
+    similar, modelled = trained.machines(scores), trained.network(features)
+    for target in TARGETS:
+        found = trained.lab_units(target)(modelled[target] + similar[target])
+        np.testing.assert_allclose(np.asarray(found)[:, 0], trained.test_outputs[target], rtol=1e-5)
+    for name, distance in zip((T2, Q), trained.distances((bands, scores[0])), strict=True):
+        np.testing.assert_allclose(np.asarray(distance)[:, 0], trained.test_outputs[name], rtol=1e-3)
+
+
+def test_a_run_whose_data_changed_is_refused(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    text = (copy / "config.toml").read_text()
+    (copy / "config.toml").write_text(text.replace("soils = 120", "soils = 121"))
+    hashes = json.loads((copy / "manifest.json").read_text()) | {"config.toml": sha256(copy / "config.toml")}
+    (copy / "manifest.json").write_text(json.dumps(hashes))
+    with pytest.raises(InputError, match="simulated holds other data than this run learned from"):
+        load(copy)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no manifest\.json"):
+        load(tmp_path)

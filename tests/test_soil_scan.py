@@ -1,0 +1,328 @@
+"""The device's own runtime: what it gives, what it refuses, and that it needs nothing else."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import hand_made
+import numpy as np
+import pytest
+
+from export.runtime import soil_scan
+from export.runtime.soil_scan import SoilScan, SoilScanError
+from relple_tf.evaluation import bundled
+from relple_tf.evaluation.intervals import Interval
+from relple_tf.models.domain import Limits
+from relple_tf.models.lab_units import TargetScale
+from relple_tf.spectra import library
+
+SCRIPT = Path(soil_scan.__file__)
+ALONE = f"""
+import runpy, sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("tensorflow", "keras", "tf_keras", "relple_tf", "export", "pandas", "scipy"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+sys.argv[0] = {str(SCRIPT)!r}
+runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+"""
+"""soil_scan.py where there is no TensorFlow and no package of ours."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A bundle made by hand, and what TensorFlow says of its soils."""
+    folder = tmp_path_factory.mktemp("bundle")
+    child = subprocess.run(
+        [sys.executable, hand_made.__file__, folder], check=True, capture_output=True, text=True, timeout=300
+    )
+    return folder, json.loads(child.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def device(made):
+    return SoilScan(made[0])
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """A bundle of this test's own."""
+    for file in made[0].iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def command(*arguments, text=""):
+    """Run the script alone; give exit code, stdout and stderr."""
+    child = subprocess.run(
+        [sys.executable, "-c", ALONE, *map(str, arguments)],
+        input=text,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={},
+        timeout=60,
+        check=False,
+    )
+    return child.returncode, child.stdout, child.stderr
+
+
+def csv_of(scans, ids=(), nm=hand_made.NM, separator=","):
+    lines = [separator.join([*(["id"] if ids else []), *(f"{value:g}" for value in nm)])]
+    for row, scan in enumerate(scans):
+        lines.append(separator.join([*(ids[row : row + 1]), *(str(value) for value in scan)]))
+    return "\n".join(lines) + "\n"
+
+
+def test_what_it_gives_is_what_tensorflow_gives(made, device):
+    for scan, expected in zip(hand_made.soils(), made[1], strict=True):
+        found = device.estimate(scan)
+        assert found.status == "ok"
+        assert found.values == pytest.approx({name: expected[name] for name in found.values}, rel=1e-5)
+        assert (found.t2, found.q) == pytest.approx((expected["T2"], expected["Q"]), rel=1e-5)
+
+
+def test_no_scan_remembers_the_one_before(device):
+    scans = hand_made.soils()
+    forward = [device.estimate(scan) for scan in scans]
+    assert [device.estimate(scan) for scan in scans[::-1]][::-1] == forward
+    assert device.estimate(scans[0]) == device.estimate(scans[0]) == forward[0]
+
+
+def test_the_model_itself_would_remember(device, monkeypatch):
+    """Else the test before this one could not fail."""
+    scan = hand_made.soils()[0]
+    first = device.estimate(scan)
+
+    class Forgetless:
+        def __getattr__(self, name):
+            return (lambda: None) if name == "reset_all_variables" else getattr(interpreter, name)
+
+    interpreter = device.network._interpreter
+    monkeypatch.setattr(device.network, "_interpreter", Forgetless())
+    device.estimate(scan)
+    assert device.estimate(scan).values["pH"] != pytest.approx(first.values["pH"], rel=1e-3)
+
+
+def test_an_integer_core_with_its_front_end_gives_nearly_the_same(made, device):
+    core = SoilScan(made[0], "int8_core")
+    for scan in hand_made.soils():
+        found, expected = core.estimate(scan), device.estimate(scan)
+        assert (found.status, found.t2, found.q) == (expected.status, expected.t2, expected.q)
+        # Outputs span a unit, in 255 steps.
+        assert found.values["pH"] == pytest.approx(expected.values["pH"], abs=0.01)
+    assert core.estimate(hand_made.soils()[0]) == core.estimate(hand_made.soils()[0])
+
+
+def spoiled(spoil):
+    scan = hand_made.soils()[0]
+    return spoil(scan.copy())
+
+
+def with_band(value):
+    def spoil(scan):
+        scan[5] = value
+        return scan
+
+    return spoil
+
+
+IMPOSSIBLE = {
+    "nan": (with_band(np.nan), "no number at 1050 nm"),
+    "infinite": (with_band(np.inf), "no number at 1050 nm"),
+    "negative": (with_band(-0.01), "-0.01 at 1050 nm is no reflectance"),
+    "percent": (lambda scan: 100 * scan, "no reflectance"),
+    "constant": (lambda scan: np.full_like(scan, 0.4), "constant"),
+    "dark": (lambda scan: 1e-5 * scan, "constant"),
+    "no number from the model": (lambda scan: scan - scan[0] + 0.05, "the model gives no number"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+@pytest.mark.parametrize("variant", ["float32", "int8_core"])
+def test_an_impossible_scan_has_a_reason_and_no_numbers(made, variant, name):
+    spoil, reason = IMPOSSIBLE[name]
+    found = SoilScan(made[0], variant).estimate(np.maximum(spoiled(spoil), 1e-3) if "model" in name else spoiled(spoil))
+    assert found.status == "invalid"
+    assert reason in found.reason
+    facts = found.as_dict()
+    assert [facts[key] for key in ("values", "intervals", "T2", "Q")] == [None] * 4
+
+
+def test_format_and_guard_are_those_of_the_library():
+    assert soil_scan.FORMAT == bundled.FORMAT
+    assert soil_scan.POSSIBLE == {"reflectance": library.REFLECTANCE_RANGE, "absorbance": library.ABSORBANCE_RANGE}
+    assert soil_scan.FLATTEST_ABSORBANCE == library.FLATTEST_ABSORBANCE
+    assert soil_scan.REFLECTANCE_FLOOR == library.REFLECTANCE_FLOOR
+
+
+@pytest.mark.parametrize("limit", ["T2", "Q"])
+def test_a_scan_beyond_a_limit_is_outside_and_says_which(copied, device, limit):
+    found = device.estimate(hand_made.soils()[0])
+    card = hand_made.card()
+    card["domain"]["limits"][limit] = 0.99 * (found.t2 if limit == "T2" else found.q)
+    (copied / "card.json").write_text(json.dumps(card))
+    hand_made.seal(copied)
+    outside = SoilScan(copied).estimate(hand_made.soils()[0])
+    assert outside.status == "outside"
+    assert f"({limit} beyond" in outside.reason
+    assert outside.values == found.values
+
+
+def test_intervals_are_those_of_the_library(device):
+    facts = hand_made.card()["targets"]["OC_g_kg"]["interval"]
+    limits = Limits(**{name.lower(): value for name, value in hand_made.LIMITS.items()}, share=0.99)
+    for scan in hand_made.soils():
+        found = device.estimate(scan)
+        expected = Interval(**facts).bounds(found.values["OC_g_kg"], limits.difficulty(np.array(found.t2)))
+        assert found.intervals["OC_g_kg"] == pytest.approx(expected, rel=1e-9)
+        assert found.intervals["pH"] is None
+
+
+def test_far_outside_there_is_no_upper_end_and_json_has_null():
+    ends = soil_scan.interval({"half_width": 1.0, "growth": 4.0, "log1p": True, "non_negative": True}, 10.0, 300.0)
+    assert ends == (0.0, math.inf)
+    found = soil_scan.Estimate("outside", "far", {"OC_g_kg": 10.0}, {"OC_g_kg": ends}, 1.0, 1.0)
+    assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["intervals"] == {"OC_g_kg": [0.0, None]}
+
+
+@pytest.mark.parametrize("name", hand_made.MODELLED)
+def test_units_are_those_of_the_graph(name):
+    facts = hand_made.MODELLED[name]
+    scale = TargetScale(name=name, **facts)
+    for value in (-7.0, -1.1, 0.0, 1.4, 7.0):
+        assert soil_scan.to_lab(facts, value) == pytest.approx(float(scale.to_lab(np.array(value))), rel=1e-12)
+    assert math.isnan(soil_scan.to_lab(facts, math.nan))
+
+
+@pytest.mark.parametrize("shape", [(23,), (25,), (1, 24), ()])
+def test_another_grid_is_refused(device, shape):
+    with pytest.raises(SoilScanError, match="24 bands, 1000 to 1230 nm"):
+        device.estimate(np.full(shape, 0.4))
+
+
+@pytest.mark.parametrize("name", ["card.json", "float32.tflite"])
+@pytest.mark.parametrize("change", ["flip", "remove", "unlist"])
+def test_a_changed_file_is_never_opened(copied, monkeypatch, name, change):
+    monkeypatch.setattr(soil_scan, "Model", lambda content: pytest.fail("opened"))
+    file, sums = copied / name, copied / "SHA256SUMS"
+    if change == "flip":
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    elif change == "remove":
+        file.unlink()
+    else:
+        sums.write_text("".join(line for line in sums.read_text().splitlines(True) if name not in line))
+    with pytest.raises(SoilScanError, match=name):
+        SoilScan(copied)
+
+
+def test_a_damaged_front_end_is_found_too(copied):
+    (copied / "front_end.tflite").write_bytes(b"TFL3")
+    SoilScan(copied, "float32")
+    with pytest.raises(SoilScanError, match=r"front_end\.tflite: SHA-256"):
+        SoilScan(copied, "int8_core")
+
+
+def test_what_is_no_bundle_or_variant_is_refused(copied, tmp_path_factory):
+    with pytest.raises(SoilScanError, match="give the folder of a bundle"):
+        SoilScan(tmp_path_factory.mktemp("empty"))
+    with pytest.raises(SoilScanError, match="no variant int4; there are float32, int8_core"):
+        SoilScan(copied, "int4")
+    (copied / "card.json").write_text(json.dumps({**hand_made.card(), "format": 2}))
+    hand_made.seal(copied)
+    with pytest.raises(SoilScanError, match="format 2"):
+        SoilScan(copied)
+
+
+def read(text, tmp_path):
+    path = tmp_path / "scans.csv"
+    path.write_text(text, encoding="utf-8")
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(soil_scan.read_scans(file, np.array(hand_made.NM)))
+
+
+def same(found, scans):
+    return np.array_equal(np.stack([scan for _, scan in found]), scans, equal_nan=True)
+
+
+def test_a_table_is_read_by_the_names_of_its_columns(tmp_path):
+    scans = hand_made.soils(3)
+    assert same(read(csv_of(scans), tmp_path), scans)
+    found = read(csv_of(scans, ["a", "b", "c"]), tmp_path)
+    assert [identity for identity, _ in found] == ["a", "b", "c"]
+    assert same(found, scans)
+    # More bands than the model reads, in another order, beside laboratory values.
+    nm = [2500.0, *hand_made.NM[::-1], 990.0]
+    wide = [[9.0, *scan[::-1], 8.0] for scan in scans]
+    text = "OC_g_kg;" + csv_of(wide, nm=nm, separator=";").replace(".", ",").replace("\n", "\n17;", 3)
+    assert same(read("\ufeff" + text, tmp_path), scans)
+    text = csv_of(scans).replace("1000,", "X1000.04,").replace(",1010,", ",spc.1010,").replace(",1020,", ",1020nm,")
+    assert same(read(text, tmp_path), scans)
+
+
+def test_rows_without_a_header_are_on_the_models_own_bands(tmp_path):
+    scans = hand_made.soils(2)
+    found = read("".join(",".join(map(str, scan)) + "\n" for scan in scans), tmp_path)
+    assert [identity for identity, _ in found] == ["row1", "row2"]
+    assert same(found, scans)
+
+
+def test_a_cell_that_is_no_number_is_none(tmp_path):
+    scans = hand_made.soils(1)
+    text = csv_of(scans).replace(f",{scans[0][4]!s},", ",n/a,")
+    scans[0][4] = np.nan
+    assert same(read(text, tmp_path), scans)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "empty"),
+        (csv_of(hand_made.soils(1), nm=[nm + 5 for nm in hand_made.NM]), "none of them at 1000 nm"),
+        (csv_of(hand_made.soils(2)[:, :-1], nm=hand_made.NM[:-1]), "none of them at 1230 nm"),
+        (csv_of(hand_made.soils(2)) + "0.3,0.4\n", "row 3 has 2 cells, not 24"),
+        ("0.3,0.4\n", "row 1 has 2 cells, not 24"),
+    ],
+)
+def test_an_unsound_table_is_refused(tmp_path, text, named):
+    with pytest.raises(SoilScanError, match=named):
+        read(text, tmp_path)
+
+
+def test_the_script_runs_alone_and_prints_json_lines(made, device):
+    scans = [*hand_made.soils(2), spoiled(with_band(np.nan))]
+    code, out, _ = command(made[0], "-", "--json", text=csv_of(scans, ["a", "b", "c"]))
+    assert code == 0
+    lines = [json.loads(line) for line in out.splitlines()]
+    expected = [{"id": name, **device.estimate(scan).as_dict()} for name, scan in zip("abc", scans, strict=True)]
+    assert lines == json.loads(json.dumps(expected))
+
+
+def test_the_script_prints_a_table_from_a_file(made, device, tmp_path):
+    scans = [hand_made.soils(1)[0], spoiled(with_band(np.nan))]
+    (tmp_path / "scans.csv").write_text(csv_of(scans, ["first", "second"]))
+    code, out, _ = command(made[0], tmp_path / "scans.csv", "--variant", "int8_core")
+    assert code == 0
+    head, first, second = out.splitlines()
+    assert head.split() == ["id", "OC_g_kg", "pH", "status"]
+    found = SoilScan(made[0], "int8_core").estimate(scans[0])
+    low, high = found.intervals["OC_g_kg"]
+    assert first.split() == [
+        *("first", f"{found.values['OC_g_kg']:.4g}", f"({low:.4g}", "to", f"{high:.4g})"),
+        *(f"{found.values['pH']:.4g}", "ok"),
+    ]
+    assert second.split()[:4] == ["second", "-", "-", "invalid"]
+
+
+def test_the_script_refuses_in_one_line(copied):
+    (copied / "float32.tflite").write_bytes(b"TFL3")
+    code, out, err = command(copied, "-", text=csv_of(hand_made.soils(1)))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert "float32.tflite" in err
+    assert err.count("\n") == 1
