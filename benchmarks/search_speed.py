@@ -1,0 +1,85 @@
+"""Trials per hour: one and two local workers, Ray with two cores, and what a trial costs beside its training.
+
+    python -m benchmarks.search_speed [--trials 6] [--epochs 20]
+
+The same random draws on NIRsoil-sized simulated soils everywhere, one thread per trial. Prints seconds of the search
+between the first and the last end of a trial, so that no start of a process counts, the ratios, and the overhead: what
+of a single worker's time is not spent in a trial, per trial. Needs the extra `cluster`, and two idle cores.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from relple_tf.command_line import import_tensorflow, say
+from relple_tf.config import Config, replace
+from relple_tf.training.runs import RunFolder
+from relple_tf.zoo import rs_ple_small
+from tuning.conduct import conduct
+from tuning.folder import Plan
+from tuning.outcome import Outcome
+from tuning.places import Place, Processes, RayTasks, connected
+from tuning.scoring import score_config
+from tuning.space import space_of
+
+SPACE = """
+[trial]
+folds = 2
+"""
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=20)
+    options = parser.parse_args()
+    import_tensorflow()
+    config = replace(
+        rs_ple_small(), data__source="simulated", simulated__soils=770, training__max_epochs=options.epochs
+    )
+
+    def local(workers: int) -> Callable[[Any, float], Place]:
+        return lambda shared, limit_s: Processes(
+            score_config, shared, take_in=import_tensorflow, workers=workers, limit_s=limit_s, threads=1
+        )
+
+    def on_ray(shared: Any, limit_s: float) -> Place:
+        return RayTasks(score_config, shared, ray=connected("auto"), limit_s=limit_s)
+
+    seconds = {}
+    for name, place in {"1 worker": local(1), "2 workers": local(2), "Ray": on_ray}.items():
+        outcome = searched(config, options.trials, place)
+        ends = sorted(trial.ended_s for trial in outcome.trials)
+        # From the first end of a process on, each place is warm.
+        first = 2 if name != "1 worker" else 1
+        seconds[name] = (ends[-1] - ends[first - 1]) / (len(ends) - first)
+        print(f"{name}: {seconds[name]:.1f} s per trial, {3600 / seconds[name]:.0f} trials per hour")
+        if name == "1 worker":
+            inside = sum(trial.seconds for trial in outcome.trials if trial.ended_s > ends[0]) / (len(ends) - 1)
+            print(f"overhead per trial after the first: {seconds[name] - inside:.2f} s")
+    print(f"2 workers / 1 worker: {seconds['1 worker'] / seconds['2 workers']:.2f} (at least 1.7)")
+    print(f"Ray / 2 workers: {seconds['2 workers'] / seconds['Ray']:.2f} (at least 0.9)")
+
+
+def searched(config: Config, trials: int, place: Callable[[Any, float], Place]) -> Outcome:
+    """One search by random draws, in a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as parent:
+        file = Path(parent) / "space.toml"
+        file.write_text(SPACE, encoding="utf-8")
+        plan = Plan(
+            base=config,
+            space=space_of(config, file),
+            file=file,
+            algorithm="random",
+            trials=trials,
+            max_flash=None,
+            max_arena=None,
+        )
+        return conduct(plan, RunFolder(path=Path(parent) / "search"), place, say=say)
+
+
+if __name__ == "__main__":
+    main()

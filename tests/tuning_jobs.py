@@ -1,0 +1,100 @@
+"""Trials without a network, for tests/test_tuning_*.py; a module of its own, so that processes need no TensorFlow."""
+
+import math
+import os
+import signal
+import sys
+import time
+
+from relple_tf.config import Config
+
+
+def nothing():
+    pass
+
+
+def toy(shared, config):
+    """Best at a learning rate of 10**-2.5 and many units; the second target knows levels only."""
+    return {
+        "a": -((math.log10(config.training.learning_rate) + 2.5) ** 2) + config.model.expert_units / 100,
+        "b": config.model.levels / 10,
+    }
+
+
+def once(folder, name):
+    """Whether this is the first call with `name`, in whatever process."""
+    try:
+        (folder / name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def troubled(folder, config):
+    """Trouble by the number of units: 2 kills its process once, 3 always, 4 hangs, 5 raises, 6 is NaN, 7 no memory."""
+    units = config.model.expert_units
+    (folder / f"{units}-{os.getpid()}-{time.monotonic_ns()}").touch()
+    if (units == 2 and once(folder, "killed")) or units == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if units == 4:
+        time.sleep(3600)
+    if units == 5:
+        raise ValueError("five is refused")
+    if units == 6:
+        return {"a": 1.0, "b": math.nan}
+    if units == 7:
+        raise MemoryError
+    return {"a": units / 100.0}
+
+
+class Counted:
+    """Leaves a file for every time that it is unpacked."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __getstate__(self):
+        return {"folder": self.folder}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        (self.folder / f"unpacked-{os.getpid()}-{time.monotonic_ns()}").touch()
+
+
+def process_of(shared, config):
+    """The process that did it, as a score."""
+    return {"a": float(os.getpid())}
+
+
+def slow(folder, config):
+    """Long enough to be killed in, and said when it begins."""
+    (folder / f"began-{config.model.expert_units}").touch()
+    time.sleep(2.0)
+    return {"a": config.model.expert_units / 100.0}
+
+
+def slow_toy(shared, config):
+    """`toy` that waits, so that a search can be killed between trials."""
+    time.sleep(0.3)
+    return toy(shared, config)
+
+
+def search(arguments, score):
+    """`tuning.search` with other trials than real ones."""
+    from relple_tf.command_line import run
+    from tuning import search as command
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    command.score_config = score
+    run(command.main, arguments)
+
+
+def one_with_units(units):
+    """A config that `troubled` and `slow` know by its number of units."""
+    from relple_tf.config import replace
+
+    return replace(Config(), model__expert_units=units)
+
+
+if __name__ == "__main__":
+    search(sys.argv[2:], globals()[sys.argv[1]])

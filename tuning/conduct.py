@@ -1,0 +1,132 @@
+"""A search from its plan to its folder: split, trials, tables, page."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pandas as pd
+
+from relple_tf.config import Config
+from relple_tf.config_text import to_toml
+from relple_tf.errors import InputError
+from relple_tf.spectra.sources import load
+from relple_tf.training.files import sha256, write_text
+from relple_tf.training.runs import CONFIG, MANIFEST, RunFolder, data_hash, write_json
+from tuning.folder import BEST, JOURNAL, PAGE, PLAN, TABLE, Plan, claim, locked
+from tuning.objective import learning_soils
+from tuning.oracles import Oracle
+from tuning.outcome import Outcome, table
+from tuning.places import Place
+from tuning.report import search_report
+from tuning.size import size
+from tuning.trials import Search
+
+
+def conduct(
+    plan: Plan, folder: RunFolder, place: Callable[[Any, float], Place], *, say: Callable[[str], None]
+) -> Outcome:
+    """Search, and fill `folder`; goes on with what a search that was cut off left there.
+
+    Args:
+        plan: What is searched.
+        folder: From `open_run`.
+        place: (what trials share, their limit in seconds) -> where they run.
+        say: Told what was decided, and how each trial ended.
+
+    Raises:
+        InputError: the library cannot be divided, the folder is another search's or is held by one at work, nothing
+            fits the budget, or no trial came to an end.
+    """
+    with ExitStack() as stack:
+        if folder.resumed:
+            stack.enter_context(locked(folder.path))
+        library = load(plan.base)
+        soils, problem, notes = learning_soils(library, plan.space.start, plan.space.rules)
+        notes = (*notes, *plan.space.notes)
+        for note in notes:
+            say(note)
+
+        @functools.lru_cache(maxsize=512)
+        def sizes(config: Config) -> dict[str, int]:
+            return dataclasses.asdict(size(config, problem, soils.library.wavelengths_nm, len(soils.library)))
+
+        if not folder.resumed:
+            folder.begin(plan.base)
+            stack.enter_context(locked(folder.path))
+        library_sha256 = data_hash(soils.library)
+        journal = claim(folder, plan, library_sha256)
+        search = Search(
+            Oracle(
+                plan.algorithm,
+                plan.space,
+                trials=plan.trials,
+                seed=plan.base.training.seed,
+                fits=lambda config: plan.allows(sizes(config)),
+            ),
+            plan.space,
+            trials=plan.trials,
+            size=sizes,
+            allowed=plan.allows,
+            keep=lambda events: write_json(folder.path / JOURNAL, events),
+            say=say,
+        )
+        search.resume(journal)
+        say(
+            f"{len(soils.library)} soils to learn from x {len(library.wavelengths_nm)} bands; {plan.trials} trials by "
+            f"{plan.algorithm} over {len(plan.space.knobs)} fields; {len(search.done())} done; {folder.path}"
+        )
+        try:
+            search.run(place(soils, plan.space.rules.limit_s))
+        except KeyboardInterrupt:
+            say(f"cut off; python -m tuning.search --out {folder.path} --resume goes on")
+            raise
+        best = search.best()
+        if best is None:
+            why = next((trial.message for trial in search.done() if trial.message), "none keeps within the budget")
+            raise InputError(f"{folder.path}: no trial gives a model that may be used; the first one: {why}")
+        outcome = Outcome(
+            plan=plan,
+            trials=tuple(search.done()),
+            best=best,
+            rejected=search.oracle.rejected,
+            source=library.source,
+            soils=len(soils.library),
+            bands=len(library.wavelengths_nm),
+            notes=notes,
+            data_sha256=library_sha256,
+        )
+        write_outcome(outcome, folder)
+    return outcome
+
+
+def write_outcome(outcome: Outcome, folder: RunFolder) -> None:
+    """Write best config, table and page, the manifest last."""
+    path = folder.path
+    write_text(path / BEST, to_toml(outcome.best.config))
+    write_text(path / TABLE, table(outcome).to_csv(index=False))
+    write_text(path / PAGE, search_report(outcome))
+    write_json(path / MANIFEST, {name: sha256(path / name) for name in (CONFIG, PLAN, JOURNAL, BEST, TABLE, PAGE)})
+
+
+def trials_table(outcome: Outcome) -> str:
+    """Trial 0 and the five best, for the screen."""
+    rows = pd.DataFrame(
+        [
+            {
+                "trial": trial.number,
+                "R2": f"{trial.score:.3f}",
+                **{f"R2 {target}": f"{value:.3f}" for target, value in trial.r2.items()},
+                "weights": f"{trial.size['weights']:,}",
+                "flash (est.)": f"{trial.size['flash_bytes'] / 1024:.0f} KiB",
+                "arena (est.)": f"{trial.size['arena_bytes'] / 1024:.0f} KiB",
+                "s": f"{trial.seconds:.0f}",
+            }
+            for trial in outcome.shown()
+        ]
+    )
+    heading = (
+        f"{outcome.source}: cross-validated inside the soils to learn from; the five best, and trial 0, the preset"
+    )
+    return f"{heading}\n{rows.to_string(index=False)}"

@@ -1,0 +1,134 @@
+"""The folder of a search: its plan and journal, one search at a time, and at the end its tables and its page."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from relple_tf.config import Config
+from relple_tf.config_text import from_toml
+from relple_tf.errors import InputError
+from relple_tf.training.files import UNFINISHED, write_text
+from relple_tf.training.runs import CONFIG, MANIFEST, RunFolder, write_json
+from tuning.space import Space
+
+PLAN, JOURNAL, SPACE = "plan.json", "journal.json", "space.toml"
+BEST, TABLE, PAGE = "best.toml", "trials.csv", "search.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is searched, as the command says it."""
+
+    base: Config
+    """Of the flags; trial 0 before the space moved it."""
+    space: Space
+    file: Path | None
+    """What narrowed the space."""
+    algorithm: str
+    trials: int
+    max_flash: int | None
+    """Bytes, or no limit."""
+    max_arena: int | None
+    """Likewise."""
+
+    def allows(self, size: dict[str, int]) -> bool:
+        """Whether estimates keep within the limits."""
+        limits = {"flash_bytes": self.max_flash, "arena_bytes": self.max_arena}
+        return all(limit is None or size[name] <= limit for name, limit in limits.items())
+
+    def written(self) -> dict[str, Any]:
+        """As JSON, for comparison with what is resumed."""
+        plan = {
+            "algorithm": self.algorithm,
+            "trials": self.trials,
+            "max_flash": self.max_flash,
+            "max_arena": self.max_arena,
+            "rules": asdict(self.space.rules),
+            "knobs": [asdict(knob) for knob in self.space.knobs],
+            "start": asdict(self.space.start),
+        }
+        found: dict[str, Any] = json.loads(json.dumps(plan))
+        return found
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a folder; the lock ends with the process, however it ends.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"{path}: another search is at work in this folder; wait for it, or give another --out"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def claim(folder: RunFolder, plan: Plan, data_sha256: str) -> list[dict[str, Any]]:
+    """Write the plan of a new search; or check that the one to resume is the same, on the same data.
+
+    Returns:
+        The journal so far.
+
+    Raises:
+        InputError: it is another search.
+    """
+    versions = {name: version(name) for name in ("keras-tuner", "keras", "tensorflow", "scikit-learn")}
+    if not folder.resumed:
+        write_json(folder.path / JOURNAL, [])
+        if plan.file is not None:
+            write_text(folder.path / SPACE, plan.file.read_text(encoding="utf-8"))
+        write_json(folder.path / PLAN, plan.written() | {"data_sha256": data_sha256, "versions": versions})
+        return []
+    check_same_plan(folder.path, plan)
+    if read_plan(folder.path)["data_sha256"] != data_sha256:
+        raise InputError(
+            f"{folder.path}: the data changed since this search began; bring the old ones back, or start anew"
+        )
+    for leftover in folder.path.glob(f"{UNFINISHED}*"):
+        leftover.unlink()
+    journal: list[dict[str, Any]] = json.loads((folder.path / JOURNAL).read_text(encoding="utf-8"))
+    return journal
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """The plan as written.
+
+    Raises:
+        InputError: the folder holds no search.
+    """
+    if not (path / PLAN).is_file() or not (path / CONFIG).is_file():
+        raise InputError(f"{path}: holds no search to resume; leave out --resume to start one")
+    plan: dict[str, Any] = json.loads((path / PLAN).read_text(encoding="utf-8"))
+    return plan
+
+
+def check_same_plan(path: Path, plan: Plan) -> None:
+    """Refuse to resume another search.
+
+    Raises:
+        InputError: the folder holds another search, or none.
+    """
+    known, own = read_plan(path), plan.written()
+    different = [name for name in own if own[name] != known.get(name)]
+    if different or from_toml(path / CONFIG) != plan.base:
+        what = ", ".join(different) or CONFIG
+        raise InputError(f"{path}: holds another search ({what} differ); resume it with the flags that began it")
+
+
+def complete(path: Path) -> bool:
+    """Whether a search ended here."""
+    return (path / MANIFEST).exists()

@@ -1,0 +1,129 @@
+"""The objective: how well a config estimates soils that its networks have not seen, as one number.
+
+For every inner fold of the learning soils a network is trained on the other folds, to its end, and estimates the fold;
+it is mixed with its kernel machines as a finished run is (`training.mixing`). The score is R2 of these estimates on the
+modelled scale, mean over the targets and over `TrialRules.repeats` draws of the folds. That scale (log1p or not, with
+what mean and standard deviation) is that of trial 0 for all trials, so that scores can be compared; the test part
+is not in the library that a trial is given.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import r2_score
+
+from relple_tf.config import Config, replace
+from relple_tf.evaluation.calibration import divide
+from relple_tf.models import front_end
+from relple_tf.models.lab_units import TargetScale
+from relple_tf.models.problem import Problem
+from relple_tf.spectra.folds import learning_folds
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.units import block_divided, group_divided
+from relple_tf.training.fit import seed_everything, train
+from relple_tf.training.members import learning, to_lab
+from relple_tf.training.mixing import SHARES, best_share, both, mixtures
+from relple_tf.training.preparation import prepare
+from tuning.space import TrialRules
+
+Floats = npt.NDArray[np.float64]
+
+
+class DivergedError(ValueError):
+    """The estimates of a trial are not finite."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Soils:
+    """What all trials learn from; sent to each worker once."""
+
+    library: SpectralLibrary
+    """The learning rows; no test row, no declared split."""
+    scales: tuple[TargetScale, ...]
+    """The modelled scale of each target."""
+    rules: TrialRules
+    """Folds and repeats."""
+    block_km: float
+    """Edge of the blocks that inner folds leave whole; 0: none."""
+
+
+def learning_soils(
+    library: SpectralLibrary, config: Config, rules: TrialRules
+) -> tuple[Soils, Problem, tuple[str, ...]]:
+    """Split as `relple_tf.train` does, leave the test part behind, and fit the modelled scales on the rest.
+
+    Args:
+        library: All rows.
+        config: Of trial 0.
+        rules: Of the search.
+
+    Returns:
+        What trials learn from; what the data decide about the network of trial 0; what was decided on the way.
+
+    Raises:
+        InputError: the library cannot be split as the config asks, or its learning rows not into the folds.
+    """
+    library = front_end.in_range(library, config.front_end)
+    parts, notes = divide(library, config)
+    parts = learning(parts)
+    block_km = config.split.block_km
+    # Inner folds leave whole what the split leaves whole, and must be told so once the test rows are gone.
+    divided = group_divided(library, parts)
+    block_km = 0.0 if block_divided(library, parts, block_km) else block_km
+    kept = library.rows(parts == "train")
+    kept = dataclasses.replace(kept, parts=None, groups=None if divided else kept.groups)
+    everything = np.full(len(kept), "train")
+    for repeat in range(rules.repeats):
+        learning_folds(kept, everything, repeat_seed(config, repeat), rules.folds, block_km)
+    seed_everything(config.training.seed)
+    prepared = prepare(kept, everything, replace(config, split__block_km=block_km))
+    soils = Soils(library=kept, scales=prepared.scales, rules=rules, block_km=block_km)
+    return soils, prepared.problem, (*library.notes, *notes, *prepared.notes)
+
+
+def repeat_seed(config: Config, repeat: int) -> int:
+    """Seed of the folds and networks of a repeat; the same for all trials, so that they differ in the config only."""
+    return (config.training.seed + 1000 * repeat) % 2**31
+
+
+def score(soils: Soils, config: Config) -> dict[str, float]:
+    """R2 of each target, mean over the repeats, by networks that have not seen the soils.
+
+    Raises:
+        DivergedError: an estimate is not finite.
+    """
+    config = replace(config, split__block_km=soils.block_km)
+    repeats = [_repeat(soils, config, repeat_seed(config, repeat)) for repeat in range(soils.rules.repeats)]
+    return {target: float(np.mean([one[target] for one in repeats])) for target in repeats[0]}
+
+
+def _repeat(soils: Soils, config: Config, seed: int) -> dict[str, float]:
+    library = soils.library
+    everything = np.full(len(library), "train", dtype="U10")
+    fold = learning_folds(library, everything, seed, soils.rules.folds, soils.block_km)
+    tried = np.full((len(SHARES), len(library), len(library.targets)), np.nan)
+    for left_out in range(fold.max() + 1):
+        tried[:, fold == left_out] = _estimates(library, fold == left_out, config, (seed + left_out) % 2**31)
+    r2 = {}
+    for column, scale in enumerate(soils.scales):
+        measured = scale.to_model(library.targets[scale.name])
+        known = ~np.isnan(measured)
+        estimates = scale.to_model(tried[:, known, column])
+        if not np.isfinite(estimates).all():
+            raise DivergedError(f"estimates of {scale.name} are not finite")
+        share = best_share(measured[known], estimates)
+        r2[scale.name] = float(r2_score(measured[known], estimates[share]))
+    return r2
+
+
+def _estimates(library: SpectralLibrary, held: npt.NDArray[np.bool_], config: Config, seed: int) -> Floats:
+    """Estimates of the rows held back, for each of SHARES, by a network trained on the others: (shares, n_held, K)."""
+    keras.backend.clear_session()
+    config = replace(config, training__seed=seed)
+    seed_everything(seed)
+    prepared = prepare(library, np.where(held, "validation", "train"), config)
+    train(prepared, config, stop_early=False, show=False)
+    return to_lab(prepared.scales, mixtures(*both(prepared.network, prepared.machines, prepared.validation_features)))
