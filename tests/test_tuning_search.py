@@ -89,14 +89,14 @@ def finished(tmp_path_factory, space):
     folder = tmp_path_factory.mktemp("runs") / "search"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(command, "score_config", toy)
-        assert call(*DATA, "--space", space, "--trials", 12, "--workers", 0, "--out", folder) == 0
+        assert call(*DATA, "--space", space, "--trials", 10, "--workers", 0, "--out", folder) == 0
     return folder
 
 
 def test_a_search_leaves_its_files_and_the_best_config(finished, capsys):
     assert {path.name for path in finished.iterdir()} == FILES
     table = pd.read_csv(finished / "trials.csv")
-    assert list(table["trial"]) == list(range(12))
+    assert list(table["trial"]) == list(range(10))
     np.testing.assert_allclose(table["score"], table[["r2_a", "r2_b"]].mean(axis=1))
     winner = table.loc[table["score"].idxmax()]
     best = from_toml(finished / "best.toml")
@@ -136,15 +136,15 @@ def test_cut_off_by_ctrl_c_and_resumed_ends_like_one_that_was_not(finished, spac
         return toy(shared, config)
 
     monkeypatch.setattr(command, "score_config", stopped)
-    assert call(*DATA, "--space", space, "--trials", 12, "--workers", 0, "--out", folder) == 130
+    assert call(*DATA, "--space", space, "--trials", 10, "--workers", 0, "--out", folder) == 130
     assert f"python -m tuning.search --out {folder} --resume" in capsys.readouterr().err
     assert not (folder / "best.toml").exists()
     (folder / ".unfinished-x.json").write_text("half")
     monkeypatch.setattr(command, "score_config", toy)
 
-    assert call(*DATA, "--space", space, "--trials", 12, "--out", folder) == 2
+    assert call(*DATA, "--space", space, "--trials", 10, "--out", folder) == 2
     assert "--resume" in capsys.readouterr().err
-    assert call(*DATA, "--space", space, "--trials", 13, "--out", folder, "--resume") == 2
+    assert call(*DATA, "--space", space, "--trials", 11, "--out", folder, "--resume") == 2
     assert "another search (trials differ)" in capsys.readouterr().err
     with locked(folder):
         assert call("--out", folder, "--resume", "--workers", 0) == 2
@@ -163,7 +163,7 @@ def test_cut_off_by_ctrl_c_and_resumed_ends_like_one_that_was_not(finished, spac
 def test_a_killed_driver_leaves_a_search_to_resume_and_no_process(space, tmp_path, capsys, monkeypatch):
     """kill -9; while it runs, another search in its folder is refused; every finished trial is kept."""
     folder = tmp_path / "killed"
-    arguments = [*DATA, "--space", str(space), "--trials", "12", "--workers", "2", "--algorithm", "random"]
+    arguments = [*DATA, "--space", str(space), "--trials", "8", "--workers", "2", "--algorithm", "random"]
     paths = os.pathsep.join([str(HERE), str(HERE.parent)])
     with subprocess.Popen(
         [sys.executable, str(HERE / "tuning_jobs.py"), "slow_toy", *arguments, "--out", str(folder)],
@@ -191,7 +191,7 @@ def test_a_killed_driver_leaves_a_search_to_resume_and_no_process(space, tmp_pat
     monkeypatch.setattr(command, "score_config", toy)
     assert call("--out", folder, "--resume", "--workers", 0) == 0
     table = pd.read_csv(folder / "trials.csv").set_index("trial")
-    assert len(table) == 12
+    assert len(table) == 8
     assert (table["state"] == "done").all()
     for number, event in kept.items():
         assert table.loc[number, "seconds"] == event["seconds"]

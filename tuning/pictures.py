@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from relple_tf.evaluation.pictures import GREY, HALF, PALETTE, WIDE, picture, shortened
 
@@ -119,6 +119,9 @@ def pareto(
         axes.axvline(limit, color="0.3", linestyle="--", linewidth=0.8)
     axes.set_ylim(low, high)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:g}"))  # else powers of ten in TeX
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel=axis, ylabel="score (R²)")
     told = "; ".join(f"{scores[place]:.3f} at {costs[place]:.4g}" for place in on_front)
     return figure, f"score over {axis}; front: {told}"

@@ -103,6 +103,10 @@ def words(outcome: Outcome) -> list[str]:
     if len({trial.config.training.max_epochs for trial in outcome.scored}) > 1:
         epochs = best.config.training.max_epochs
         found.append(f"the best was trained for {epochs} epochs, and its config says so")
+        if start is not None and start.config.training.max_epochs != epochs:
+            found.append(
+                f"trial 0 was trained for {start.config.training.max_epochs} epochs, so the two do not compare"
+            )
     return found
 
 

@@ -13,25 +13,26 @@ import numpy as np
 
 from relple_tf.config import Config
 from relple_tf.models import front_end
+from relple_tf.models.domain import NEIGHBOUR_COMPONENTS, NEIGHBOURS
 from relple_tf.models.network import build
 from relple_tf.models.problem import Problem
 from relple_tf.training.machine import COMPONENTS
 
-FLASH_PER_OPERATION = 600
-"""Bytes of a .tflite for an operation beside its weights: names, shapes, quantisation. An int8 prototype of 74k weights
-in 60 operations took 104 KiB."""
+FLASH_PER_OPERATION = 400
+"""Bytes of a .tflite for an operation beside its weights: names, shapes, quantisation. Chosen between two int8 files of
+`export` for NIRsoil: `rs_ple_nano` had 118 KB and is estimated at 120, `rs_ple_small` 800 and 787."""
 ARENA_PER_OPERATION = 370
 """Bytes of TFLM's arena that an operation keeps beside its tensors: the prototype took 32 KiB with a fused LSTM and 60
 operations, 253 KiB with an unrolled one and 672."""
 UNROLLED = 14
 """Operations of one step of an unrolled LSTM: the 612 more of the prototype over its 44 steps."""
 FLOAT_BYTES = 4
-"""Of a number of the kernel machines, which 8 bits cannot hold."""
+"""Of a number in the front end, the projections of the views, the kernel machines and the distances: not quantised."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """Of one config: an int8 network and its float kernel machines."""
+    """Of one config: an int8 network and what stands beside it in float."""
 
     weights: int
     """Numbers that are stored."""
@@ -66,12 +67,16 @@ def size(config: Config, problem: Problem, wavelengths_nm: Any, soils: int) -> S
     )
     network = of_graph(build(config.model, own, keras), unrolled=config.model.lstm_form == "unrolled")
     landmarks = min(config.model.landmarks, soils)
-    compared = len(views) * landmarks * (min(COMPONENTS, own.components) + len(own.targets))
+    projected = [len(view) * bands for view in views]
+    machines = len(views) * landmarks * (min(COMPONENTS, own.components) + len(own.targets))
+    near = min(NEIGHBOURS, soils) * (min(NEIGHBOUR_COMPONENTS, own.components) + 1)
+    beside = machines + near + projected[0] + 2 * own.components + 2 * bands * channels
+    projections = sum(projected) * own.components
     return Size(
-        weights=network.weights + compared,
-        flash_bytes=network.flash_bytes + FLOAT_BYTES * compared,
+        weights=network.weights + beside,
+        flash_bytes=network.flash_bytes + FLOAT_BYTES * beside + (FLOAT_BYTES - 1) * projections,
         arena_bytes=network.arena_bytes + 2 * FLOAT_BYTES * landmarks,
-        operations=network.operations + compared,
+        operations=network.operations + machines + near,
     )
 
 
