@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from test_tuning_trials import ONE_FIELD, search_of
-from tuning_jobs import one_with_units, slow, troubled
+from tuning_jobs import held, one_with_units, troubled
 
 from relple_tf.errors import InputError
 from tuning.places import RayTasks, check_answer, connected
@@ -70,12 +70,13 @@ def test_a_search_outlives_a_worker_and_a_node(cluster, units_only, tmp_path):
 
     again, said = search_of("grid", space=units_only), []
     again.say = said.append
-    place = RayTasks(slow, tmp_path, ray=ray, limit_s=60.0)
+    place = RayTasks(held, tmp_path, ray=ray, limit_s=60.0)
 
     def kill_the_second_node():
         while len(list(tmp_path.glob("began-*"))) < 3:
             time.sleep(0.05)
         cluster.remove_node(cluster.second, allow_graceful=False)
+        (tmp_path / "killed").touch()
 
     killer = threading.Thread(target=kill_the_second_node)
     killer.start()

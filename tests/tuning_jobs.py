@@ -73,6 +73,14 @@ def slow(folder, config):
     return {"a": config.model.expert_units / 100.0}
 
 
+def held(folder, config):
+    """Begins, and does not end before the test has killed what it wants to kill."""
+    (folder / f"began-{config.model.expert_units}").touch()
+    while not (folder / "killed").exists():
+        time.sleep(0.05)
+    return {"a": config.model.expert_units / 100.0}
+
+
 def slow_toy(shared, config):
     """`toy` that waits, so that a search can be killed between trials."""
     time.sleep(0.3)
