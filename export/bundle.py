@@ -42,7 +42,7 @@ def table(card: dict[str, Any]) -> str:
     """One line per variant: sizes in bytes, R2 on the test part, largest error in test SDs, runtimes, budget."""
     targets = list(card["targets"])
     has_budget = any(limit is not None for limit in card["budget"].values())
-    head = ["variant", "file", "arena", *(f"R2 {target}" for target in targets), "error", "runtimes"]
+    head = ["variant", "file", "gzip", "arena", *(f"R2 {target}" for target in targets), "error", "runtimes"]
     rows = [head + ["budget"] * has_budget]
     for name, facts in card["variants"].items():
         found = facts["runtimes"]
@@ -50,6 +50,7 @@ def table(card: dict[str, Any]) -> str:
         row = [
             name,
             f"{facts['model_bytes']:,}",
+            f"{facts['gzip_bytes']:,}",
             "-" if facts["arena_bytes"] is None else f"{facts['arena_bytes']:,}",
             *(f"{facts['test']['targets'][target]['r2']:.3f}" for target in targets),
             f"{max(facts['largest_error_sd'].values()):.2g}",
@@ -57,7 +58,9 @@ def table(card: dict[str, Any]) -> str:
         ]
         rows.append(row + [", ".join(facts["budget"]) or "fits"] * has_budget)
     keras = next(iter(card["variants"].values()))["test"]["targets"]
-    rows.append(["Keras", "", "", *(f"{keras[target]['keras_r2']:.3f}" for target in targets), "", "", ""][: len(head)])
+    rows.append(
+        ["Keras", "", "", "", *(f"{keras[target]['keras_r2']:.3f}" for target in targets), "", "", ""][: len(head)]
+    )
     rows[-1] += [""] * has_budget
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(

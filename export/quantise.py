@@ -21,7 +21,16 @@ REPRESENTATIVE = 200
 
 
 def network_for(trained: "Trained", recipe: Recipe) -> Any:
-    """The tf_keras network that a recipe converts."""
+    """The tf_keras network that a recipe converts.
+
+    Raises:
+        InputError: the recipe names an unknown compression.
+    """
+    if recipe.compression:
+        # Imports TFMOT, which changes the process: in a child only.
+        from export.compress import compressed
+
+        return compressed(trained, recipe.compression, recipe.lstm_form)
     return twin(trained.network, trained.config.model, trained.problem, lstm_form=recipe.lstm_form)
 
 

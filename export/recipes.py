@@ -91,14 +91,19 @@ _ALL = (
     *(
         Recipe(
             name="_".join(("int8", *steps)),
-            description=f"As int8, from weights that are {' and '.join(steps)}.",
+            description=f"As int8, from weights that {done}.",
             weights="int8",
             activations="int8",
             compression=steps,
             largest_error=1.0,
             largest_r2_loss=0.03,
         )
-        for steps in (("pruned",), ("clustered",), ("qat",), ("pruned", "clustered"))
+        for steps, done in (
+            (("pruned",), "are pruned"),
+            (("clustered",), "are clustered"),
+            (("qat",), "were trained further for 8 bits"),
+            (("pruned", "clustered"), "are pruned and clustered"),
+        )
     ),
 )
 
