@@ -58,9 +58,26 @@ def quantised_but(calibrated: bytes, scope: str) -> bytes:
     )
 
 
+STRETCH = 1.5
+"""How much farther from the mean than the training soil of the highest or lowest estimate ranges reach."""
+
+
 def representative_features(trained: "Trained") -> "Floats":
-    """What the network reads of REPRESENTATIVE training scans that span the training part: (n, bands, channels)."""
-    return trained.features(trained.train_scans[representative_rows(trained)])
+    """What the network reads of REPRESENTATIVE training scans that span the training part: (n, bands, channels).
+
+    Beside them, for each target, the scans of its lowest and highest estimate, STRETCH times as far from the mean
+    (features are standardised): a new soil may lie beyond all training soils, and an 8-bit tensor cuts off what is
+    beyond its range, while wider ranges only make its steps a little coarser.
+    """
+    features = trained.features(trained.train_scans[representative_rows(trained)])
+    extreme = trained.features(trained.train_scans[extreme_rows(trained)])
+    return np.concatenate([features, STRETCH * extreme])
+
+
+def extreme_rows(trained: "Trained") -> Any:
+    """Training rows with the lowest and the highest estimate of each target, two per target."""
+    outputs = trained.outputs(trained.train_scans)
+    return np.array([pick(outputs[target]) for target in trained.targets for pick in (np.argmin, np.argmax)])
 
 
 def representative_rows(trained: "Trained", count: int = REPRESENTATIVE) -> Any:

@@ -10,7 +10,14 @@ from export_fixtures import TARGETS, tiny_run
 from export.convert import MARK, ConversionError, convert, front_end_file, made, network_file, run_child
 from export.flatbuffer import Builder, operators, packed, parse, signature, type_name
 from export.operators import audit, macs, unusual_types
-from export.quantise import REPRESENTATIVE, layer_errors, network_for, representative_rows
+from export.quantise import (
+    REPRESENTATIVE,
+    extreme_rows,
+    layer_errors,
+    network_for,
+    representative_features,
+    representative_rows,
+)
 from export.recipes import DEFAULT, RECIPES, chosen
 from export.runtimes import LiteRt
 from export.trained import load
@@ -234,3 +241,14 @@ def test_the_layer_where_accuracy_is_lost_is_named(trained):
     errors = layer_errors(content, packed(model), rows)
     assert errors[names[spoilt]] > 0.1
     assert not any(errors.get(name, 0.0) for name in names[:spoilt])
+
+
+def test_ranges_reach_beyond_the_training_soils_of_the_highest_and_lowest_estimates(trained):
+    features, rows = representative_features(trained), extreme_rows(trained)
+    outputs = trained.outputs(trained.train_scans)
+    assert [outputs[target][row] for target, row in zip(np.repeat(trained.targets, 2), rows, strict=True)] == [
+        extreme for target in trained.targets for extreme in (outputs[target].min(), outputs[target].max())
+    ]
+    np.testing.assert_allclose(
+        features[-len(rows) :], 1.5 * trained.features(trained.train_scans[rows]), rtol=1e-6, atol=1e-6
+    )
