@@ -187,7 +187,7 @@ def fill(
 
 def c_sources(trained: Trained) -> dict[str, str]:
     """Name -> text of the C sources that do not depend on a variant."""
-    scales = [asdict(trained.lab_units(target).scale) for target in trained.targets]
+    scales = [asdict(scale) for scale in trained.scales.values()]
     return {
         **c_source.front_end(c_source.FrontEnd.of(trained.model, trained.card)),
         **c_source.domain(c_source.Domain.of(trained.model, trained.card)),

@@ -49,9 +49,7 @@ def card_of(trained: Trained, *, front_end_file: str | None) -> Card:
 
 def modelled(trained: Trained, target: str) -> Card:
     """How standard deviations become laboratory units, for a device that does it itself."""
-    return {
-        name: value for name, value in dataclasses.asdict(trained.lab_units(target).scale).items() if name != "name"
-    }
+    return {name: value for name, value in dataclasses.asdict(trained.scales[target]).items() if name != "name"}
 
 
 def without_test(interval: Mapping[str, Any] | None) -> Card | None:

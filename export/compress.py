@@ -96,7 +96,7 @@ def training_data(trained: "Trained") -> tuple[list["Floats"], "Floats"]:
     _, scores = trained.near(features)
     shares = trained.card["model"]["trained_shares"]
     values = [
-        trained.lab_units(target).scale.to_model(trained.train_values[target]) if shares[target] else unmeasured
+        trained.scales[target].to_model(trained.train_values[target]) if shares[target] else unmeasured
         for unmeasured in [np.full(len(features), np.nan)]
         for target in trained.targets
     ]

@@ -196,6 +196,7 @@ def shell_file(trained: "Trained") -> bytes:
     import tensorflow as tf
 
     from relple_tf.models.inputs import view_name
+    from relple_tf.models.lab_units import by_target
 
     read, targets = _front_end(trained), trained.targets
 
@@ -205,9 +206,8 @@ def shell_file(trained: "Trained") -> bytes:
     )
     def shell(spectrum: Any, *modelled: Any) -> dict[str, Any]:
         outputs, scores = read(spectrum)
-        similar = trained.machines(scores)
-        for target, value in zip(targets, modelled, strict=True):
-            outputs[target] = trained.lab_units(target)(value + similar[target])
+        together = tf.concat(modelled, axis=1) + trained.machines(scores)
+        outputs |= by_target(trained.lab_units(together), targets)
         return outputs | {view_name(view): one for view, one in enumerate(scores)}
 
     return converted(shell, trained.model.variables)
@@ -267,7 +267,7 @@ def core_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
     import tensorflow as tf
 
     from export.quantise import quantised_but, representative_features
-    from relple_tf.models.lab_units import seeing
+    from relple_tf.models.lab_units import by_target, seeing
 
     problem, read = trained.problem, seeing(network)
 
@@ -275,7 +275,7 @@ def core_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
     def core(features: Any) -> dict[str, Any]:
         modelled, _, scores = read(features, training=False)
         with tf.name_scope(FLOAT):
-            similar = trained.machines(scores)
+            similar = by_target(trained.machines(scores), problem.targets)
         return {target: modelled[target] + similar[target] for target in problem.targets}
 
     def configure(converter: Any) -> None:

@@ -18,7 +18,7 @@ from relple_tf.evaluation.prediction import estimates
 from relple_tf.models import front_end
 from relple_tf.models.domain import Distances, Limits
 from relple_tf.models.kernel import KernelMachines
-from relple_tf.models.lab_units import T2, LabUnits, Q
+from relple_tf.models.lab_units import T2, LabUnits, Q, TargetScale
 from relple_tf.models.problem import Problem
 from relple_tf.spectra.sources import load as load_library
 from relple_tf.training.runs import CONFIG, RunFolder, data_hash
@@ -79,7 +79,7 @@ class Trained:
 
     @property
     def machines(self) -> KernelMachines:
-        """Scores of every view -> {target: (batch, 1)} in standard deviations, to be added to the network's."""
+        """Scores of every view -> (batch, targets) in standard deviations, to be added to the network's."""
         layer: KernelMachines = self.model.get_layer("kernel_machines")
         return layer
 
@@ -93,10 +93,16 @@ class Trained:
         layer: Distances = self.model.get_layer("distances")
         return layer
 
-    def lab_units(self, target: str) -> LabUnits:
-        """Standard deviations of a target -> laboratory units."""
-        layer: LabUnits = self.model.get_layer(f"{target}_lab")
+    @property
+    def lab_units(self) -> LabUnits:
+        """(batch, targets) standard deviations -> laboratory units."""
+        layer: LabUnits = self.model.get_layer("lab_units")
         return layer
+
+    @property
+    def scales(self) -> dict[str, TargetScale]:
+        """How each target is modelled."""
+        return {scale.name: scale for scale in self.lab_units.scales}
 
     @property
     def problem(self) -> Problem:

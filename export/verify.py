@@ -181,10 +181,9 @@ def reader(trained: Trained, recipe: Recipe, model: Model) -> tuple[Reader, Call
         return quantised(trained.features(scans), tensors[source])
 
     def in_lab_units(found: Outputs) -> Outputs:
-        return {
-            name: np.asarray(trained.lab_units(name)(dequantised(values, tensors[outputs[name]])[:, None]))[:, 0]
-            for name, values in found.items()
-        }
+        modelled = [dequantised(found[name], tensors[outputs[name]]) for name in trained.targets]
+        values = np.asarray(trained.lab_units(np.stack(modelled, axis=1)))
+        return dict(zip(trained.targets, values.T, strict=True))
 
     return rows, in_lab_units
 

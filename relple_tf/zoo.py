@@ -11,27 +11,29 @@ def rs_ple_small() -> Config:
 
 
 def rs_ple_nano() -> Config:
-    """For a microcontroller: an 8 nm grid, one channel, small experts."""
+    """For a microcontroller: one level of small experts without attention, one view, few landmarks."""
     return replace(
         Config(preset="rs_ple_nano"),
-        front_end__step_nm=8.0,
         front_end__channels=("snv_d1",),
         front_end__views=(),
-        front_end__whitened_components=24,
+        front_end__whitened_components=20,
+        model__levels=1,
+        model__expert_kind="lstm",
         model__conv_filters=(8, 16, 16),
         model__conv_kernel=5,
         model__lstm_units=8,
         model__expert_units=16,
         model__tower_units=8,
-        model__basis_units=96,
-        model__landmarks=128,
+        model__basis_units=64,
+        model__landmarks=96,
     )
 
 
 def rs_ple_base() -> Config:
-    """For a phone or a server: more and wider experts, a fourth view, a stem for each expert."""
+    """For a phone or a server: a 4 nm grid, more and wider experts, a fourth view, a stem for each expert."""
     return replace(
         Config(preset="rs_ple_base"),
+        front_end__step_nm=4.0,
         front_end__channels=("absorbance", "snv_d1", "d1", "snv_d2", "snv"),
         front_end__views=("absorbance+snv_d1", "d1", "snv_d2", "snv"),
         model__task_experts=2,

@@ -57,7 +57,8 @@ def set_fixed_weights(network):
     first = 1
     for variable in network.weights:
         index = first + np.arange(np.prod(variable.shape))
-        variable.assign(0.6 * np.sin(index).reshape(variable.shape))
+        values = 0.6 * np.sin(index).reshape(variable.shape)
+        variable.assign(np.abs(values) if variable.name == "moving_variance" else values)
         first += index.size
     return network
 

@@ -225,7 +225,7 @@ def test_units_and_intervals_are_those_of_python(tmp_path):
         assert c.soil_target_name(index).decode() == scale.name
         for modelled in (-9.0, -1.3, 0.0, 0.7, 9.0):
             value = c.soil_to_lab(index, ctypes.c_float(modelled))
-            layer = float(LabUnits(scale)(np.array([[modelled]], "float32"))[0, 0])
+            layer = float(LabUnits([scale])(np.array([[modelled]], "float32"))[0, 0])
             assert value == pytest.approx(layer, rel=1e-5, abs=1e-5)
             low, high = ctypes.c_float(np.nan), ctypes.c_float(np.nan)
             has = c.soil_interval(

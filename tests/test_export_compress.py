@@ -170,7 +170,7 @@ def test_a_head_learns_its_share_of_what_was_measured(trained):
     assert [len(one) for one in rows] == [len(trained.train_scans)] * 3
     _, used = SHARES
     assert np.isnan(values[:, 0]).all()
-    scale = trained.lab_units(used).scale
+    scale = trained.scales[used]
     np.testing.assert_allclose(values[:, 1] * scale.sd + scale.mean, trained.train_values[used], rtol=1e-5)
     loss, delta = joint_loss(trained), trained.config.training.huber_delta
     estimated = values.copy()

@@ -24,6 +24,7 @@ from relple_tf.models.front_end import (
     fit_channel_stage,
     grid_nm,
     triangle_weights,
+    whole_stride,
     window_points,
 )
 from relple_tf.training.preparation import whitening
@@ -132,6 +133,33 @@ def test_resampling_weights_sum_to_one_and_keep_constants_and_lines(old, new):
     # At the ends a triangle is cut off; where the old step changes it leans, by a fraction of it.
     lean = 0.02 if old is UNEVEN else 1e-5
     np.testing.assert_allclose(line[0, 2:-2], ((new - 1100) / 100)[2:-2], atol=lean)
+
+
+@pytest.mark.parametrize(("first", "left"), [(0, 0), (0, 3), (1, 0), (2, 1), (9, 9)])
+@pytest.mark.parametrize("stride", [2, 3, 4])
+def test_resampling_as_a_convolution_is_the_sum_of_weighed_bands(stride, first, left):
+    """Whole strides, wherever the new grid begins and ends, so that triangles are cut off or not."""
+    old = 1100 + 2.0 * np.arange(first + 12 * stride + 1 + left)
+    new = old[first : first + 12 * stride + 1 : stride]
+    assert whole_stride(old, new) == stride
+    bands, weights = triangle_weights(old, new)
+    x = np.random.default_rng(0).normal(size=(3, len(old))).astype("float32")
+    np.testing.assert_allclose(Resample(old, new)(x), np.sum(x[:, bands] * weights, axis=2), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        np.arange(1100, 1200, 2.0),
+        np.arange(1101, 1200, 4.0),
+        np.arange(1100, 1200, 5.0),
+        np.array([1100, 1104, 1110.0]),
+    ],
+    ids=["same step", "between bands", "half a stride", "uneven"],
+)
+def test_other_grids_have_no_whole_stride(new):
+    assert whole_stride(np.arange(1100, 1201, 2.0), new) == 0
+    assert whole_stride(np.geomspace(1100, 1201, 51), np.arange(1100, 1200, 4.0)) == 0
 
 
 def test_resampling_to_a_coarser_grid_averages_noise_away():

@@ -25,7 +25,7 @@ def case(request):
 
 
 def layer_of(scale, modelled):
-    return np.asarray(LabUnits(scale)(np.asarray(modelled, "float32")[:, None]))[:, 0]
+    return np.asarray(LabUnits([scale])(np.asarray(modelled, "float32")[:, None]))[:, 0]
 
 
 def test_modelled_training_values_have_mean_zero_and_sd_one(case):
@@ -43,6 +43,16 @@ def test_layer_equals_to_lab_and_its_closed_form(case):
     expected = np.maximum(expected, 0) if scale.non_negative else expected
     np.testing.assert_allclose(scale.to_lab(z), expected, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(layer_of(scale, z), expected, rtol=2e-5, atol=1e-5)
+
+
+def test_targets_of_every_kind_side_by_side_are_each_as_alone():
+    scales = [TargetScale.fit("OC_g_kg", values) for values in VALUES.values()]
+    assert len({(scale.log1p, scale.non_negative) for scale in scales}) == 3
+    z = np.random.default_rng(3).normal(0, 4, size=(50, len(scales))).astype("float32")
+    z[0] = np.nan
+    together = np.asarray(LabUnits(scales)(z))
+    for column, scale in enumerate(scales):
+        np.testing.assert_allclose(together[:, column], layer_of(scale, z[:, column]), rtol=1e-6, atol=1e-6)
 
 
 def test_round_trip_inside_the_range(case):
@@ -108,9 +118,9 @@ def test_values_that_were_not_measured_change_nothing():
 def test_layer_survives_saving(case, tmp_path):
     _, scale = case
     scan = keras.Input((1,))
-    model = keras.Model(scan, LabUnits(scale, name="lab")(scan))
+    model = keras.Model(scan, LabUnits([scale], name="lab")(scan))
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     z = np.linspace(-4, 4, 33, dtype="float32")[:, None]
     np.testing.assert_array_equal(loaded(z), model(z))
-    assert loaded.get_layer("lab").scale == replace(scale)
+    assert loaded.get_layer("lab").scales == (replace(scale),)

@@ -182,7 +182,7 @@ def test_with_every_soil_a_landmark_it_is_the_mean_of_exact_kernel_machines(curv
     layer = kernel_machines(
         [s[:70] for s in scores], kernels, {k: v[:70] for k, v in values.items()}, units[:70], 70, 1
     )
-    got = np.asarray(layer([s[70:].astype("float32") for s in scores])[target])[:, 0]
+    got = np.asarray(layer([s[70:].astype("float32") for s in scores]))[:, [*values].index(target)]
     known = np.flatnonzero(~np.isnan(values[target][:70]))
     y, expected = values[target][known], []
     for score, kernel in zip(scores, kernels, strict=True):
@@ -207,16 +207,14 @@ def test_a_saved_layer_says_the_same(curved, tmp_path):
     keras.Model(inputs, layer(inputs)).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     rows = [s.astype("float32") for s in scores]
-    for target, estimates in loaded(rows).items():
-        np.testing.assert_array_equal(estimates, layer(rows)[target])
+    np.testing.assert_array_equal(loaded(rows), layer(rows))
 
 
 def test_fewer_landmarks_than_soils_come_near_the_exact_machine(curved):
     scores, kernels, values, units = curved
     rows = [s.astype("float32") for s in scores]
     exact, some, few = (
-        np.asarray(kernel_machines(scores, kernels, values, units, count, 1)(rows)["first"])[:, 0]
-        for count in (90, 60, 6)
+        np.asarray(kernel_machines(scores, kernels, values, units, count, 1)(rows))[:, 0] for count in (90, 60, 6)
     )
     assert np.std(some - exact) < 0.5 * np.std(few - exact)
     assert np.std(some - exact) < 0.2 * np.std(exact)
@@ -225,7 +223,7 @@ def test_fewer_landmarks_than_soils_come_near_the_exact_machine(curved):
 def test_far_from_the_training_soils_estimates_level_off(curved):
     scores, kernels, values, units = curved
     layer = kernel_machines(scores, kernels, values, units, 90, 1)
-    at = [np.asarray(layer([factor * s[:20].astype("float32") for s in scores])["second"]) for factor in (1, 1e5, 1e8)]
+    at = [np.asarray(layer([factor * s[:20].astype("float32") for s in scores]))[:, 1] for factor in (1, 1e5, 1e8)]
     np.testing.assert_allclose(at[1], at[2], rtol=1e-5)
     assert np.abs(at[2]).max() < 10 * np.nanmax(np.abs(values["second"]))
 
@@ -237,7 +235,7 @@ def test_the_scales_of_components_do_not_matter(curved):
     plain = kernel_machines(scores, kernels, values, units, 90, 1)
     other = kernel_machines([s * scale for s in scores], [k * scale for k in kernels], values, units, 90, 1)
     rows, scaled_rows = ([(s * f).astype("float32") for s in scores] for f in (1, scale))
-    np.testing.assert_allclose(plain(rows)["first"], other(scaled_rows)["first"], atol=1e-4)
+    np.testing.assert_allclose(plain(rows), other(scaled_rows), atol=1e-4)
 
 
 def test_a_component_that_was_left_out_for_lack_of_variance_counts_for_nothing(curved):
@@ -245,18 +243,15 @@ def test_a_component_that_was_left_out_for_lack_of_variance_counts_for_nothing(c
     dead = np.where(np.arange(7) == 6, 0.0, 1.0)
     layer = kernel_machines([s * dead for s in scores], [k * dead for k in kernels], values, units, 90, 1)
     rows = [(s * dead).astype("float32") for s in scores]
-    for estimates, others in zip(
-        layer(rows).values(), layer([r + 100 * (1 - dead) for r in rows]).values(), strict=True
-    ):
-        np.testing.assert_array_equal(estimates, others)
-        assert np.isfinite(np.asarray(estimates)).all()
+    np.testing.assert_array_equal(layer(rows), layer([r + 100 * (1 - dead) for r in rows]))
+    assert np.isfinite(np.asarray(layer(rows))).all()
 
 
 def test_soils_that_are_all_alike_give_a_constant(curved):
     _, kernels, values, units = curved
     alike = [np.ones((90, 7), "float32")] * 2
-    estimates = np.asarray(kernel_machines(alike, kernels, values, units, 90, 1)(alike)["first"])
-    assert np.ptp(estimates) == 0
+    estimates = np.asarray(kernel_machines(alike, kernels, values, units, 90, 1)(alike))
+    assert np.ptp(estimates, axis=0).max() == 0
     assert values["first"].min() < estimates[0, 0] < values["first"].max()
 
 

@@ -29,8 +29,8 @@ def case(request):
 def summed(network, machines, features):
     """What the whole graph turns into laboratory units."""
     modelled, _, scores = seeing(network)(features)
-    similar = machines(scores)
-    return {target: np.asarray(modelled[target] + similar[target])[:, 0] for target in TARGETS}
+    similar = np.asarray(machines(scores))
+    return {target: np.asarray(modelled[target])[:, 0] + own for target, own in zip(TARGETS, similar.T, strict=True)}
 
 
 def test_estimates_are_mixed_as_the_shares_say(case):
@@ -72,7 +72,7 @@ def test_both_are_what_network_and_machines_say(case):
     _, _, scores = seeing(network)(features)
     for column, target in enumerate(TARGETS):
         np.testing.assert_allclose(learned[:, column], outputs_of(network, features)[target].ravel(), atol=2e-5)
-        np.testing.assert_allclose(machine[:, column], np.asarray(machines(scores)[target])[:, 0], atol=2e-5)
+        np.testing.assert_allclose(machine[:, column], np.asarray(machines(scores))[:, column], atol=2e-5)
 
 
 def test_mixtures_hold_one_for_each_share():

@@ -117,6 +117,10 @@ class Recomputation:
                 read.append(np.tanh(self.dense(f"{own}view{number}_basis", scores)))
         return self.dense(target, np.concatenate(read, axis=1))[:, 0]
 
+    def bounded(self, number, scores):
+        (mean, variance), (other_mean, other) = (self.w[f"view{number}_{name}"] for name in ("shrunk", "bounded"))
+        return (np.tanh((scores - mean) / np.sqrt(variance)) - other_mean) / np.sqrt(other)
+
     def mixture(self, name, selector, experts, offsets):
         if len(experts) == 1:
             return experts[0]
@@ -126,7 +130,7 @@ class Recomputation:
     def outputs(self, x):
         x = x.astype("float64")
         views = [
-            self.dense(f"view{number}", np.concatenate([x[:, :, channel] for channel in channels], axis=1))
+            self.bounded(number, self.dense(f"view{number}", np.concatenate([x[:, :, c] for c in channels], axis=1)))
             for number, channels in enumerate(self.problem.views, start=1)
         ]
         scores = np.concatenate(views, axis=1)
@@ -176,7 +180,8 @@ def parameter_count(config, problem):
         "cnn_lstm_attention": (lstm + u * (u + 1) + u, u),
     }[config.expert_kind]
     spectral = pool + (width + c) * e + e
-    whitened = problem.bands * sum(map(len, views)) * problem.components + c
+    # Two fixed scales for each score, each with a mean of 0.
+    whitened = problem.bands * sum(map(len, views)) * problem.components + c + 4 * c
     basis = len(views) * (problem.components + 1) * config.basis_units
     tower = e * config.tower_units + config.tower_units + config.tower_units + c + len(views) * config.basis_units + 1
     if config.architecture == "single_task":
@@ -264,7 +269,8 @@ def test_every_network_begins_at_zero(architecture, problem, features):
 def test_projections_and_bases_of_the_views_are_frozen_and_all_else_is_trained(architecture, problem):
     network = build(replace(TINY, architecture=architecture), problem, keras)
     owners = [f"{target}_" for target in TARGETS] if architecture == "single_task" else [""]
-    frozen = {"view1", "view2", *(f"{owner}view{number}_basis" for owner in owners for number in (1, 2))}
+    scales = {f"view{number}_{kind}" for number in (1, 2) for kind in ("shrunk", "bounded")}
+    frozen = {"view1", "view2", *scales, *(f"{owner}view{number}_basis" for owner in owners for number in (1, 2))}
     assert {layer.name for layer in network.layers if layer.non_trainable_weights} == frozen
     assert trained_layers(network) == {layer.name for layer in network.layers if layer.weights} - frozen
 

@@ -69,7 +69,7 @@ def size(config: Config, problem: Problem, wavelengths_nm: Any, soils: int) -> S
     landmarks = min(config.model.landmarks, soils)
     projected = [len(view) * bands for view in views]
     machines = len(views) * landmarks * (min(COMPONENTS, own.components) + len(own.targets))
-    near = min(NEIGHBOURS, soils) * (min(NEIGHBOUR_COMPONENTS, own.components) + 1)
+    near = min(NEIGHBOURS, config.model.landmarks, soils) * (min(NEIGHBOUR_COMPONENTS, own.components) + 1)
     beside = machines + near + projected[0] + 2 * own.components + 2 * bands * channels
     projections = sum(projected) * own.components
     return Size(

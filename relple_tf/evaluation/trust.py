@@ -44,7 +44,9 @@ def trust(
     train = parts == "train"
     units = unit_labels(library, keep_groups=False)[train]
     t2, q = np.full((2, len(library)), np.nan)
-    t2[train], q[train] = cross_validated_distances(first_view(prepared), units, prepared.problem.components, seed)
+    t2[train], q[train] = cross_validated_distances(
+        first_view(prepared), units, prepared.problem.components, seed, count=prepared.distances.count
+    )
     found = limits(t2[train], q[train])
     intervals = {}
     if crossed is not None:

@@ -26,7 +26,8 @@ DEAD = 1e-6
 """A component whose SD is this share of the largest has no variance; `preparation.whitening` draws the same line."""
 
 NEIGHBOURS = 256
-"""Training rows that a new scan is compared with; 128 find less of what is foreign to a library of several fields."""
+"""Training rows that a new scan is compared with, unless `model.landmarks` are fewer; 128 find less of what is foreign
+to a library of several fields."""
 
 NEIGHBOUR_COMPONENTS = 20
 """Components that neighbours are found in; 10 to 60 find the same, and each costs a weight per neighbour."""
@@ -58,7 +59,17 @@ class Distances(keras.layers.Layer):
     former; returns T2 and Q, each (batch, 1), both without unit. A component without variance has no part in T2, and
     what a scan has there counts to Q. NaN in the features is NaN in both. `fit` sets the constants; they are saved
     with the model.
+
+    Args:
+        count: Training rows that a scan is compared with.
     """
+
+    def __init__(self, count: int = NEIGHBOURS, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.count = count
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "count": self.count}
 
     def build(self, shapes: Sequence[Sequence[int | None]]) -> None:
         features, scores = shapes
@@ -67,7 +78,7 @@ class Distances(keras.layers.Layer):
         self.inverse_scale = self.add_weight(
             shape=scores[1:], initializer="ones", trainable=False, name="inverse_scale"
         )
-        near = (NEIGHBOURS, min(NEIGHBOUR_COMPONENTS, scores[1] or 0))
+        near = (self.count, min(NEIGHBOUR_COMPONENTS, scores[1] or 0))
         self.neighbours = self.add_weight(shape=near, initializer="zeros", trainable=False, name="neighbours")
         self.closeness = self.add_weight(shape=near[:1], initializer="zeros", trainable=False, name="closeness")
 
@@ -98,7 +109,7 @@ class Distances(keras.layers.Layer):
         plain = scores * inverse_scale
         left = np.sum(centred**2, axis=1) - np.sum(plain**2, axis=1)
         t2 = np.sum((scores * inverse_sd) ** 2, axis=1)
-        neighbours, inverse_radius, apart = _neighbours(plain[:, : self.neighbours.shape[1]], samples)
+        neighbours, inverse_radius, apart = _neighbours(plain[:, : self.neighbours.shape[1]], samples, self.count)
         usual = _at_share(apart, SHARE)
         closeness = max(_at_share(_left_out(left, t2), SHARE), 0.0) ** 0.25 / usual if usual > 0 else 0.0
         self.neighbours.assign(neighbours)
@@ -113,26 +124,32 @@ class Distances(keras.layers.Layer):
         # In float32 the difference is right to about 1e-6 of the norm; soils have 1e-4 of it and more. Where less is
         # left, its sign is rounding.
         left = ops.abs(ops.sum(ops.square(centred), axis=1, keepdims=True) - within)
-        # Differences first: as a matrix product it would be right to a millionth of the norms only, and not in int8.
-        offsets = ops.expand_dims(plain[:, : self.neighbours.shape[1]], 1) - self.neighbours
-        apart = ops.min(ops.sum(ops.square(offsets), axis=2) * self.closeness, axis=1, keepdims=True)
+        compared = self.neighbours.shape[1]
+        near = plain if plain.shape[1] == compared else plain[:, :compared]
+        # |a - b|^2 as |a|^2 - 2ab + |b|^2, all neighbours at once: their differences would fill a microcontroller. It
+        # is right to a millionth of the norms, and what is near a neighbour is not what Q is for.
+        lengths = ops.sum(ops.square(self.neighbours), axis=1)
+        product = ops.matmul(near, ops.transpose(-2.0 * self.neighbours)) + lengths
+        squared = ops.relu(ops.sum(ops.square(near), axis=1, keepdims=True) + product)
+        apart = ops.min(squared * self.closeness, axis=1, keepdims=True)
         # The larger of both. A sum, abs and relu pass NaN on on every runtime, as a maximum need not.
         return t2, left + ops.relu(ops.square(ops.square(apart)) - left)
 
 
-def _neighbours(scores: Floats, samples: Indices | None) -> tuple[Floats, Floats, Floats]:
+def _neighbours(scores: Floats, samples: Indices | None, count: int) -> tuple[Floats, Floats, Floats]:
     """Training rows to compare with, and how far from them the others are.
 
     Args:
         scores: (n, k) of the training rows.
         samples: See `Distances.fit`.
+        count: See `Distances`.
 
     Returns:
-        NEIGHBOURS rows of `scores`, drawn at random, some more than once where there are fewer; 1 / radius of each, 0
+        `count` rows of `scores`, drawn at random, some more than once where there are fewer; 1 / radius of each, 0
         where no two rows differ; (n,) the smallest (distance / radius)^2 of each row to a neighbour of another sample.
     """
     own = np.arange(len(scores)) if samples is None or len(np.unique(samples)) == 1 else samples
-    chosen = np.resize(np.random.default_rng(0).permutation(len(scores)), NEIGHBOURS)
+    chosen = np.resize(np.random.default_rng(0).permutation(len(scores)), count)
     squared = cdist(scores, scores[chosen], "sqeuclidean")
     same = own[:, None] == own[chosen]
     squared[same] = np.inf
@@ -172,7 +189,12 @@ class Limits:
 
 
 def cross_validated_distances(
-    features: npt.NDArray[np.float32], units: Indices, components: int, seed: int, folds: int = 10
+    features: npt.NDArray[np.float32],
+    units: Indices,
+    components: int,
+    seed: int,
+    folds: int = 10,
+    count: int = NEIGHBOURS,
 ) -> tuple[Floats, Floats]:
     """Each row's T2 and Q by components that were found without it, as those of a new scan are.
 
@@ -185,6 +207,7 @@ def cross_validated_distances(
         components: Of the whitened projection; a fold has fewer where it has fewer rows.
         seed: Of folds of single rows, and of the PCA.
         folds: At most.
+        count: See `Distances`.
 
     Returns:
         T2 and Q, (n,) each.
@@ -195,7 +218,7 @@ def cross_validated_distances(
         pca = PCA(min(components, len(fitted) - 1, flat.shape[1]), random_state=seed).fit(flat[fitted])
         kernel = pca.components_.T
         scores = (flat[held] - pca.mean_) @ kernel
-        layer = Distances()
+        layer = Distances(count)
         layer.build((flat.shape, scores.shape))
         layer.fit(flat[fitted], kernel, units[fitted])
         # The layer itself, so that its rounding is in the limits too.

@@ -16,8 +16,8 @@ class KernelMachines(keras.layers.Layer):
     nearly linear among the training soils and levels off beyond them: a scan from elsewhere has estimates within
     reason, until the applicability domain refuses it.
 
-    Reads the scores of each view, (batch, components); returns {target: (batch, 1)} in standard deviations. The
-    weights are set by `training.machine` and never trained.
+    Reads the scores of each view, (batch, components); returns (batch, targets) in standard deviations. The weights
+    are set by `training.machine` and never trained.
 
     Args:
         targets: Names, in the order of the slopes' columns.
@@ -44,19 +44,22 @@ class KernelMachines(keras.layers.Layer):
         self.linear = weight("linear", views, components, targets)
         self.level = weight("level", targets)
 
-    def call(self, views: Sequence[Any]) -> dict[str, Any]:
-        total = self.level
+    def call(self, views: Sequence[Any]) -> Any:
+        # One product for all views: every operator costs a microcontroller a few hundred bytes of memory.
+        compared, slopes = [], []
         for view, scores in enumerate(views):
-            z = scores[:, : self.components] * self.gain[view]
-            total = total + ops.matmul(self.similarity(z, view), self.slope[view])
-            total = total + ops.matmul(ops.tanh(z * self.inverse_bound[view]), self.linear[view])
-        return {target: total[:, column : column + 1] for column, target in enumerate(self.targets)}
+            first = scores if scores.shape[1] == self.components else scores[:, : self.components]
+            z = first * self.gain[view]
+            compared += [self.similarity(z, view), ops.tanh(z * self.inverse_bound[view])]
+            slopes += [self.slope[view], self.linear[view]]
+        return ops.matmul(ops.concatenate(compared, axis=1), ops.concatenate(slopes, axis=0)) + self.level
 
     def similarity(self, z: Any, view: int) -> Any:
         """exp(-|z - l|^2) with every landmark l of the view: (batch, components) -> (batch, landmarks)."""
         landmark = self.landmark[view]
-        own = ops.sum(ops.square(z), axis=1, keepdims=True)
-        squared = own + ops.sum(ops.square(landmark), axis=1) - 2.0 * ops.matmul(z, ops.transpose(landmark))
+        # A product with constants plus constants becomes one operator.
+        product = ops.matmul(z, ops.transpose(-2.0 * landmark)) + ops.sum(ops.square(landmark), axis=1)
+        squared = ops.sum(ops.square(z), axis=1, keepdims=True) + product
         # Rounding may leave a soil at a negative distance from itself.
         return ops.exp(-ops.relu(squared))
 

@@ -71,25 +71,38 @@ class TargetScale:
 
 @keras.saving.register_keras_serializable("relple_tf")
 class LabUnits(keras.layers.Layer):
-    """One target's `to_lab` as a layer: (batch, 1) standard deviations -> (batch, 1) laboratory units.
+    """`to_lab` of all targets as a layer: (batch, targets) standard deviations -> (batch, targets) laboratory units.
 
     Clips before expm1, because one wild logarithm is an astronomical concentration.
     """
 
-    def __init__(self, scale: TargetScale | dict[str, Any], **kwargs: Any) -> None:
+    def __init__(self, scales: Sequence[TargetScale | dict[str, Any]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.scale = scale if isinstance(scale, TargetScale) else TargetScale(**scale)
+        self.scales = tuple(one if isinstance(one, TargetScale) else TargetScale(**one) for one in scales)
 
     def call(self, modelled: Any) -> Any:
-        scale = self.scale
-        clipped = ops.minimum(ops.maximum(modelled, scale.low), scale.high) * scale.sd + scale.mean
+        low, high, mean, sd, log1p = self._constants()
+        clipped = ops.minimum(ops.maximum(modelled, low), high) * sd + mean
         # exp - 1, not expm1: the latter is no builtin operator of the device runtimes.
-        values = ops.exp(clipped) - 1.0 if scale.log1p else clipped
-        return ops.maximum(values, 0.0) if scale.non_negative else values
+        values = clipped if not log1p.any() else ops.exp(clipped * log1p) - 1.0
+        if log1p.any() and not log1p.all():
+            # Where it is 0 the exponential gave 0 too.
+            values = values + clipped * (1.0 - log1p)
+        if any(one.non_negative for one in self.scales):
+            values = ops.maximum(values, np.where([one.non_negative for one in self.scales], 0.0, LOWEST).astype("f4"))
+        return values
+
+    def _constants(self) -> npt.NDArray[np.float32]:
+        """low, high, mean, sd and log1p, (targets,) each."""
+        rows = [(one.low, one.high, one.mean, one.sd, one.log1p) for one in self.scales]
+        return np.array(rows, "float32").T
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": asdict(self.scale)}
+        return {**super().get_config(), "scales": [asdict(one) for one in self.scales]}
 
+
+LOWEST = -3e38
+"""Below every estimate of a target that may be negative; infinity is not for device files."""
 
 T2, Q = "T2", "Q"
 """Names of the outputs that say how far a scan lies from the training spectra; see `domain.Distances`."""
@@ -111,12 +124,15 @@ def whole_graph(
     spectrum = keras.Input(absorbance.input.shape[1:], name="spectrum")
     modelled, bands, scores = seeing(network)(channels(absorbance(spectrum)))
     similar = machines(scores)
-    outputs = {
-        scale.name: LabUnits(scale, name=f"{scale.name}_lab")(modelled[scale.name] + similar[scale.name])
-        for scale in scales
-    }
+    together = ops.concatenate([modelled[scale.name] for scale in scales], axis=1) + similar
+    outputs = by_target(LabUnits(scales, name="lab_units")(together), [scale.name for scale in scales])
     outputs[T2], outputs[Q] = distances((bands, scores[0]))
     return keras.Model(spectrum, outputs, name="scan_to_lab")
+
+
+def by_target(values: Any, targets: Sequence[str]) -> dict[str, Any]:
+    """(batch, targets) -> {target: (batch, 1)}."""
+    return {target: values[:, column : column + 1] for column, target in enumerate(targets)}
 
 
 def seeing(network: Any) -> Any:

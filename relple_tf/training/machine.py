@@ -9,6 +9,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.svm import SVR
 
+from relple_tf.models.inputs import BOUND
 from relple_tf.models.kernel import KernelMachines
 
 Floats = npt.NDArray[np.float64]
@@ -20,8 +21,6 @@ COMPONENTS = 30
 """Of each view that are compared, at most; 60 were no better on inner splits of NIRsoil, 20 and 10 worse."""
 LINEAR_SHARE = 0.2
 """Weight of the linear kernel beside the Gaussian one, both of mean square length 1."""
-BOUND = 3.0
-"""Standard deviations of a component at which the linear kernel levels off."""
 SMALLEST_EIGENVALUE = 1e-7
 """Directions of the landmarks' kernel below this share of the largest are rounding."""
 

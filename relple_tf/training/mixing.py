@@ -31,8 +31,7 @@ def both(network: keras.Model, machines: KernelMachines, features: npt.NDArray[n
     """
     read = seeing(network)
     learned, _, scores = read.output
-    similar = machines(scores)
-    estimates = [ops.concatenate([of[target] for target in machines.targets], axis=1) for of in (learned, similar)]
+    estimates = [ops.concatenate([learned[target] for target in machines.targets], axis=1), machines(scores)]
     found = front_end.apply(keras.Model(read.input, ops.stack(estimates, axis=1)), features).astype("float64")
     return found[:, 0], found[:, 1]
 

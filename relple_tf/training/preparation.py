@@ -10,8 +10,8 @@ from sklearn.decomposition import PCA
 from relple_tf.config import Config
 from relple_tf.errors import InputError
 from relple_tf.models import front_end
-from relple_tf.models.domain import Distances
-from relple_tf.models.inputs import view_name
+from relple_tf.models.domain import NEIGHBOURS, Distances
+from relple_tf.models.inputs import set_bounds, view_name
 from relple_tf.models.kernel import KernelMachines
 from relple_tf.models.lab_units import TargetScale
 from relple_tf.models.network import build
@@ -79,9 +79,9 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
 
     views = config.front_end.viewed_channels()
     projections = [whitening(viewed(features, view), config) for view in views]
-    scores = (viewed(features, views[0]) @ projections[0][0] + projections[0][1]).astype("float64")
+    scores = [viewed(features, view) @ kernel + bias for view, (kernel, bias) in zip(views, projections, strict=True)]
     scales = tuple(
-        choose_scale(name, values[train], scores, units[train], config.training.seed)
+        choose_scale(name, values[train], scores[0].astype("float64"), units[train], config.training.seed)
         for name, values in library.targets.items()
     )
     modelled = np.stack([scale.to_model(library.targets[scale.name]) for scale in scales], axis=1)
@@ -96,12 +96,13 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
     network = build(config.model, problem, keras)
     for view, projection in enumerate(projections):
         network.get_layer(view_name(view)).set_weights(projection)
-    distances = Distances(name="distances")
+        set_bounds(network, view, scores[view].std(axis=0))
+    distances = Distances(min(NEIGHBOURS, config.model.landmarks), name="distances")
     first = viewed(features, views[0])
     distances.build((first.shape, (None, problem.components)))
     distances.fit(first, projections[0][0], unit_labels(library, keep_groups=False)[train])
     machines = kernel_machines(
-        [viewed(features, view) @ kernel + bias for view, (kernel, bias) in zip(views, projections, strict=True)],
+        scores,
         [kernel for kernel, _ in projections],
         dict(zip(targets, modelled[train].T, strict=True)),
         units[train],
