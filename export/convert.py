@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 FEATURES = "features"
 SPECTRUM = "spectrum"
+MODELLED = "modelled"
+"""What the network says of all targets, in standard deviations."""
 FRONT_END = "front_end"
 """Names the front end's own file among recipes."""
 
@@ -202,19 +204,18 @@ def shell_file(trained: "Trained") -> bytes:
 
     @tf.function(  # type: ignore[untyped-decorator]
         autograph=False,
-        input_signature=[_spec(SPECTRUM, trained.train_scans.shape[1]), *(_spec(target, 1) for target in targets)],
+        input_signature=[_spec(SPECTRUM, trained.train_scans.shape[1]), _spec(MODELLED, len(targets))],
     )
-    def shell(spectrum: Any, *modelled: Any) -> dict[str, Any]:
+    def shell(spectrum: Any, modelled: Any) -> dict[str, Any]:
         outputs, scores = read(spectrum)
-        together = tf.concat(modelled, axis=1) + trained.machines(scores)
-        outputs |= by_target(trained.lab_units(together), targets)
+        outputs |= by_target(trained.lab_units(modelled + trained.machines(scores)), targets)
         return outputs | {view_name(view): one for view, one in enumerate(scores)}
 
     return converted(shell, trained.model.variables)
 
 
 def network_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
-    """A tf_keras network without its views: features and the scores of each view -> {target: standard deviations}."""
+    """A tf_keras network without its views: features and the scores of each view -> MODELLED (1, targets)."""
     import tensorflow as tf
 
     from export.quantise import representative_features
@@ -232,7 +233,8 @@ def network_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
         ],
     )
     def core(features: Any, *scores: Any) -> Any:
-        return read([features, *scores], training=False)
+        modelled = read([features, *scores], training=False)
+        return {MODELLED: tf.concat([modelled[target] for target in problem.targets], axis=1)}
 
     def representative() -> Iterator[dict[str, Any]]:
         features = representative_features(trained)

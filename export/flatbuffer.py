@@ -155,12 +155,13 @@ def _maps(items: Mapping[str, int]) -> list[Any]:
 
 
 def compacted(model: Model) -> Model:
-    """Drop what no runtime reads, in place: unused tensors, doubled weights, names, calibration ranges, metadata.
+    """Drop what no runtime reads, in place: unused tensors, doubled constants, names, calibration ranges, metadata.
 
     Inputs and outputs keep their names, in the signature and on their tensors.
     """
     graph = model.subgraphs[0]
     inputs, outputs = signature(model)
+    merge_constants(model)
     used = sorted(
         {
             i
@@ -208,6 +209,21 @@ def compacted(model: Model) -> Model:
         {name: moved[index] for name, index in outputs.items()},
     )
     return model
+
+
+def merge_constants(model: Model) -> None:
+    """Let operators read one tensor for all constants that are equal, in place: TFLM keeps 24 bytes for each tensor."""
+    graph = model.subgraphs[0]
+    first: dict[tuple[Any, ...], int] = {}
+    same = {}
+    for index, tensor in enumerate(graph.tensors):
+        if (data := constant(model, tensor)) is not None:
+            found = tensor.quantization
+            steps = None if found is None else tuple(str(one) for one in (found.scale, found.zeroPoint))
+            key = (data.tobytes(), tensor.type, tuple(tensor.shape), steps)
+            same[index] = first.setdefault(key, index)
+    for operator in graph.operators:
+        _renumber(operator, same)
 
 
 def _indices(operator: Any, field: str) -> list[int]:

@@ -35,7 +35,7 @@ def network_for(trained: "Trained", recipe: Recipe) -> Any:
 
 
 def quantised_but(calibrated: bytes, scope: str) -> bytes:
-    """An 8-bit model, borders included, in which operators whose names begin with `scope` stay float32.
+    """An 8-bit model, borders included, in which operators that come from `scope` stay float32.
 
     Args:
         calibrated: From a converter that only calibrated: a float model that knows the range of every tensor.
@@ -53,7 +53,8 @@ def quantised_but(calibrated: bytes, scope: str) -> bytes:
             fully_quantize=True,
             input_data_type=int8,
             output_data_type=int8,
-            denylisted_nodes=sorted(name for name in names if name.startswith(scope)),
+            # The name of a fused operator lists those that it was made of.
+            denylisted_nodes=sorted(name for name in names if any(one.startswith(scope) for one in name.split(";"))),
         )
     )
 

@@ -11,20 +11,20 @@ def rs_ple_small() -> Config:
 
 
 def rs_ple_nano() -> Config:
-    """For a microcontroller: one level of small experts without attention, one view, few landmarks."""
+    """For a microcontroller: one level of small convolution experts, one view without random basis, few landmarks."""
     return replace(
         Config(preset="rs_ple_nano"),
         front_end__channels=("snv_d1",),
         front_end__views=(),
         front_end__whitened_components=20,
         model__levels=1,
-        model__expert_kind="lstm",
+        model__expert_kind="cnn",
         model__conv_filters=(8, 16, 16),
         model__conv_kernel=5,
         model__lstm_units=8,
         model__expert_units=16,
         model__tower_units=8,
-        model__basis_units=64,
+        model__basis_units=0,
         model__landmarks=96,
     )
 

@@ -118,19 +118,24 @@ class Distances(keras.layers.Layer):
     def call(self, inputs: Sequence[Any]) -> tuple[Any, Any]:
         features, scores = inputs
         centred = ops.reshape(features - self.mean, (-1, math.prod(self.mean.shape)))
-        t2 = ops.sum(ops.square(scores * self.inverse_sd), axis=1, keepdims=True)
-        plain = scores * self.inverse_scale
-        within = ops.sum(ops.square(plain), axis=1, keepdims=True)
+        # All sums of squares as one product: every operator costs a microcontroller a few hundred bytes of memory.
+        compared = self.neighbours.shape[1]
+        first = np.arange(self.inverse_scale.shape[0]) < compared
+        inverse = ops.square(self.inverse_scale)
+        factors = [ops.square(self.inverse_sd), inverse]
+        if not first.all():
+            factors.append(inverse * first.astype("float32"))
+        lengths = ops.matmul(ops.square(scores), ops.stack(factors, axis=1))
+        t2, within, *of_first = ops.split(lengths, len(factors), axis=1)
+        near = of_first[0] if of_first else within
         # In float32 the difference is right to about 1e-6 of the norm; soils have 1e-4 of it and more. Where less is
         # left, its sign is rounding.
         left = ops.abs(ops.sum(ops.square(centred), axis=1, keepdims=True) - within)
-        compared = self.neighbours.shape[1]
-        near = plain if plain.shape[1] == compared else plain[:, :compared]
         # |a - b|^2 as |a|^2 - 2ab + |b|^2, all neighbours at once: their differences would fill a microcontroller. It
         # is right to a millionth of the norms, and what is near a neighbour is not what Q is for.
-        lengths = ops.sum(ops.square(self.neighbours), axis=1)
-        product = ops.matmul(near, ops.transpose(-2.0 * self.neighbours)) + lengths
-        squared = ops.relu(ops.sum(ops.square(near), axis=1, keepdims=True) + product)
+        begin = scores if first.all() else scores[:, :compared]
+        product = ops.matmul(begin, ops.transpose(-2.0 * self.neighbours * self.inverse_scale[:compared]))
+        squared = ops.relu(near + (product + ops.sum(ops.square(self.neighbours), axis=1)))
         apart = ops.min(squared * self.closeness, axis=1, keepdims=True)
         # The larger of both. A sum, abs and relu pass NaN on on every runtime, as a maximum need not.
         return t2, left + ops.relu(ops.square(ops.square(apart)) - left)

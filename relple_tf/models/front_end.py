@@ -69,18 +69,25 @@ class Resample(keras.layers.Layer):
         Those at the ends are cut off: zeros stand for the bands that are missing, and a factor for their weights.
         """
         stride, reach = self._stride, self._stride - 1
-        first = round((self.output_nm[0] - self.input_nm[0]) / (self.input_nm[1] - self.input_nm[0]))
+        count, step = len(self.input_nm), self.input_nm[1] - self.input_nm[0]
+        first = round((self.output_nm[0] - self.input_nm[0]) / step)
         last = first + stride * (len(self.output_nm) - 1)
-        short = max(0, reach - first), max(0, last + reach - (len(self.input_nm) - 1))
-        triangle = np.arange(1, 2 * stride, dtype="float64")
-        triangle = np.minimum(triangle, triangle[::-1]) / stride**2
-        inside = np.pad(np.ones(len(self.input_nm)), short)[first - reach + short[0] : last + reach + short[0] + 1]
+        triangle = np.minimum(np.arange(1, 2 * stride), np.arange(1, 2 * stride)[::-1]) / stride**2
+        begin, end = max(0, first - reach), min(count, last + stride)
+        missing = begin - (first - reach), last + stride - end
+        inside = np.pad(np.ones(end - begin), missing)
         share = np.convolve(inside, triangle, "valid")[::stride]
-        read = ops.pad(spectra, ((0, 0), short)) if any(short) else spectra
-        begin, end = first - reach + short[0], last + reach + short[0] + 1
-        read = read if (begin, end) == (0, read.shape[1]) else read[:, begin:end]
-        kernel = triangle.astype("float32").reshape(-1, 1, 1)
-        mean = ops.squeeze(ops.conv(ops.expand_dims(read, -1), kernel, strides=stride, padding="valid"), -1)
+        read = spectra if (begin, end) == (0, count) else spectra[:, begin:end]
+        before, after = missing
+        padding, taps = "valid", triangle
+        if before + after >= reach:
+            # "same" needs no copy of the scan. It puts half of the missing bands, rounded down, before the first; taps of 0
+            # bring that to what is due.
+            padding, taps = "same", np.pad(triangle, (max(0, after - before - 1), max(0, before - after)))
+        elif before + after:
+            read = ops.pad(read, ((0, 0), missing))
+        kernel = taps.astype("float32").reshape(-1, 1, 1)
+        mean = ops.squeeze(ops.conv(ops.expand_dims(read, -1), kernel, strides=stride, padding=padding), -1)
         return mean if share.min() > 1 - 1e-9 else mean * (1 / share).astype("float32")
 
     def get_config(self) -> dict[str, Any]:

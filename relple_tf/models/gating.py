@@ -33,6 +33,12 @@ def mixture(
     if offsets is not None and any(offsets):
         logits = logits + np.asarray(offsets, "float32")
     gate = layers.Softmax(name=f"{name}_gate")(logits)
-    # Multiply and add: int8 BATCH_MATMUL, which Dot becomes, is wrong on some runtimes.
-    parts = [gate[:, i : i + 1] * expert for i, expert in enumerate(experts)]
-    return layers.Add(name=name)(parts)
+    # The sum is a mean times the number: int8 BATCH_MATMUL, which Dot becomes, is wrong on some runtimes; and one product
+    # of all experts is fewer operators than one of each.
+    count, units = len(experts), experts[0].shape[1]
+    side_by_side = layers.Concatenate(name=f"{name}_experts")(experts)
+    stacked = layers.Reshape((count, units), name=f"{name}_stacked")(side_by_side)
+    weights = layers.Reshape((count, 1), name=f"{name}_weights")(gate)
+    weighted = layers.Multiply(name=f"{name}_weighted")([stacked, weights])
+    mean = layers.GlobalAveragePooling1D(name=f"{name}_mean")(weighted)
+    return layers.Rescaling(float(count), name=name)(mean)

@@ -63,14 +63,17 @@ def whitened_views(features: Tensor, problem: Problem, keras: Keras) -> list[Ten
     gradients move together and far, and the applicability domain measures distances in the first of them.
     """
     layers = keras.layers
-    by_channel = layers.Permute((2, 1), name="by_channel")(features)
-    last = problem.channels - 1
-    flat = {
-        channel: layers.Flatten(name=f"channel{channel + 1}_flat")(
-            layers.Cropping1D((channel, last - channel), name=f"channel{channel + 1}")(by_channel)
-        )
-        for channel in sorted({channel for view in problem.views for channel in view})
-    }
+    if problem.channels == 1:
+        flat = {0: layers.Flatten(name="channel1_flat")(features)}
+    else:
+        by_channel = layers.Permute((2, 1), name="by_channel")(features)
+        last = problem.channels - 1
+        flat = {
+            channel: layers.Flatten(name=f"channel{channel + 1}_flat")(
+                layers.Cropping1D((channel, last - channel), name=f"channel{channel + 1}")(by_channel)
+            )
+            for channel in sorted({channel for view in problem.views for channel in view})
+        }
     scores = []
     for view, channels in enumerate(problem.views):
         name = view_name(view)

@@ -45,23 +45,24 @@ class KernelMachines(keras.layers.Layer):
         self.level = weight("level", targets)
 
     def call(self, views: Sequence[Any]) -> Any:
-        # One product for all views: every operator costs a microcontroller a few hundred bytes of memory.
-        compared, slopes = [], []
+        # One product for both kernels: every operator costs a microcontroller a few hundred bytes of memory.
+        total = self.level
         for view, scores in enumerate(views):
             first = scores if scores.shape[1] == self.components else scores[:, : self.components]
-            z = first * self.gain[view]
-            compared += [self.similarity(z, view), ops.tanh(z * self.inverse_bound[view])]
-            slopes += [self.slope[view], self.linear[view]]
-        return ops.matmul(ops.concatenate(compared, axis=1), ops.concatenate(slopes, axis=0)) + self.level
+            bent = ops.tanh(first * (self.gain[view] * self.inverse_bound[view]))
+            compared = ops.concatenate([self.similarity(first, view), bent], axis=1)
+            total = ops.matmul(compared, ops.concatenate([self.slope[view], self.linear[view]], axis=0)) + total
+        return total
 
-    def similarity(self, z: Any, view: int) -> Any:
-        """exp(-|z - l|^2) with every landmark l of the view: (batch, components) -> (batch, landmarks)."""
-        landmark = self.landmark[view]
-        # A product with constants plus constants becomes one operator.
-        product = ops.matmul(z, ops.transpose(-2.0 * landmark)) + ops.sum(ops.square(landmark), axis=1)
-        squared = ops.sum(ops.square(z), axis=1, keepdims=True) + product
-        # Rounding may leave a soil at a negative distance from itself.
-        return ops.exp(-ops.relu(squared))
+    def similarity(self, scores: Any, view: int) -> Any:
+        """exp(-|z - l|^2) with every landmark l of the view: (batch, components) -> (batch, landmarks).
+
+        The square as products with constants; rounding may leave a soil a little more than 1 like itself.
+        """
+        gain, landmark = self.gain[view], self.landmark[view]
+        # Plus the negative: a product with constants plus constants becomes one operator.
+        product = ops.matmul(scores, ops.transpose(2.0 * landmark * gain)) + ops.sum(-ops.square(landmark), axis=1)
+        return ops.exp(product - ops.matmul(ops.square(scores), ops.square(gain)[:, None]))
 
     def scale_targets(self, factors: Sequence[float]) -> None:
         """Multiply the estimates of each target by a factor, for good."""

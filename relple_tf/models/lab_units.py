@@ -132,7 +132,7 @@ def whole_graph(
 
 def by_target(values: Any, targets: Sequence[str]) -> dict[str, Any]:
     """(batch, targets) -> {target: (batch, 1)}."""
-    return {target: values[:, column : column + 1] for column, target in enumerate(targets)}
+    return dict(zip(targets, ops.split(values, len(targets), axis=1), strict=True))
 
 
 def seeing(network: Any) -> Any:
