@@ -81,8 +81,8 @@ class Resample(keras.layers.Layer):
         before, after = missing
         padding, taps = "valid", triangle
         if before + after >= reach:
-            # "same" needs no copy of the scan. It puts half of the missing bands, rounded down, before the first; taps of 0
-            # bring that to what is due.
+            # "same" needs no copy of the scan. It puts half of the missing bands, rounded down, before the first; taps
+            # of 0 bring that to what is due.
             padding, taps = "same", np.pad(triangle, (max(0, after - before - 1), max(0, before - after)))
         elif before + after:
             read = ops.pad(read, ((0, 0), missing))

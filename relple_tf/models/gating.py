@@ -33,8 +33,8 @@ def mixture(
     if offsets is not None and any(offsets):
         logits = logits + np.asarray(offsets, "float32")
     gate = layers.Softmax(name=f"{name}_gate")(logits)
-    # The sum is a mean times the number: int8 BATCH_MATMUL, which Dot becomes, is wrong on some runtimes; and one product
-    # of all experts is fewer operators than one of each.
+    # A mean times the number, for int8 BATCH_MATMUL, which Dot becomes, is wrong on some runtimes. One product of all
+    # experts is fewer operators than one of each.
     count, units = len(experts), experts[0].shape[1]
     side_by_side = layers.Concatenate(name=f"{name}_experts")(experts)
     stacked = layers.Reshape((count, units), name=f"{name}_stacked")(side_by_side)
