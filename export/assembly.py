@@ -106,34 +106,19 @@ def fill(
 ) -> Card:
     """Write every file of the bundle into an empty folder; arguments and result as for `assemble`."""
     sources = c_sources(trained)
-    reading_features = [recipe for recipe in recipes if recipe.reads != "scan"]
-    plain: dict[str, bytes] = {}
-    if reading_features:
+    reads_features = any(recipe.reads != "scan" for recipe in recipes)
+    if reads_features:
         say("front end: converting ...")
         convert_front_end(trained.folder, folder / FRONT_END_FILE, LIMIT_S)
-        plain[FRONT_END_FILE] = (folder / FRONT_END_FILE).read_bytes()
-    card = card_of(trained, front_end_file=FRONT_END_FILE if reading_features else None)
+    card = card_of(trained, front_end_file=FRONT_END_FILE if reads_features else None)
+    tables = sum(table_bytes(source) for source in sources.values())
     variants: dict[str, Card] = {}
     verifications: dict[str, Any] = {}
     for recipe in recipes:
-        file = f"{recipe.name}.tflite"
-        say(f"{recipe.name}: converting ...")
-        convert(trained.folder, recipe, folder / file, LIMIT_S)
-        say(f"{recipe.name}: verifying ...")
-        verification = verify(trained, recipe, folder / file)
-        if broken := promise_broken(verification, recipe):
-            raise InputError(f"{broken}; leave {recipe.name} out of --recipes, or train a model that bears it")
-        plain[file] = (folder / file).read_bytes()
-        verifications[recipe.name] = verification.as_dict()
-        tables = sum(table_bytes(source) for source in sources.values()) if recipe in reading_features else 0
-        variants[recipe.name] = variant_facts(recipe, file, plain[file], tables, verifications[recipe.name])
-        variants[recipe.name]["budget"] = list(
-            budget.exceeded(
-                flash_bytes=variants[recipe.name]["flash_bytes"],
-                arena_bytes=variants[recipe.name]["arena_bytes"],
-                largest_error=max(largest_error_sd(verifications[recipe.name]).values()),
-            )
-        )
+        verifications[recipe.name] = proven(folder, trained, recipe, say)
+        beside = 0 if recipe.reads == "scan" else tables
+        variants[recipe.name] = weighed(folder, recipe, beside, verifications[recipe.name], budget)
+    plain = {path.name: path.read_bytes() for path in folder.glob("*.tflite")}
     card["default_variant"] = default_variant(variants)
     card["c_variant"] = c_variant(variants)
     card["budget"] = asdict(budget)
@@ -145,10 +130,7 @@ def fill(
     for name, facts in variants.items():
         facts["test"] = tested(SoilScan(folder, name), trained)
     show(card)
-    if not any(not facts["budget"] for facts in variants.values()):
-        nearest = min(variants, key=lambda name: (len(variants[name]["budget"]), variants[name]["flash_bytes"]))
-        reasons = ", ".join(variants[nearest]["budget"])
-        raise InputError(f"--budget: no variant fits, {nearest}: {reasons}; nothing was written")
+    refuse_if_none_fits(variants)
 
     for file, content in plain.items():
         own = {name: facts for name, facts in variants.items() if facts["file"] == file}
@@ -183,6 +165,48 @@ def fill(
     (folder / "golden.npz").write_bytes(arrays)
     seal(folder, card)
     return card
+
+
+def proven(folder: Path, trained: Trained, recipe: Recipe, say: Callable[[str], None]) -> dict[str, Any]:
+    """Convert a recipe into the folder and verify the file; returns what every runtime gave.
+
+    Raises:
+        InputError: the conversion failed, or the file breaks its promise.
+    """
+    file = folder / f"{recipe.name}.tflite"
+    say(f"{recipe.name}: converting ...")
+    convert(trained.folder, recipe, file, LIMIT_S)
+    say(f"{recipe.name}: verifying ...")
+    verification = verify(trained, recipe, file)
+    if broken := promise_broken(verification, recipe):
+        raise InputError(f"{broken}; leave {recipe.name} out of --recipes, or train a model that bears it")
+    return verification.as_dict()
+
+
+def weighed(folder: Path, recipe: Recipe, beside: int, verification: Mapping[str, Any], budget: Budget) -> Card:
+    """A variant's part of the card: sizes, errors, and where it exceeds the budget; `beside` are bytes of C tables."""
+    file = f"{recipe.name}.tflite"
+    facts = variant_facts(recipe, file, (folder / file).read_bytes(), beside, verification)
+    facts["budget"] = list(
+        budget.exceeded(
+            flash_bytes=facts["flash_bytes"],
+            arena_bytes=facts["arena_bytes"],
+            largest_error=max(largest_error_sd(verification).values()),
+        )
+    )
+    return facts
+
+
+def refuse_if_none_fits(variants: Mapping[str, Card]) -> None:
+    """Look whether a variant keeps within the budget.
+
+    Raises:
+        InputError: none does.
+    """
+    if all(facts["budget"] for facts in variants.values()):
+        nearest = min(variants, key=lambda name: (len(variants[name]["budget"]), variants[name]["flash_bytes"]))
+        reasons = ", ".join(variants[nearest]["budget"])
+        raise InputError(f"--budget: no variant fits, {nearest}: {reasons}; nothing was written")
 
 
 def c_sources(trained: Trained) -> dict[str, str]:

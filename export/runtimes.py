@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,7 +41,7 @@ class RuntimeRefusal(RuntimeError):  # noqa: N818
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runtime:
+class Runtime(ABC):
     """One way to run a .tflite."""
 
     name: str
@@ -57,9 +58,9 @@ class Runtime:
         """
         return self.timed(content, rows)[0]
 
+    @abstractmethod
     def timed(self, content: bytes, rows: Rows) -> tuple[Outputs, npt.NDArray[np.float64]]:
         """The outputs, and the seconds (n,) that computing each row took; errors as of `run`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
