@@ -39,10 +39,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "convolution alone": {"model__expert_kind": "cnn"},
     "one view": {"front_end__views": ("absorbance+snv_d1",)},
     "without random basis": {"model__basis_units": 0},
-    "without augmentation": {
-        f"augmentation__{name}": 0.0 for name in ("noise", "offset", "slope", "scatter", "shift_nm")
+    "with augmentation": {
+        "augmentation__noise": 0.0002,
+        "augmentation__offset": 0.02,
+        "augmentation__slope": 0.02,
+        "augmentation__scatter": 0.03,
+        "augmentation__shift_nm": 0.5,
     },
-    "squared error": {"training__huber_delta": 0.0},
+    "Huber's error": {"training__huber_delta": 0.5},
+    "4 nm grid": {"front_end__step_nm": 4.0},
     **{f"loss: {name}": {"training__balancing": name} for name in BALANCINGS if name != "uncertainty"},
 }
 
