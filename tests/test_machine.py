@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.svm import SVR
 
 from relple_tf.config import replace as change
+from relple_tf.models.inputs import set_bounds
 from relple_tf.models.lab_units import seeing
 from relple_tf.training import machine as machines
 from relple_tf.training.fit import seed_everything
@@ -253,6 +254,28 @@ def test_soils_that_are_all_alike_give_a_constant(curved):
     estimates = np.asarray(kernel_machines(alike, kernels, values, units, 90, 1)(alike))
     assert np.ptp(estimates, axis=0).max() == 0
     assert values["first"].min() < estimates[0, 0] < values["first"].max()
+
+
+def test_what_the_network_reads_levels_off_at_three_sd_of_the_training_rows(library, parts):
+    ready = prepared_on(library, parts, CONFIG)
+    scores = np.asarray(seeing(ready.network)(ready.train_features)[2][0], "float64")
+    read = keras.Model(ready.network.input, ready.network.get_layer("view1_bounded").output)
+    sd = scores.std(axis=0)
+    np.testing.assert_allclose(read(ready.train_features), 3 * sd * np.tanh(scores / (3 * sd)), rtol=1e-4, atol=1e-5)
+    far = np.abs(np.asarray(read(1e4 * ready.train_features)))
+    assert (far <= 3.001 * sd).all()
+    assert (far.max(axis=0) > 2.99 * sd).all()
+
+
+def test_a_component_that_does_not_vary_is_read_as_zero(library, parts):
+    ready = prepared_on(library, parts, CONFIG)
+    sd = np.ones(ready.problem.components, "float32")
+    sd[1] = 0
+    set_bounds(ready.network, 0, sd)
+    read = keras.Model(ready.network.input, ready.network.get_layer("view1_bounded").output)
+    values = np.asarray(read(ready.train_features))
+    assert np.abs(values[:, 1]).max() < 1e-9
+    assert np.abs(values[:, 0]).max() > 0.1
 
 
 def test_rows_that_are_not_trained_on_never_matter(library, parts):

@@ -14,6 +14,9 @@ from relple_tf.models.problem import Keras, Problem, Tensor
 BOUND = 3.0
 """Standard deviations of a component at which the network, and the linear kernel, level off."""
 
+NEVER = 1e30
+"""A variance by which everything becomes 0."""
+
 WHITENED = "whitened"
 """The scores of all views together."""
 
@@ -108,10 +111,6 @@ def set_bounds(network: Any, view: int, sd: npt.NDArray[np.float32]) -> None:
     bound = BOUND * np.maximum(sd, 1e-9)
     network.get_layer(f"{view_name(view)}_shrunk").set_weights([zeros, np.where(sd > 0, bound**2, NEVER)])
     network.get_layer(f"{view_name(view)}_bounded").set_weights([zeros, np.where(sd > 0, bound**-2, NEVER)])
-
-
-NEVER = 1e30
-"""A variance by which everything becomes 0."""
 
 
 def with_basis(scores: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
