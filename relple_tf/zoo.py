@@ -19,7 +19,7 @@ def rs_ple_nano() -> Config:
         front_end__whitened_components=20,
         model__levels=1,
         model__expert_kind="cnn",
-        model__conv_filters=(8, 16, 16),
+        model__conv_filters=(8, 16),
         model__conv_kernel=5,
         model__lstm_units=8,
         model__expert_units=16,
