@@ -32,7 +32,7 @@ def only(name):
 
 def test_identity_outside_training():
     x = curves(3)
-    layer = Augment(AugmentationConfig(), GRID, 0)
+    layer = Augment(AugmentationConfig(noise=0.0002, offset=0.02, slope=0.02, scatter=0.03, shift_nm=0.5), GRID, 0)
     np.testing.assert_array_equal(layer(x), x)
     np.testing.assert_array_equal(layer(x, training=False), x)
 
@@ -118,16 +118,21 @@ def test_shift_equals_a_shifted_smooth_curve_to_first_order():
 
 
 def test_two_passes_differ_and_the_same_seed_repeats_both():
-    first, second = (Augment(AugmentationConfig(), GRID, 7) for _ in range(2))
+    first, second = (
+        Augment(AugmentationConfig(noise=0.0002, offset=0.02, slope=0.02, scatter=0.03, shift_nm=0.5), GRID, 7)
+        for _ in range(2)
+    )
     once, twice = (np.asarray(first(curves(3), training=True)) for _ in range(2))
     assert (once != twice).all()
     for expected in (once, twice):
         np.testing.assert_array_equal(second(curves(3), training=True), expected)
-    other = Augment(AugmentationConfig(), GRID, 8)(curves(3), training=True)
+    other = Augment(AugmentationConfig(noise=0.0002, offset=0.02, slope=0.02, scatter=0.03, shift_nm=0.5), GRID, 8)(
+        curves(3), training=True
+    )
     assert (np.asarray(other) != once).any()
 
 
 def test_state_is_saved_with_the_model():
-    layer = Augment(AugmentationConfig(), GRID, 0)
+    layer = Augment(AugmentationConfig(noise=0.0002, offset=0.02, slope=0.02, scatter=0.03, shift_nm=0.5), GRID, 0)
     model = keras.Sequential([keras.Input((len(GRID),)), layer])
     assert len(model.variables) == 1

@@ -153,7 +153,10 @@ def test_another_seed_ends_elsewhere(library, parts, done):
     assert any((a != b).any() for a, b in pairs)
 
 
-STATEFUL = replace(change(FAST, training__max_epochs=5, model__dropout=0.3), augmentation=AugmentationConfig())
+STATEFUL = replace(
+    change(FAST, training__max_epochs=5, model__dropout=0.3),
+    augmentation=AugmentationConfig(noise=0.0002, offset=0.02, slope=0.02, scatter=0.03, shift_nm=0.5),
+)
 """With everything on that has a state or draws numbers."""
 
 
