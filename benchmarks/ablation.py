@@ -76,7 +76,7 @@ def measure(shared: tuple[SpectralLibrary, Config, Path], job: tuple[int, str]) 
     learned, machine = both(prepared.network, prepared.machines, front_end.apply(prepared.channel_stage, scans))
     row: dict[str, Any] = {"seed": seed, "variant": variant, "weights": prepared.network.count_params()}
     for column, scale in enumerate(prepared.scales):
-        share = SHARES[best_share(prepared.validation_values[:, column].astype("float64"), tried[:, :, column])]
+        share = SHARES[best_share(prepared.validation_measured[scale.name], scale.to_lab(tried[:, :, column]))]
         measured = library.targets[scale.name][test]
         for name, kept in (("network", 1.0), ("mixed", share), ("machine", 0.0)):
             estimated = scale.to_lab(kept * learned[:, column] + (1 - kept) * machine[:, column])

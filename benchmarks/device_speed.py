@@ -2,8 +2,9 @@
 
     python -m benchmarks.device_speed RUN BUNDLE [--repeats 7] [--scans 1000]
 
-Each repeat scores the same scans with `keras.Model.predict` (batches of 256) and with every variant of the bundle that
-reads a scan, one at a time as a device does, on one thread. Prints medians over the repeats and their ratios.
+Each repeat scores the same scans with `keras.Model.predict` (batches of 32, its default, and of 256) and with every
+variant of the bundle that reads a scan: all of them as `relple_tf.predict BUNDLE` does, and one at a time on one thread
+as a device does. Prints medians over the repeats and their ratios. Needs idle cores.
 """
 
 import argparse
@@ -14,6 +15,9 @@ import numpy as np
 from tqdm import trange
 
 from relple_tf.command_line import import_tensorflow
+
+BATCH_SIZES = (32, 256)
+"""Scans; `keras.Model.predict` takes the first unless it is told otherwise."""
 
 
 def main() -> None:
@@ -28,6 +32,7 @@ def main() -> None:
     from export.runtime.soil_scan import SoilScan
     from export.runtimes import LiteRt
     from export.trained import load
+    from relple_tf.evaluation.bundled import outputs
 
     trained = load(options.run)
     scans = np.resize(trained.test_scans, (options.scans, trained.test_scans.shape[1]))
@@ -37,24 +42,29 @@ def main() -> None:
         if facts["reads"] == "scan"
     }
     runtime = LiteRt(name="LiteRT", resolver="AUTO")
-    seconds: dict[str, list[float]] = {"Keras": [], **{name: [] for name in variants}}
+    batches = {f"Keras, batches of {size}": size for size in BATCH_SIZES}
+    seconds: dict[str, list[float]] = {name: [] for name in (*batches, *variants)}
     latency_ms: dict[str, list[float]] = {name: [] for name in variants}
-    trained.model.predict(scans, batch_size=256, verbose=0)
+    for size in BATCH_SIZES:
+        trained.model.predict(scans, batch_size=size, verbose=0)
     for _ in trange(options.repeats, unit="repeat"):
-        begun = time.perf_counter()
-        trained.model.predict(scans, batch_size=256, verbose=0)
-        seconds["Keras"].append(time.perf_counter() - begun)
+        for name, size in batches.items():
+            begun = time.perf_counter()
+            trained.model.predict(scans, batch_size=size, verbose=0)
+            seconds[name].append(time.perf_counter() - begun)
         for name, content in variants.items():
             begun = time.perf_counter()
-            _, each = runtime.timed(content, scans)
+            outputs(content, scans)
             seconds[name].append(time.perf_counter() - begun)
+            _, each = runtime.timed(content, scans)
             latency_ms[name].append(1e3 * float(np.median(each)))
-    keras = float(np.median(seconds["Keras"]))
-    print("| file | scans per second | of Keras | ms per scan |\n|---|---|---|---|")
-    print(f"| Keras | {len(scans) / keras:.0f} | | |")
-    for name in variants:
-        own = float(np.median(seconds[name]))
-        print(f"| {name} | {len(scans) / own:.0f} | {keras / own:.2f} | {np.median(latency_ms[name]):.3f} |")
+    middle = {name: float(np.median(found)) for name, found in seconds.items()}
+    print("| model | scans per second | " + " | ".join(f"of {name}" for name in batches) + " | ms per scan |")
+    print("|---|---|" + "---|" * len(batches) + "---|")
+    for name, own in middle.items():
+        ratios = " | ".join(f"{middle[keras] / own:.2f}" for keras in batches)
+        latency = f"{np.median(latency_ms[name]):.3f}" if name in variants else ""
+        print(f"| {name} | {len(scans) / own:.0f} | {ratios} | {latency} |")
 
 
 if __name__ == "__main__":

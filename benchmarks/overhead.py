@@ -19,7 +19,7 @@ from relple_tf.spectra.sources import load
 from relple_tf.spectra.split import split
 from relple_tf.training.fit import Batches, Monitor, compile_joint, joint_model, seed_everything
 from relple_tf.training.preparation import prepare
-from relple_tf.zoo import rs_ple_small
+from relple_tf.zoo import rs_ple_base
 
 
 def seconds(run: Callable[[], None]) -> float:
@@ -36,15 +36,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     options = parser.parse_args()
 
-    config = replace(rs_ple_small(), training__max_epochs=1000)
+    config = replace(rs_ple_base(), training__max_epochs=1000)
     seed_everything(0)
     library = load(config)
     parts, _ = split(library, config.split, 0)
     prepared = prepare(library, parts, config)
     joint, rows = joint_model(prepared, config)
     batches = Batches(rows, prepared.train_values, config.training)
-    compile_joint(joint, prepared.network, config.training, steps=1000 * len(batches))
-    monitor = Monitor(prepared, config.training, 1000, None, "", stop_early=True, show=True)
+    compile_joint(joint, config.training, steps=1000 * len(batches))
+    monitor = Monitor(joint.network, prepared, config.training, 1000, None, "", stop_early=True, show=True)
 
     outputs = [joint.body.outputs[i] for i in range(len(joint.targets))]
     bare = keras.Model(joint.body.inputs, keras.layers.Concatenate()(outputs))

@@ -16,7 +16,7 @@ from typing import Any
 from relple_tf.command_line import import_tensorflow, say
 from relple_tf.config import Config, replace
 from relple_tf.training.runs import RunFolder
-from relple_tf.zoo import rs_ple_small
+from relple_tf.zoo import rs_ple_base
 from tuning.conduct import conduct
 from tuning.folder import Plan
 from tuning.outcome import Outcome
@@ -37,9 +37,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
     import_tensorflow()
-    config = replace(
-        rs_ple_small(), data__source="simulated", simulated__soils=770, training__max_epochs=options.epochs
-    )
+    config = replace(rs_ple_base(), data__source="simulated", simulated__soils=770, training__max_epochs=options.epochs)
 
     def local(workers: int) -> Callable[[Any, float], Place]:
         return lambda shared, limit_s: Processes(

@@ -3,7 +3,7 @@
     python benchmarks/start.py TABLE [--targets A,B] [--splits 12]
 
 Only the rows that the table's own split calls training are used; each seed holds a fifth of them back, and all models
-learn from the rest. The SVM (Gaussian kernel; C, gamma and log1p by cross-validation, SNV and first derivative) is what
+learn from the rest. The SVM (Gaussian kernel; C, gamma and scale by cross-validation, SNV and first derivative) is what
 a spectroscopist would use. Prints the median R2 per target, in laboratory units.
 """
 

@@ -46,7 +46,7 @@ def main() -> None:
                 print(f"| preset | weights | {' | '.join(targets)} |")
                 print("|---" * (2 + len(targets)) + "|")
             print(row(f"`{preset}`", f"{card['model']['weights']:,}", metrics["test"]), flush=True)
-            if preset == "rs_ple_small":
+            if preset == "rs_ple_base":
                 plsr = metrics["baseline"]["plsr"]
     print(row("PLSR", "", plsr))
 

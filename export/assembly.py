@@ -3,7 +3,6 @@
 import hashlib
 import os
 import platform
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from export import c_source, golden
+from export import c_domain, c_front_end, c_source, golden
 from export.budget import Budget
 from export.c_model import model_source
 from export.card import Card, card_of, largest_error_sd, markdown, tested, variant_facts
@@ -32,8 +31,6 @@ LIMIT_S = 600.0
 FRONT_END_FILE = "front_end.tflite"
 CARD, SUMS = "card.json", "SHA256SUMS"
 RUNTIME = Path(__file__).parent / "runtime" / "soil_scan.py"
-BYTES = {"float": 4, "unsigned short": 2, "unsigned char": 1}
-"""Of the elements of the tables in C."""
 
 
 def check_out(out: Path) -> None:
@@ -105,13 +102,15 @@ def fill(
     show: Callable[[Card], None],
 ) -> Card:
     """Write every file of the bundle into an empty folder; arguments and result as for `assemble`."""
-    sources = c_sources(trained)
+    front_end = c_front_end.FrontEnd.of(trained.model, trained.card)
+    domain = c_domain.Domain.of(trained.model, trained.card)
+    sources = c_sources(trained, front_end, domain)
     reads_features = any(recipe.reads != "scan" for recipe in recipes)
     if reads_features:
         say("front end: converting ...")
         convert_front_end(trained.folder, folder / FRONT_END_FILE, LIMIT_S)
     card = card_of(trained, front_end_file=FRONT_END_FILE if reads_features else None)
-    tables = sum(table_bytes(source) for source in sources.values())
+    tables = sum(table.bytes for table in (*front_end.tables(), *domain.tables()))
     variants: dict[str, Card] = {}
     verifications: dict[str, Any] = {}
     for recipe in recipes:
@@ -157,7 +156,7 @@ def fill(
     say("golden vectors ...")
     facts, arrays = golden.vectors(
         trained,
-        c_source.FrontEnd.of(trained.model, trained.card),
+        front_end,
         {name: SoilScan(folder, name) for name in variants},
         {recipe.name: recipe for recipe in recipes},
     )
@@ -209,20 +208,14 @@ def refuse_if_none_fits(variants: Mapping[str, Card]) -> None:
         raise InputError(f"--budget: no variant fits, {nearest}: {reasons}; nothing was written")
 
 
-def c_sources(trained: Trained) -> dict[str, str]:
+def c_sources(trained: Trained, front_end: c_front_end.FrontEnd, domain: c_domain.Domain) -> dict[str, str]:
     """Name -> text of the C sources that do not depend on a variant."""
     scales = [asdict(scale) for scale in trained.scales.values()]
     return {
-        **c_source.front_end(c_source.FrontEnd.of(trained.model, trained.card)),
-        **c_source.domain(c_source.Domain.of(trained.model, trained.card)),
+        **c_front_end.front_end(front_end),
+        **c_domain.domain(domain),
         **c_source.lab_units(scales, trained.card),
     }
-
-
-def table_bytes(source: str) -> int:
-    """What the tables of a C source take in flash."""
-    found = re.findall(r"^static const (\w+(?: \w+)?) \w+\[[^=]*= \{\n(.*?)\n\};", source, re.DOTALL | re.MULTILINE)
-    return sum(BYTES[kind] * len(re.findall(r"[^\s{},]+", body)) for kind, body in found)
 
 
 def default_variant(variants: Mapping[str, Card]) -> str:

@@ -2,10 +2,10 @@
 
 import dataclasses
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from relple_tf.config_text import read_toml
 from relple_tf.errors import InputError
 
 
@@ -43,12 +43,7 @@ def read_budget(path: Path) -> Budget:
         InputError: the file is missing or no TOML, or holds no limit, an unknown key or an impossible value.
     """
     known = {field.name: field.type for field in dataclasses.fields(Budget)}
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"--budget {path}: {error.strerror}; give a TOML file with {', '.join(known)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"--budget {path}: not TOML: {error}") from None
+    table = read_toml(path, f"give a TOML file with {', '.join(known)}", flag="--budget")
     if not table:
         raise InputError(f"--budget {path}: holds no limit; it may have {', '.join(known)}")
     for name, value in table.items():

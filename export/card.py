@@ -183,7 +183,7 @@ def markdown(card: Card) -> str:
         f"It reads {quantity} at {len(nm):,} wavelengths, {nm[0]:g} to {nm[-1]:g} nm (all in card.json).",
         "## What it estimates",
         rows_of(
-            ("target", "unit", "trained from", "to", f"test R2, `{card['default_variant']}`", "RMSE", "interval"),
+            ("target", "unit", "estimates from", "to", f"test R2, `{card['default_variant']}`", "RMSE", "interval"),
             [
                 (
                     name,

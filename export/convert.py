@@ -264,7 +264,7 @@ def core_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
     """Network and kernel machines, 8-bit features in, 8-bit standard deviations out.
 
     The kernel machines stay float within: with similarities of 8 bits, whose rounding their slopes blow up, R2 fell by
-    0.2 to 3.7 (nano and small on NIRsoil).
+    0.2 to 3.7 (nano and base on NIRsoil).
     """
     import tensorflow as tf
 

@@ -220,14 +220,15 @@ def merge_constants(model: Model) -> None:
         if (data := constant(model, tensor)) is not None:
             found = tensor.quantization
             steps = None if found is None else tuple(str(one) for one in (found.scale, found.zeroPoint))
-            key = (data.tobytes(), tensor.type, tuple(tensor.shape), steps)
+            key = (data.tobytes(), tensor.type, tuple(_indices(tensor, "shape")), steps)
             same[index] = first.setdefault(key, index)
     for operator in graph.operators:
         _renumber(operator, same)
 
 
-def _indices(operator: Any, field: str) -> list[int]:
-    indices = getattr(operator, field)
+def _indices(holder: Any, field: str) -> list[int]:
+    """Whole numbers from 0 on; a field that is left out, such as the shape of a scalar, is empty."""
+    indices = getattr(holder, field)
     return [] if indices is None else [index for index in np.asarray(indices).tolist() if index >= 0]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.c_source import FrontEnd
+from export.c_front_end import FrontEnd
 from export.recipes import Recipe
 from export.runtime.soil_scan import SoilScan, dequantise, quantise
 from export.trained import Trained

@@ -99,7 +99,7 @@ def config_from(options: argparse.Namespace) -> Config:
     if options.config:
         config = from_toml(options.config)
     elif options.preset is None or options.preset in PRESETS:
-        config = PRESETS[options.preset or "rs_ple_small"]()
+        config = PRESETS[options.preset or "rs_ple_base"]()
     else:
         raise InputError(f"--preset {options.preset}: unknown; there are {', '.join(PRESETS)}")
     if options.data is not None:

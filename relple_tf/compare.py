@@ -19,7 +19,7 @@ from relple_tf.zoo import PRESETS
 
 OWN = "config"
 """The model that `--config` describes."""
-DEFAULTS = ("rs_ple_small", "plsr", "svr", "extra_trees", "cubist")
+DEFAULTS = ("rs_ple_base", "plsr", "svr", "extra_trees", "cubist")
 DEFAULT_REPEATS = 10
 WORKERS = "comparison.workers="
 """The one field that a resumed comparison may change, for it changes no result."""

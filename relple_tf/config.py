@@ -357,7 +357,7 @@ class ComparisonConfig:
 class Config:
     """Everything that decides a run, one level of nesting."""
 
-    preset: str = "rs_ple_small"
+    preset: str = "rs_ple_base"
     """Name of the preset that it started from, for the record."""
     data: DataConfig = field(default_factory=DataConfig)
     simulated: SimulatedConfig = field(default_factory=SimulatedConfig)

@@ -5,7 +5,9 @@ import json
 import tomllib
 import typing
 from collections.abc import Sequence
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 from relple_tf.config import Config, changed, sections
 from relple_tf.errors import InputError
@@ -41,6 +43,25 @@ def to_toml(config: Config) -> str:
     return "\n".join(lines) + "\n"
 
 
+def read_toml(path: Path | Traversable, way_out: str, *, flag: str = "") -> dict[str, Any]:
+    """Read a TOML file that the user named.
+
+    Args:
+        way_out: What to do about a file that cannot be opened.
+        flag: That named the file; messages begin with it.
+
+    Raises:
+        InputError: the file cannot be opened, or is no TOML.
+    """
+    where = f"{flag} {path}".lstrip()
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{where}: {error.strerror}; {way_out}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{where}: not TOML: {error}") from None
+
+
 def from_toml(path: Path) -> Config:
     """Read a config; fields that the file leaves out keep their defaults.
 
@@ -48,12 +69,7 @@ def from_toml(path: Path) -> Config:
         InputError: the file is missing or no TOML, or holds a key or value that Config does not
             know.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; give a config file written by a run or a search") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML: {error}") from None
+    table = read_toml(path, "give a config file written by a run or a search")
     preset = table.pop("preset", Config().preset)
     if not isinstance(preset, str):
         raise InputError(f"{path}: preset must be a string, got {preset!r}")

@@ -5,13 +5,26 @@ from collections.abc import Callable
 from relple_tf.config import Config, replace
 
 
+def rs_ple_base() -> Config:
+    """The default, for LiteRT devices: two levels, one own expert per target and one shared, three views."""
+    return Config(preset="rs_ple_base")
+
+
 def rs_ple_small() -> Config:
-    """The default: RS-PLE with two levels, one own expert per target and one shared, for LiteRT devices."""
-    return Config(preset="rs_ple_small")
+    """For a microcontroller with 160 KiB of flash and 64 KiB of memory to spare: one level, one view, few landmarks."""
+    return replace(
+        Config(preset="rs_ple_small"),
+        front_end__channels=("snv_d1",),
+        front_end__views=(),
+        front_end__whitened_components=30,
+        model__levels=1,
+        model__basis_units=96,
+        model__landmarks=256,
+    )
 
 
 def rs_ple_nano() -> Config:
-    """For a microcontroller: one level of small convolution experts, one view without random basis, few landmarks."""
+    """For half of that: one level of small convolution experts, one view without random basis, few landmarks."""
     return replace(
         Config(preset="rs_ple_nano"),
         front_end__channels=("snv_d1",),
@@ -29,10 +42,10 @@ def rs_ple_nano() -> Config:
     )
 
 
-def rs_ple_base() -> Config:
+def rs_ple_large() -> Config:
     """For a phone or a server: a 4 nm grid, more and wider experts, a fourth view, a stem for each expert."""
     return replace(
-        Config(preset="rs_ple_base"),
+        Config(preset="rs_ple_large"),
         front_end__step_nm=4.0,
         front_end__channels=("absorbance", "snv_d1", "d1", "snv_d2", "snv"),
         front_end__views=("absorbance+snv_d1", "d1", "snv_d2", "snv"),
@@ -48,33 +61,33 @@ def rs_ple_base() -> Config:
     )
 
 
-def _small(architecture: str) -> Config:
-    return replace(Config(preset=f"{architecture}_small"), model__architecture=architecture)
+def _base(architecture: str) -> Config:
+    return replace(Config(preset=f"{architecture}_base"), model__architecture=architecture)
 
 
-def single_task_small() -> Config:
-    """The paper's comparison: one CNN-LSTM-attention network per target, sizes of `rs_ple_small`."""
-    return _small("single_task")
+def single_task_base() -> Config:
+    """The paper's comparison: one CNN-LSTM-attention network per target, sizes of `rs_ple_base`."""
+    return _base("single_task")
 
 
-def shared_bottom_small() -> Config:
-    """One expert for all targets, sizes of `rs_ple_small`."""
-    return _small("shared_bottom")
+def shared_bottom_base() -> Config:
+    """One expert for all targets, sizes of `rs_ple_base`."""
+    return _base("shared_bottom")
 
 
-def mmoe_small() -> Config:
-    """Multi-gate mixture of experts with as many experts as a level of `rs_ple_small`."""
-    return _small("mmoe")
+def mmoe_base() -> Config:
+    """Multi-gate mixture of experts with as many experts as a level of `rs_ple_base`."""
+    return _base("mmoe")
 
 
-def cgc_small() -> Config:
-    """`ple_small` with a single level, the ablation of the PLE paper."""
-    return _small("cgc")
+def cgc_base() -> Config:
+    """`ple_base` with a single level, the ablation of the PLE paper."""
+    return _base("cgc")
 
 
-def ple_small() -> Config:
-    """`rs_ple_small` without relevance sharing."""
-    return _small("ple")
+def ple_base() -> Config:
+    """`rs_ple_base` without relevance sharing."""
+    return _base("ple")
 
 
 PRESETS: dict[str, Callable[[], Config]] = {
@@ -83,11 +96,12 @@ PRESETS: dict[str, Callable[[], Config]] = {
         rs_ple_nano,
         rs_ple_small,
         rs_ple_base,
-        single_task_small,
-        shared_bottom_small,
-        mmoe_small,
-        cgc_small,
-        ple_small,
+        rs_ple_large,
+        single_task_base,
+        shared_bottom_base,
+        mmoe_base,
+        cgc_base,
+        ple_base,
     )
 }
 """Name on the command line -> function."""

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from export.trained import load
 from relple_tf.config import (
     AugmentationConfig,
     Config,
@@ -31,7 +34,7 @@ TINY_RUN = Config(
     training=TrainingConfig(members=0, max_epochs=8, batch_size=16, learning_rate=0.01, workers=1),
     augmentation=AugmentationConfig(noise=0, offset=0, slope=0, scatter=0, shift_nm=0),
 )
-"""Convolution, recurrence, attention, gates, two views, a target modelled as its logarithm or not."""
+"""Convolution, recurrence, attention, gates, two views, a target modelled as its square root or not."""
 
 _made: dict[str, Path] = {}
 
@@ -47,3 +50,14 @@ def tiny_run(tmp_path_factory):
         calibrate(load(TINY_RUN), TINY_RUN, RunFolder(path=folder), say=lambda _: None, take_in=lambda: None)
         _made["run"] = folder
     return _made["run"]
+
+
+# Named otherwise than the fixtures, for a test's argument would hide an imported name.
+@pytest.fixture(scope="module", name="run")
+def fixture_run(tmp_path_factory):
+    return tiny_run(tmp_path_factory)
+
+
+@pytest.fixture(scope="module", name="trained")
+def fixture_trained(run):
+    return load(run)

@@ -11,10 +11,10 @@ BANDS = 24
 NM = [1000.0 + 10 * band for band in range(BANDS)]
 LIMITS = {"T2": 9.0, "Q": 2.0}
 MODELLED = {
-    "OC_g_kg": {"log1p": True, "mean": 2.0, "sd": 0.5, "low": -2.0, "high": 2.0, "non_negative": True},
-    "pH": {"log1p": False, "mean": 6.0, "sd": 1.0, "low": -2.0, "high": 2.0, "non_negative": True},
+    "OC_g_kg": {"root": True, "mean": 2.0, "sd": 0.5, "low": -2.0, "high": 2.0, "non_negative": True},
+    "pH": {"root": False, "mean": 6.0, "sd": 1.0, "low": -2.0, "high": 2.0, "non_negative": True},
 }
-INTERVAL = {"coverage": 0.9, "half_width": 0.2, "growth": 0.5, "log1p": True, "non_negative": True, "n": 50}
+INTERVAL = {"coverage": 0.9, "half_width": 0.2, "growth": 0.5, "root": True, "non_negative": True, "n": 50}
 NO_SQRT_BELOW = 0.1
 """Where the first band is less, Q of these models is no number."""
 
@@ -23,7 +23,7 @@ def card():
     intervals = {"OC_g_kg": {"target": "OC_g_kg", **INTERVAL}, "pH": None}
     units = {"OC_g_kg": "g/kg", "pH": ""}
     return {
-        "format": 1,
+        "format": 2,
         "simulated": False,
         "input": {"quantity": "reflectance", "wavelengths_nm": NM},
         "targets": {
@@ -84,8 +84,10 @@ def main(folder):
         found = front_end(spectrum)
         values = network(found.pop("features"))
         for name, modelled in MODELLED.items():
-            value = tf.clip_by_value(values[name], modelled["low"], modelled["high"]) * modelled["sd"]
-            found[name] = tf.exp(value + modelled["mean"]) - 1 if modelled["log1p"] else value + modelled["mean"]
+            value = (
+                tf.clip_by_value(values[name], modelled["low"], modelled["high"]) * modelled["sd"] + modelled["mean"]
+            )
+            found[name] = value * value if modelled["root"] else value
         return found
 
     def converted(function, integer=False):

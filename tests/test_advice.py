@@ -1,5 +1,7 @@
 """Laws of what a user hears before using the network, and of PLSR beside it."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,12 +11,13 @@ from sklearn.cross_decomposition import PLSRegression
 from relple_tf.config import replace as changed
 from relple_tf.evaluation import calibration
 from relple_tf.evaluation.advice import MARGIN, advice
-from relple_tf.evaluation.baselines import CrossValidated, snv_first_derivative
-from relple_tf.evaluation.beside import Beside, beside
+from relple_tf.evaluation.baselines import CrossValidated, cross_validated, snv_first_derivative, whole_folds
+from relple_tf.evaluation.beside import Beside, beside, nested
 from relple_tf.models import front_end
 from relple_tf.models.lab_units import TargetScale, whole_graph
 from relple_tf.spectra.folds import learning_folds
 from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.units import whole_units
 from relple_tf.training.fit import Trained
 from relple_tf.training.members import CrossFit
 from relple_tf.training.preparation import prepare
@@ -99,11 +102,70 @@ def test_a_target_of_one_group_has_no_figure_for_new_ones():
     assert list(found.new_groups) == ["OC_g_kg"]
 
 
+def test_the_learning_curve_is_that_of_plsr_on_parts_of_the_other_folds():
+    library = soils(None)
+    prepared = prepare(library, SPLIT, CROSSED)
+    found = beside(library, SPLIT, prepared, CROSSED, members=MEMBERS)
+    learned = SPLIT != "test"
+    absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
+    features = snv_first_derivative(
+        absorbance, front_end.window_points(CROSSED.front_end), CROSSED.front_end.derivative_polynomial
+    )[learned]
+    seed = CROSSED.training.seed
+    units = whole_units(library, SPLIT, 0.0)[learned]
+    for scale in prepared.scales:
+        values = library.targets[scale.name][learned]
+        known = ~np.isnan(values)
+        x, y, unit = features[known], values[known], units[known]
+        folds = whole_folds(unit, seed)
+        for size, rmse in zip((0.25, 0.5, 0.75, 1.0), found.curve[scale.name].values(), strict=True):
+            squares = []
+            for number, (fitted, held) in enumerate(folds):
+                order = np.random.default_rng([seed, number]).permutation(unit.max() + 1)
+                part = np.sort(fitted[np.argsort(order[unit[fitted]])][: round(size * len(fitted))])
+                best = cross_validated(x[part], y[part], unit[part], scale, seed)
+                model = PLSRegression(best.components).fit(x[part], best.scale.to_model(y[part]))
+                squares += [*((best.scale.to_lab(model.predict(x[held]).ravel()) - y[held]) ** 2)]
+            assert rmse == pytest.approx(np.sqrt(np.mean(squares)))
+        counts = [[round(size * len(fitted)) for fitted, _ in folds] for size in (0.25, 0.5, 0.75, 1.0)]
+        assert list(found.curve[scale.name]) == [round(np.mean(one)) for one in counts]
+
+
+def test_parts_of_the_learning_curve_are_nested_and_keep_units_together():
+    units = np.repeat(np.arange(10), 4)
+    rows = np.flatnonzero(np.arange(40) % 5 > 0)
+    parts = nested(rows, units, 3)
+    assert [len(part) for part in parts] == [8, 16, 24, 32]
+    for smaller, larger in itertools.pairwise(parts):
+        assert set(smaller) < set(larger) <= set(rows)
+        counts = np.bincount(units[smaller], minlength=10)
+        # At most one unit is cut.
+        assert np.sum((counts > 0) & (counts < np.bincount(units[rows], minlength=10))) <= 1
+    assert any((nested(rows, units, seed)[0] != parts[0]).any() for seed in (4, 5))
+
+
+def test_the_learning_curve_reads_no_test_soil():
+    library = soils(None)
+    first = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED, members=MEMBERS).curve
+    test = SPLIT == "test"
+    library.spectra[test] = library.spectra[test][:, ::-1]
+    for values in library.targets.values():
+        values[test] = 99.0
+    assert beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED, members=MEMBERS).curve == first
+
+
+def test_too_few_soils_have_no_learning_curve():
+    library = soils(None)
+    library.targets["pH"][40:] = np.nan
+    found = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED, members=MEMBERS)
+    assert list(found.curve) == ["OC_g_kg"]
+
+
 def beside_of(rmse, r2=0.47, in_new=None):
-    scale = TargetScale(name="pH", log1p=False, mean=0.0, sd=1.0, low=-9.0, high=9.0, non_negative=False)
+    scale = TargetScale(name="pH", root=False, mean=0.0, sd=1.0, low=-9.0, high=9.0, non_negative=False)
     one = CrossValidated(scale=scale, components=3, n=60, rmse=rmse, r2=r2)
     groups = {} if in_new is None else {"pH": CrossValidated(scale=scale, components=3, n=60, rmse=2.0, r2=in_new)}
-    return Beside(predictions={}, components={"pH": 3}, left_out={"pH": one}, new_groups=groups)
+    return Beside(predictions={}, components={"pH": 3}, left_out={"pH": one}, new_groups=groups, curve={})
 
 
 @pytest.mark.parametrize(

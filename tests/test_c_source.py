@@ -9,7 +9,7 @@ import pytest
 from c_library import CC, FLAT, NOT_FINITE, OK, OUT_OF_RANGE, OUTSIDE, compiled, distances_in_c, features_in_c
 from scipy.signal import savgol_filter
 
-from export import c_source
+from export import c_domain, c_front_end, c_source
 from relple_tf.config import CHANNELS, FrontEndConfig
 from relple_tf.evaluation.intervals import Interval
 from relple_tf.models import front_end
@@ -52,7 +52,7 @@ def stages(library):
 
 @pytest.fixture(scope="module")
 def constants(stages):
-    return c_source.FrontEnd.of(*stages)
+    return c_front_end.FrontEnd.of(*stages)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def domain(library, stages):
     return (
         features,
         [np.asarray(value)[:, 0] for value in layer((bands, bands @ kernel + bias))],
-        c_source.Domain(
+        c_domain.Domain(
             channels=chosen,
             kernel=kernel.T,
             bias=bias,
@@ -86,7 +86,7 @@ def domain(library, stages):
 
 @pytest.fixture(scope="module")
 def c(tmp_path_factory, constants, domain):
-    files = c_source.front_end(constants) | c_source.domain(domain[2])
+    files = c_front_end.front_end(constants) | c_domain.domain(domain[2])
     return compiled(written(tmp_path_factory.mktemp("c"), files))
 
 
@@ -128,8 +128,8 @@ def test_the_reference_in_double_precision_is_scipys(constants, library):
 def test_absorbance_on_its_own_or_a_finer_grid(tmp_path, library, step_nm):
     soils = absorbance_of(library)
     config = replace(CONFIG, step_nm=step_nm, channels=("snv_d2", "absorbance"), views=())
-    constants = c_source.FrontEnd.of(*model_of(soils, config))
-    c = compiled(written(tmp_path, c_source.front_end(constants)))
+    constants = c_front_end.FrontEnd.of(*model_of(soils, config))
+    c = compiled(written(tmp_path, c_front_end.front_end(constants)))
     for scan, expected in zip(soils.spectra[:5], constants.features(soils.spectra[:5]), strict=True):
         status, features = features_of(c, constants, scan)
         assert status == OK
@@ -156,7 +156,7 @@ def test_what_is_no_scan_has_a_status_and_no_features(c, constants, library, spo
 
 
 def test_nan_is_seen_whatever_the_compiler_may_assume(tmp_path, constants, library):
-    c = compiled(written(tmp_path, c_source.front_end(constants)), "-O3", "-ffast-math")
+    c = compiled(written(tmp_path, c_front_end.front_end(constants)), "-O3", "-ffast-math")
     for value in (np.nan, np.inf, -np.inf):
         scan = library.spectra[0].copy()
         scan[3] = value
@@ -197,9 +197,9 @@ def test_trust_is_that_of_the_limits(c):
 
 def test_units_and_intervals_are_those_of_python(tmp_path):
     shapes = [
-        TargetScale(name="OC_g_kg", log1p=True, mean=3.0, sd=0.5, low=-2.5, high=3.0, non_negative=True),
-        TargetScale(name="pH", log1p=False, mean=6.5, sd=1.0, low=-2.0, high=2.0, non_negative=True),
-        TargetScale(name='d13C "per mil"', log1p=False, mean=-20.0, sd=4.0, low=-2.0, high=2.0, non_negative=False),
+        TargetScale(name="OC_g_kg", root=True, mean=1.0, sd=0.5, low=-2.0, high=3.0, non_negative=True),
+        TargetScale(name="pH", root=False, mean=6.5, sd=1.0, low=-2.0, high=2.0, non_negative=True),
+        TargetScale(name='d13C "per mil"', root=False, mean=-20.0, sd=4.0, low=-2.0, high=2.0, non_negative=False),
     ]
     intervals = [
         Interval(
@@ -207,7 +207,7 @@ def test_units_and_intervals_are_those_of_python(tmp_path):
             coverage=0.9,
             half_width=width,
             growth=0.5,
-            log1p=scale.log1p,
+            root=scale.root,
             non_negative=scale.non_negative,
             n=99,
         )

@@ -173,14 +173,14 @@ def test_simulated_is_named_everywhere(tmp_path, capsys):
 
 BAD_COMMANDS = {
     "unknown flag": (["--speed", "9"], ["--speed", "--preset"]),
-    "unknown preset": (["--preset", "huge"], ["huge", "rs_ple_small"]),
+    "unknown preset": (["--preset", "huge"], ["huge", "rs_ple_base"]),
     "unknown section": (["--set", "modle.levels=1"], ["modle", "model"]),
     "unknown field": (["--set", "model.levles=1"], ["levles", "levels"]),
     "wrong type": (["--set", "model.levels=two"], ["two", "int"]),
     "unknown architecture": (["--set", "model.architecture=gru"], ["gru", "rs_ple"]),
     "unknown strategy": (["--set", "training.balancing=luck"], ["luck", "uncertainty"]),
     "no shared layer": (
-        ["--preset", "single_task_small", "--set", "training.balancing=gradnorm"],
+        ["--preset", "single_task_base", "--set", "training.balancing=gradnorm"],
         ["gradnorm", "single_task"],
     ),
     "missing file": (["--data", "no/such.csv"], ["no/such.csv"]),

@@ -217,19 +217,19 @@ def test_a_config_is_a_model_and_lends_the_presets_its_data(tmp_path, monkeypatc
     assert (list(models), repeats) == (["config", *compare.DEFAULTS], 10)
     assert models["config"] == models["svr"] == config
     assert config.model.levels == 1
-    small = models["rs_ple_small"]
-    assert small.model == PRESETS["rs_ple_small"]().model
+    small = models["rs_ple_base"]
+    assert small.model == PRESETS["rs_ple_base"]().model
     assert (small.data.source, small.training.seed, small.split.test) == ("a.csv", 7, 0.3)
 
 
 REFUSED = {
-    "unknown model": (["--models", "svr,gru"], ["'gru'", "rs_ple_small", "cubist"]),
-    "no model": (["--models", ""], ["''", "rs_ple_small"]),
+    "unknown model": (["--models", "svr,gru"], ["'gru'", "rs_ple_base", "cubist"]),
+    "no model": (["--models", ""], ["''", "rs_ple_base"]),
     "a model twice": (["--models", "svr,svr"], ["svr,svr", "twice"]),
     "config without a file": (["--models", "config"], ["'config'", "--config FILE"]),
     "no repeat": (["--repeats", "0"], ["--repeats 0", "1"]),
     "repeats that are no number": (["--repeats", "many"], ["many"]),
-    "a preset": (["--preset", "rs_ple_small"], ["--preset", "--models"]),
+    "a preset": (["--preset", "rs_ple_base"], ["--preset", "--models"]),
     "an unknown scheme": (["--set=comparison.scheme=jackknife"], ["jackknife", "cross_validation"]),
     "one fold": (["--set=comparison.folds=1"], ["comparison.folds", "1"]),
     "a size twice": (["--set=comparison.sizes=20,20"], ["comparison.sizes", "20, 20"]),
@@ -237,7 +237,7 @@ REFUSED = {
     "a size beyond the soils": ([*DATA, "--set=comparison.sizes=40,400"], ["comparison.sizes", "400", "64 soils"]),
     "no such data": (["--data", "no/such.csv"], ["no/such.csv"]),
     "a network that cannot be": (
-        ["--models", "single_task_small,plsr", "--set=training.balancing=gradnorm"],
+        ["--models", "single_task_base,plsr", "--set=training.balancing=gradnorm"],
         ["gradnorm", "single_task"],
     ),
 }

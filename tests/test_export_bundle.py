@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,8 +20,8 @@ from c_library import CC, CXX, NOT_FINITE, OK, OUTSIDE, compiled, distances_in_c
 
 from export import assembly, bundle
 from export.budget import Budget
+from export.c_front_end import FrontEnd
 from export.c_model import add_method, ports
-from export.c_source import FrontEnd
 from export.convert import front_end_file, made
 from export.flatbuffer import operators, parse
 from export.metadata import embed, read
@@ -180,8 +181,8 @@ def test_the_card_says_of_the_run_what_the_run_says(trained, card):
     for name, facts in card["targets"].items():
         interval = {key: value for key, value in own["targets"][name]["interval"].items() if key != "test"}
         assert facts["interval"] == interval
-        assert {key: facts[key] for key in ("unit", "log1p", "lowest", "highest")} == (
-            {key: own["targets"][name][key] for key in ("unit", "log1p", "lowest", "highest")}
+        assert {key: facts[key] for key in ("unit", "root", "lowest", "highest")} == (
+            {key: own["targets"][name][key] for key in ("unit", "root", "lowest", "highest")}
         )
     for key in ("grid_nm", "channels", "views", "whitened_components"):
         assert card["front_end"][key] == own["front_end"][key]
@@ -329,6 +330,62 @@ def test_golden_estimates_are_repeated_and_keep_their_tolerance(folder, golden):
                     limit = device.card["domain"]["limits"][name]
                     room = facts["distance_tolerance"] * max(limit, case["keras"][name])
                     assert abs(expected[name] - case["keras"][name]) <= room
+
+
+def repeated(folder, *flags):
+    script = [sys.executable, folder / "soil_scan.py", folder, "--golden", *flags]
+    return subprocess.run(script, capture_output=True, text=True, check=False)
+
+
+def test_the_runtime_repeats_its_golden_scans_by_itself(folder, golden):
+    facts, _ = golden
+    found = repeated(folder)
+    assert found.returncode == 0
+    lines = found.stdout.splitlines()
+    assert len(lines) == len(facts["variants"])
+    for line, (name, told) in zip(lines, facts["variants"].items(), strict=True):
+        assert line.startswith(f"{name}: 14 golden scans have the recorded status, 14 of them to the last bit; ")
+        shares = [
+            abs(estimate["values"][target] - case["keras"][target]) / room
+            for case, estimate in zip(facts["cases"], told["estimates"], strict=True)
+            if estimate["values"]
+            for target, room in told["tolerance"].items()
+        ]
+        limits = SoilScan(folder, name).card["domain"]["limits"]
+        shares += [
+            abs(estimate[distance] - case["keras"][distance])
+            / (facts["distance_tolerance"] * max(limit, case["keras"][distance]))
+            for case, estimate in zip(facts["cases"], told["estimates"], strict=True)
+            if estimate["values"]
+            for distance, limit in limits.items()
+        ]
+        assert line.endswith(f" is {max(shares):.0%} of what is promised")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda facts, name: facts["cases"][2]["keras"].update({"pH": 99.0}), "pH of golden scan train"),
+        (lambda facts, name: facts["cases"][3]["keras"].update({"T2": -9.0}), "T2 of golden scan train"),
+        (lambda facts, name: facts["variants"][name]["estimates"][8].update(status="ok"), "golden scan nan is invalid"),
+    ],
+)
+def test_what_does_not_repeat_is_told_in_one_line(folder, golden, tmp_path, spoil, said):
+    copy = tmp_path / "bundle"
+    shutil.copytree(folder, copy)
+    facts = json.loads((copy / "golden.json").read_text())
+    name = next(iter(facts["variants"]))
+    spoil(facts, name)
+    content = json.dumps(facts)
+    (copy / "golden.json").write_text(content)
+    sums = (copy / "SHA256SUMS").read_text()
+    was = hashlib.sha256((folder / "golden.json").read_bytes()).hexdigest()
+    (copy / "SHA256SUMS").write_text(sums.replace(was, hashlib.sha256(content.encode()).hexdigest()))
+    found = repeated(copy, "--variant", name)
+    assert found.returncode == 2
+    # LiteRT says on the same stream that it made a delegate.
+    assert found.stderr.splitlines()[-1].startswith(f"error: {name}: {said}")
+    assert "Traceback" not in found.stderr
 
 
 def test_golden_steps_lead_from_one_to_the_next(folder, golden, card):

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from export_fixtures import TARGETS, tiny_run
+from export_fixtures import TARGETS, fixture_run, fixture_trained  # noqa: F401
 
 from export.convert import MARK, ConversionError, convert, front_end_file, made, network_file, run_child
 from export.flatbuffer import Builder, operators, packed, parse, signature, type_name
@@ -20,21 +20,10 @@ from export.quantise import (
 )
 from export.recipes import DEFAULT, RECIPES, chosen
 from export.runtimes import LiteRt
-from export.trained import load
 from relple_tf.errors import InputError
 from relple_tf.models.lab_units import T2, Q
 
 REFERENCE = LiteRt(name="reference", resolver="BUILTIN_REF")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return tiny_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def trained(run):
-    return load(run)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import TINY, features_of, outputs_of, problem_of, set_fixed_weights
-from export_fixtures import TARGETS, TINY_RUN, tiny_run
+from export_fixtures import TARGETS, TINY_RUN, fixture_run, fixture_trained  # noqa: F401
 
 from export.trained import load
 from export.twin import behind_views, check_equal, copy_weights, twin
@@ -18,16 +18,6 @@ from relple_tf.models.lab_units import T2, Q, seeing
 from relple_tf.models.network import build
 from relple_tf.spectra.sources import load as load_library
 from relple_tf.training.files import sha256
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return tiny_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def trained(run):
-    return load(run)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import CONFIG
 from sklearn.metrics import r2_score
@@ -213,8 +214,8 @@ def scripted(monkeypatch, prepared, means, *, stop_early=True):
     """
     weights = []
 
-    def scores(prepared):
-        weights.append(prepared.network.get_weights())
+    def scores(network, prepared):
+        weights.append(network.get_weights())
         mean = means[len(weights) - 1]
         # The mean counts, not any single target.
         spread = 0.05 * (-1) ** len(weights)
@@ -361,3 +362,48 @@ def test_checkpoint_gives_back_what_it_was_given(tmp_path):
         for a, b in zip(members, arrays[name], strict=True):
             np.testing.assert_array_equal(a, b)
             assert a.dtype == b.dtype
+
+
+@pytest.mark.parametrize("balancing", ["rlw", "dwa", "gradnorm", "famo"])
+def test_a_network_that_takes_over_a_traced_step_ends_as_if_it_had_been_traced_itself(
+    library, parts, balancing, monkeypatch
+):
+    def trained(seed, **other):
+        keras.backend.clear_session()
+        config = change(FAST, training__seed=seed, training__balancing=balancing, model__dropout=0.3, **other)
+        ready = start(library, parts, config)
+        history = train(ready, config, stop_early=False, throwaway=True)
+        return ready.network.get_weights(), history
+
+    monkeypatch.setattr(training, "_last_traced", None)
+    first, _ = trained(0)
+    traced = training._last_traced[1]
+    second, history = trained(1)
+    assert training._last_traced[1] is traced
+    assert any((a != b).any() for a, b in zip(first, second, strict=True))
+    monkeypatch.setattr(training, "_last_traced", None)
+    alone, history_alone = trained(1)
+    assert training._last_traced[1] is not traced
+    for a, b in zip(second, alone, strict=True):
+        np.testing.assert_array_equal(a, b)
+    pd.testing.assert_frame_equal(history, history_alone)
+
+
+@pytest.mark.parametrize("field", ["model__expert_units", "training__batch_size", "training__max_epochs"])
+def test_what_computes_something_else_is_traced_anew(library, parts, field, monkeypatch):
+    monkeypatch.setattr(training, "_last_traced", None)
+    train(start(library, parts, FAST), FAST, stop_early=False, throwaway=True)
+    traced = training._last_traced[1]
+    config = change(FAST, **{field: 6})
+    train(start(library, parts, config), config, stop_early=False, throwaway=True)
+    assert training._last_traced[1] is not traced
+
+
+def test_a_network_that_is_kept_is_no_place_for_the_next_one(library, parts, monkeypatch):
+    monkeypatch.setattr(training, "_last_traced", None)
+    kept = run(library, parts, FAST)
+    before = kept.network.get_weights()
+    train(start(library, parts, FAST), change(FAST, training__seed=1), stop_early=False, throwaway=True)
+    train(start(library, parts, FAST), change(FAST, training__seed=2), stop_early=False, throwaway=True)
+    for a, b in zip(before, kept.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

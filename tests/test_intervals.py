@@ -14,7 +14,7 @@ DRAW = np.random.default_rng(0)
 SYMMETRIC = TargetScale.fit("pH", DRAW.normal(7, 0.8, 300))
 SKEWED = TargetScale.fit("OC_g_kg", np.exp(DRAW.normal(2, 1, 300)))
 SCALES = {"symmetric": SYMMETRIC, "skewed": SKEWED}
-INTERVAL = Interval(target="pH", coverage=0.9, half_width=0.5, growth=2.0, log1p=False, non_negative=True, n=50)
+INTERVAL = Interval(target="pH", coverage=0.9, half_width=0.5, growth=2.0, root=False, non_negative=True, n=50)
 
 
 def soils(draw, n, scale, error="equal"):
@@ -40,14 +40,15 @@ def test_half_width_is_the_conformal_rank_of_the_absolute_residuals(n, coverage,
     assert (got.growth, got.n, got.coverage, got.target) == (0.0, n, coverage, "pH")
 
 
-def test_half_width_of_a_skewed_target_is_of_the_logarithm():
-    estimated = np.exp(DRAW.normal(2, 1, 49))
-    factor = np.linspace(1.01, 1.49, 49)
-    got = fit_interval(SKEWED, factor * (1 + estimated) - 1, estimated, np.zeros(49))
-    assert got.half_width == pytest.approx(np.log(factor[44]))
-    lower, upper = got.bounds(estimated, np.zeros(49))
-    np.testing.assert_allclose(upper, factor[44] * (1 + estimated) - 1)
-    np.testing.assert_allclose(lower, np.maximum((1 + estimated) / factor[44] - 1, 0), atol=1e-12)
+def test_half_width_of_a_skewed_target_is_of_the_square_root():
+    root = np.exp(DRAW.normal(0, 1, 49))
+    off = np.linspace(0.01, 0.49, 49)
+    got = fit_interval(SKEWED, (root + off) ** 2, root**2, np.zeros(49))
+    assert got.half_width == pytest.approx(off[44])
+    lower, upper = got.bounds(root**2, np.zeros(49))
+    np.testing.assert_allclose(upper, (root + off[44]) ** 2)
+    np.testing.assert_allclose(lower, np.where(root > off[44], (root - off[44]) ** 2, 0), atol=1e-12)
+    assert (root < off[44]).any()
 
 
 @pytest.mark.parametrize("error", ["equal", "growing"])
@@ -105,12 +106,12 @@ def test_a_hundred_soils_are_enough_to_see_that_difficulty_tells():
     assert np.mean(np.greater(growths, 0)) >= 0.8
 
 
-@pytest.mark.parametrize("log1p", [True, False])
+@pytest.mark.parametrize("root", [True, False])
 @pytest.mark.parametrize("non_negative", [True, False])
-def test_scale_of_the_target_is_taken_over(log1p, non_negative):
-    scale = replace(SYMMETRIC, log1p=log1p, non_negative=non_negative)
+def test_scale_of_the_target_is_taken_over(root, non_negative):
+    scale = replace(SYMMETRIC, root=root, non_negative=non_negative)
     got = fit_interval(scale, *soils(np.random.default_rng(4), 30, SYMMETRIC))
-    assert (got.log1p, got.non_negative) == (log1p, non_negative)
+    assert (got.root, got.non_negative) == (root, non_negative)
 
 
 @pytest.mark.parametrize("error", ["equal", "growing"])
@@ -144,7 +145,8 @@ def test_bounds_grow_with_difficulty_about_the_estimate():
 
 def test_bounds_may_leave_the_range_of_the_training_values_but_not_fall_below_zero():
     highest = SKEWED.to_lab(np.array([np.inf]))
-    wide = Interval(target="a", coverage=0.9, half_width=2.0, growth=0.0, log1p=True, non_negative=True, n=50)
+    reach = 2 * np.sqrt(highest[0])
+    wide = Interval(target="a", coverage=0.9, half_width=reach, growth=0.0, root=True, non_negative=True, n=50)
     lower, upper = wide.bounds([highest[0], 0.5, 0.0], np.zeros(3))
     assert upper[0] > 5 * highest[0]
     np.testing.assert_array_equal(lower[1:], 0.0)
@@ -159,9 +161,10 @@ def test_bounds_of_what_is_no_number_are_nan(estimated, difficulty, growth):
     assert np.isfinite([end[1] for end in ends]).all()
 
 
-def test_far_outside_there_is_no_upper_bound():
-    lower, upper = replace(INTERVAL, log1p=True).bounds([6.0], [1e6])
-    assert (lower[0], upper[0]) == (0.0, np.inf)
+def test_far_outside_the_upper_bound_is_far():
+    lower, upper = replace(INTERVAL, root=True).bounds([6.0], [1e6])
+    assert lower[0] == 0
+    assert upper[0] == pytest.approx((np.sqrt(6) + 0.5 * (1 + 2e6)) ** 2)
 
 
 @pytest.mark.parametrize(("n", "available"), [(0, False), (8, False), (9, True)])

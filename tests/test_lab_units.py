@@ -39,7 +39,7 @@ def test_layer_equals_to_lab_and_its_closed_form(case):
     _, scale = case
     z = np.linspace(-6, 6, 101)
     y = np.clip(z, scale.low, scale.high) * scale.sd + scale.mean
-    expected = np.exp(y) - 1 if scale.log1p else y
+    expected = y**2 if scale.root else y
     expected = np.maximum(expected, 0) if scale.non_negative else expected
     np.testing.assert_allclose(scale.to_lab(z), expected, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(layer_of(scale, z), expected, rtol=2e-5, atol=1e-5)
@@ -47,7 +47,7 @@ def test_layer_equals_to_lab_and_its_closed_form(case):
 
 def test_targets_of_every_kind_side_by_side_are_each_as_alone():
     scales = [TargetScale.fit("OC_g_kg", values) for values in VALUES.values()]
-    assert len({(scale.log1p, scale.non_negative) for scale in scales}) == 3
+    assert len({(scale.root, scale.non_negative) for scale in scales}) == 3
     z = np.random.default_rng(3).normal(0, 4, size=(50, len(scales))).astype("float32")
     z[0] = np.nan
     together = np.asarray(LabUnits(scales)(z))
@@ -63,12 +63,12 @@ def test_round_trip_inside_the_range(case):
 
 def test_a_wild_prediction_stays_within_the_range_and_a_tenth(case):
     values, scale = case
-    modelled = np.log1p(values) if scale.log1p else values
+    modelled = np.sqrt(values) if scale.root else values
     margin = 0.1 * np.ptp(modelled)
     low, high = modelled.min() - margin, modelled.max() + margin
     if values.min() >= 0:
         low = max(low, 0)
-    expected = np.expm1([low, high]) if scale.log1p else np.array([low, high])
+    expected = np.array([low, high]) ** (2 if scale.root else 1)
     assert MARGIN == 0.1
     np.testing.assert_allclose(scale.to_lab(np.array([-1e9, 1e9])), expected, atol=1e-9)
     got = layer_of(scale, [-1e30, 1e30, -np.inf, np.inf])
@@ -93,11 +93,21 @@ def test_never_below_zero_even_by_rounding():
     for seed in range(100):
         draw = np.random.default_rng(seed)
         values = np.exp(draw.normal(size=50) * draw.uniform(0.1, 2)) * draw.uniform(0.1, 30)
-        assert layer_of(TargetScale.fit("OC_g_kg", values), [-1e9])[0] >= 0
+        for may_root in (True, False):
+            scale = TargetScale.fit("OC_g_kg", values, may_root=may_root)
+            # Not held by the lower end of the range alone, which may lie a rounding below 0.
+            assert layer_of(replace(scale, low=-scale.mean / scale.sd), [-1e9])[0] >= 0
+
+
+def test_the_root_of_a_value_below_zero_is_a_number_below_that_of_zero():
+    scale = TargetScale.fit("OC_g_kg", VALUES["skewed"])
+    low, zero, high = scale.to_model(np.array([-4.0, 0.0, 4.0]))
+    assert low - zero == pytest.approx(zero - high)
+    assert low < zero
 
 
 @pytest.mark.parametrize(
-    ("name", "log1p"),
+    ("name", "root"),
     {
         "symmetric": False,
         "skewed": True,
@@ -105,8 +115,8 @@ def test_never_below_zero_even_by_rounding():
         "with zeros": True,
     }.items(),
 )
-def test_log1p_is_chosen_only_where_skewed_and_not_negative(name, log1p):
-    assert TargetScale.fit("OC_g_kg", VALUES[name]).log1p is log1p
+def test_the_root_is_chosen_only_where_skewed_and_not_negative(name, root):
+    assert TargetScale.fit("OC_g_kg", VALUES[name]).root is root
 
 
 def test_values_that_were_not_measured_change_nothing():

@@ -78,7 +78,7 @@ def test_a_target_missing_in_the_batch_trains_nothing_of_its_own(strategy, probl
     config = replace(TINY, architecture="cgc", expert_kind="cnn", task_experts=2, dropout=0.0)
     network = set_fixed_weights(build(config, problem, keras))
     balancing = STRATEGIES[strategy](3, TrainingConfig(balancing=strategy))
-    joint = JointModel(network, TARGETS, balancing, 0.5)
+    joint = JointModel(network, network, TARGETS, balancing, 0.5)
     y = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
     y[:, 1] = np.nan
     layers = [layer for layer in network.layers if layer.trainable_weights]

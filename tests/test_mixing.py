@@ -113,14 +113,23 @@ def test_a_soil_that_was_not_measured_has_no_say():
 
 
 def test_a_wild_soil_does_not_choose_the_share():
-    """Nine soils are best told by the head; the tenth, 100 SD off, is less far from the machine."""
-    tried = np.hstack([np.tile(np.array([0.9, 0.7, 0.5, 0.3, 0.1])[:, None], 9), np.array(SHARES)[:, None]])
-    measured = np.array([0.0] * 9 + [-100.0])
+    """400 soils are best told by the head; the last one, 60 units off, is less far from the machine."""
+    measured = np.array([1.0, -1.0] * 200 + [-60.0])
+    errors = np.tile(np.array([0.9, 0.7, 0.5, 0.3, 0.1])[:, None], 400)
+    tried = np.hstack([measured[:-1] + errors, 20.0 * np.array(SHARES)[:, None]])
     assert MOST_ERROR == 3
     assert SHARES[best_share(measured, tried)] == 1.0
     # Counted in full it would choose the machine.
     squares = np.mean((tried - measured) ** 2, axis=1)
     assert np.argmin(squares) == 0
+
+
+def test_the_unit_of_the_laboratory_does_not_choose_the_share():
+    draw = np.random.default_rng(4)
+    measured = draw.lognormal(size=50)
+    tried = measured + draw.normal(size=(len(SHARES), 50)) * np.array([1.0, 1.1, 0.9, 0.8, 0.5])[:, None]
+    tried[:, 7] += 40
+    assert best_share(1000 * measured, 1000 * tried) == best_share(measured, tried) == len(SHARES) - 1
 
 
 SMALL = change(CONFIG, model__architecture="shared_bottom", training__max_epochs=2)
@@ -136,10 +145,10 @@ def test_fit_mixes_what_train_ends_with_by_shares_from_the_validation_rows(libra
     train(alone, SMALL, stop_early=True)
     done = fit(ready, SMALL)
     learned, machine = both(alone.network, alone.machines, alone.validation_features)
-    for column, target in enumerate(alone.problem.targets):
+    for column, scale in enumerate(alone.scales):
         tried = np.stack([s * learned[:, column] + (1 - s) * machine[:, column] for s in SHARES])
-        share = SHARES[best_share(alone.validation_values[:, column].astype("float64"), tried)]
-        assert done.shares[target] == share
+        values = library.targets[scale.name][parts == "validation"]
+        assert done.shares[scale.name] == SHARES[best_share(values, scale.to_lab(tried))]
     mix(alone.network, alone.machines, done.shares)
     for a, b in zip(done.network.get_weights(), alone.network.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -239,6 +239,18 @@ def test_percent_is_recognised_without_a_water_band():
     assert "divided by 100" in notes[1]
 
 
+@pytest.mark.parametrize("other", ["fraction", "absorbance"])
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_a_table_of_percent_and_something_else_is_refused(other, share):
+    fraction = reflectance(NM).astype(np.float32)
+    strange = np.arange(len(fraction)) >= (1 - share) * len(fraction)
+    assert strange.any()
+    mixed = np.where(strange[:, None], fraction if other == "fraction" else -np.log10(fraction), 100 * fraction)
+    first = int(np.flatnonzero(strange)[0]) + 1
+    with pytest.raises(InputError, match=rf"in percent.* {strange.sum()} of {len(fraction)} are not: row {first} "):
+        settle_quantity("t", mixed, NM, "auto", "")
+
+
 def test_units_are_turned_exactly_and_said(tmp_path):
     values = [str(row) for row in range(1, ROWS + 1)]
     table = columns(pH=None, OC_g_kg=None, SOC_pct=values, clay_g_kg=values, CEC_mmolc_kg=values)

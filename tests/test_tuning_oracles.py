@@ -4,6 +4,7 @@ import itertools
 import math
 
 import pytest
+from tuning_jobs import FIXED
 
 from relple_tf.config import Config, replace
 from tuning.oracles import ALGORITHMS, EPOCHS, NothingFitsError, Oracle, config_of
@@ -11,32 +12,14 @@ from tuning.search import ALGORITHMS as NAMED
 from tuning.space import space_of
 
 SPACE = space_of(Config(), None)
-SMALL = """
-[model]
+SMALL = f"""{FIXED}
 architecture = ["rs_ple", "ple"]
 relevance = ["hard", "soft"]
 relevance_tau = [0.6, 0.9]
 relevance_beta = 1.0
 levels = [1, 2]
-task_experts = 1
-shared_experts = 1
-expert_kind = "cnn"
 expert_units = 32
-stem = "shared"
 conv_filters = [16, 32]
-conv_kernel = 7
-tower_units = 16
-basis_units = 256
-landmarks = 768
-dropout = 0.1
-[front_end]
-views = ["snv_d1"]
-whitened_components = 60
-[training]
-learning_rate = 0.003
-weight_decay = 0.01
-batch_size = 64
-balancing = "equal"
 """
 
 

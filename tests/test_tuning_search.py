@@ -20,11 +20,13 @@ from relple_tf.command_line import run
 from relple_tf.config import replace
 from relple_tf.config_text import from_toml
 from relple_tf.evaluation.calibration import divide
+from relple_tf.models.problem import Problem
+from relple_tf.zoo import PRESETS
 from tuning import search as command
 from tuning.folder import locked
 from tuning.objective import DivergedError, learning_soils, score
 from tuning.outcome import front
-from tuning.size import of_graph, peak_bytes
+from tuning.size import of_graph, peak_bytes, size
 from tuning.space import TrialRules
 
 HERE = Path(__file__).parent
@@ -335,6 +337,19 @@ def test_multiplications_and_weights_by_hand():
     convolution, recurrent = 3 * (2 * 2 * 3), 3 * (3 * 16 + 4 * 16)
     assert found.operations == convolution + recurrent + 4 * 5 + 9
     assert found.weights == (12 + 3) + (48 + 64 + 16) + (20 + 5) + (9 + 1)
+
+
+@pytest.mark.parametrize(("preset", "flash_kib", "arena_kib"), [("rs_ple_nano", 64, 32), ("rs_ple_small", 160, 64)])
+def test_presets_for_microcontrollers_fit_what_the_readme_says_by_estimate(preset, flash_kib, arena_kib):
+    """700 bands and three targets, as in NIRsoil; the export's own figures stand in the README."""
+    correlation = np.array([[1.0, 0.8, 0.4], [0.8, 1.0, 0.3], [0.4, 0.3, 1.0]])
+    problem = Problem(
+        bands=1, channels=1, components=1, views=((0,),), targets=("N", "OC", "CEC"), correlation=correlation
+    )
+    found = size(PRESETS[preset](), problem, np.arange(1100.0, 2500.0, 2.0), 618)
+    assert flash_kib / 2 < found.flash_bytes / 1024 < flash_kib
+    # The estimate of an arena is right to a few percent.
+    assert arena_kib / 2 < found.arena_bytes / 1024 < 1.05 * arena_kib
 
 
 def test_the_peak_is_that_of_the_tensors_alive_together():

@@ -34,7 +34,7 @@ def test_trial_0_is_the_preset_itself(preset):
         assert own in knob.options if knob.options else knob.low <= own <= knob.high
 
 
-@pytest.mark.parametrize("preset", ["rs_ple_small", "rs_ple_nano", "single_task_small"])
+@pytest.mark.parametrize("preset", ["rs_ple_base", "rs_ple_nano", "single_task_base"])
 def test_every_draw_is_a_config_that_differs_in_drawn_fields_only(preset):
     space = space_of(PRESETS[preset](), None)
     fields = {knob.field: knob for knob in space.knobs}

@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from tuning_jobs import Counted, nothing, one_with_units, process_of, slow, toy, troubled
+from tuning_jobs import FIXED, Counted, nothing, one_with_units, process_of, slow, toy, troubled
 
 from relple_tf.config import Config
 from relple_tf.errors import InputError
@@ -42,29 +42,11 @@ def ends(search):
     return [(t.number, t.config, t.state, t.score if t.state == "done" else t.message) for t in search.done()]
 
 
-ONE_FIELD = """
-[model]
+ONE_FIELD = f"""{FIXED}
 architecture = "ple"
 levels = 1
-task_experts = 1
-shared_experts = 1
-expert_kind = "cnn"
-stem = "shared"
 conv_filters = [8]
-conv_kernel = 7
-tower_units = 16
-basis_units = 256
-landmarks = 768
-dropout = 0.1
 expert_units = [1, 2, 3, 4, 5, 6, 7, 8]
-[front_end]
-views = ["snv_d1"]
-whitened_components = 60
-[training]
-learning_rate = 0.003
-weight_decay = 0.01
-batch_size = 64
-balancing = "equal"
 """
 
 

@@ -8,6 +8,28 @@ import time
 
 from relple_tf.config import Config
 
+FIXED = """
+[front_end]
+views = ["snv_d1"]
+whitened_components = 60
+[training]
+learning_rate = 0.003
+weight_decay = 0.01
+batch_size = 64
+balancing = "equal"
+[model]
+task_experts = 1
+shared_experts = 1
+expert_kind = "cnn"
+stem = "shared"
+conv_kernel = 7
+tower_units = 16
+basis_units = 256
+landmarks = 768
+dropout = 0.1
+"""
+"""A space to which a test adds the fields of [model] that it searches; [model] is last for that."""
+
 
 def nothing():
     pass

@@ -2,7 +2,7 @@
 
 For every inner fold of the learning soils a network is trained on the other folds, to its end, and estimates the fold;
 it is mixed with its kernel machines as a finished run is (`training.mixing`). The score is R2 of these estimates on the
-modelled scale, mean over the targets and over `TrialRules.repeats` draws of the folds. That scale (log1p or not, with
+modelled scale, mean over the targets and over `TrialRules.repeats` draws of the folds. That scale (root or not, with
 what mean and standard deviation) is that of trial 0 for all trials, so that scores can be compared; the test part
 is not in the library that a trial is given.
 """
@@ -109,13 +109,13 @@ def _repeat(soils: Soils, config: Config, seed: int) -> dict[str, float]:
         tried[:, fold == left_out] = _estimates(library, fold == left_out, config, (seed + left_out) % 2**31)
     r2 = {}
     for column, scale in enumerate(soils.scales):
-        measured = scale.to_model(library.targets[scale.name])
-        known = ~np.isnan(measured)
-        estimates = scale.to_model(tried[:, known, column])
+        values = library.targets[scale.name]
+        known = ~np.isnan(values)
+        measured, estimates = values[known], tried[:, known, column]
         if not np.isfinite(estimates).all():
             raise DivergedError(f"estimates of {scale.name} are not finite")
-        share = best_share(measured[known], estimates)
-        r2[scale.name] = float(r2_score(measured[known], estimates[share]))
+        best = estimates[best_share(measured, estimates)]
+        r2[scale.name] = float(r2_score(scale.to_model(measured), scale.to_model(best)))
     return r2
 
 
@@ -125,5 +125,5 @@ def _estimates(library: SpectralLibrary, held: npt.NDArray[np.bool_], config: Co
     config = replace(config, training__seed=seed)
     seed_everything(seed)
     prepared = prepare(library, np.where(held, "validation", "train"), config)
-    train(prepared, config, stop_early=False, show=False)
+    train(prepared, config, stop_early=False, show=False, throwaway=True)
     return to_lab(prepared.scales, mixtures(*both(prepared.network, prepared.machines, prepared.validation_features)))

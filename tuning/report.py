@@ -5,15 +5,13 @@ The text stands in `search.html`; here it gets its figures.
 
 from html import escape
 from importlib import resources
-from importlib.metadata import version
 from string import Template
 
 import numpy as np
 
-from relple_tf import __version__
 from relple_tf.config_text import to_toml
 from relple_tf.evaluation.report import items
-from relple_tf.evaluation.result import source_name
+from relple_tf.evaluation.result import source_name, versions
 from tuning import pictures
 from tuning.oracles import EPOCHS, encoded
 from tuning.outcome import FEWEST, Outcome, front, importance, positions
@@ -56,10 +54,7 @@ def search_report(outcome: Outcome) -> str:
         failed=failures(outcome),
         versions=", ".join(
             f"{name} {number}"
-            for name, number in {
-                "relple_tf": __version__,
-                **{name: version(name) for name in ("keras-tuner", "keras", "tensorflow", "scikit-learn")},
-            }.items()
+            for name, number in versions(("keras-tuner", "keras", "tensorflow", "scikit-learn")).items()
         ),
         data_hash=outcome.data_sha256[:16],
         config=escape(to_toml(outcome.best.config)),

@@ -19,11 +19,12 @@ from relple_tf.models.problem import Problem
 from relple_tf.training.machine import COMPONENTS
 
 FLASH_PER_OPERATION = 330
-"""Bytes of a .tflite for an operation beside its weights: shapes, quantisation, tables. Chosen between two int8 files
-of `export` for NIRsoil: `rs_ple_nano` had 55 KB and is estimated at 58, `rs_ple_small` 568 and 562."""
+"""Bytes of a .tflite for an operation beside its weights: shapes, quantisation, tables. Chosen between int8 files of
+`export` for NIRsoil: `rs_ple_nano` has 54 KB and is estimated at 57, `rs_ple_small` 156 and 153, `rs_ple_base` 617 and
+610."""
 ARENA_PER_OPERATION = 520
-"""Bytes of TFLM's arena that an operation keeps beside its tensors: the same files took 32 KB and 88 KB and are
-estimated at 33 and 85."""
+"""Bytes of TFLM's arena that an operation keeps beside its tensors: the same files need 31, 56 and 87 KB and are
+estimated at 33, 50 and 86."""
 UNROLLED = 14
 """Operations of one step of an unrolled LSTM: the 612 more of the prototype over its 44 steps."""
 FLOAT_BYTES = 4

@@ -7,13 +7,12 @@ refused before the search, so that no draw is invalid.
 import dataclasses
 import itertools
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from relple_tf.config import Config, changed
-from relple_tf.config_text import set_fields
+from relple_tf.config_text import read_toml, set_fields
 from relple_tf.errors import InputError
 
 SECTIONS = ("front_end", "model", "training", "augmentation")
@@ -273,12 +272,7 @@ def _check_pairs(space: Space, where: Path | str) -> None:
 
 def read_space(file: Path, base: Config) -> tuple[dict[str, Knob], TrialRules]:
     """The knobs that a TOML file names, and its table `[trial]`; see `space_of`."""
-    try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"--space {file}: {error.strerror}; give a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not TOML: {error}") from None
+    tables = read_toml(file, "give a TOML file", flag="--space")
     rules = _rules(file, tables.pop("trial", {}))
     knobs = {}
     for section, fields in tables.items():

@@ -1,5 +1,7 @@
 """Soil values from raw scans, on a device: `python soil_scan.py BUNDLE [SCANS.csv|-] [--variant NAME] [--json]`.
 
+`python soil_scan.py BUNDLE --golden` runs the bundle's golden scans on every variant and holds them against Keras.
+
 One file that needs Python 3.10, numpy and ai-edge-litert, and a bundle of relple_tf. A bundle's files are opened only
 if their SHA-256 is the one that SHA256SUMS has. A scan comes back as values with intervals and a status: `ok`;
 `outside`, unlike the soils that were learned from; `invalid`, no scan of a soil at all, without any number.
@@ -30,7 +32,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2
 """Of the bundle's card."""
 
 POSSIBLE = {"reflectance": (0.0, 1.5), "absorbance": (-0.2, 6.0)}
@@ -71,14 +73,8 @@ class Estimate:
     """Distance from their plane and from each of them."""
 
     def as_dict(self) -> dict[str, Any]:
-        """What JSON knows; an end that is no finite number becomes null."""
-        ends: dict[str, Any] | None = None
-        if self.intervals is not None:
-            ends = {
-                name: found and [end if math.isfinite(end) else None for end in found]
-                for name, found in self.intervals.items()
-            }
-        facts = {"status": self.status, "reason": self.reason, "values": self.values, "intervals": ends}
+        """What JSON knows."""
+        facts = {"status": self.status, "reason": self.reason, "values": self.values, "intervals": self.intervals}
         return {**facts, "T2": self.t2, "Q": self.q}
 
 
@@ -220,6 +216,43 @@ class Model:
         return {name: self._interpreter.get_tensor(details["index"]) for name, details in self.outputs.items()}
 
 
+def repeat_golden(device: SoilScan) -> str:
+    """How an opened variant repeats golden.json on this machine, in one line.
+
+    Raises:
+        SoilScanError: a scan has another status than recorded, or a value further from Keras's than is promised.
+    """
+    facts = json.loads(device._checked("golden.json"))
+    recorded = facts["variants"][device.variant]
+    same, share = 0, 0.0
+    for case, expected in zip(facts["cases"], recorded["estimates"], strict=True):
+        scan = [math.nan if value is None else value for value in case["scan"]]
+        found = device.estimate(scan)
+        if found.status != expected["status"]:
+            raise SoilScanError(
+                f"{device.variant}: golden scan {case['name']} is {found.status}, recorded was {expected['status']}"
+            )
+        same += json.loads(json.dumps(found.as_dict())) == expected
+        if found.values is None or found.t2 is None or found.q is None:
+            continue
+        rooms = dict(recorded["tolerance"])
+        for name, limit in device.card["domain"]["limits"].items():
+            rooms[name] = facts["distance_tolerance"] * max(limit, case["keras"][name])
+        for name, value in {**found.values, "T2": found.t2, "Q": found.q}.items():
+            off, room = abs(value - case["keras"][name]), rooms[name]
+            if not off <= room:
+                raise SoilScanError(
+                    f"{device.variant}: {name} of golden scan {case['name']} is {value:.6g}, Keras says "
+                    f"{case['keras'][name]:.6g} and {room:.3g} is promised"
+                )
+            share = max(share, off / room) if room else share
+    count = len(facts["cases"])
+    return (
+        f"{device.variant}: {count} golden scans have the recorded status, {same} of them to the last bit; "
+        f"the largest distance from Keras is {share:.0%} of what is promised"
+    )
+
+
 def quantise(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     """Real numbers as a tensor stores them."""
     kind, (scale, zero_point) = details["dtype"], details["quantization"]
@@ -242,7 +275,7 @@ def to_lab(modelled: dict[str, Any], value: float) -> float:
     if math.isnan(value):
         return value
     value = min(max(value, modelled["low"]), modelled["high"]) * modelled["sd"] + modelled["mean"]
-    value = math.expm1(value) if modelled["log1p"] else value
+    value = value * value if modelled["root"] else value
     return max(value, 0.0) if modelled["non_negative"] else value
 
 
@@ -250,16 +283,15 @@ def interval(facts: dict[str, Any] | None, value: float, difficulty: float) -> t
     """The range that holds the laboratory value with the card's coverage; None where none was calibrated."""
     if not facts or facts["half_width"] is None:
         return None
-    centre = math.log1p(value) if facts["log1p"] else value
+    centre = math.sqrt(value) if facts["root"] else value
     reach = facts["half_width"] * (1 + facts["growth"] * difficulty)
     ends = [from_modelled(facts, centre - reach), from_modelled(facts, centre + reach)]
     return ends[0], ends[1]
 
 
 def from_modelled(facts: dict[str, Any], value: float) -> float:
-    """An end of an interval in laboratory units; far outside the domain there may be no upper one."""
-    if facts["log1p"]:
-        value = math.expm1(value) if value < 700 else math.inf
+    """An end of an interval in laboratory units."""
+    value = max(value, 0.0) ** 2 if facts["root"] else value
     return max(value, 0.0) if facts["non_negative"] else value
 
 
@@ -367,9 +399,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--variant", metavar="NAME", help="which of the bundle's models; its card names a default")
     parser.add_argument("--json", action="store_true", help="a JSON object per line instead of a table")
+    parser.add_argument(
+        "--golden", action="store_true", help="repeat the golden scans (of every variant without --variant)"
+    )
     options = parser.parse_args(arguments)
+    if options.golden and (options.json or options.scans != "-"):
+        parser.error("--golden reads the scans of the bundle and prints a line per variant; leave SCANS and --json out")
     try:
         device = SoilScan(options.bundle, options.variant)
+        if options.golden:
+            for name in [options.variant] if options.variant else device.card["variants"]:
+                print(repeat_golden(SoilScan(options.bundle, name)))
+            return 0
         if options.scans == "-":
             scans = list(read_scans(sys.stdin, device.wavelengths_nm))
         else:

@@ -45,10 +45,10 @@ def plsr(
     polynomial: int,
     seed: int,
 ) -> tuple[dict[str, Floats], dict[str, CrossValidated]]:
-    """Partial least squares regression, one per target; components, and log1p or not, by cross-validation.
+    """Partial least squares regression, one per target; components, and square root or not, by cross-validation.
 
     Features are the best practice of the field: SNV, then the Savitzky-Golay first derivative. A skewed target is tried
-    on the network's scale (log1p) and as it is, and predictions are clipped to the range of the fitted rows plus the
+    on the network's scale (its root) and as it is, and predictions are clipped to the range of the fitted rows plus the
     same margin, so that only the method differs.
 
     Args:
@@ -150,8 +150,8 @@ def snv_first_derivative(
 
 
 def scales_to_try(scale: TargetScale, y: npt.NDArray[np.float64]) -> list[TargetScale]:
-    """The network's scale and, where that is log1p, the fitted values (n,) as they are."""
-    return [scale, TargetScale.fit(scale.name, y, may_log=False)] if scale.log1p else [scale]
+    """The network's scale and, where that is the square root, the fitted values (n,) as they are."""
+    return [scale, TargetScale.fit(scale.name, y, may_root=False)] if scale.root else [scale]
 
 
 def whole_folds(

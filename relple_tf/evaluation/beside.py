@@ -4,9 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.cross_decomposition import PLSRegression
 
 from relple_tf.config import Config
-from relple_tf.evaluation.baselines import FOLDS, CrossValidated, cross_validated, plsr, snv_first_derivative
+from relple_tf.evaluation.baselines import (
+    FOLDS,
+    CrossValidated,
+    cross_validated,
+    plsr,
+    snv_first_derivative,
+    whole_folds,
+)
 from relple_tf.models import front_end
 from relple_tf.models.lab_units import TargetScale
 from relple_tf.spectra.folds import learning_folds
@@ -16,6 +24,8 @@ from relple_tf.training.preparation import Prepared
 
 FEWEST_ROWS = 10
 """Rows that are left when some are left out, for a model of PLSR to be worth fitting on them."""
+SIZES = (0.25, 0.5, 0.75, 1.0)
+"""Shares of the soils to learn from that the learning curve has."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +40,8 @@ class Beside:
     """Target -> what it does on learning soils left out, in the folds of the networks if there are any."""
     new_groups: dict[str, CrossValidated]
     """Likewise with whole groups left out; empty unless the split divides groups."""
+    curve: dict[str, dict[int, float]]
+    """Target -> {soils learned from: RMSE of others}, see `learning_curve`."""
 
 
 def beside(
@@ -67,8 +79,10 @@ def beside(
     if group_divided(library, parts):
         groups = unit_labels(library, keep_groups=True)[learned]
         new_groups = without(features, values, groups, prepared.scales, seed)
+    units = whole_units(library, parts, config.split.block_km)[learned]
+    curve = learning_curve(features, values, units, prepared.scales, seed)
     components = {name: one.components for name, one in chosen.items()}
-    return Beside(predictions=predictions, components=components, left_out=left_out, new_groups=new_groups)
+    return Beside(predictions=predictions, components=components, left_out=left_out, new_groups=new_groups, curve=curve)
 
 
 def without(
@@ -99,3 +113,53 @@ def without(
         if len(rows) - np.bincount(held).max() > FEWEST_ROWS:
             found[scale.name] = cross_validated(features[rows], y, held, scale, seed, folds)
     return found
+
+
+def learning_curve(
+    features: npt.NDArray[np.float64],
+    targets: dict[str, npt.NDArray[np.float64]],
+    units: npt.NDArray[np.intp],
+    scales: tuple[TargetScale, ...],
+    seed: int,
+) -> dict[str, dict[int, float]]:
+    """How PLSR's error falls with the number of soils: seconds, where a network's curve would take hours.
+
+    Each fold of the soils is estimated by PLSR on a part of the others, components chosen within that part. So all
+    sizes are judged by the same soils; within a small part alone, a skewed target would seem easier than it is.
+
+    Args:
+        features: (n, bands) from `snv_first_derivative`.
+        targets: Name -> (n,), NaN where not measured.
+        units: (n,) numbers of what no fold may divide.
+        scales: The targets' scales.
+        seed: Of the folds and the parts.
+
+    Returns:
+        Target -> {soils learned from: RMSE}, ascending; without targets of which the smallest part has fewer than
+        FEWEST_ROWS soils, or is of a single unit.
+    """
+    curve = {}
+    for scale in scales:
+        rows = np.flatnonzero(~np.isnan(targets[scale.name]))
+        x, y, unit = features[rows], targets[scale.name][rows], units[rows]
+        parts = [nested(learned, unit, [seed, fold]) for fold, (learned, _) in enumerate(whole_folds(unit, seed))]
+        if any(len(smallest) < FEWEST_ROWS or len(np.unique(unit[smallest])) == 1 for smallest, *_ in parts):
+            continue
+        squares = np.empty((len(SIZES), len(y)))
+        for (_, held), sizes in zip(whole_folds(unit, seed), parts, strict=True):
+            for size, part in enumerate(sizes):
+                best = cross_validated(x[part], y[part], unit[part], scale, seed)
+                model = PLSRegression(best.components, scale=True).fit(x[part], best.scale.to_model(y[part]))
+                squares[size, held] = (best.scale.to_lab(model.predict(x[held]).ravel()) - y[held]) ** 2
+        counts = np.mean([[len(part) for part in sizes] for sizes in parts], axis=0).round().astype(int)
+        curve[scale.name] = dict(zip(counts.tolist(), np.sqrt(squares.mean(axis=1)).tolist(), strict=True))
+    return curve
+
+
+def nested(
+    rows: npt.NDArray[np.intp], units: npt.NDArray[np.intp], seed: int | list[int]
+) -> list[npt.NDArray[np.intp]]:
+    """The first of `rows` in one random order of their units, for each of SIZES."""
+    place = np.random.default_rng(seed).permutation(units.max() + 1)
+    order = rows[np.argsort(place[units[rows]], kind="stable")]
+    return [np.sort(order[: round(share * len(rows))]) for share in SIZES]

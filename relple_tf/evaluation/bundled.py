@@ -6,6 +6,9 @@ that lies beside it: a folder that is given to `predict` is data, and data must 
 
 import hashlib
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from relple_tf.evaluation.prediction import as_table, to_model_input
 from relple_tf.spectra.tables import read_scans
 
 SUMS = "SHA256SUMS"
-FORMAT = 1
+FORMAT = 2
 """Of the card; `export/runtime/soil_scan.py` reads the same."""
 
 
@@ -71,7 +74,14 @@ def checked(folder: Path, name: str) -> bytes:
 
 
 def outputs(content: bytes, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-    """Every output of a .tflite that reads scans (n, bands): (n,) each."""
+    """Every output of a .tflite that reads scans (n, bands): (n,) each; by one interpreter per core."""
+    threads = max(1, min(os.cpu_count() or 1, len(spectra)))
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(partial(_outputs, content), np.array_split(spectra, threads)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _outputs(content: bytes, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=content)

@@ -7,19 +7,17 @@ import math
 from collections import Counter
 from html import escape
 from importlib import resources
-from importlib.metadata import version
 from string import Template
 
 import pandas as pd
 
-from relple_tf import __version__
 from relple_tf.config_text import to_toml
 from relple_tf.evaluation import comparison_pictures as pictures
 from relple_tf.evaluation.intervals import COVERAGE
 from relple_tf.evaluation.outcome import Outcome
 from relple_tf.evaluation.paired import at, differences, p_in_words, sentence
 from relple_tf.evaluation.report import items
-from relple_tf.evaluation.result import source_name, unit, with_unit
+from relple_tf.evaluation.result import source_name, unit, versions, with_unit
 
 SIMULATED = (
     '<p class="warning"><strong>Simulated spectra.</strong> The soils of this comparison are computed, not measured. '
@@ -62,10 +60,7 @@ def comparison_report(outcome: Outcome) -> str:
         chosen=settings(outcome),
         versions=", ".join(
             f"{name} {number}"
-            for name, number in {
-                "relple_tf": __version__,
-                **{name: version(name) for name in ("keras", "tensorflow", "numpy", "scikit-learn", "cubist")},
-            }.items()
+            for name, number in versions(("keras", "tensorflow", "numpy", "scikit-learn", "cubist")).items()
         ),
         data_hash=outcome.library_sha256[:16],
         config=escape(to_toml(outcome.config)),

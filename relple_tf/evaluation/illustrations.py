@@ -74,6 +74,13 @@ def importance(result: Calibration) -> str:
     return "\n".join(drawn)
 
 
+def learning_curves(result: Calibration) -> str:
+    """PLSR's error over the number of soils."""
+    if not result.plsr.curve:
+        return "<p>There are too few soils to leave most of them out.</p>"
+    return soil_pictures.learning_curves(result.plsr.curve, list(result.library.targets))
+
+
 def training(result: Calibration) -> str:
     """Scores, loss and weights by epoch; the scores are the members' where there are some."""
     targets, history, crossed = list(result.library.targets), result.trained.history, result.crossed

@@ -29,11 +29,11 @@ class Interval:
     coverage: float
     """Share of new soils, like those that it was fitted on, whose value lies within."""
     half_width: float | None
-    """At difficulty 0: in the target's unit, or of log(1 + y) where `log1p`. None: too few soils to tell."""
+    """At difficulty 0: in the target's unit, or of its square root where `root`. None: too few soils to tell."""
     growth: float
     """By how much of itself the half-width grows for each unit of difficulty."""
-    log1p: bool
-    """The interval is symmetric in log(1 + y), so wider above than below, and wider for high values."""
+    root: bool
+    """The interval is symmetric in the square root, so wider above than below, and wider for high values."""
     non_negative: bool
     """No laboratory value is below 0, so neither is a bound."""
     n: int
@@ -50,13 +50,11 @@ class Interval:
             Lower and upper bound in laboratory units, (n,) each, with the estimate between them. NaN where estimate or
             difficulty is not finite, and everywhere without a half-width.
         """
-        centre = _modelled(np.asarray(estimated, "float64"), log1p=self.log1p)
+        centre = _modelled(np.asarray(estimated, "float64"), root=self.root)
         half_width = np.nan if self.half_width is None else self.half_width
         distance = np.asarray(difficulty, "float64")
         reach = half_width * (1 + self.growth * np.where(np.isfinite(distance), distance, np.nan))
-        # Far outside the domain an upper bound of exp(800) is no defect: there is no bound.
-        with np.errstate(over="ignore"):
-            ends = [np.expm1(end) if self.log1p else end for end in (centre - reach, centre + reach)]
+        ends = [np.maximum(end, 0.0) ** 2 if self.root else end for end in (centre - reach, centre + reach)]
         lower, upper = (np.maximum(end, 0.0) if self.non_negative else end for end in ends)
         return lower, upper
 
@@ -82,7 +80,7 @@ def fit_interval(
     Raises:
         ValueError: an estimate or a difficulty is not finite where the laboratory measured.
     """
-    residual, difficulty = _residuals(scale.log1p, measured, estimated, difficulty)
+    residual, difficulty = _residuals(scale.root, measured, estimated, difficulty)
     growth = min(GROWTHS, key=lambda tried: _criterion(residual, difficulty, tried))
     scores = np.sort(residual / (1 + growth * difficulty))
     rank = conformal_rank(len(scores), coverage)
@@ -91,7 +89,7 @@ def fit_interval(
         coverage=coverage,
         half_width=float(scores[rank - 1]) if rank <= len(scores) else None,
         growth=growth,
-        log1p=scale.log1p,
+        root=scale.root,
         non_negative=scale.non_negative,
         n=len(scores),
     )
@@ -124,18 +122,18 @@ def achieved_coverage(
     }
 
 
-def _modelled(values: Floats, *, log1p: bool) -> Floats:
+def _modelled(values: Floats, *, root: bool) -> Floats:
     """The modelled scale before it is standardised: the interval needs neither mean nor SD."""
-    return np.log1p(values) if log1p else values
+    return np.sqrt(values) if root else values
 
 
-def _residuals(log1p: bool, measured: Floats, estimated: Floats, difficulty: Floats) -> tuple[Floats, Floats]:
+def _residuals(root: bool, measured: Floats, estimated: Floats, difficulty: Floats) -> tuple[Floats, Floats]:
     """Absolute residuals on the modelled scale and difficulties of the soils that were measured."""
     known = ~np.isnan(measured)
     estimated, difficulty = estimated[known].astype("float64"), difficulty[known].astype("float64")
     if not (np.isfinite(estimated).all() and np.isfinite(difficulty).all()):
         raise ValueError("an interval needs finite estimates and difficulties of all measured soils")
-    return np.abs(_modelled(measured[known], log1p=log1p) - _modelled(estimated, log1p=log1p)), difficulty
+    return np.abs(_modelled(measured[known], root=root) - _modelled(estimated, root=root)), difficulty
 
 
 def _criterion(residual: Floats, difficulty: Floats, growth: float) -> float:

@@ -59,6 +59,7 @@ def report(result: Calibration) -> str:
         domain=drawn.domain(result),
         share=percent(result.trust.limits.share),
         importance=drawn.importance(result),
+        learning_curves=drawn.learning_curves(result),
         outliers=outlier_table(result),
         training=drawn.training(result),
         kept=KEPT_BEST if result.crossed is None else KEPT_LAST,

@@ -1,5 +1,6 @@
 """A finished run in memory, and its card."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -93,7 +94,7 @@ def card(result: Calibration) -> dict[str, Any]:
         "targets": {
             scale.name: {
                 "unit": unit(scale.name),
-                "log1p": scale.log1p,
+                "root": scale.root,
                 "lowest": float(scale.to_lab(np.array(scale.low))),
                 "highest": float(scale.to_lab(np.array(scale.high))),
                 "interval": interval_facts(result, scale.name),
@@ -125,11 +126,13 @@ def card(result: Calibration) -> dict[str, Any]:
         },
         "seed": config.training.seed,
         "notes": list(result.notes),
-        "versions": {
-            "relple_tf": __version__,
-            **{name: version(name) for name in ("keras", "tensorflow", "numpy", "scikit-learn")},
-        },
+        "versions": versions(("keras", "tensorflow", "numpy", "scikit-learn")),
     }
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Package -> version: ours, then those of `names`, as they are installed."""
+    return {"relple_tf": __version__, **{name: version(name) for name in names}}
 
 
 def interval_facts(result: Calibration, target: str) -> dict[str, Any] | None:
@@ -144,9 +147,7 @@ def interval_facts(result: Calibration, target: str) -> dict[str, Any] | None:
         result.predictions[target][test],
         result.trust.limits.difficulty(result.t2[test]),
     )
-    # A mean may be infinite where one scan lies far outside; JSON has no number for that.
-    finite = {name: value for name, value in achieved.items() if value is None or np.isfinite(value)}
-    return asdict(interval) | {"test": dict.fromkeys(achieved) | finite | typical_half_width(result, target)}
+    return asdict(interval) | {"test": achieved | typical_half_width(result, target)}
 
 
 def typical_half_width(result: Calibration, target: str) -> dict[str, float | None]:
@@ -155,8 +156,8 @@ def typical_half_width(result: Calibration, target: str) -> dict[str, float | No
     if ends is None:
         return {"typical_half_width": None}
     widths = (ends[1] - ends[0])[(result.parts == "test") & np.isfinite(result.library.targets[target])]
-    middle = float(np.median(widths[~np.isnan(widths)])) / 2 if np.isfinite(widths).any() else np.inf
-    return {"typical_half_width": middle if np.isfinite(middle) else None}
+    known = widths[~np.isnan(widths)]
+    return {"typical_half_width": float(np.median(known)) / 2 if len(known) else None}
 
 
 def unit(target: str) -> str:

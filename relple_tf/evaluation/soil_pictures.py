@@ -1,5 +1,6 @@
 """The report's pictures of soils: what was measured and estimated, and how far they lie from the training soils."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,16 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from relple_tf.evaluation.pictures import GREY, PALETTE, Array, picture, shortened
+from relple_tf.evaluation.pictures import (
+    GREY,
+    HALF,
+    PALETTE,
+    Array,
+    legend_below,
+    line_styles,
+    picture,
+    shortened,
+)
 
 MANY_POINTS = 1500
 """A scatter of more points is stored as pixels, else the report grows without showing more."""
@@ -60,6 +70,32 @@ def one_to_one(
     figure.legend(handles[::-1], labels[::-1], **style)
     told = "; ".join(labels[::-1])
     return figure, f"Predicted over measured {target} of {len(measured)} test soils. {told}"
+
+
+@picture
+def learning_curves(curves: dict[str, dict[int, float]], targets: Sequence[str]) -> tuple[Figure, str]:
+    """The RMSE over the number of soils, as a multiple of that with all of them.
+
+    Args:
+        curves: Target -> {soils, ascending: RMSE}.
+        targets: All, for their colours.
+    """
+    figure = Figure(figsize=HALF, layout="constrained")
+    axes = figure.subplots()
+    told = []
+    for target, style in line_styles(targets).items():
+        if target in curves:
+            soils, rmse = zip(*curves[target].items(), strict=True)
+            multiples = np.array(rmse) / (rmse[-1] or 1.0)
+            line: dict[str, Any] = {"marker": "o", "markersize": 3.5, **style}
+            axes.plot(soils, multiples, label=shortened(target), **line)
+            points = (f"{count} soils {one:.2f}" for count, one in zip(soils, multiples, strict=True))
+            told.append(f"{target} {', '.join(points)}")
+    axes.axhline(1, color="0.5", linewidth=0.7, linestyle=":")
+    axes.set_xlim(left=0)
+    axes.set(xlabel="soils to learn from", ylabel="RMSE / RMSE with all", title="PLSR, cross-validated")
+    legend_below(figure, axes)
+    return figure, f"RMSE of PLSR as a multiple of that with all soils: {'; '.join(told)}"
 
 
 @picture

@@ -84,7 +84,7 @@ def tuned(
     polynomial: int,
     seed: int,
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, str]]:
-    """A method of scikit-learn's kind, one model per target; its parameters, and log1p or not, by cross-validation.
+    """A method of scikit-learn's kind, one model per target; its parameters and scale by cross-validation.
 
     Features, folds, scales and clipping are those of `plsr`, so that only the method differs.
 
@@ -136,12 +136,12 @@ def _pooled_error(model: BaseEstimator, x: npt.NDArray[np.float64], y: npt.NDArr
 
 
 def _in_words(chosen: dict[str, Any]) -> str:
-    """Such as `C 30, gamma 0.0003, log1p`."""
-    log1p = chosen["func"].__self__.log1p
+    """Such as `C 30, gamma 0.0003, square root`."""
+    root = chosen["func"].__self__.root
     numbers = {name.rpartition("__")[2]: value for name, value in chosen.items() if name.startswith("regressor__")}
     # Two digits, but 100 instead of 1e+02.
     words = [f"{name} {float(f'{value:.2g}'):g}" for name, value in numbers.items()]
-    return ", ".join([*words, *(["log1p"] if log1p else [])])
+    return ", ".join([*words, *(["square root"] if root else [])])
 
 
 def _plsr(*arguments: Any, **named: Any) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, str]]:

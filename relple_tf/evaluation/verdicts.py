@@ -76,10 +76,9 @@ def interval_sentence(interval: Mapping[str, Any] | None, unit: str) -> str:
     if interval["half_width"] is None:
         return f"It has no intervals, for {interval['n']} soils are too few to tell"
     found, name = interval["test"], f"{percent(interval['coverage'])} interval"
-    width = found["typical_half_width"]
-    reach = "has no upper bound" if width is None else f"is typically ±{_in(unit, digits(width, 2))}"
     if not found["n"]:
-        return f"The {name} {reach}"
+        return f"No test soil with a laboratory value tells how wide the {name} is"
+    reach = f"is typically ±{_in(unit, digits(found['typical_half_width'], 2))}"
     return f"The {name} {reach} and held {percent(found['coverage'])} of {found['n']} laboratory values"
 
 

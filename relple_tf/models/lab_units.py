@@ -14,8 +14,8 @@ from relple_tf.models.domain import Distances
 from relple_tf.models.inputs import view_name
 from relple_tf.models.kernel import KernelMachines
 
-SKEWNESS_FOR_LOG = 1.0
-"""Targets whose training values are more skewed than this are modelled as log(1 + y)."""
+SKEWNESS_FOR_ROOT = 1.0
+"""Targets whose training values are more skewed than this are modelled as their square root."""
 
 MARGIN = 0.1
 """Predictions may leave the training range by this share of it, on the modelled scale."""
@@ -26,9 +26,11 @@ class TargetScale:
     """How one target is modelled; every number comes from training rows."""
 
     name: str
-    log1p: bool
+    root: bool
+    """Whether the square root is modelled: an error there weighs high values less than one in laboratory units, and
+    more than one of the logarithm, which was worse on inner splits (CONTRIBUTING)."""
     mean: float
-    """Mean on the modelled scale (after log1p where used)."""
+    """Mean on the modelled scale (after the root where used)."""
     sd: float
     """SD on the modelled scale."""
     low: float
@@ -39,18 +41,19 @@ class TargetScale:
     """No training value is below 0, so no prediction is."""
 
     @classmethod
-    def fit(cls, name: str, values: npt.NDArray[np.float64], *, may_log: bool = True) -> "TargetScale":
-        """Choose the scale from the training rows' values (n,), NaN where not measured; without log1p on demand."""
+    def fit(cls, name: str, values: npt.NDArray[np.float64], *, may_root: bool = True) -> "TargetScale":
+        """Choose the scale from the training rows' values (n,), NaN where not measured; without root on demand."""
         measured = values[~np.isnan(values)]
         non_negative = bool(measured.min() >= 0)
-        log1p = may_log and non_negative and bool(skew(measured) > SKEWNESS_FOR_LOG)
-        modelled = np.log1p(measured) if log1p else measured
+        root = may_root and non_negative and bool(skew(measured) > SKEWNESS_FOR_ROOT)
+        modelled = np.sqrt(measured) if root else measured
         mean, sd = float(modelled.mean()), float(modelled.std())
         margin = MARGIN * np.ptp(modelled)
         low, high = modelled.min() - margin, modelled.max() + margin
+        low = max(low, 0.0) if root else low  # the square of a lower one would rise again
         return cls(
             name=name,
-            log1p=log1p,
+            root=root,
             mean=mean,
             sd=sd,
             low=float(low - mean) / sd,
@@ -60,12 +63,13 @@ class TargetScale:
 
     def to_model(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Laboratory units to standard deviations; NaN stays NaN."""
-        return ((np.log1p(values) if self.log1p else values) - self.mean) / self.sd
+        # A value below 0, which no training row has, goes on beyond the root of 0 as it would below it.
+        return ((np.sign(values) * np.sqrt(np.abs(values)) if self.root else values) - self.mean) / self.sd
 
     def to_lab(self, modelled: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Standard deviations to laboratory units, clipped to the range that the training rows cover."""
         clipped = np.clip(modelled, self.low, self.high) * self.sd + self.mean
-        values = np.expm1(clipped) if self.log1p else clipped
+        values = np.square(clipped) if self.root else clipped
         return np.maximum(values, 0.0) if self.non_negative else values
 
 
@@ -73,7 +77,7 @@ class TargetScale:
 class LabUnits(keras.layers.Layer):
     """`to_lab` of all targets as a layer: (batch, targets) standard deviations -> (batch, targets) laboratory units.
 
-    Clips before expm1, because one wild logarithm is an astronomical concentration.
+    Clips on the modelled scale: no estimate leaves the range of the training soils by more than MARGIN.
     """
 
     def __init__(self, scales: Sequence[TargetScale | dict[str, Any]], **kwargs: Any) -> None:
@@ -81,20 +85,20 @@ class LabUnits(keras.layers.Layer):
         self.scales = tuple(one if isinstance(one, TargetScale) else TargetScale(**one) for one in scales)
 
     def call(self, modelled: Any) -> Any:
-        low, high, mean, sd, log1p = self._constants()
-        clipped = ops.minimum(ops.maximum(modelled, low), high) * sd + mean
-        # exp - 1, not expm1: the latter is no builtin operator of the device runtimes.
-        values = clipped if not log1p.any() else ops.exp(clipped * log1p) - 1.0
-        if log1p.any() and not log1p.all():
-            # Where it is 0 the exponential gave 0 too.
-            values = values + clipped * (1.0 - log1p)
-        if any(one.non_negative for one in self.scales):
-            values = ops.maximum(values, np.where([one.non_negative for one in self.scales], 0.0, LOWEST).astype("f4"))
+        low, high, mean, sd, root = self._constants()
+        values = ops.minimum(ops.maximum(modelled, low), high) * sd + mean
+        if root.all():
+            values = values * values
+        elif root.any():
+            values = values * (values * root + (1.0 - root))
+        floor = np.array([one.non_negative and not one.root for one in self.scales])  # a square has it already
+        if floor.any():
+            values = ops.maximum(values, np.where(floor, 0.0, LOWEST).astype("f4"))
         return values
 
     def _constants(self) -> npt.NDArray[np.float32]:
-        """low, high, mean, sd and log1p, (targets,) each."""
-        rows = [(one.low, one.high, one.mean, one.sd, one.log1p) for one in self.scales]
+        """low, high, mean, sd and root, (targets,) each."""
+        rows = [(one.low, one.high, one.mean, one.sd, one.root) for one in self.scales]
         return np.array(rows, "float32").T
 
     def get_config(self) -> dict[str, Any]:

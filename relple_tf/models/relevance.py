@@ -22,7 +22,7 @@ def pearson(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Correlate targets pairwise over the rows where both are measured.
 
     Args:
-        values: (n, K), in the space that is modelled (standardised, after log1p where used),
+        values: (n, K), in the space that is modelled (standardised, after the square root where used),
             training rows only; NaN where not measured.
 
     Returns:

@@ -20,6 +20,7 @@ _CLEAR_SHARE = 0.7
 _WIDEST_GAP_NM = 15.0
 """A band this far from a point of a rule does not stand for it."""
 _PERCENT_MEDIAN = (2.0, 100.0)
+"""Above all fractions, and most absorbances; a scan that stays below it is no soil in percent."""
 
 
 def settle_quantity(
@@ -44,7 +45,7 @@ def settle_quantity(
         Spectra with reflectance as 0..1, the quantity, and notes that say what was decided and why.
 
     Raises:
-        InputError: nothing is declared and no rule decides.
+        InputError: nothing is declared and no rule decides, or some scans are in percent and others not.
     """
     looks = _looks(spectra, wavelengths_nm)
     if asked != "auto":
@@ -66,6 +67,13 @@ def settle_quantity(
     notes = [f"the spectra are {quantity}, {why}"]
     median = float(np.median(spectra))
     if quantity == "reflectance" and _PERCENT_MEDIAN[0] < median <= _PERCENT_MEDIAN[1]:
+        small = np.flatnonzero(spectra.max(axis=1) <= _PERCENT_MEDIAN[0])
+        if len(small):
+            raise InputError(
+                f"{source}: the scans are reflectance in percent (median {median:.3g}), but {len(small)} of "
+                f"{len(spectra)} are not: row {small[0] + 1} nowhere exceeds {spectra[small[0]].max():.3g}; give all "
+                "in one unit, or leave those out"
+            )
         spectra = spectra / np.float32(100)
         notes.append(f"reflectance in percent (median {median:.3g}) was divided by 100")
     return spectra, quantity, notes

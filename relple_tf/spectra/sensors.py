@@ -1,7 +1,6 @@
 """Sensor grids: the spectra of a library as another instrument would have measured them."""
 
 import math
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.special import ndtr
 
+from relple_tf.config_text import read_toml
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import QUANTITIES, REFLECTANCE_FLOOR, SpectralLibrary
 
@@ -77,11 +77,7 @@ def read_sensor(name: str) -> Sensor:
             f"data.sensor: no profile and no file {name!r}; profiles are {', '.join(known)}; any other sensor is the "
             "path of a TOML file with start_nm, stop_nm, count, fwhm_nm, quantity, host, source"
         )
-    try:
-        table = tomllib.loads(place.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{place}: not TOML: {error}") from None
-    return _Profile(str(place), table).sensor(name)
+    return _Profile(str(place), read_toml(place, "give a profile that can be read")).sensor(name)
 
 
 def on_sensor(library: SpectralLibrary, sensor: Sensor, start_nm: float = 0.0, stop_nm: float = 0.0) -> SpectralLibrary:

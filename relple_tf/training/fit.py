@@ -1,5 +1,6 @@
 """The training loop: batches, schedule, early stopping, and a state that survives a kill."""
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,10 +69,10 @@ def fit(
     history = train(prepared, config, checkpoint, fingerprint, stop_early=shares is None)
     if shares is None:
         tried = mixtures(*both(prepared.network, prepared.machines, prepared.validation_features))
-        values = prepared.validation_values.astype("float64")
+        measured = prepared.validation_measured
         shares = {
-            target: SHARES[best_share(values[:, column], tried[:, :, column])]
-            for column, target in enumerate(prepared.problem.targets)
+            scale.name: SHARES[best_share(measured[scale.name], scale.to_lab(tried[:, :, column]))]
+            for column, scale in enumerate(prepared.scales)
         }
     mix(prepared.network, prepared.machines, shares)
     return Trained(
@@ -97,6 +98,7 @@ def train(
     *,
     stop_early: bool,
     show: bool = True,
+    throwaway: bool = False,
 ) -> pd.DataFrame:
     """Train the towers in place.
 
@@ -107,6 +109,8 @@ def train(
         stop_early: Stop after `patience` epochs without a better validation score and keep the weights of the best
             one; else keep the last.
         show: A progress bar.
+        throwaway: The caller drops `prepared` before anything else is trained in this process, so that the next
+            network may take its place in what TensorFlow has traced.
 
     Returns:
         See `Trained.history`.
@@ -114,8 +118,12 @@ def train(
     joint, rows = joint_model(prepared, config)
     batches = Batches(rows, prepared.train_values, config.training)
     epochs = epoch_count(len(batches), config.training)
-    compile_joint(joint, prepared.network, config.training, steps=epochs * len(batches))
-    monitor = Monitor(prepared, config.training, epochs, checkpoint, fingerprint, stop_early=stop_early, show=show)
+    compile_joint(joint, config.training, steps=epochs * len(batches))
+    if throwaway:
+        joint = traced_before(joint, batches, config)
+    monitor = Monitor(
+        joint.network, prepared, config.training, epochs, checkpoint, fingerprint, stop_early=stop_early, show=show
+    )
     monitor.set_model(joint)
     if checkpoint is not None and checkpoint.exists():
         monitor.restore(checkpoint)
@@ -161,12 +169,11 @@ def joint_model(prepared: Prepared, config: Config) -> tuple[JointModel, npt.NDA
         absorbance = keras.Input(rows.shape[1:], name="absorbance")
         distorted = Augment(config.augmentation, prepared.grid_nm, training.seed)(absorbance)
         body = keras.Model(absorbance, body(prepared.channel_stage(distorted)), name="body")
-    if training.balancing in ("famo", "gradnorm"):
-        return FollowingModel(prepared.network, body, targets, balancing, training.huber_delta), rows
-    return JointModel(body, targets, balancing, training.huber_delta), rows
+    model = FollowingModel if training.balancing in ("famo", "gradnorm") else JointModel
+    return model(prepared.network, body, targets, balancing, training.huber_delta), rows
 
 
-def compile_joint(joint: JointModel, network: keras.Model, config: TrainingConfig, steps: int) -> None:
+def compile_joint(joint: JointModel, config: TrainingConfig, steps: int) -> None:
     """Give `joint` its optimiser: AdamW, warm-up and cosine over `steps`, gradients of at most norm 1."""
     warm_up = max(1, round(WARM_UP * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -178,11 +185,42 @@ def compile_joint(joint: JointModel, network: keras.Model, config: TrainingConfi
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, clipnorm=1.0)
     # Biases set a level and the balancing state has its own balance; neither is to shrink to zero.
-    biases = [variable for variable in network.trainable_variables if variable.name == "bias"]
+    biases = [variable for variable in joint.network.trainable_variables if variable.name == "bias"]
     optimizer.exclude_from_weight_decay([*biases, *joint.balancing.trainable_variables])
     joint.compile(optimizer, jit_compile=False)
     optimizer.build(joint.trainable_variables)
-    network.jit_compile = False
+    joint.network.jit_compile = False
+
+
+_last_traced: tuple[Any, JointModel] | None = None
+"""What the last throwaway model of this process computes, and the model."""
+
+
+def traced_before(joint: JointModel, batches: "Batches", config: Config) -> JointModel:
+    """The last throwaway model with the numbers of `joint`, where both compute the same; else `joint`.
+
+    TensorFlow needs a third of a small network's training to trace a step. The networks of several folds differ in
+    their variables alone, mostly; where their correlations make other wirings, or their rows other step counts, they
+    are traced anew.
+
+    Args:
+        joint: Compiled, not yet trained.
+        batches: What it will be trained on.
+        config: Of the training.
+    """
+    global _last_traced
+    if is_active(config.augmentation):
+        return joint
+    same_for_all = dataclasses.replace(config.training, seed=0)
+    computed = (joint.network.to_json(), same_for_all, len(batches), batches.size)
+    if _last_traced is None or _last_traced[0] != computed:
+        _last_traced = computed, joint
+        return joint
+    last = _last_traced[1]
+    for ours, theirs in ((last, joint), (last.optimizer, joint.optimizer)):
+        for variable, value in zip(ours.variables, theirs.variables, strict=True):
+            variable.assign(value)
+    return last
 
 
 class Batches(keras.utils.PyDataset):
@@ -230,6 +268,7 @@ class Monitor(keras.callbacks.Callback):
 
     def __init__(
         self,
+        network: keras.Model,
         prepared: Prepared,
         config: TrainingConfig,
         epochs: int,
@@ -241,7 +280,7 @@ class Monitor(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.stop_early, self.show = stop_early, show
-        self.prepared, self.config, self.epochs = prepared, config, epochs
+        self.network, self.prepared, self.config, self.epochs = network, prepared, config, epochs
         self.checkpoint, self.fingerprint = checkpoint, fingerprint
         self.saved_at_s = -np.inf
         self.history: list[dict[str, float]] = []
@@ -292,7 +331,7 @@ class Monitor(keras.callbacks.Callback):
 
     def _record(self, loss: float, learning_rate: float, weights: npt.NDArray[np.float64]) -> dict[str, float]:
         """Score the network as it is, add a row to the history, and keep the weights if they are the best."""
-        score, r2 = validation_scores(self.prepared)
+        score, r2 = validation_scores(self.network, self.prepared)
         row = {
             "epoch": len(self.history),
             "learning_rate": learning_rate,
@@ -305,7 +344,7 @@ class Monitor(keras.callbacks.Callback):
         best = self.history[self.best_epoch]["validation_score"]
         if len(self.history) == 1 or not self.stop_early or row["validation_score"] > best:
             self.best_epoch = len(self.history) - 1
-            self.best_weights: list[npt.NDArray[np.float32]] = self.prepared.network.get_weights()
+            self.best_weights: list[npt.NDArray[np.float32]] = self.network.get_weights()
         return row
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -337,7 +376,7 @@ class Monitor(keras.callbacks.Callback):
         self.history, self.best_epoch = facts["history"], facts["best_epoch"]
 
 
-def validation_scores(prepared: Prepared) -> tuple[float, dict[str, float]]:
+def validation_scores(network: keras.Model, prepared: Prepared) -> tuple[float, dict[str, float]]:
     """The score that early stopping watches, and R2 of each target, on measured validation rows, modelled space.
 
     NaN without validation rows, as in a network that learns from all.
@@ -347,7 +386,7 @@ def validation_scores(prepared: Prepared) -> tuple[float, dict[str, float]]:
         return np.nan, dict.fromkeys(prepared.problem.targets, np.nan)
     # Not `predict`, whose setting up costs a tenth of an epoch of a small library.
     blocks = [
-        prepared.network.predict_on_batch(features[first : first + VALIDATION_BLOCK])
+        network.predict_on_batch(features[first : first + VALIDATION_BLOCK])
         for first in range(0, len(features), VALIDATION_BLOCK)
     ]
     errors, r2 = [], {}

@@ -12,18 +12,26 @@ from relple_tf.training.losses import masked_losses
 
 
 class JointModel(keras.Model):
-    """Trains `body` on the joint loss; `body` alone is what is kept afterwards.
+    """Trains `network` on the joint loss.
 
     Args:
-        body: (batch, ...) -> {target: (batch, 1)} in standard deviations.
+        network: Features -> {target: (batch, 1)} in standard deviations; it alone is kept afterwards.
+        body: The same from what is trained on: the network itself, or augmentation and front end before it.
         targets: K names, in the order of the columns of y.
         balancing: Weighs the targets' losses.
         huber_delta: See `masked_losses`.
     """
 
-    def __init__(self, body: keras.Model, targets: Sequence[str], balancing: Balancing, huber_delta: float) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        body: keras.Model,
+        targets: Sequence[str],
+        balancing: Balancing,
+        huber_delta: float,
+    ) -> None:
         super().__init__(name="joint")
-        self.body = body
+        self.network, self.body = network, body
         self.targets = list(targets)
         self.balancing = balancing
         self.huber_delta = huber_delta
@@ -53,9 +61,9 @@ class FollowingModel(JointModel):
     which Keras has no backend-neutral call.
     """
 
-    def __init__(self, network: keras.Model, body: keras.Model, *arguments: Any) -> None:
-        super().__init__(body, *arguments)
-        self.shared = last_shared_layer(network) if isinstance(self.balancing, GradNorm) else None
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.shared = last_shared_layer(self.network) if isinstance(self.balancing, GradNorm) else None
 
     def train_step(self, data: tuple[Any, Any]) -> dict[str, Any]:
         x, y = data

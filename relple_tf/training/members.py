@@ -86,7 +86,7 @@ def fit_all(
     """
     crossed = None
     if config.training.members:
-        crossed = cross_fit(library, parts, prepared.scales, config, folder, fingerprint, take_in)
+        crossed = cross_fit(library, parts, config, folder, fingerprint, take_in)
         # What follows is random in the same way whether or not the members were trained in this process.
         seed_everything(config.training.seed)
     shares = None if crossed is None else crossed.shares
@@ -96,7 +96,6 @@ def fit_all(
 def cross_fit(
     library: SpectralLibrary,
     parts: Parts,
-    scales: tuple[TargetScale, ...],
     config: Config,
     folder: Path,
     fingerprint: str,
@@ -106,7 +105,6 @@ def cross_fit(
 
     Args:
         parts: (n,) of PARTS; the test rows are left aside.
-        scales: How the final network models the targets; shares are chosen by errors on these.
         folder: Gets a file for each member.
         fingerprint: Of the library and its split, kept with each member.
         take_in: Imports TensorFlow, in every new process.
@@ -138,7 +136,7 @@ def cross_fit(
             "trains the others; a new run with --set training.workers=1 needs the least"
         ) from None
     states = [load_state(_file(folder, member), fingerprint) for member in members]
-    return collect(library, fold, scales, states)
+    return collect(library, fold, states)
 
 
 def forget(folder: Path) -> None:
@@ -158,7 +156,7 @@ def train_member(shared: _Shared, member: int) -> None:
     seed_everything(config.training.seed)
     parts = np.where(shared.fold == member, "validation", shared.parts)
     prepared = prepare(shared.library, parts, config)
-    history = train(prepared, config, stop_early=False, show=False)
+    history = train(prepared, config, stop_early=False, show=False, throwaway=True)
     tried = mixtures(*both(prepared.network, prepared.machines, prepared.validation_features))
     save_state(
         _file(shared.folder, member),
@@ -175,7 +173,6 @@ def to_lab(scales: tuple[TargetScale, ...], values: Floats) -> Floats:
 def collect(
     library: SpectralLibrary,
     fold: npt.NDArray[np.intp],
-    scales: tuple[TargetScale, ...],
     states: list[tuple[Any, Any]],
 ) -> CrossFit:
     """Put the members' estimates together and choose each head's share."""
@@ -183,9 +180,8 @@ def collect(
     for member, (arrays, _) in enumerate(states):
         tried[:, fold == member] = arrays["estimates"][0]
     shares, estimates = {}, {}
-    for column, scale in enumerate(scales):
-        measured = np.where(fold >= 0, library.targets[scale.name], np.nan)
-        best = best_share(scale.to_model(measured), scale.to_model(tried[:, :, column]))
-        shares[scale.name], estimates[scale.name] = SHARES[best], tried[best, :, column]
+    for column, (target, values) in enumerate(library.targets.items()):
+        best = best_share(np.where(fold >= 0, values, np.nan), tried[:, :, column])
+        shares[target], estimates[target] = SHARES[best], tried[best, :, column]
     histories = pd.concat([pd.DataFrame(facts["history"]) for _, facts in states])
     return CrossFit(shares=shares, estimates=estimates, history=histories.groupby("epoch", as_index=False).mean())

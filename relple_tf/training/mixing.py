@@ -18,7 +18,7 @@ EQUAL = 0.03
 """Mean squared errors that differ by less than this share are called equal."""
 
 MOST_ERROR = 3.0
-"""Standard deviations; larger errors count as this much, lest one soil choose the share."""
+"""Standard deviations of the laboratory values; larger errors count as this much, lest one soil choose the share."""
 
 
 def both(network: keras.Model, machines: KernelMachines, features: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
@@ -40,13 +40,15 @@ def best_share(measured: Floats, tried: Floats) -> int:
     """The position in SHARES of the share nearest to a half whose error is within EQUAL of the least.
 
     A half, because the mean of two good estimates that err differently is better than either, and small libraries
-    tell only large differences between shares apart.
+    tell only large differences between shares apart. In laboratory units, because the modelled scale hides what an
+    error costs at high values.
 
     Args:
-        measured: (n,) in standard deviations, NaN where not measured.
-        tried: (shares, n), estimates for each of SHARES.
+        measured: (n,) in laboratory units, NaN where not measured.
+        tried: (shares, n), estimates for each of SHARES, likewise.
     """
-    squares = np.nanmean(np.minimum(np.abs(tried - measured), MOST_ERROR) ** 2, axis=1)
+    sd = np.nanstd(measured) or 1.0
+    squares = np.nanmean(np.minimum(np.abs(tried - measured) / sd, MOST_ERROR) ** 2, axis=1)
     good = np.flatnonzero(squares <= (1 + EQUAL) * squares.min())
     return int(good[np.argmin(np.abs(np.array(SHARES)[good] - 0.5))])
 

@@ -56,6 +56,8 @@ class Prepared:
     """(n_validation, bands, channels)."""
     validation_values: npt.NDArray[np.float32]
     """(n_validation, K), likewise."""
+    validation_measured: dict[str, npt.NDArray[np.float64]]
+    """Target -> (n_validation,) in laboratory units, NaN where not measured."""
     notes: tuple[str, ...]
     """What was decided for lack of data."""
 
@@ -126,6 +128,7 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
         train_values=modelled[train].astype("float32"),
         validation_features=front_end.apply(channels, front_end.apply(stage, library.spectra[validation])),
         validation_values=modelled[validation].astype("float32"),
+        validation_measured={name: values[validation] for name, values in library.targets.items()},
         notes=tuple(
             f"{one} and {other} have {common} training rows in common: counted as unrelated"
             for one, other, common in unrelated_for_lack_of_rows(modelled[train], targets)

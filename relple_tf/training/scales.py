@@ -12,15 +12,15 @@ Floats = npt.NDArray[np.float64]
 FOLDS = 5
 COST = 3.0
 """C of the machine that compares the scales, the middle of `machine.COSTS`."""
-CLEARLY = 0.75
-"""A skewed target is modelled as it is where that brings the RMSE below this share of log1p's."""
+CLEARLY = 0.9
+"""A skewed target is modelled as it is where that brings the RMSE below this share of its square root's."""
 
 
 def choose_scale(name: str, values: Floats, scores: Floats, units: npt.NDArray[np.intp], seed: int) -> TargetScale:
-    """log(1 + y) for a skewed target, unless a support vector machine predicts it clearly better as it is.
+    """The square root for a skewed target, unless a support vector machine predicts it clearly better as it is.
 
-    Errors are compared in the target's unit, by cross-validation: log1p suits a target whose error grows with its
-    value, and ruins one whose few high values are what the spectra tell best.
+    Errors are compared in the target's unit, by cross-validation: the root suits a target whose error grows
+    with its value, and harms one whose few high values are what the spectra tell best.
 
     Args:
         name: Of the target, with unit.
@@ -30,13 +30,13 @@ def choose_scale(name: str, values: Floats, scores: Floats, units: npt.NDArray[n
         seed: Of the folds, and of the rows that are tried where there are more than MOST_SVM_ROWS.
     """
     skewed = TargetScale.fit(name, values)
-    if not skewed.log1p:
+    if not skewed.root:
         return skewed
     known = np.flatnonzero(~np.isnan(values))
     if len(known) > MOST_SVM_ROWS:
         known = np.random.default_rng(seed).choice(known, MOST_SVM_ROWS, replace=False)
     x, y = scores[known], values[known]
-    plain = TargetScale.fit(name, values, may_log=False)
+    plain = TargetScale.fit(name, values, may_root=False)
     rmse = []
     for scale in (skewed, plain):
         estimated = np.empty(len(y))
