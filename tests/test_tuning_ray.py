@@ -68,15 +68,22 @@ def test_a_search_outlives_a_worker_and_a_node(cluster, units_only, tmp_path):
         3: 2,
     }
 
-    again, said = search_of("grid", space=units_only), []
-    again.say = said.append
-    place = RayTasks(held, tmp_path, ray=ray, limit_s=60.0)
+    again, said, folder = search_of("grid", space=units_only), [], tmp_path / "again"
+    folder.mkdir()
+
+    def hear(line):
+        # Only now may a trial end: a worker outlives its node by a moment, in which it would still deliver.
+        said.append(line)
+        if "run again" in line:
+            (folder / "killed").touch()
+
+    again.say = hear
+    place = RayTasks(held, folder, ray=ray, limit_s=60.0)
 
     def kill_the_second_node():
-        while len(list(tmp_path.glob("began-*"))) < 3:
+        while len(list(folder.glob("began-*"))) < 3:
             time.sleep(0.05)
         cluster.remove_node(cluster.second, allow_graceful=False)
-        (tmp_path / "killed").touch()
 
     killer = threading.Thread(target=kill_the_second_node)
     killer.start()
