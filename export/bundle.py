@@ -39,7 +39,10 @@ def main(arguments: list[str]) -> None:
 
 
 def table(card: dict[str, Any]) -> str:
-    """One line per variant: sizes in bytes, R2 on the test part, largest error in test SDs, runtimes, budget."""
+    """One line per variant: sizes in bytes, R2 on the test part, largest error in test SDs, runtimes passed, budget.
+
+    Below them Keras, and which runtimes did not run what, with the reason.
+    """
     targets = list(card["targets"])
     has_budget = any(limit is not None for limit in card["budget"].values())
     head = ["variant", "file", "gzip", "arena", *(f"R2 {target}" for target in targets), "error", "runtimes"]
@@ -54,7 +57,7 @@ def table(card: dict[str, Any]) -> str:
             "-" if facts["arena_bytes"] is None else f"{facts['arena_bytes']:,}",
             *(f"{facts['test']['targets'][target]['r2']:.3f}" for target in targets),
             f"{max(facts['largest_error_sd'].values()):.2g}",
-            f"{len(passed)}/{len(found)}" + ("" if len(passed) == len(found) else f" ({', '.join(passed)})"),
+            f"{len(passed)}/{len(found)}",
         ]
         rows.append(row + [", ".join(facts["budget"]) or "fits"] * has_budget)
     keras = next(iter(card["variants"].values()))["test"]["targets"]
@@ -63,9 +66,18 @@ def table(card: dict[str, Any]) -> str:
     )
     rows[-1] += [""] * has_budget
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines + not_run(card))
+
+
+def not_run(card: dict[str, Any]) -> list[str]:
+    """Which runtimes did not run which variants, and why: one line each, equal reasons together."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name, facts in card["variants"].items():
+        for runtime, outcome in facts["runtimes"].items():
+            if outcome != "passed":
+                reasons.setdefault((runtime, outcome), []).append(name)
+    return [f"not on {runtime}: {outcome}: {', '.join(names)}" for (runtime, outcome), names in reasons.items()]
 
 
 if __name__ == "__main__":

@@ -112,7 +112,9 @@ class InChild(Runtime):
     def available(self) -> str | None:
         if self.machines and not (sys.platform == "linux" and platform.machine() in self.machines):
             return f"{self.package} exists for Linux on {', '.join(self.machines)} only"
-        return None if find_spec(self.package) else f"{self.package} is not installed"
+        if find_spec(self.package):
+            return None
+        return f"{self.package} is not installed (pip install {self.package.replace('_', '-')})"
 
     def timed(self, content: bytes, rows: Rows) -> tuple[Outputs, npt.NDArray[np.float64]]:
         found = in_child(self.kind, content, rows, FIRST_ARENA_BYTES)

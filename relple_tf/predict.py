@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> None:
         table, notes = predict_table(RunFolder(path=options.run), options.scans)
     for note in notes:
         say(note)
-    text = table.to_csv(index=False)
+    # Six digits: more than any laboratory has, fewer than float32 pretends to.
+    text = table.to_csv(index=False, float_format="%.6g")
     if options.out:
         write_text(options.out, text)
         say(f"{options.out}: {len(table)} scans")

@@ -266,7 +266,9 @@ def test_predict_refuses_scans_that_do_not_cover_the_model(finished, tmp_path, c
     narrow = table().drop(columns=["1100", "1110"])
     narrow.to_csv(tmp_path / "narrow.csv", index=False)
     assert call(predict, finished, tmp_path / "narrow.csv", "--out", tmp_path / "p.csv") == 2
-    assert "1120" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1120..2490 nm do not cover the model's 1100..2490 nm" in said
+    assert "relple_tf.train --set front_end.start_nm=1120 --set front_end.stop_nm=2490" in said
     assert not (tmp_path / "p.csv").exists()
 
 

@@ -520,6 +520,23 @@ def test_predict_refuses_a_changed_bundle(folder, scans, tmp_path, capsys):
     assert "float32.tflite: missing" in capsys.readouterr().err
 
 
+def test_predict_knows_a_bundle_without_its_hashes_for_one(folder, scans, tmp_path, capsys):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "SHA256SUMS").unlink()
+    assert call(predict.main, copy, scans) == 2
+    assert "copy/SHA256SUMS: missing; copy the bundle again" in capsys.readouterr().err
+
+
+def test_the_table_says_why_a_runtime_ran_nothing(card):
+    changed = json.loads(json.dumps(card))
+    for facts in changed["variants"].values():
+        facts["runtimes"] |= {"LiteRT": "passed", "TFLM": "tflite_micro is not installed (pip install tflite-micro)"}
+    lines = bundle.table(changed).splitlines()
+    told = f"not on TFLM: tflite_micro is not installed (pip install tflite-micro): {', '.join(card['variants'])}"
+    assert lines.count(told) == 1
+    assert not any(line.startswith("not on LiteRT:") for line in lines)
+
+
 def nothing_in(folder):
     return list(folder.iterdir()) == []
 

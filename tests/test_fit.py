@@ -14,6 +14,7 @@ from relple_tf.config import ARCHITECTURES, BALANCINGS, AugmentationConfig, Trai
 from relple_tf.config import replace as change
 from relple_tf.errors import InputError
 from relple_tf.models.front_end import apply
+from relple_tf.training import checkpoint
 from relple_tf.training import fit as training
 from relple_tf.training.checkpoint import load_state, save_state
 from relple_tf.training.fit import Batches, Monitor, epoch_count, fit, joint_model, seed_everything, train
@@ -362,6 +363,14 @@ def test_checkpoint_gives_back_what_it_was_given(tmp_path):
         for a, b in zip(members, arrays[name], strict=True):
             np.testing.assert_array_equal(a, b)
             assert a.dtype == b.dtype
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT - 1)
+    save_state(tmp_path / "state.npz", {}, {"fingerprint": "a1"})
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="of another version of relple_tf"):
+        load_state(tmp_path / "state.npz", "a1")
 
 
 @pytest.mark.parametrize("balancing", ["rlw", "dwa", "gradnorm", "famo"])

@@ -146,7 +146,7 @@ IMPOSSIBLE = {
     "nan": (with_band(np.nan), "no number at 1050 nm"),
     "infinite": (with_band(np.inf), "no number at 1050 nm"),
     "negative": (with_band(-0.01), "-0.01 at 1050 nm is no reflectance"),
-    "percent": (lambda scan: 100 * scan, "no reflectance"),
+    "percent": (lambda scan: 100 * scan, "no reflectance, which lies within 0..1.5; is it percent? divide by 100"),
     "constant": (lambda scan: np.full_like(scan, 0.4), "constant"),
     "dark": (lambda scan: 1e-5 * scan, "constant"),
     "no number from the model": (lambda scan: scan - scan[0] + 0.05, "the model gives no number"),

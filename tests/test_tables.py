@@ -264,6 +264,29 @@ def test_units_are_turned_exactly_and_said(tmp_path):
     assert said(library, "clay_pct is column clay_g_kg divided by 10")
 
 
+def test_what_is_not_modelled_is_said_with_the_name_that_would_do(tmp_path):
+    """Whoever forgot a unit or has other names hears it; words, ids and what is empty are no laboratory values."""
+    numbers = [str(row) for row in range(1, ROWS + 1)]
+    table = columns(Corg=numbers, CEC=numbers, sand=numbers, TC_pct=numbers)
+    table |= {"note": ["dry"] * ROWS, "P": ["", "n/a"] * (ROWS // 2)}
+    library = read(tmp_path, table | {"scan_id": numbers, "field": numbers})
+    assert list(library.targets) == ["OC_g_kg", "pH"]
+    (left_out,) = [note for note in library.notes if note.startswith("left out")]
+    assert "Corg has no unit; rename the column Corg_g_kg" in left_out
+    assert "CEC has no unit; rename the column CEC_cmolc_kg" in left_out
+    assert "not modelled unless data.targets names them: sand, TC_pct" in library.notes
+    assert not said(read(tmp_path, table, targets=("pH",)), "sand")
+
+
+@pytest.mark.parametrize(
+    ("column", "target"), [("Corg (%)", "OC_g_kg"), ("C org [g/kg]", "OC_g_kg"), ("Nt_pct", "N_g_kg")]
+)
+def test_the_names_of_other_laboratories_are_understood(tmp_path, column, target):
+    library = read(tmp_path, columns(OC_g_kg=None) | {column: lab(1)})
+    times = 1 if "g/kg" in column else 10
+    np.testing.assert_allclose(library.targets[target], times * np.arange(1.0, ROWS + 1))
+
+
 def test_the_exact_name_wins_over_another_unit(tmp_path):
     library = read(tmp_path, columns(OC_pct=["9"] * ROWS))
     assert library.targets["OC_g_kg"][0] == 1.5

@@ -126,7 +126,10 @@ def check_same_plan(path: Path, plan: Plan) -> None:
     different = [name for name in own if own[name] != known.get(name)]
     if different or from_toml(path / CONFIG) != plan.base:
         what = ", ".join(different) or CONFIG
-        raise InputError(f"{path}: holds another search ({what} differ); resume it with the flags that began it")
+        raise InputError(
+            f"{path}: holds a search that began otherwise ({what} differ), and what it began with is kept; --out {path} "
+            "--resume alone goes on with it, another --out starts a new one"
+        )
 
 
 def complete(path: Path) -> bool:

@@ -152,9 +152,10 @@ class SoilScan:
             return f"no number at {self.wavelengths_nm[band]:g} nm"
         if scan.min() < low or scan.max() > high:
             band = int(np.argmax((scan < low) | (scan > high)))
+            hint = "; is it percent? divide by 100" if high < scan.min() and scan.max() <= 100 * high else ""
             return (
                 f"{scan[band]:g} at {self.wavelengths_nm[band]:g} nm is no {self.quantity}, which lies within "
-                f"{low:g}..{high:g}"
+                f"{low:g}..{high:g}{hint}"
             )
         absorbance = scan
         if self.quantity == "reflectance":

@@ -26,8 +26,8 @@ FORMAT = 2
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder is a bundle rather than a run."""
-    return (folder / SUMS).is_file()
+    """Whether a folder is a bundle rather than a run; also one from which files are missing."""
+    return any((folder / name).is_file() for name in (SUMS, "golden.json", "soil_scan.py"))
 
 
 def predict_bundle(folder: Path, scans: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -61,6 +61,8 @@ def checked(folder: Path, name: str) -> bytes:
     Raises:
         InputError: it is missing or not the one that export wrote.
     """
+    if not (folder / SUMS).is_file():
+        raise InputError(f"{folder / SUMS}: missing; copy the bundle again or export the run again")
     lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     sums = {listed: digest for digest, _, listed in (line.partition("  ") for line in lines)}
     if not (folder / name).is_file():

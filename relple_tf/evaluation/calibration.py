@@ -68,7 +68,7 @@ def calibrate(
     say(
         f"{len(library)} soils x {len(library.wavelengths_nm)} bands: "
         + ", ".join(f"{np.sum(parts == part)} {part}" for part in PARTS if np.any(parts == part))
-        + f"; {config.preset}: {prepared.network.count_params():,} weights"
+        + f"; {config.preset}: a network of {prepared.network.count_params():,} weights"
     )
     if not folder.resumed:
         folder.begin(config)

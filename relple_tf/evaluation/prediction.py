@@ -1,6 +1,7 @@
 """Predict scans with the graph of a run folder."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -95,8 +96,9 @@ def to_model_input(
     if own[0] > wavelengths_nm[0] + 1e-6 or own[-1] < wavelengths_nm[-1] - 1e-6:
         raise InputError(
             f"{library.source}: bands {own[0]:g}..{own[-1]:g} nm do not cover the model's "
-            f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm; scan that range, or train on the common one with "
-            "--set front_end.start_nm=... and stop_nm=..."
+            f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm; scan that range, or train a model of what both "
+            f"have (python -m relple_tf.train --set front_end.start_nm={math.ceil(max(own[0], wavelengths_nm[0]))} "
+            f"--set front_end.stop_nm={math.floor(min(own[-1], wavelengths_nm[-1]))})"
         )
     if library.quantity != quantity:
         spectra = np.log10(1 / np.maximum(spectra, REFLECTANCE_FLOOR)) if quantity == "absorbance" else 10.0**-spectra

@@ -138,6 +138,12 @@ def names_coordinate(name: str) -> bool:
     return any(spelled in pair for spelled in _spelled([name]) for pair in _COORDINATES)
 
 
+def names_role(name: str) -> bool:
+    """Whether a column of this name says which sample, group, place or part a row is of."""
+    known = {*_IDS, *_GROUPS, *_PARTS, *_TRAIN, *(one for pair in _COORDINATES for one in pair)}
+    return not known.isdisjoint(_spelled([name]))
+
+
 def name_some(header: Sequence[str], most: int = 20) -> str:
     """Names for a message of one line: the first `most`, and how many more."""
     named = [name for name in header if name]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from relple_tf.config import DataConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.columns import name_some
+from relple_tf.spectra.columns import name_some, names_role
 from relple_tf.spectra.files import cell_name
 from relple_tf.spectra.library import SpectralLibrary
 
@@ -28,7 +28,9 @@ class Meaning:
 
 def _known_names() -> dict[str, Meaning]:
     """Normalised column name -> meaning."""
-    elements = {"n": "N", "tn": "N", "oc": "OC", "soc": "OC", "toc": "OC", "tc": "TC", "ic": "IC"}
+    elements = dict.fromkeys(("n", "tn", "nt", "ntot", "n_tot"), "N") | {"ic": "IC"}
+    elements |= dict.fromkeys(("oc", "soc", "toc", "corg", "c_org"), "OC")
+    elements |= dict.fromkeys(("tc", "ctot", "c_tot"), "TC")
     known = {}
     for name, element in (elements | {"caco3": "CaCO3"}).items():
         known[f"{name}_g_kg"] = Meaning(f"{element}_g_kg")
@@ -45,7 +47,7 @@ _KNOWN = _known_names()
 _LUCAS_UNITS = {"n": "g_kg", "oc": "g_kg", "caco3": "g_kg", "cec": "cmolc_kg", "clay": "pct"}
 """LUCAS topsoil tables name no units; these are those of the JRC's reports (2009 and 2015)."""
 _LUCAS_PH = {"ph_h2o", "ph_in_h2o", "ph_cacl2", "ph_in_cacl2"}
-_UNITLESS = {"n", "tn", "oc", "soc", "toc", "tc", "ic", "caco3", "cec", "clay"}
+_UNITLESS = {name.removesuffix("_pct") for name in _KNOWN if name.endswith("_pct")} | {"cec"}
 _OSSL = re.compile(
     r"(n_tot|c_tot|oc|caco3|cec|clay_tot|ph_h2o|ph_cacl2)_(?:usda|iso)_[a-z]?\d+"
     r"_(w_pct|cmolc_kg|index)"
@@ -120,7 +122,16 @@ def read_targets(
         rejected = [column for column in candidates if column != best]
         notes += _target_notes(target, best, rejected, how, below)
     if unitless and not data.targets:
-        notes.append(f"{', '.join(unitless)} left out: no unit in the name (OC_g_kg, OC_pct)")
+        notes.append("left out: " + "; ".join(map(_needs_unit, unitless)))
+    told = {
+        data.id_column,
+        data.group_column,
+        *unitless,
+        *(name for known in TARGETS for name in columns.get(known, ())),
+    }
+    others = [name for name in texts if name not in told and not names_role(name) and _has_numbers(texts[name])]
+    if others and not data.targets:
+        notes.append(f"not modelled unless data.targets names them: {name_some(others, 8)}")
     if lucas:
         notes.append(
             "names without a unit were read as in LUCAS topsoil tables: "
@@ -257,6 +268,15 @@ def _target_notes(target: str, column: str, others: Sequence[str], how: Meaning,
     if below:
         notes.append(f"{target}: {below} values below the limit of detection count as not measured")
     return notes
+
+
+def _has_numbers(cells: Sequence[str]) -> bool:
+    """Whether something was measured, and all that was is a number or below the limit of detection."""
+    measured = [cell for cell in cells if cell.lower() not in _NOT_MEASURED and not _BELOW_LIMIT.fullmatch(cell)]
+    try:
+        return any(np.isfinite([float(cell) for cell in measured]))
+    except ValueError:
+        return False
 
 
 def _unfit(values: npt.NDArray[np.float64], data: DataConfig) -> str:

@@ -12,12 +12,15 @@ import numpy.typing as npt
 from relple_tf.errors import InputError
 from relple_tf.training.files import write_bytes
 
+FORMAT = 2
+"""Raised when training would take up a state of before differently: 2 models skewed targets as square roots."""
+
 
 def save_state(path: Path, arrays: dict[str, list[npt.NDArray[Any]]], facts: dict[str, Any]) -> None:
     """Write named lists of arrays and JSON-able facts, whole or not at all."""
     named = {f"{name}/{index}": array for name, members in arrays.items() for index, array in enumerate(members)}
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, facts=np.array(json.dumps(facts)), **named)
+    np.savez(buffer, allow_pickle=False, facts=np.array(json.dumps(facts | {"format": FORMAT})), **named)
     write_bytes(path, buffer.getvalue())
 
 
@@ -29,7 +32,7 @@ def load_state(path: Path, fingerprint: str) -> tuple[dict[str, list[npt.NDArray
         fingerprint: Of the library and its split; the fact of that name must be the same.
 
     Raises:
-        InputError: the file is damaged, or belongs to other data.
+        InputError: the file is damaged, of another version, or belongs to other data.
     """
     arrays: dict[str, list[npt.NDArray[Any]]] = {}
     try:
@@ -41,6 +44,8 @@ def load_state(path: Path, fingerprint: str) -> tuple[dict[str, list[npt.NDArray
                     arrays.setdefault(key.partition("/")[0], []).append(file[key])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         raise InputError(f"{path}: damaged; delete it, and --resume trains from the start") from None
+    if facts.pop("format", None) != FORMAT:
+        raise InputError(f"{path}: of another version of relple_tf, which trained differently; start a new run")
     if facts["fingerprint"] != fingerprint:
         raise InputError(
             f"{path.parent}: the data or their split changed since this run was cut off; bring the old ones back, or "
