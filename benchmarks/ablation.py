@@ -5,7 +5,8 @@
 Every variant gets the same splits, the same steps and a single network that stops by the validation rows
 (`training.members` 0). `network` is what gradients learned, by itself; `mixed` is the head as it is shipped, with its
 share of the kernel machine, which is the same for all variants. Prints test R2 in laboratory units, mean over the
-targets, median over the splits, and in how many splits a variant beats the default. Goes on where it was cut off.
+targets, median over the splits, how far `network` is ahead of the default (mean over the splits ± its standard error)
+and in how many splits. Goes on where it was cut off.
 """
 
 import argparse
@@ -111,12 +112,16 @@ def main() -> None:
         table[kind] = table[[column for column in table if column.startswith(f"{kind} ")]].mean(axis=1)
     by_split = table.pivot_table(index="seed", columns="variant", values="network")
     print(f"{library.source}, {', '.join(library.targets)}: {options.splits} splits, {options.epochs} epochs at most")
-    print("| variant | weights | network | wins against the default | mixed |\n|---|---|---|---|---|")
+    print("| variant | weights | network | ahead of the default | wins | mixed |\n|---|---|---|---|---|---|")
     for variant in VARIANTS:
         rows = table[table["variant"] == variant]
-        wins = "" if variant == DEFAULT else f"{np.sum(by_split[variant] > by_split[DEFAULT])} of {len(by_split)}"
+        ahead = by_split[variant] - by_split[DEFAULT]
+        compared = f"{ahead.mean():+.3f} ± {ahead.sem():.3f} | {np.sum(ahead > 0)} of {len(ahead)}"
         network, mixed = rows["network"].median(), rows["mixed"].median()
-        print(f"| {variant} | {rows['weights'].max():,} | {network:.3f} | {wins} | {mixed:.3f} |")
+        print(
+            f"| {variant} | {rows['weights'].max():,} | {network:.3f} | {' | ' if variant == DEFAULT else compared} "
+            f"| {mixed:.3f} |"
+        )
     print(f"\nkernel machine alone: {table['machine'].median():.3f}")
 
 
