@@ -142,6 +142,7 @@ def fill(
     chosen = variants[card["c_variant"]]
     sources |= model_source(
         plain[chosen["file"]],
+        reads=chosen["reads"],
         arena_bytes=chosen["arena_bytes"],
         wavelengths_nm=card["input"]["wavelengths_nm"],
     )

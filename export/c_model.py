@@ -62,11 +62,12 @@ def add_method(operator: str) -> str:
     return ADD.get(operator, f"Add{''.join(words)}")
 
 
-def model_source(content: bytes, *, arena_bytes: int | None, wavelengths_nm: list[float]) -> dict[str, str]:
+def model_source(content: bytes, *, reads: str, arena_bytes: int | None, wavelengths_nm: list[float]) -> dict[str, str]:
     """model.h and model.cc.
 
     Args:
         content: Of the .tflite without its card, which would only cost flash.
+        reads: `scan`, or `features_int8` where it is a core between front end and unit conversion.
         arena_bytes: That TFLM needs; None where it was not measured.
         wavelengths_nm: Of a scan.
     """
@@ -89,6 +90,7 @@ def model_source(content: bytes, *, arena_bytes: int | None, wavelengths_nm: lis
     )
     header = MODEL_H.format(
         bands=len(wavelengths_nm),
+        gives=GIVES[reads],
         bytes=len(content),
         arena=arena,
         numbers="".join(numbers),
@@ -106,12 +108,19 @@ def model_source(content: bytes, *, arena_bytes: int | None, wavelengths_nm: lis
     return {"model.h": NOTICE + header, "model.cc": NOTICE + code}
 
 
+GIVES = {
+    "scan": "1 /* A scan in; laboratory units, T2 and Q out: none of soil_features, soil_distances, soil_to_lab. */",
+    "features_int8": "0 /* soil_features in; standard deviations out, for soil_to_lab; T2 and Q by soil_distances. */",
+}
+"""What a model reads -> whether its outputs are laboratory values."""
+
 MODEL_H = """\
 #ifndef SOIL_MODEL_H
 #define SOIL_MODEL_H
 
 #define SOIL_MODEL_BANDS {bands}
 #define SOIL_MODEL_BYTES {bytes}
+#define SOIL_MODEL_GIVES_LAB_UNITS {gives}
 {arena}
 // Inputs and outputs of the interpreter. Where there is a scale: real = scale * (stored - zero point), and what leaves
 // the range of the stored type is clipped to it.

@@ -119,7 +119,8 @@ extern "C" {{
 const char *soil_target_name(int target);
 const char *soil_target_unit(int target);
 
-/* From standard deviations, which the network gives, to laboratory units. */
+/* From standard deviations to laboratory units; only where model.h says SOIL_MODEL_GIVES_LAB_UNITS 0, for else the
+ * model has done it. */
 float soil_to_lab(int target, float modelled);
 
 /* The range that holds the laboratory value in as many soils as card.json says; `difficulty` is soil_difficulty's.

@@ -21,7 +21,10 @@ from relple_tf.evaluation.result import with_unit
 
 Card = dict[str, Any]
 
-FROM_RUN = ("source", "simulated", "data_sha256", "soils", "input", "domain", "model", "relevance", "seed", "notes")
+FROM_RUN = (
+    *("source", "simulated", "data_sha256", "soils", "input", "id_column", "domain", "model", "relevance", "seed"),
+    "notes",
+)
 """What a bundle's card has from its run's as it stands."""
 
 CONVERTERS = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert")

@@ -460,6 +460,8 @@ def test_ports_of_model_h_are_those_of_the_file(folder, plain, card):
     header = (folder / "c" / "model.h").read_text()
     defined = dict(re.findall(r"#define (\w+) \(?(-?[\w.-]+)", header))
     (read_port,), outputs = ports(plain[card["c_variant"]])
+    reads_scans = card["variants"][card["c_variant"]]["reads"] == "scan"
+    assert defined["SOIL_MODEL_GIVES_LAB_UNITS"] == str(int(reads_scans))
     for kind, port in (("INPUT", read_port), *(("OUTPUT", port) for port in outputs)):
         prefix = f"SOIL_MODEL_{kind}_{port.name.upper()}"
         assert int(defined[f"{prefix}_INDEX"]) == port.index
@@ -525,6 +527,9 @@ def test_predict_knows_a_bundle_without_its_hashes_for_one(folder, scans, tmp_pa
     (copy / "SHA256SUMS").unlink()
     assert call(predict.main, copy, scans) == 2
     assert "copy/SHA256SUMS: missing; copy the bundle again" in capsys.readouterr().err
+    (copy / "SHA256SUMS").write_bytes(b"\xff\xfe\x00")
+    assert call(predict.main, copy, scans) == 2
+    assert "SHA-256 is not that of SHA256SUMS" in capsys.readouterr().err
 
 
 def test_the_table_says_why_a_runtime_ran_nothing(card):

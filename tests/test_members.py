@@ -4,6 +4,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import CONFIG
 
@@ -100,6 +101,19 @@ def test_test_rows_are_never_read(library, parts, done, tmp_path):
         np.testing.assert_array_equal(after[0]["estimates"], before[0]["estimates"])
         assert after[1] == before[1]
     assert found.shares == done[1].shares
+
+
+def test_a_target_may_have_no_value_in_a_fold(library, parts, tmp_path):
+    """As where few fields were analysed for it: the member of that fold has no R2 of it, but estimates."""
+    three = change(TINY, training__members=3)
+    second = learning_folds(library, parts, TINY.training.seed, 3) == 1
+    cec = np.where(second, np.nan, library.targets["CEC_cmolc_kg"])
+    found = crossed(replace(library, targets=library.targets | {"CEC_cmolc_kg": cec}), parts, tmp_path, config=three)
+    assert np.isfinite(found.estimates["CEC_cmolc_kg"][second]).all()
+    for member, (_, facts) in enumerate(states(tmp_path)):
+        history = pd.DataFrame(facts["history"])
+        assert np.isfinite(history[["validation_score", "validation_r2_OC_g_kg"]].to_numpy()).all()
+        assert (history["validation_r2_CEC_cmolc_kg"].isna() == (member == 1)).all()
 
 
 def test_members_differ_by_their_seeds(library, parts, tmp_path, monkeypatch):

@@ -229,5 +229,8 @@ def test_data_hash_changes_with_everything_that_is_learnt_from(library):
         changed(ids=np.char.add(library.ids, "x")),
         changed(targets=dict(zip(("a", "b"), library.targets.values(), strict=True))),
     }
-    assert len(hashes) == 6
+    grouped, placed = np.char.add("field", library.ids), np.zeros((len(library), 2))
+    hashes |= {changed(groups=grouped), changed(groups=grouped[::-1]), changed(coordinates=placed)}
+    hashes |= {changed(coordinates=placed + 1)}
+    assert len(hashes) == 10
     assert changed(notes=("said",), source="elsewhere") in hashes

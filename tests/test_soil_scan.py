@@ -313,6 +313,14 @@ def test_the_script_runs_alone_and_prints_json_lines(made, device):
     assert lines == json.loads(json.dumps(expected))
 
 
+def test_a_table_that_is_no_csv_is_one_line(made, tmp_path):
+    (tmp_path / "macintosh.csv").write_text("\r".join(csv_of(hand_made.soils(2)).splitlines()), newline="")
+    code, out, error = command(made[0], tmp_path / "macintosh.csv")
+    assert (code, out) == (2, "")
+    assert error.splitlines()[-1].startswith("error: new-line character seen in unquoted field")
+    assert "Traceback" not in error
+
+
 def test_the_script_prints_a_table_from_a_file(made, device, tmp_path):
     scans = [hand_made.soils(1)[0], spoiled(with_band(np.nan))]
     (tmp_path / "scans.csv").write_text(csv_of(scans, ["first", "second"]))

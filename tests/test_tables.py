@@ -300,6 +300,30 @@ def test_targets_are_selected_by_either_name_in_the_order_asked(tmp_path):
     assert said(library, "N_pct is modelled as N_g_kg")
 
 
+@pytest.mark.parametrize("name", ["Q", "t2", "Status", "ID", "spectrum", "features"])
+def test_a_target_may_not_be_called_like_an_output(tmp_path, name):
+    with pytest.raises(InputError, match=f"target '{name}' is a name that"):
+        read(tmp_path, columns(**{name: lab(1)}, id=None, sample_id=columns()["id"]), targets=("pH", name))
+
+
+def test_targets_differ_in_more_than_case(tmp_path):
+    with pytest.raises(InputError, match="'Fe_mg_kg' and 'fe_mg_kg' differ in case only"):
+        read(tmp_path, columns(Fe_mg_kg=lab(1), fe_mg_kg=lab(2)), targets=("Fe_mg_kg", "fe_mg_kg"))
+
+
+@pytest.mark.parametrize("spelled", ["-9999", "-9999.0", "-9999.00", "-9.999e3"])
+def test_a_sentinel_is_not_measured_however_it_is_spelled(tmp_path, spelled):
+    values = read(tmp_path, columns(Fe_ppm=[spelled, *lab(1)[1:]]), targets=("Fe_ppm",)).targets["Fe_ppm"]
+    assert np.isnan(values[0])
+    assert np.isfinite(values[1:]).all()
+
+
+@pytest.mark.parametrize(("cell", "said"), [("1_000", "'1_000', not a number"), ("-3", "-3, which no laboratory")])
+def test_what_no_laboratory_writes_is_refused(tmp_path, cell, said):
+    with pytest.raises(InputError, match=said):
+        read(tmp_path, columns(Fe_mg_kg=[cell, *lab(1)[1:]]), targets=("Fe_mg_kg",))
+
+
 def test_minimum_values_are_enough(tmp_path):
     assert list(read(tmp_path, columns(), minimum_values=12).targets) == ["OC_g_kg", "pH"]
 

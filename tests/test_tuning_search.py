@@ -147,7 +147,7 @@ def test_cut_off_by_ctrl_c_and_resumed_ends_like_one_that_was_not(finished, spac
     assert call(*DATA, "--space", space, "--trials", 10, "--out", folder) == 2
     assert "--resume" in capsys.readouterr().err
     assert call(*DATA, "--space", space, "--trials", 11, "--out", folder, "--resume") == 2
-    assert "another search (trials differ)" in capsys.readouterr().err
+    assert "began otherwise (trials differ)" in capsys.readouterr().err
     with locked(folder):
         assert call("--out", folder, "--resume", "--workers", 0) == 2
     assert "another search is at work in this folder" in capsys.readouterr().err

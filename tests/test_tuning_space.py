@@ -114,6 +114,7 @@ def test_a_file_narrows_fixes_adds_and_gives_ranges(tmp_path):
         ("[model]\nrelevance = ['firm', 'soft']", "hard, soft"),
         ("[model]\nconv_filters = [[0]]", "positive"),
         ("[training]\nseed = [1, 2]", "luck"),
+        ("[front_end]\nstop_nm = [1800, 2300]", "same bands"),
         ("[front_end]\nchannels = [['snv']]", "front_end.views"),
         ("[front_end]\nviews = [['snv', 'haze']]", "haze"),
         ("[training]\nlearning_rate = {min = 0.1}", "max"),

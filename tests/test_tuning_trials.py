@@ -63,7 +63,7 @@ def in_trouble(tmp_path_factory, units_only):
     """Numbers of units that mean trouble to `troubled`, tried by two processes."""
     folder, said = tmp_path_factory.mktemp("trouble"), []
     search = search_of("grid", space=units_only, say=said.append)
-    search.run(processes(troubled, folder, limit_s=4.0))
+    search.run(processes(troubled, folder, limit_s=20.0))
     return search, folder, said
 
 
@@ -72,7 +72,7 @@ def test_a_search_goes_on_whatever_happens_to_a_trial(in_trouble):
     states = {trial.config.model.expert_units: (trial.state, trial.message) for trial in search.done()}
     assert {units for units, (state, _) in states.items() if state == "done"} == {1, 2, 8}
     assert "signal 9" in states[3][1]
-    assert states[4][1] == "hung: not done after 4 s"
+    assert states[4][1] == "hung: not done after 20 s"
     assert states[5][1] == "ValueError: five is refused"
     assert "not finite" in states[6][1]
     assert states[7][1] == "MemoryError:"
@@ -126,6 +126,29 @@ def test_every_journal_resumes_to_the_same_end(cut):
     assert ends(resumed) == ends(whole)
     times = [trial.ended_s for trial in resumed.done()]
     assert times == sorted(times)
+
+
+@pytest.mark.parametrize("algorithm", ["random", "bayesian", "grid"])
+def test_a_search_that_finds_nothing_more_that_fits_ends_with_what_it_has(algorithm):
+    """Also when it is resumed."""
+    said, journals = [], []
+    search = search_of(algorithm, trials=9, say=said.append, journals=journals)
+    search.oracle.oracle.fits = lambda values: len(search.trials) < 4
+    search.run(InThisProcess(toy, None))
+    assert [trial.state for trial in search.done()] == ["done"] * 4
+    assert sum("none of 200 draws in a row keeps within the budget" in line for line in said) == 1
+    resumed = search_of(algorithm, trials=9)
+    resumed.oracle.oracle.fits = lambda values: False
+    resumed.resume(journals[-1])
+    resumed.run(InThisProcess(toy, None))
+    assert ends(resumed) == ends(search)
+
+
+def test_a_search_of_which_nothing_fits_is_refused():
+    search = search_of(trials=9, allowed=lambda size: False)
+    search.oracle.oracle.fits = lambda values: False
+    with pytest.raises(InputError, match="none of 200 draws in a row keeps within the budget; allow more by --max-fl"):
+        search.run(InThisProcess(toy, None))
 
 
 def test_a_journal_of_another_seed_is_refused():

@@ -52,6 +52,12 @@ def conduct(
         def sizes(config: Config) -> dict[str, int]:
             return dataclasses.asdict(size(config, problem, soils.library.wavelengths_nm, len(soils.library)))
 
+        def fits(config: Config) -> bool:
+            try:
+                return plan.allows(sizes(config))
+            except InputError:  # this library cannot bear the draw, such as a window wider than its bands
+                return False
+
         if not folder.resumed:
             folder.begin(plan.base)
             stack.enter_context(locked(folder.path))
@@ -63,7 +69,7 @@ def conduct(
                 plan.space,
                 trials=plan.trials,
                 seed=plan.base.training.seed,
-                fits=lambda config: plan.allows(sizes(config)),
+                fits=fits,
             ),
             plan.space,
             trials=plan.trials,

@@ -127,8 +127,8 @@ def check_same_plan(path: Path, plan: Plan) -> None:
     if different or from_toml(path / CONFIG) != plan.base:
         what = ", ".join(different) or CONFIG
         raise InputError(
-            f"{path}: holds a search that began otherwise ({what} differ), and what it began with is kept; --out {path} "
-            "--resume alone goes on with it, another --out starts a new one"
+            f"{path}: holds a search that began otherwise ({what} differ); --out {path} --resume alone goes on with "
+            "it, another --out starts a new one"
         )
 
 

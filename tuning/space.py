@@ -19,6 +19,7 @@ SECTIONS = ("front_end", "model", "training", "augmentation")
 """Whose fields may be searched."""
 NOT_SEARCHED = {
     "front_end.channels": "it follows from front_end.views: every channel that a view names",
+    **dict.fromkeys(("front_end.start_nm", "front_end.stop_nm"), "all trials read the same bands; use --set"),
     "training.seed": "the best seed of many is luck; use --seed",
     "training.members": "a trial has folds of its own; use --set",
     "training.workers": "it changes no result",

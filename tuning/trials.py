@@ -9,7 +9,7 @@ from typing import Any
 
 from relple_tf.config import Config
 from relple_tf.errors import InputError
-from tuning.oracles import NothingFitsError, Oracle, Recorded, config_of
+from tuning.oracles import MOST_DRAWS, NothingFitsError, Oracle, Recorded, config_of
 from tuning.places import Ended, Place
 from tuning.space import Space
 
@@ -142,10 +142,14 @@ class Search:
                 try:
                     drawn = self.oracle.draw()
                 except NothingFitsError:
-                    raise InputError(
-                        f"none of {self.oracle.rejected} draws keeps within --max-flash and --max-arena; allow more, "
-                        "or begin with a smaller --preset and a --space of smaller sizes"
-                    ) from None
+                    tell = f"none of {MOST_DRAWS} draws in a row keeps within the budget"
+                    if not any(self.allowed(trial.size) for trial in self.trials.values()):
+                        raise InputError(
+                            f"{tell}; allow more by --max-flash and --max-arena, or begin with a smaller --preset and "
+                            "a --space of smaller sizes"
+                        ) from None
+                    self.say(f"{tell}: no more trials than these {len(self.trials)}")
+                    self.most = len(self.trials)
             if drawn is None:
                 yield None
                 continue

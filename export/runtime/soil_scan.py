@@ -308,7 +308,7 @@ def checksums(folder: Path) -> dict[str, str]:
         SoilScanError: the folder is no bundle.
     """
     try:
-        text = (folder / "SHA256SUMS").read_text(encoding="utf-8")
+        text = (folder / "SHA256SUMS").read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise SoilScanError(f"{folder / 'SHA256SUMS'}: {error.strerror}; give the folder of a bundle") from None
     return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
@@ -418,7 +418,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with open(options.scans, encoding="utf-8", newline="") as file:  # noqa: PTH123
                 scans = list(read_scans(file, device.wavelengths_nm))
         rows = [(identity, device.estimate(scan)) for identity, scan in scans]
-    except (SoilScanError, OSError, UnicodeDecodeError) as error:
+    except (SoilScanError, OSError, UnicodeDecodeError, csv.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.json:

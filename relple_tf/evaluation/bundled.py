@@ -49,8 +49,8 @@ def predict_bundle(folder: Path, scans: Path) -> tuple[pd.DataFrame, tuple[str, 
         )
     file = variants[names[0]]["file"]
     content = checked(folder, file)
-    library = read_scans(scans, fallback_quantity=card["input"]["quantity"])
-    ready, notes = to_model_input(library, np.array(card["input"]["wavelengths_nm"]), card["input"]["quantity"])
+    library = read_scans(scans, card.get("id_column", ""), fallback_quantity=card["input"]["quantity"])
+    ready, notes = to_model_input(library, card)
     table, said = as_table(folder, card, library, outputs(content, ready.spectra))
     return table, (*library.notes, f"estimated by {file} of {folder}", *notes, *said)
 
@@ -63,7 +63,7 @@ def checked(folder: Path, name: str) -> bytes:
     """
     if not (folder / SUMS).is_file():
         raise InputError(f"{folder / SUMS}: missing; copy the bundle again or export the run again")
-    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
     sums = {listed: digest for digest, _, listed in (line.partition("  ") for line in lines)}
     if not (folder / name).is_file():
         raise InputError(f"{folder / name}: missing; copy the bundle again or export the run again")

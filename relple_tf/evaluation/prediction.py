@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from relple_tf.config_text import from_toml
 from relple_tf.errors import InputError
 from relple_tf.evaluation.intervals import Interval
 from relple_tf.models import domain, front_end, lab_units
@@ -20,7 +20,7 @@ from relple_tf.models.domain import Limits, status
 from relple_tf.models.lab_units import T2, Q
 from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
 from relple_tf.spectra.tables import read_scans
-from relple_tf.training.runs import CONFIG, RunFolder
+from relple_tf.training.runs import RunFolder
 
 LAYERS = (front_end.ToAbsorbance, lab_units.LabUnits, domain.Distances)
 """Loading a model needs its registered layers imported."""
@@ -39,10 +39,8 @@ def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[s
     """
     folder.verify()
     card = json.loads((folder.path / "card.json").read_text(encoding="utf-8"))
-    id_column = from_toml(folder.path / CONFIG).data.id_column
-    library = read_scans(scans, id_column, fallback_quantity=card["input"]["quantity"])
-    wavelengths_nm = np.array(card["input"]["wavelengths_nm"])
-    ready, notes = to_model_input(library, wavelengths_nm, card["input"]["quantity"])
+    library = read_scans(scans, card.get("id_column", ""), fallback_quantity=card["input"]["quantity"])
+    ready, notes = to_model_input(library, card)
     model = keras.saving.load_model(folder.path / "model.keras", compile=False, safe_mode=True)
     table, said = as_table(folder.path, card, library, estimates(model, ready.spectra))
     return table, (*library.notes, *notes, *said)
@@ -83,14 +81,13 @@ def estimates(model: keras.Model, spectra: npt.NDArray[np.float32]) -> dict[str,
     return {name: np.asarray(values)[:, 0] for name, values in outputs.items()}
 
 
-def to_model_input(
-    library: SpectralLibrary, wavelengths_nm: npt.NDArray[np.float64], quantity: str
-) -> tuple[SpectralLibrary, tuple[str, ...]]:
-    """The library in the quantity and on the wavelengths that a model reads, and what was turned.
+def to_model_input(library: SpectralLibrary, card: Mapping[str, Any]) -> tuple[SpectralLibrary, tuple[str, ...]]:
+    """The library in the quantity and on the wavelengths that a model reads by its card, and what was turned.
 
     Raises:
-        InputError: the spectra do not cover the model's wavelengths, or one is constant there.
+        InputError: the spectra do not cover the model's wavelengths, leave a gap among them, or one is constant there.
     """
+    wavelengths_nm, quantity = np.array(card["input"]["wavelengths_nm"]), card["input"]["quantity"]
     spectra, notes = library.spectra, []
     own = library.wavelengths_nm
     if own[0] > wavelengths_nm[0] + 1e-6 or own[-1] < wavelengths_nm[-1] - 1e-6:
@@ -100,6 +97,7 @@ def to_model_input(
             f"have (python -m relple_tf.train --set front_end.start_nm={math.ceil(max(own[0], wavelengths_nm[0]))} "
             f"--set front_end.stop_nm={math.floor(min(own[-1], wavelengths_nm[-1]))})"
         )
+    _check_gaps(library, wavelengths_nm, float(np.diff(card["front_end"]["grid_nm"])[0]))
     if library.quantity != quantity:
         spectra = np.log10(1 / np.maximum(spectra, REFLECTANCE_FLOOR)) if quantity == "absorbance" else 10.0**-spectra
         notes.append(f"{library.quantity} turned into {quantity}, which the model reads")
@@ -108,3 +106,27 @@ def to_model_input(
         notes.append(f"interpolated from {len(own)} bands to the model's {len(wavelengths_nm)}")
     ready = replace(library, spectra=spectra.astype("float32"), wavelengths_nm=wavelengths_nm, quantity=quantity)
     return ready.checked(), tuple(notes)
+
+
+def _check_gaps(library: SpectralLibrary, wavelengths_nm: npt.NDArray[np.float64], step_nm: float) -> None:
+    """Refuse scans with a hole where the model reads.
+
+    A straight line over it looks like a spectrum, and T2 and Q need not notice.
+
+    Args:
+        library: The scans.
+        wavelengths_nm: That the model reads.
+        step_nm: Of the model's own grid; bands twice as far apart still describe what is on it.
+
+    Raises:
+        InputError: naming the first gap.
+    """
+    widest = 2 * max(step_nm, float(np.median(np.diff(wavelengths_nm))))
+    own = library.wavelengths_nm
+    for before, after in pairwise(own.tolist()):
+        missing = np.sum((wavelengths_nm > before) & (wavelengths_nm < after))
+        if after - before > widest + 1e-6 and missing:
+            raise InputError(
+                f"{library.source}: no bands between {before:g} and {after:g} nm, where the model reads {missing}; "
+                f"they may lie {widest:g} nm apart at most: complete the scans, or train a model without that range"
+            )

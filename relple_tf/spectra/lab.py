@@ -1,5 +1,6 @@
 """Laboratory values: what a column name means, in which unit, and which targets are modelled."""
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,10 @@ from relple_tf.spectra.library import SpectralLibrary
 
 TARGETS = ("N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH", "clay_pct")
 """The known targets, in the order in which they are modelled."""
+
+
+RESERVED = {"ID", "PART", "STATUS", "T2", "Q", "SPECTRUM", "FEATURES"}
+"""What ports of a model and columns of its tables are called, as upper case."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,9 @@ _OSSL = re.compile(
 _OSSL_NAMES = {"n_tot": "n", "c_tot": "tc", "clay_tot": "clay"}
 _OSSL_UNITS = {"w_pct": "_pct", "cmolc_kg": "_cmolc_kg", "index": ""}
 
-_NOT_MEASURED = {"", "na", "n/a", "nan", "null", "none", "-9999", "-9999.0"}
+NOT_MEASURED = -9999.0
+"""As a number, however it is spelled."""
+_NOT_MEASURED = {"", "na", "n/a", "nan", "null", "none"}
 _BELOW_LIMIT = re.compile(r"<.*|bdl|lod", re.IGNORECASE)
 
 
@@ -172,6 +179,14 @@ def select_targets(library: SpectralLibrary, data: DataConfig) -> SpectralLibrar
                 f"{library.source}: target {name!r} names an output of the model and a field in C, so it may hold "
                 "letters, digits and _ only; rename the column"
             )
+        if name.upper() in RESERVED:
+            raise InputError(
+                f"{library.source}: target {name!r} is a name that the model's outputs and tables give to something "
+                "else; rename the column"
+            )
+    for one, other in itertools.combinations(chosen, 2):
+        if one.upper() == other.upper():
+            raise InputError(f"{library.source}: targets {one!r} and {other!r} differ in case only; rename a column")
     targets = {name: library.targets[name] for name in chosen}
     return replace(library, targets=targets, notes=(*library.notes, *notes))
 
@@ -248,12 +263,14 @@ def read_numbers(
             below += 1
             continue
         try:
-            values[row] = float(cell)
+            # Python's own spelling of numbers, 1_000, is nobody else's.
+            values[row] = float(cell.replace("_", "?"))
         except ValueError:
             where = cell_name(source, row + 1, str(ids[row]), column)
             raise InputError(
                 f"{where} is {cell!r}, not a number; correct it, or leave the cell empty where nothing was measured"
             ) from None
+    values[values == NOT_MEASURED] = np.nan
     return values, below
 
 

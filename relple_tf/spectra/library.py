@@ -15,7 +15,7 @@ ABSORBANCE_RANGE = (-0.2, 6.0)
 """log10(1/R) of a scan a little brighter than its white reference, up to 20 bits of a detector."""
 
 
-HIGHEST = {"pH": 14.0, "pct": 100.0, "g_kg": 1000.0, "cmolc_kg": 1000.0}
+HIGHEST = {"pH": 14.0, "pct": 100.0, "g_kg": 1000.0, "cmolc_kg": 1000.0, "mg_kg": 1e6}
 """Unit at the end of a target's name -> highest possible value; the lowest is 0. Other units are not checked."""
 
 HIGHEST_DEGREES = (180.0, 90.0)

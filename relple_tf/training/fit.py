@@ -379,7 +379,8 @@ class Monitor(keras.callbacks.Callback):
 def validation_scores(network: keras.Model, prepared: Prepared) -> tuple[float, dict[str, float]]:
     """The score that early stopping watches, and R2 of each target, on measured validation rows, modelled space.
 
-    NaN without validation rows, as in a network that learns from all.
+    NaN without validation rows, as in a network that learns from all; a target with fewer than two values there has
+    no R2 and does not count (a member's fold need not hold one of every target).
     """
     features = prepared.validation_features
     if not len(features):
@@ -393,12 +394,15 @@ def validation_scores(network: keras.Model, prepared: Prepared) -> tuple[float, 
     for column, target in enumerate(prepared.problem.targets):
         measured = prepared.validation_values[:, column]
         known = ~np.isnan(measured)
+        if known.sum() < 2:
+            r2[target] = np.nan
+            continue
         estimate = np.concatenate([block[target] for block in blocks])[known, 0]
         # A diverged network has no score; it must not stop the run that holds better weights.
         finite = bool(np.isfinite(estimate).all())
         errors.append(float(np.mean((measured[known] - estimate) ** 2)) if finite else np.inf)
         r2[target] = float(r2_score(measured[known], estimate)) if finite else -np.inf
-    return 1 - float(np.mean(errors)), r2
+    return 1 - float(np.mean(errors)) if errors else np.nan, r2
 
 
 def _values(variables: list[Any]) -> list[npt.NDArray[Any]]:

@@ -164,9 +164,14 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def data_hash(library: SpectralLibrary) -> str:
-    """SHA-256 of what a run learns from: wavelengths, spectra, quantity, laboratory values, ids."""
+    """SHA-256 of what a run learns from: wavelengths, spectra, quantity, laboratory values, ids.
+
+    And, where there are any, groups and coordinates, which decide what its folds leave out together.
+    """
     digest = hashlib.sha256()
-    for array in (library.wavelengths_nm, library.spectra, *library.targets.values()):
+    places = () if library.coordinates is None else (library.coordinates,)
+    for array in (library.wavelengths_nm, library.spectra, *library.targets.values(), *places):
         digest.update(np.ascontiguousarray(array).data)
-    digest.update("\n".join([library.quantity, *library.targets, *library.ids.tolist()]).encode())
+    groups = [] if library.groups is None else library.groups.tolist()
+    digest.update("\n".join([library.quantity, *library.targets, *library.ids.tolist(), *groups]).encode())
     return digest.hexdigest()
