@@ -21,10 +21,7 @@ from relple_tf.evaluation.result import with_unit
 
 Card = dict[str, Any]
 
-FROM_RUN = (
-    *("source", "simulated", "data_sha256", "soils", "input", "id_column", "domain", "model", "relevance", "seed"),
-    "notes",
-)
+FROM_RUN = ("source", "simulated", "data_sha256", "soils", "input", "domain", "model", "relevance", "seed", "notes")
 """What a bundle's card has from its run's as it stands."""
 
 CONVERTERS = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert")
@@ -44,6 +41,7 @@ def card_of(trained: Trained, *, front_end_file: str | None) -> Card:
     return {
         "format": FORMAT,
         **{name: run[name] for name in FROM_RUN},
+        "id_column": run.get("id_column", ""),
         "targets": {name: {key: facts[key] for key in facts if key != "test"} for name, facts in targets.items()},
         "front_end": {**run["front_end"], **front_end_facts(trained), "file": front_end_file},
         "versions": {"training": run["versions"], "export": {name: version(name) for name in CONVERTERS}},

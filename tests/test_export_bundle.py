@@ -176,7 +176,8 @@ def test_two_exports_of_one_run_are_the_same_bytes_but_for_times(trained, here, 
 
 def test_the_card_says_of_the_run_what_the_run_says(trained, card):
     own = trained.card
-    for name in ("source", "simulated", "data_sha256", "soils", "input", "domain", "model", "relevance", "notes"):
+    learned = ("domain", "model", "relevance", "notes")
+    for name in ("source", "simulated", "data_sha256", "soils", "input", "id_column", *learned):
         assert card[name] == own[name]
     for name, facts in card["targets"].items():
         interval = {key: value for key, value in own["targets"][name]["interval"].items() if key != "test"}
