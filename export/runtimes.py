@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.flatbuffer import parse, signature
+from export.flatbuffer import parse, signature, type_name
 
 Outputs = dict[str, npt.NDArray[Any]]
 Rows = npt.NDArray[Any]
@@ -34,6 +34,8 @@ FIRST_ARENA_BYTES = 1 << 24
 ARENA_STEP_BYTES = 256
 """The arena is found to this much."""
 CHILD_LIMIT_S = 300.0
+TOLD = "refusal: "
+"""Before the line of a child that says why: runtimes write more after it, with addresses that differ every time."""
 
 
 class RuntimeRefusal(RuntimeError):  # noqa: N818
@@ -161,7 +163,8 @@ def in_child(kind: str, content: bytes, rows: Rows, arena_bytes: int) -> Outputs
             raise RuntimeRefusal(f"died of {signal.Signals(-done.returncode).name}")
         if done.returncode or not result.exists():
             lines = [line for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
-            raise RuntimeRefusal(lines[-1] if lines else f"exit code {done.returncode}")
+            told = [line.removeprefix(TOLD) for line in lines if line.startswith(TOLD)]
+            raise RuntimeRefusal((told or lines or [f"exit code {done.returncode}"])[-1])
         with np.load(io.BytesIO(result.read_bytes())) as found:
             return {name: found[name] for name in found.files}
 
@@ -174,7 +177,7 @@ def child() -> None:
     try:
         outputs = KINDS[kind](content, rows, int(arena_bytes))
     except Exception as error:
-        print(f"\n{_line(error)}", flush=True)
+        print(f"\n{TOLD}{_line(error)}", flush=True)
         sys.exit(1)
     np.savez(result, **outputs)  # type: ignore[arg-type]
 
@@ -200,8 +203,8 @@ def _compiled(content: bytes, rows: Rows, _: int) -> Outputs:
         compiled.run_by_index(0, [source], targets)
         seconds.append(time.perf_counter() - begun)
         for name, buffer in zip(order, targets, strict=True):
-            shape = tensors[outputs[name]].shape
-            found[name].append(buffer.read(int(np.prod(shape)), np.float32).reshape(shape))
+            tensor = tensors[outputs[name]]
+            found[name].append(buffer.read(int(np.prod(tensor.shape)), type_name(tensor)).reshape(tensor.shape))
     return {**{name: _column(values) for name, values in found.items()}, _SECONDS: np.array(seconds)}
 
 

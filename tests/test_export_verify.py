@@ -1,6 +1,8 @@
 """Laws of the runtimes and of what is said about a file."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -128,8 +130,36 @@ def test_a_runtime_that_lacks_an_operator_is_not_asked(trained, float32):
 
 def test_a_crash_in_a_child_is_a_refusal(float32, trained):
     """CompiledModel dies or refuses, but this process lives."""
-    with pytest.raises(RuntimeRefusal):
+    with pytest.raises(RuntimeRefusal) as refusal:
         in_child("compiled", float32.read_bytes(), trained.test_scans[:1], 0)
+    assert "0x" not in str(refusal.value)  # what a runtime says while it ends differs every time
+
+
+INTEGERS = """
+import sys
+import numpy as np
+import tensorflow as tf
+weight = tf.constant(np.linspace(-1, 1, 12).reshape(4, 3), tf.float32)
+core = tf.function(lambda features: {"pH": tf.matmul(features, weight)[:, :1]})
+signature = core.get_concrete_function(tf.TensorSpec((1, 4), tf.float32, name="features"))
+converter = tf.lite.TFLiteConverter.from_concrete_functions([signature], tf.Module())
+converter.optimizations = [tf.lite.Optimize.DEFAULT]
+rows = np.random.default_rng(0).normal(size=(20, 1, 4)).astype("float32")
+converter.representative_dataset = lambda: ({"features": row} for row in rows)
+converter.inference_input_type = converter.inference_output_type = tf.int8
+open(sys.argv[1], "wb").write(converter.convert())
+"""
+
+
+def test_compiled_model_gives_the_integers_that_the_interpreter_gives(tmp_path):
+    """Of a file without a recurrence, which it refuses."""
+    subprocess.run([sys.executable, "-c", INTEGERS, tmp_path / "core.tflite"], check=True, capture_output=True)
+    content = (tmp_path / "core.tflite").read_bytes()
+    rows = np.random.default_rng(1).integers(-128, 128, (6, 4)).astype("int8")
+    found = BY_NAME["CompiledModel"].run(content, rows)["pH"]
+    assert found.dtype == np.int8
+    assert len(set(found.tolist())) > 3
+    np.testing.assert_array_equal(found, LITERT[1].run(content, rows)["pH"])
 
 
 def test_an_8_bit_core_is_read_and_written_by_its_own_scales(trained, int8_core):
