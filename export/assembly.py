@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from export import c_domain, c_front_end, c_source, golden
+from export import c_domain, c_front_end, c_scan, c_source, golden
 from export.budget import Budget
 from export.c_model import model_source
 from export.card import Card, card_of, largest_error_sd, markdown, tested, variant_facts
 from export.convert import convert, convert_front_end
 from export.metadata import embed
 from export.recipes import Recipe
-from export.runtime.soil_scan import SoilScan
+from export.runtime.soil_scan import SoilScan, SoilScanError, repeat_golden
 from export.trained import Trained, load
 from export.verify import promise_broken, verify
 from relple_tf.errors import InputError
@@ -119,7 +119,6 @@ def fill(
         variants[recipe.name] = weighed(folder, recipe, beside, verifications[recipe.name], budget)
     plain = {path.name: path.read_bytes() for path in folder.glob("*.tflite")}
     card["default_variant"] = default_variant(variants)
-    card["c_variant"] = c_variant(variants)
     card["budget"] = asdict(budget)
     card["variants"] = variants
 
@@ -139,15 +138,17 @@ def fill(
         if facts["file"]:
             facts["bytes"] = (folder / facts["file"]).stat().st_size
             facts["sha256"] = sha256(folder / facts["file"])
-    chosen = variants[card["c_variant"]]
-    sources |= model_source(
-        plain[chosen["file"]],
-        reads=chosen["reads"],
-        arena_bytes=chosen["arena_bytes"],
-        wavelengths_nm=card["input"]["wavelengths_nm"],
-    )
-    (folder / "c").mkdir()
+    for name in in_c(variants):
+        found = model_source(
+            plain[variants[name]["file"]],
+            reads=variants[name]["reads"],
+            targets=tuple(card["targets"]),
+            arena_bytes=variants[name]["arena_bytes"],
+            wavelengths_nm=card["input"]["wavelengths_nm"],
+        )
+        sources |= {f"{name}/{file}": text for file, text in found.items()}
     for name, source in sources.items():
+        (folder / "c" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "c" / name).write_text(source, encoding="utf-8")
     (folder / "card.md").write_text(markdown(card), encoding="utf-8")
     shutil.copyfile(RUNTIME, folder / RUNTIME.name)
@@ -160,10 +161,16 @@ def fill(
         front_end,
         {name: SoilScan(folder, name) for name in variants},
         {recipe.name: recipe for recipe in recipes},
+        {name: plain[found["file"]] for name, found in variants.items() if found["arena_bytes"] is not None},
     )
     write_json(folder / "golden.json", facts)
     (folder / "golden.npz").write_bytes(arrays)
     seal(folder, card)
+    for name in variants:
+        try:
+            repeat_golden(SoilScan(folder, name))
+        except SoilScanError as broken:
+            raise InputError(f"{broken}; leave {name} out of --recipes, or train a model that bears it") from None
     return card
 
 
@@ -212,7 +219,9 @@ def refuse_if_none_fits(variants: Mapping[str, Card]) -> None:
 def c_sources(trained: Trained, front_end: c_front_end.FrontEnd, domain: c_domain.Domain) -> dict[str, str]:
     """Name -> text of the C sources that do not depend on a variant."""
     scales = [asdict(scale) for scale in trained.scales.values()]
+    limits = trained.card["domain"]["limits"]
     return {
+        **c_scan.scan(front_end, (limits["T2"], limits["Q"])),
         **c_front_end.front_end(front_end),
         **c_domain.domain(domain),
         **c_source.lab_units(scales, trained.card),
@@ -225,9 +234,10 @@ def default_variant(variants: Mapping[str, Card]) -> str:
     return order[0]
 
 
-def c_variant(variants: Mapping[str, Card]) -> str:
-    """What becomes C source: the smallest in flash that TFLM runs, else the smallest."""
-    return min(variants, key=lambda name: (variants[name]["arena_bytes"] is None, variants[name]["flash_bytes"]))
+def in_c(variants: Mapping[str, Card]) -> list[str]:
+    """What becomes C source: all that TFLM runs; the smallest in flash where it runs none, or is not installed."""
+    run = [name for name, facts in variants.items() if facts["arena_bytes"] is not None]
+    return run or [min(variants, key=lambda name: variants[name]["flash_bytes"])]
 
 
 def measured_on() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The applicability domain of a device as plain C99: a scan's distances from the training soils, and their limits.
+"""The applicability domain of a device as plain C99: a scan's distances from the training soils.
 
 For a device whose network reads int8 features. The arithmetic is the layers' own (`relple_tf.models.domain`).
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from export.c_source import NOTICE, Floats, Table, literal
+from export.c_source import NOTICE, Floats, Table
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,8 +32,6 @@ class Domain:
     """(n, components that neighbours are found in)."""
     closeness: Floats
     """(n,)."""
-    limits: tuple[float, float]
-    """Of T2 and Q."""
 
     @classmethod
     def of(cls, model: Any, card: Mapping[str, Any]) -> "Domain":
@@ -41,7 +39,7 @@ class Domain:
         network = model.get_layer(card["model"]["architecture"])
         kernel, bias = network.get_layer("view1").get_weights()
         distances = model.get_layer("distances")
-        facts, limits = card["front_end"], card["domain"]["limits"]
+        facts = card["front_end"]
         return cls(
             channels=tuple(facts["channels"].index(channel) for channel in facts["views"][0]),
             kernel=kernel.T,
@@ -51,7 +49,6 @@ class Domain:
             inverse_scale=np.asarray(distances.inverse_scale),
             neighbours=np.asarray(distances.neighbours),
             closeness=np.asarray(distances.closeness),
-            limits=(limits["T2"], limits["Q"]),
         )
 
     def tables(self) -> tuple[Table, ...]:
@@ -65,7 +62,7 @@ class Domain:
             Table(kind="float", name="mean", shape="[VIEW_CHANNELS * SOIL_FEATURE_BANDS]", values=self.mean),
             Table(kind="float", name="inverse_sd", shape=components, values=self.inverse_sd),
             Table(kind="float", name="inverse_scale", shape=components, values=self.inverse_scale),
-            Table(kind="float", name="near", shape=near, values=self.neighbours),
+            Table(kind="float", name="landmark", shape=near, values=self.neighbours),
             Table(kind="float", name="closeness", shape="[NEIGHBOURS]", values=self.closeness),
         )
 
@@ -77,8 +74,6 @@ def domain(constants: Domain) -> dict[str, str]:
         f"#define VIEW_CHANNELS {len(constants.channels)}\n"
         f"#define NEIGHBOURS {len(constants.neighbours)}\n"
         f"#define NEIGHBOUR_COMPONENTS {constants.neighbours.shape[1]}\n"
-        f"#define LIMIT_T2 {literal(constants.limits[0])}\n"
-        f"#define LIMIT_Q {literal(constants.limits[1])}\n"
         f"{tables}"
     )
     header = DOMAIN_H.format(components=len(constants.bias))
@@ -101,12 +96,6 @@ extern "C" {{
  * them. `work` is overwritten. */
 void soil_distances(const float features[SOIL_FEATURE_BANDS * SOIL_CHANNELS], float work[SOIL_COMPONENTS], float *t2,
                     float *q);
-
-/* SOIL_OK, SOIL_OUTSIDE where a distance is above its limit, SOIL_NOT_FINITE where one is no number. */
-soil_status soil_trust(float t2, float q);
-
-/* T2 as a distance in units of its limit, by which intervals grow. */
-float soil_difficulty(float t2);
 
 #ifdef __cplusplus
 }}
@@ -133,7 +122,7 @@ void soil_distances(const float features[SOIL_FEATURE_BANDS * SOIL_CHANNELS], fl
         for (band = 0; band < SOIL_FEATURE_BANDS; ++band) {
             const float centred =
                 features[band * SOIL_CHANNELS + channel[view]] - mean[view * SOIL_FEATURE_BANDS + band];
-            whole += (double)centred * centred;
+            whole += (double)centred * (double)centred;
         }
     }
     for (component = 0; component < SOIL_COMPONENTS; ++component) {
@@ -146,14 +135,14 @@ void soil_distances(const float features[SOIL_FEATURE_BANDS * SOIL_CHANNELS], fl
         }
         scaled = score * inverse_sd[component];
         plain = score * inverse_scale[component];
-        squares += (double)scaled * scaled;
-        within += (double)plain * plain;
+        squares += (double)scaled * (double)scaled;
+        within += (double)plain * (double)plain;
         work[component] = plain;
     }
     for (row = 0; row < NEIGHBOURS; ++row) {
         float apart = 0.0f;
         for (component = 0; component < NEIGHBOUR_COMPONENTS; ++component) {
-            const float offset = work[component] - near[row][component];
+            const float offset = work[component] - landmark[row][component];
             apart += offset * offset;
         }
         apart *= closeness[row];
@@ -163,19 +152,6 @@ void soil_distances(const float features[SOIL_FEATURE_BANDS * SOIL_CHANNELS], fl
     nearest *= nearest;
     left = fabs(whole - within);
     *t2 = (float)squares;
-    *q = (float)(left > nearest ? left : nearest);
-}
-
-soil_status soil_trust(float t2, float q)
-{
-    if (!soil_is_finite(t2) || !soil_is_finite(q)) {
-        return SOIL_NOT_FINITE;
-    }
-    return t2 <= LIMIT_T2 && q <= LIMIT_Q ? SOIL_OK : SOIL_OUTSIDE;
-}
-
-float soil_difficulty(float t2)
-{
-    return sqrtf(t2 / LIMIT_T2);
+    *q = left > (double)nearest ? (float)left : nearest;
 }
 """

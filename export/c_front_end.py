@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from export.c_source import NOTICE, Floats, Table, literal
-from relple_tf.spectra.library import ABSORBANCE_RANGE, FLATTEST_ABSORBANCE, REFLECTANCE_FLOOR, REFLECTANCE_RANGE
+from relple_tf.spectra.library import FLATTEST_ABSORBANCE, REFLECTANCE_FLOOR
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,75 +99,39 @@ class FrontEnd:
 
 def front_end(constants: FrontEnd) -> dict[str, str]:
     """front_end.h and front_end.c: a scan to the network's features, or why it is no scan."""
-    low, high = REFLECTANCE_RANGE if constants.quantity == "reflectance" else ABSORBANCE_RANGE
     header = FRONT_END_H.format(
-        bands=constants.bands,
-        grid=len(constants.weights),
-        feature_bands=len(constants.mean),
-        channels=len(constants.kernels),
-        quantity=constants.quantity,
-        low=f"{low:g}",
-        high=f"{high:g}",
+        grid=len(constants.weights), feature_bands=len(constants.mean), channels=len(constants.kernels)
     )
     tables = "".join(table.text() for table in constants.tables())
     definitions = (
         f"#define NEIGHBOURS {constants.weights.shape[1]}\n"
         f"#define POINTS {constants.kernels.shape[1]}\n"
-        f"#define LOWEST {literal(low)}\n"
-        f"#define HIGHEST {literal(high)}\n"
         f"#define FLATTEST {literal(FLATTEST_ABSORBANCE)}\n"
         f"{tables}"
     )
-    absorbance = ABSORBANCE_OF[constants.quantity].replace("FLOOR", literal(REFLECTANCE_FLOOR))
-    code = FRONT_END_C.replace("TABLES\n", definitions).replace("ABSORBANCE\n", absorbance)
+    code = FRONT_END_C.replace("TABLES\n", definitions)
     return {"front_end.h": NOTICE + header, "front_end.c": NOTICE + code}
 
-
-ABSORBANCE_OF = {
-    "reflectance": """\
-static double absorbance(float reflectance)
-{
-    return -log10(reflectance > FLOOR ? reflectance : FLOOR);
-}
-""",
-    "absorbance": """\
-static double absorbance(float scan)
-{
-    return scan;
-}
-""",
-}
 
 FRONT_END_H = """\
 #ifndef SOIL_FRONT_END_H
 #define SOIL_FRONT_END_H
 
+#include "scan.h"
+
 #ifdef __cplusplus
 extern "C" {{
 #endif
 
-#define SOIL_BANDS {bands} /* values of a scan */
 #define SOIL_GRID {grid} /* values of the work space */
 #define SOIL_FEATURE_BANDS {feature_bands}
 #define SOIL_CHANNELS {channels}
 
-typedef enum {{
-    SOIL_OK = 0,
-    SOIL_OUTSIDE = 1, /* unlike the training soils: see domain.h */
-    /* From here on a scan is invalid: there are no features, and no estimate may be shown. */
-    SOIL_NOT_FINITE = 2,
-    SOIL_OUT_OF_RANGE = 3,
-    SOIL_FLAT = 4
-}} soil_status;
-
-/* Features of a scan, band by band, the channels of a band side by side: what the network reads, before it is
- * quantised. The scan is {quantity} within {low}..{high}, on the wavelengths that card.json lists. `work` is
- * overwritten; `features` are written only where SOIL_OK is returned. */
+/* Features of a scan, band by band, the channels of a band side by side: what a core reads, before it is quantised.
+ * Checks the scan as soil_check does. In double precision: derivatives are small differences of large numbers. `work`
+ * is overwritten; `features` are written only where SOIL_OK is returned. */
 soil_status soil_front_end(const float scan[SOIL_BANDS], double work[SOIL_GRID],
                            float features[SOIL_FEATURE_BANDS * SOIL_CHANNELS]);
-
-/* Whether a number is one: bits, so that -ffast-math cannot take it away. */
-int soil_is_finite(float value);
 
 #ifdef __cplusplus
 }}
@@ -180,39 +144,24 @@ FRONT_END_C = """\
 #include "front_end.h"
 
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
 
 TABLES
-
-int soil_is_finite(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (bits & 0x7f800000u) != 0x7f800000u;
-}
-
-ABSORBANCE
 
 soil_status soil_front_end(const float scan[SOIL_BANDS], double work[SOIL_GRID],
                            float features[SOIL_FEATURE_BANDS * SOIL_CHANNELS])
 {
+    const soil_status checked = soil_check(scan);
     int band, grid, channel, point;
     double lowest, highest, middle = 0.0, square = 0.0, sd;
 
-    for (band = 0; band < SOIL_BANDS; ++band) {
-        if (!soil_is_finite(scan[band])) {
-            return SOIL_NOT_FINITE;
-        }
-        if (scan[band] < LOWEST || scan[band] > HIGHEST) {
-            return SOIL_OUT_OF_RANGE;
-        }
+    if (checked != SOIL_OK) {
+        return checked;
     }
 
     for (grid = 0; grid < SOIL_GRID; ++grid) {
         double value = 0.0;
         for (point = 0; point < NEIGHBOURS; ++point) {
-            value += weight[grid][point] * absorbance(scan[neighbour[grid][point]]);
+            value += (double)weight[grid][point] * soil_absorbance(scan[neighbour[grid][point]]);
         }
         work[grid] = value;
     }
@@ -223,7 +172,8 @@ soil_status soil_front_end(const float scan[SOIL_BANDS], double work[SOIL_GRID],
         highest = work[grid] > highest ? work[grid] : highest;
         middle += work[grid] / SOIL_GRID;
     }
-    if (highest - lowest <= FLATTEST) {
+    /* Again, for averaging may have levelled it. */
+    if (highest - lowest <= (double)FLATTEST) {
         return SOIL_FLAT;
     }
     for (grid = 0; grid < SOIL_GRID; ++grid) {
@@ -237,10 +187,10 @@ soil_status soil_front_end(const float scan[SOIL_BANDS], double work[SOIL_GRID],
             const double scale = of_snv[channel] ? sd : 1.0;
             double value = 0.0;
             for (point = 0; point < POINTS; ++point) {
-                value += kernel[channel][point] * (work[band + point] - offset);
+                value += (double)kernel[channel][point] * (work[band + point] - offset);
             }
             features[band * SOIL_CHANNELS + channel] =
-                (float)((value / scale - mean[band][channel]) * inverse_sd[band][channel]);
+                (float)((value / scale - (double)mean[band][channel]) * (double)inverse_sd[band][channel]);
         }
     }
     return SOIL_OK;

@@ -1,4 +1,4 @@
-"""A .tflite as C++ source for TensorFlow Lite for Microcontrollers: model.h and model.cc."""
+"""A .tflite as C++ source for TensorFlow Lite for Microcontrollers: model.h and model.cc of one variant."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -62,12 +62,20 @@ def add_method(operator: str) -> str:
     return ADD.get(operator, f"Add{''.join(words)}")
 
 
-def model_source(content: bytes, *, reads: str, arena_bytes: int | None, wavelengths_nm: list[float]) -> dict[str, str]:
+def model_source(
+    content: bytes,
+    *,
+    reads: str,
+    targets: tuple[str, ...],
+    arena_bytes: int | None,
+    wavelengths_nm: list[float],
+) -> dict[str, str]:
     """model.h and model.cc.
 
     Args:
         content: Of the .tflite without its card, which would only cost flash.
         reads: `scan`, or `features_int8` where it is a core between front end and unit conversion.
+        targets: In the order of lab_units.h.
         arena_bytes: That TFLM needs; None where it was not measured.
         wavelengths_nm: Of a scan.
     """
@@ -86,11 +94,14 @@ def model_source(content: bytes, *, reads: str, arena_bytes: int | None, wavelen
     arena = (
         "/* TFLM's arena was not measured where this file was made. */\n"
         if arena_bytes is None
-        else f"#define SOIL_MODEL_ARENA_BYTES {arena_bytes} /* measured with TFLM on x86-64 */\n"
+        else f"#define SOIL_MODEL_ARENA_BYTES {arena_bytes} // the least on x86-64; align it to 16 bytes\n"
     )
+    places = {port.name: port.index for port in outputs}
     header = MODEL_H.format(
+        one_scan=ONE_SCAN[reads],
+        places=", ".join(str(places[name]) for name in targets),
         bands=len(wavelengths_nm),
-        gives=GIVES[reads],
+        gives=int(reads == "scan"),
         bytes=len(content),
         arena=arena,
         numbers="".join(numbers),
@@ -108,11 +119,28 @@ def model_source(content: bytes, *, reads: str, arena_bytes: int | None, wavelen
     return {"model.h": NOTICE + header, "model.cc": NOTICE + code}
 
 
-GIVES = {
-    "scan": "1 /* A scan in; laboratory units, T2 and Q out: none of soil_features, soil_distances, soil_to_lab. */",
-    "features_int8": "0 /* soil_features in; standard deviations out, for soil_to_lab; T2 and Q by soil_distances. */",
+ONE_SCAN = {
+    "scan": """\
+//  1. soil_check(scan) of scan.h: stop where it is not SOIL_OK. A network answers anything, NaN and percent too.
+//  2. interpreter.Reset(), for a recurrent operator keeps its state from scan to scan; copy the scan to the input;
+//     Invoke().
+//  3. The outputs are target values in laboratory units, T2 and Q.
+//  4. soil_trust(t2, q): no value is shown where it is SOIL_NOT_FINITE, nor one that is not finite; SOIL_OUTSIDE goes
+//     with the values.
+//  5. soil_interval(target, value, soil_difficulty(t2), &low, &high) of lab_units.h.
+// What soil_front_end, soil_distances and soil_to_lab do is in the model already: neither front_end.c nor domain.c is
+// needed.""",
+    "features_int8": """\
+//  1. soil_front_end(scan, work, features) of front_end.h: stop where it is not SOIL_OK.
+//  2. soil_distances(features, work, &t2, &q) of domain.h, soil_trust(t2, q) of scan.h: stop at SOIL_NOT_FINITE;
+//     SOIL_OUTSIDE goes with the values.
+//  3. input = feature / scale + zero point, to the nearest integer (halves to the even one), -128 at least and 127 at
+//     most.
+//  4. interpreter.Reset(), for a recurrent operator keeps its state from scan to scan; Invoke().
+//  5. soil_to_lab(target, (output - zero point) * scale) of lab_units.h.
+//  6. soil_interval(target, value, soil_difficulty(t2), &low, &high).""",
 }
-"""What a model reads -> whether its outputs are laboratory values."""
+"""What a model reads -> how a firmware runs it."""
 
 MODEL_H = """\
 #ifndef SOIL_MODEL_H
@@ -122,18 +150,25 @@ MODEL_H = """\
 #define SOIL_MODEL_BYTES {bytes}
 #define SOIL_MODEL_GIVES_LAB_UNITS {gives}
 {arena}
+// One scan:
+{one_scan}
+
+// The output of each target, in the order of lab_units.h: int at[] = SOIL_MODEL_OUTPUT_OF_TARGET;
+#define SOIL_MODEL_OUTPUT_OF_TARGET {{{places}}}
+
 // Inputs and outputs of the interpreter. Where there is a scale: real = scale * (stored - zero point), and what leaves
 // the range of the stored type is clipped to it.
 {numbers}
 extern const float soil_model_wavelengths_nm[SOIL_MODEL_BANDS];
 extern const unsigned char soil_model[SOIL_MODEL_BYTES];
 
-// For tflite::MicroMutableOpResolver<SOIL_MODEL_OPERATORS>. Call the interpreter's Reset() before every scan: a
-// recurrent operator keeps its state from one scan to the next.
+// For tflite::MicroMutableOpResolver<SOIL_MODEL_OPERATORS>.
 #define SOIL_MODEL_OPERATORS {count}
+#ifdef __cplusplus
 template <typename Resolver>
 void soil_model_add_operators(Resolver& resolver) {{
 {operators}}}
+#endif
 
 #endif
 """

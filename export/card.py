@@ -4,10 +4,11 @@ No date and nothing that the machine's speed decides: two exports of one run are
 verification.json.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,16 @@ def card_of(trained: Trained, *, front_end_file: str | None) -> Card:
         "id_column": run.get("id_column", ""),
         "targets": {name: {key: facts[key] for key in facts if key != "test"} for name, facts in targets.items()},
         "front_end": {**run["front_end"], **front_end_facts(trained), "file": front_end_file},
-        "versions": {"training": run["versions"], "export": {name: version(name) for name in CONVERTERS}},
+        "versions": {"training": run["versions"], "export": versions()},
     }
+
+
+def versions() -> dict[str, str]:
+    """Package -> version, of those that made and ran the files; a runtime that is not installed ran none."""
+    found = {name: version(name) for name in CONVERTERS}
+    with contextlib.suppress(PackageNotFoundError):
+        found["tflite-micro"] = version("tflite-micro")
+    return found
 
 
 def modelled(trained: Trained, target: str) -> Card:
@@ -217,9 +226,13 @@ def markdown(card: Card) -> str:
                 for name, facts in card["variants"].items()
             ],
         ),
+        "Bytes are those of the file with its card; flash is the model without it and, where a core reads features, "
+        "the tables of front_end.c and domain.c; the code of TFLM comes on top. The arena is the least that TFLM ran "
+        "in on x86-64; align it to 16 bytes and leave room.",
         f"`python soil_scan.py . scans.csv` estimates a table of scans with `{card['default_variant']}`; it needs "
-        "numpy and ai-edge-litert. `c/` holds the source for a microcontroller, golden.json and golden.npz what every "
-        "runtime must give, verification.json what each gave here. `sha256sum -c SHA256SUMS` checks the files.",
+        "numpy and ai-edge-litert. `c/` holds the sources for a microcontroller (the head of `c/VARIANT/model.h` "
+        "says how to run a scan), golden.json and golden.npz what every runtime must give, verification.json what each "
+        "gave here. `sha256sum -c SHA256SUMS` checks the files.",
     ]
     if card["notes"]:
         parts += ["## Said in training", "\n".join(f"- {note}" for note in card["notes"])]

@@ -9,11 +9,25 @@ import numpy.typing as npt
 from export.c_front_end import FrontEnd
 from export.recipes import Recipe
 from export.runtime.soil_scan import SoilScan, dequantise, quantise
+from export.runtimes import RUNTIMES
 from export.trained import Trained
 from relple_tf.spectra.foreign import foreign_scans
 from relple_tf.spectra.library import REFLECTANCE_FLOOR
 
 Floats = npt.NDArray[np.float32]
+
+(TFLM,) = (runtime for runtime in RUNTIMES if runtime.name == "TFLM")
+ABOUT = (
+    "scans: raw, as the sensor gives them, null where there is no number (golden.npz says whether it is NaN or "
+    "infinite). keras: what the trained graph says, in laboratory units. variants: what LiteRT's default runtime said "
+    "through soil_scan.py, and the tolerance, in the target's unit: how far from keras any runtime may be for a scan "
+    "that is ok, and from what was recorded for one that is outside. distance_tolerance is a share of the larger of "
+    "limit and keras's T2 or Q; feature_tolerance is absolute for features up to 1, a share of larger ones. golden.npz "
+    "holds the same scans with the front end's output (features) and each variant's input and outputs as stored, as "
+    "real numbers and, under tflm, as TensorFlow Lite for Microcontrollers stored them on x86-64 where it was "
+    "installed: tolerances forgive a forgotten Reset or a wrong rounding, these numbers do not. What is not to be run "
+    "is NaN or 0 there."
+)
 
 SOILS = 8
 FEATURE_TOLERANCE = 1e-5
@@ -40,16 +54,20 @@ def cases(trained: Trained) -> dict[str, Floats]:
         found[name][middle] = value
     found["constant"] = np.full_like(soil, soil[middle])
     found["percent"] = 100 * soil
-    for name, kind in (("dark", "dark_scan"), ("white", "white_reference")):
+    for kind in ("dark_scan", "white_reference"):
         reflectance = foreign_scans(kind, nm, 1, seed=0)[0]
-        found[name] = (
+        found[kind.replace("_", " ")] = (
             reflectance if quantity == "reflectance" else -np.log10(np.maximum(reflectance, REFLECTANCE_FLOOR))
         )
     return found
 
 
 def vectors(
-    trained: Trained, front_end: FrontEnd, devices: dict[str, SoilScan], recipes: dict[str, Recipe]
+    trained: Trained,
+    front_end: FrontEnd,
+    devices: dict[str, SoilScan],
+    recipes: dict[str, Recipe],
+    on_tflm: dict[str, bytes],
 ) -> tuple[dict[str, Any], bytes]:
     """The content of golden.json and of golden.npz.
 
@@ -58,6 +76,7 @@ def vectors(
         front_end: Its front end.
         devices: Name of a variant -> it, opened.
         recipes: Name of a variant -> its recipe, whose promise is the tolerance.
+        on_tflm: Name of a variant that TFLM runs -> its file.
     """
     named = cases(trained)
     scans = np.stack(list(named.values()))
@@ -78,12 +97,10 @@ def vectors(
             "estimates": [estimate.as_dict() for estimate in estimates],
         }
         arrays |= stored(name, device, scans, possible)
+        if name in on_tflm:
+            arrays |= by_tflm(name, on_tflm[name], arrays[f"{name}/input"], possible)
     facts = {
-        "about": "scans: raw, as the sensor gives them, null where there is no number. keras: what the trained graph "
-        "says, in laboratory units. variants: what LiteRT's default runtime said through soil_scan.py, and how far "
-        "from keras any runtime may be, in the target's unit. golden.npz holds the same scans with the front end's "
-        "output (features) and each variant's input and outputs as stored and as real numbers; what is not to be run "
-        "is NaN or 0 there.",
+        "about": ABOUT,
         "feature_tolerance": FEATURE_TOLERANCE,
         "distance_tolerance": DISTANCE_TOLERANCE,
         "cases": [
@@ -124,6 +141,17 @@ def stored(
         for name, output in network.run_stored(value).items():
             keep(f"stored/{name}", row, output)
             keep(f"real/{name}", row, dequantise(output, network.outputs[name]))
+    return found
+
+
+def by_tflm(
+    variant: str, content: bytes, inputs: npt.NDArray[Any], possible: npt.NDArray[np.bool_]
+) -> dict[str, npt.NDArray[Any]]:
+    """A variant's outputs as TFLM stores them, for the scans that are to be run; 0 for the others."""
+    found = {}
+    for name, values in TFLM.run(content, inputs[possible]).items():
+        found[f"{variant}/tflm/{name}"] = np.zeros(len(inputs), values.dtype)
+        found[f"{variant}/tflm/{name}"][possible] = values
     return found
 
 

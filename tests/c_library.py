@@ -6,7 +6,9 @@ import subprocess
 
 import numpy as np
 
-STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wshadow"]
+# A Cortex-M4F computes in double precision by software: it may do so only where the source says so.
+STRICT += ["-Wdouble-promotion"]
 CC, CXX = shutil.which("cc"), shutil.which("c++")
 OK, OUTSIDE, NOT_FINITE, OUT_OF_RANGE, FLAT = range(5)
 
@@ -21,6 +23,11 @@ def compiled(folder, *flags):
         if hasattr(found, name):
             getattr(found, name).restype = ctypes.c_float
     return found
+
+
+def checked_in_c(library, scan):
+    """Status of a scan by the check alone."""
+    return library.soil_check(pointer(np.ascontiguousarray(scan, "float32")))
 
 
 def pointer(array, kind=ctypes.c_float):

@@ -6,10 +6,21 @@ from dataclasses import asdict, replace
 import keras
 import numpy as np
 import pytest
-from c_library import CC, FLAT, NOT_FINITE, OK, OUT_OF_RANGE, OUTSIDE, compiled, distances_in_c, features_in_c
+from c_library import (
+    CC,
+    FLAT,
+    NOT_FINITE,
+    OK,
+    OUT_OF_RANGE,
+    OUTSIDE,
+    checked_in_c,
+    compiled,
+    distances_in_c,
+    features_in_c,
+)
 from scipy.signal import savgol_filter
 
-from export import c_domain, c_front_end, c_source
+from export import c_domain, c_front_end, c_scan, c_source
 from relple_tf.config import CHANNELS, FrontEndConfig
 from relple_tf.evaluation.intervals import Interval
 from relple_tf.models import front_end
@@ -78,7 +89,6 @@ def domain(library, stages):
             inverse_scale=np.asarray(layer.inverse_scale),
             neighbours=np.asarray(layer.neighbours),
             closeness=np.asarray(layer.closeness),
-            limits=LIMITS,
         ),
         layer,
     )
@@ -86,7 +96,7 @@ def domain(library, stages):
 
 @pytest.fixture(scope="module")
 def c(tmp_path_factory, constants, domain):
-    files = c_front_end.front_end(constants) | c_domain.domain(domain[2])
+    files = c_scan.scan(constants, LIMITS) | c_front_end.front_end(constants) | c_domain.domain(domain[2])
     return compiled(written(tmp_path_factory.mktemp("c"), files))
 
 
@@ -129,7 +139,7 @@ def test_absorbance_on_its_own_or_a_finer_grid(tmp_path, library, step_nm):
     soils = absorbance_of(library)
     config = replace(CONFIG, step_nm=step_nm, channels=("snv_d2", "absorbance"), views=())
     constants = c_front_end.FrontEnd.of(*model_of(soils, config))
-    c = compiled(written(tmp_path, c_front_end.front_end(constants)))
+    c = compiled(written(tmp_path, c_scan.scan(constants, LIMITS) | c_front_end.front_end(constants)))
     for scan, expected in zip(soils.spectra[:5], constants.features(soils.spectra[:5]), strict=True):
         status, features = features_of(c, constants, scan)
         assert status == OK
@@ -153,14 +163,24 @@ def test_what_is_no_scan_has_a_status_and_no_features(c, constants, library, spo
     status, features = features_of(c, constants, spoil(library.spectra[0]))
     assert status == expected
     assert np.isnan(features).all()
+    assert checked_in_c(c, spoil(library.spectra[0])) == expected
+
+
+def test_the_check_alone_lets_soils_pass_and_needs_no_table(tmp_path, constants, library):
+    """All that a device with a whole model compiles: a few hundred bytes."""
+    files = c_scan.scan(constants, LIMITS)
+    c = compiled(written(tmp_path, files))
+    assert {checked_in_c(c, scan) for scan in library.spectra} == {OK}
+    assert "static const" not in files["scan.c"]
 
 
 def test_nan_is_seen_whatever_the_compiler_may_assume(tmp_path, constants, library):
-    c = compiled(written(tmp_path, c_front_end.front_end(constants)), "-O3", "-ffast-math")
+    files = c_scan.scan(constants, LIMITS) | c_front_end.front_end(constants)
+    c = compiled(written(tmp_path, files), "-O3", "-ffast-math")
     for value in (np.nan, np.inf, -np.inf):
         scan = library.spectra[0].copy()
         scan[3] = value
-        assert features_of(c, constants, scan)[0] == NOT_FINITE
+        assert features_of(c, constants, scan)[0] == checked_in_c(c, scan) == NOT_FINITE
 
 
 def test_c_gives_the_distances_of_the_layer(c, domain):
