@@ -116,7 +116,8 @@ def main() -> None:
     for variant in VARIANTS:
         rows = table[table["variant"] == variant]
         ahead = by_split[variant] - by_split[DEFAULT]
-        compared = f"{ahead.mean():+.3f} ± {ahead.sem():.3f} | {np.sum(ahead > 0)} of {len(ahead)}"
+        error = f" ± {ahead.sem():.3f}" if len(ahead) > 1 else ""
+        compared = f"{ahead.mean():+.3f}{error} | {np.sum(ahead > 0)} of {len(ahead)}"
         network, mixed = rows["network"].median(), rows["mixed"].median()
         print(
             f"| {variant} | {rows['weights'].max():,} | {network:.3f} | {' | ' if variant == DEFAULT else compared} "

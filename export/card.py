@@ -42,7 +42,7 @@ def card_of(trained: Trained, *, front_end_file: str | None) -> Card:
     return {
         "format": FORMAT,
         **{name: run[name] for name in FROM_RUN},
-        "id_column": run.get("id_column", ""),
+        "id_column": trained.config.data.id_column,
         "targets": {name: {key: facts[key] for key in facts if key != "test"} for name, facts in targets.items()},
         "front_end": {**run["front_end"], **front_end_facts(trained), "file": front_end_file},
         "versions": {"training": run["versions"], "export": versions()},

@@ -273,15 +273,15 @@ def test_predict_refuses_scans_that_do_not_cover_the_model(finished, tmp_path, c
 
 
 def test_predict_refuses_a_gap_where_the_model_reads_and_takes_every_other_band(finished, tmp_path, capsys):
-    """The model's bands and its own grid lie 10 and 20 nm apart."""
-    gap = [f"{nm}" for nm in range(1510, 1550, 10)]
+    """The model's own grid has a step of 20 nm, and no band of the scan is that near to 1530 nm."""
+    gap = [f"{nm}" for nm in range(1510, 1560, 10)]
     table().drop(columns=gap).to_csv(tmp_path / "gap.csv", index=False)
     assert call(predict, finished, tmp_path / "gap.csv", "--out", tmp_path / "p.csv") == 2
-    assert "no bands between 1500 and 1550 nm, where the model reads 4; " in capsys.readouterr().err
+    assert "no band within 20 nm of 1530 nm, which the model reads (1 such wavelengths)" in capsys.readouterr().err
     assert not (tmp_path / "p.csv").exists()
     table().drop(columns=gap[:-1]).to_csv(tmp_path / "narrow.csv", index=False)
     assert call(predict, finished, tmp_path / "narrow.csv", "--out", tmp_path / "p.csv") == 0
-    assert "interpolated from 137 bands to the model's 140" in capsys.readouterr().err
+    assert "interpolated from 136 bands to the model's 140" in capsys.readouterr().err
 
 
 def test_predict_refuses_a_folder_without_a_manifest(tmp_path, csv, capsys):

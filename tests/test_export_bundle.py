@@ -51,6 +51,7 @@ TINY = [
     for field in (
         "simulated.soils=60",
         "simulated.step_nm=20",
+        "data.id_column=lab",
         "training.members=2",
         "training.workers=1",
         "training.max_epochs=2",
@@ -199,7 +200,7 @@ def test_two_exports_of_one_run_are_the_same_bytes_but_for_times(trained, here, 
 
 
 def test_the_card_says_of_the_run_what_the_run_says(trained, card):
-    own = trained.card
+    own = trained.card | {"id_column": "lab"}
     learned = ("domain", "model", "relevance", "notes")
     for name in ("source", "simulated", "data_sha256", "soils", "input", "id_column", *learned):
         assert card[name] == own[name]
@@ -384,7 +385,7 @@ def test_the_runtime_repeats_its_golden_scans_by_itself(folder, golden):
             if estimate["values"]
             for distance, limit in limits.items()
         ]
-        assert line.endswith(f" is {max(shares):.0%} of what is promised")
+        assert line.endswith(f"; the largest distance is {max(shares):.0%} of what is promised")
 
 
 @pytest.mark.parametrize(
@@ -396,6 +397,7 @@ def test_the_runtime_repeats_its_golden_scans_by_itself(folder, golden):
             lambda facts, name: facts["variants"][name]["estimates"][13]["values"].update({"pH": 99.0}),
             "pH of golden scan white reference",
         ),
+        (lambda facts, name: facts["cases"][13]["keras"].update({"pH": 99.0, "T2": -9.0}), "T2 of golden scan white"),
         (lambda facts, name: facts["variants"][name]["estimates"][8].update(status="ok"), "golden scan nan is invalid"),
     ],
 )
@@ -556,6 +558,20 @@ def test_predict_takes_a_bundle_as_it_takes_the_run(trained, folder, scans, caps
             assert list(found[column]) == list(expected[column])
 
 
+def test_scans_are_called_as_the_column_says_that_the_run_took_for_ids(trained, folder, scans, tmp_path, capsys):
+    frame = pd.read_csv(scans)
+    named = [f"L{row}" for row in range(len(frame))]
+    table = tmp_path / "scans.csv"
+    frame[[column for column in frame if column != "id"]].assign(lab=named).to_csv(table, index=False)
+    for model in (trained.folder, folder):
+        capsys.readouterr()
+        assert call(predict.main, model, table) == 0
+        assert list(pd.read_csv(io.StringIO(capsys.readouterr().out))["id"]) == named
+    script = [sys.executable, folder / "soil_scan.py", folder, table, "--json"]
+    lines = subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == named
+
+
 def test_predict_refuses_a_changed_bundle(folder, scans, tmp_path, capsys):
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -600,6 +616,15 @@ def test_a_broken_promise_says_target_and_excess_and_leaves_nothing(trained, her
     with pytest.raises(InputError, match=r"int8_core: OC_g_kg on LiteRT .* more than the promised 1e-09") as refusal:
         assembled(trained, tmp_path / "bundle", (strict,))
     assert "\n" not in str(refusal.value)
+    assert nothing_in(tmp_path)
+
+
+def test_an_export_whose_golden_scans_do_not_repeat_leaves_nothing(trained, here, tmp_path, monkeypatch):
+    monkeypatch.setattr(assembly.golden, "tolerances", lambda trained, recipe: dict.fromkeys(trained.targets, 0.0))
+    with pytest.raises(
+        InputError, match=r"int8_core: \w+ of golden scan train .* and 0 is promised; leave int8_core out"
+    ):
+        assembled(trained, tmp_path / "bundle", (CORE,))
     assert nothing_in(tmp_path)
 
 

@@ -13,6 +13,7 @@ from relple_tf.command_line import run
 from relple_tf.config import Config
 from relple_tf.config import replace as with_fields
 from relple_tf.errors import InputError
+from relple_tf.evaluation.prediction import to_model_input
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.sensors import Sensor, band_weights, on_sensor, profile_names, read_sensor
 from relple_tf.spectra.sources import load
@@ -351,3 +352,37 @@ def test_a_run_that_does_not_cover_the_sensor_is_refused_before_anything_is_writ
     assert refusal.startswith("error: sensor neospectra covers 1350..2550 nm, simulated 1100..2498 nm")
     assert refusal.count("\n") == 0
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("step_nm", [4.0, 8.0])
+@pytest.mark.parametrize("digits", [0, 1, 3])
+@pytest.mark.parametrize("name", profile_names())
+def test_a_model_of_a_sensor_reads_its_scans_however_bands_are_rounded(name, digits, step_nm):
+    """Also where bands lie far apart, as a Fourier-transform instrument's do at its long end."""
+    nm = read_sensor(name).wavelengths_nm
+    inside = nm[(nm >= 1200) & (nm <= 2400)] if nm[-1] > 2400 else nm
+    card = {"input": {"wavelengths_nm": inside.tolist(), "quantity": "reflectance"}, "front_end": {}}
+    card["front_end"]["grid_nm"] = [1200.0, 1200.0 + step_nm]
+    named = np.unique(np.round(nm, digits))
+    spectra = (0.4 + 0.1 * np.sin(named / 90))[None].astype("float32")
+    library = SpectralLibrary(
+        source="scans",
+        spectra=spectra,
+        wavelengths_nm=named,
+        quantity="reflectance",
+        targets={},
+        ids=np.array(["a"]),
+    )
+    if named[0] > inside[0] or named[-1] < inside[-1]:
+        card["input"]["wavelengths_nm"] = inside[(inside >= named[0]) & (inside <= named[-1])].tolist()
+    ready, _ = to_model_input(library, card)
+    assert ready.spectra.shape == (1, len(card["input"]["wavelengths_nm"]))
+    hole = (named < 1600) | (named > 1700)
+    if (~hole).any() and named[0] < 1590 and named[-1] > 1710:
+        with pytest.raises(InputError, match="no band within"):
+            to_model_input(only(library, hole), card)
+
+
+def only(library, kept):
+    """The library with some of its bands."""
+    return replace(library, spectra=library.spectra[:, kept], wavelengths_nm=library.wavelengths_nm[kept])

@@ -146,6 +146,7 @@ IMPOSSIBLE = {
     "nan": (with_band(np.nan), "no number at 1050 nm"),
     "infinite": (with_band(np.inf), "no number at 1050 nm"),
     "negative": (with_band(-0.01), "-0.01 at 1050 nm is no reflectance"),
+    "percent of nothing": (lambda scan: 1000 * scan, "no reflectance, which lies within 0..1.5"),
     "percent": (lambda scan: 100 * scan, "no reflectance, which lies within 0..1.5; is it percent? divide by 100"),
     "constant": (lambda scan: np.full_like(scan, 0.4), "constant"),
     "dark": (lambda scan: 1e-5 * scan, "constant"),
@@ -162,6 +163,16 @@ def test_an_impossible_scan_has_a_reason_and_no_numbers(made, variant, name):
     assert reason in found.reason
     facts = found.as_dict()
     assert [facts[key] for key in ("values", "intervals", "T2", "Q")] == [None] * 4
+
+
+def test_percent_is_no_absorbance_by_dividing(copied):
+    """A hundredth of it is reflectance, which would pass as absorbance."""
+    card = hand_made.card()
+    card["input"]["quantity"] = "absorbance"
+    (copied / "card.json").write_text(json.dumps(card))
+    hand_made.seal(copied)
+    reason = SoilScan(copied).estimate(100 * hand_made.soils()[0]).reason
+    assert reason.endswith("no absorbance, which lies within -0.2..6; is it percent? give log10(100 / percent)")
 
 
 def test_format_and_guard_are_those_of_the_library():

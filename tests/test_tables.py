@@ -268,7 +268,7 @@ def test_what_is_not_modelled_is_said_with_the_name_that_would_do(tmp_path):
     """Whoever forgot a unit or has other names hears it; words, ids and what is empty are no laboratory values."""
     numbers = [str(row) for row in range(1, ROWS + 1)]
     table = columns(Corg=numbers, CEC=numbers, sand=numbers, TC_pct=numbers)
-    table |= {"note": ["dry"] * ROWS, "P": ["", "n/a"] * (ROWS // 2)}
+    table |= {"note": ["dry"] * ROWS, "P": ["", "n/a"] * (ROWS // 2), "Zn": ["-9999.00", ""] * (ROWS // 2)}
     library = read(tmp_path, table | {"scan_id": numbers, "field": numbers})
     assert list(library.targets) == ["OC_g_kg", "pH"]
     (left_out,) = [note for note in library.notes if note.startswith("left out")]
@@ -300,7 +300,7 @@ def test_targets_are_selected_by_either_name_in_the_order_asked(tmp_path):
     assert said(library, "N_pct is modelled as N_g_kg")
 
 
-@pytest.mark.parametrize("name", ["Q", "t2", "Status", "ID", "spectrum", "features"])
+@pytest.mark.parametrize("name", ["Q", "t2", "Status", "ID", "spectrum", "shared", "View2", "pH_low", "pH_high"])
 def test_a_target_may_not_be_called_like_an_output(tmp_path, name):
     with pytest.raises(InputError, match=f"target '{name}' is a name that"):
         read(tmp_path, columns(**{name: lab(1)}, id=None, sample_id=columns()["id"]), targets=("pH", name))

@@ -136,7 +136,7 @@ def test_a_search_that_finds_nothing_more_that_fits_ends_with_what_it_has(algori
     search.oracle.oracle.fits = lambda values: len(search.trials) < 4
     search.run(InThisProcess(toy, None))
     assert [trial.state for trial in search.done()] == ["done"] * 4
-    assert sum("none of 200 draws in a row keeps within the budget" in line for line in said) == 1
+    assert sum("none of 200 draws in a row fits the library and the budget" in line for line in said) == 1
     resumed = search_of(algorithm, trials=9)
     resumed.oracle.oracle.fits = lambda values: False
     resumed.resume(journals[-1])
@@ -144,10 +144,16 @@ def test_a_search_that_finds_nothing_more_that_fits_ends_with_what_it_has(algori
     assert ends(resumed) == ends(search)
 
 
-def test_a_search_of_which_nothing_fits_is_refused():
-    search = search_of(trials=9, allowed=lambda size: False)
-    search.oracle.oracle.fits = lambda values: False
-    with pytest.raises(InputError, match="none of 200 draws in a row keeps within the budget; allow more by --max-fl"):
+@pytest.mark.parametrize(("algorithm", "allowed"), [("random", False), ("hyperband", True)])
+def test_a_search_of_which_nothing_fits_is_refused(algorithm, allowed):
+    """Hyperband's first trials are networks of a few epochs, of which none may be called the best."""
+    search = search_of(algorithm, trials=20, allowed=lambda size: allowed)
+    search.oracle.oracle.fits = lambda values: len(search.trials) < 4
+    if not allowed:
+        search.oracle.oracle.fits = lambda values: False
+    with pytest.raises(
+        InputError, match="none of 200 draws in a row fits the library and the budget; allow more by --max"
+    ):
         search.run(InThisProcess(toy, None))
 
 

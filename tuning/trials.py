@@ -142,11 +142,13 @@ class Search:
                 try:
                     drawn = self.oracle.draw()
                 except NothingFitsError:
-                    tell = f"none of {MOST_DRAWS} draws in a row keeps within the budget"
-                    if not any(self.allowed(trial.size) for trial in self.trials.values()):
+                    tell = f"none of {MOST_DRAWS} draws in a row fits the library and the budget"
+                    # A bracket that cannot be filled leaves networks of a few epochs, which are no result.
+                    nothing = not any(self.allowed(trial.size) for trial in self.trials.values())
+                    if nothing or self.oracle.algorithm == "hyperband":
                         raise InputError(
-                            f"{tell}; allow more by --max-flash and --max-arena, or begin with a smaller --preset and "
-                            "a --space of smaller sizes"
+                            f"{tell}; allow more by --max-flash and --max-arena, begin with a smaller --preset and a "
+                            "--space of smaller sizes, or use --algorithm random"
                         ) from None
                     self.say(f"{tell}: no more trials than these {len(self.trials)}")
                     self.most = len(self.trials)

@@ -1,6 +1,7 @@
 """Soil values from raw scans, on a device: `python soil_scan.py BUNDLE [SCANS.csv|-] [--variant NAME] [--json]`.
 
-`python soil_scan.py BUNDLE --golden` runs the bundle's golden scans on every variant and holds them against Keras.
+`python soil_scan.py BUNDLE --golden` runs the bundle's golden scans on every variant and holds them against what
+Keras says and what was recorded.
 
 One file that needs Python 3.10, numpy and ai-edge-litert, and a bundle of relple_tf. A bundle's files are opened only
 if their SHA-256 is the one that SHA256SUMS has. A scan comes back as values with intervals and a status: `ok`;
@@ -152,7 +153,11 @@ class SoilScan:
             return f"no number at {self.wavelengths_nm[band]:g} nm"
         if scan.min() < low or scan.max() > high:
             band = int(np.argmax((scan < low) | (scan > high)))
-            hint = "; is it percent? divide by 100" if high < scan.min() and scan.max() <= 100 * high else ""
+            hint = ""
+            if high < scan.min() and scan.max() <= 150:
+                hint = "; is it percent? " + (
+                    "divide by 100" if self.quantity == "reflectance" else "give log10(100 / percent)"
+                )
             return (
                 f"{scan[band]:g} at {self.wavelengths_nm[band]:g} nm is no {self.quantity}, which lies within "
                 f"{low:g}..{high:g}{hint}"
@@ -224,7 +229,8 @@ def repeat_golden(device: SoilScan) -> str:
     """How an opened variant repeats golden.json on this machine, in one line.
 
     Raises:
-        SoilScanError: a scan has another status than recorded, or a value further from Keras's than is promised.
+        SoilScanError: a scan has another status than recorded, or a value is further than is promised from Keras's (of
+            a scan that is outside: from what was recorded).
     """
     facts = json.loads(device._checked("golden.json"))
     recorded = facts["variants"][device.variant]
@@ -242,22 +248,23 @@ def repeat_golden(device: SoilScan) -> str:
         rooms = dict(recorded["tolerance"])
         for name, limit in device.card["domain"]["limits"].items():
             rooms[name] = facts["distance_tolerance"] * max(limit, case["keras"][name])
-        # Of a scan that is outside nothing is promised but that every runtime says what was recorded.
-        said, wanted = "Keras says", case["keras"]
-        if found.status != "ok":
-            said, wanted = "recorded was", {**case["keras"], **expected["values"]}
+        # Of values that are outside nothing is promised but that every runtime says what was recorded.
+        recorded_values = {} if found.status == "ok" else expected["values"]
         for name, value in {**found.values, "T2": found.t2, "Q": found.q}.items():
-            off, room = abs(value - wanted[name]), rooms[name]
+            said, wanted = "Keras says", case["keras"][name]
+            if name in recorded_values:
+                said, wanted = "recorded was", recorded_values[name]
+            off, room = abs(value - wanted), rooms[name]
             if not off <= room:
                 raise SoilScanError(
-                    f"{device.variant}: {name} of golden scan {case['name']} is {value:.6g}, {said} "
-                    f"{wanted[name]:.6g} and {room:.3g} is promised"
+                    f"{device.variant}: {name} of golden scan {case['name']} is {value:.6g}, {said} {wanted:.6g} and "
+                    f"{room:.3g} is promised"
                 )
             share = max(share, off / room) if room else share
     count = len(facts["cases"])
     return (
         f"{device.variant}: {count} golden scans have the recorded status, {same} of them to the last bit; "
-        f"the largest distance from Keras is {share:.0%} of what is promised"
+        f"the largest distance is {share:.0%} of what is promised"
     )
 
 
@@ -321,7 +328,7 @@ def checksums(folder: Path) -> dict[str, str]:
     return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
 
 
-def read_scans(file: TextIO, wavelengths_nm: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def read_scans(file: TextIO, wavelengths_nm: np.ndarray, id_column: str = "id") -> Iterator[tuple[str, np.ndarray]]:
     """Id and scan (bands,) of each row of a CSV; a cell that is no number is NaN.
 
     Raises:
@@ -340,7 +347,8 @@ def read_scans(file: TextIO, wavelengths_nm: np.ndarray) -> Iterator[tuple[str, 
     else:
         positions = positions_of(wavelengths_nm, bands)
         lower = [cell.strip().lower() for cell in rows[0]]
-        id_position, first = (lower.index("id") if "id" in lower else None), 1
+        known = [lower.index(name) for name in (id_column.lower(), "id") if name in lower]
+        id_position, first = (known[0] if known else None), 1
     for number, row in enumerate(rows[first:], 1):
         if len(row) != (len(rows[0]) if bands else len(wavelengths_nm)):
             expected = len(rows[0]) if bands else len(wavelengths_nm)
@@ -419,11 +427,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name in [options.variant] if options.variant else device.card["variants"]:
                 print(repeat_golden(SoilScan(options.bundle, name)))
             return 0
+        id_column = device.card.get("id_column", "")
         if options.scans == "-":
-            scans = list(read_scans(sys.stdin, device.wavelengths_nm))
+            scans = list(read_scans(sys.stdin, device.wavelengths_nm, id_column))
         else:
             with open(options.scans, encoding="utf-8", newline="") as file:  # noqa: PTH123
-                scans = list(read_scans(file, device.wavelengths_nm))
+                scans = list(read_scans(file, device.wavelengths_nm, id_column))
         rows = [(identity, device.estimate(scan)) for identity, scan in scans]
     except (SoilScanError, OSError, UnicodeDecodeError, csv.Error) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from relple_tf.config_text import from_toml
 from relple_tf.errors import InputError
 from relple_tf.evaluation.intervals import Interval
 from relple_tf.models import domain, front_end, lab_units
@@ -20,7 +20,7 @@ from relple_tf.models.domain import Limits, status
 from relple_tf.models.lab_units import T2, Q
 from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
 from relple_tf.spectra.tables import read_scans
-from relple_tf.training.runs import RunFolder
+from relple_tf.training.runs import CONFIG, RunFolder
 
 LAYERS = (front_end.ToAbsorbance, lab_units.LabUnits, domain.Distances)
 """Loading a model needs its registered layers imported."""
@@ -39,7 +39,8 @@ def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[s
     """
     folder.verify()
     card = json.loads((folder.path / "card.json").read_text(encoding="utf-8"))
-    library = read_scans(scans, card.get("id_column", ""), fallback_quantity=card["input"]["quantity"])
+    id_column = from_toml(folder.path / CONFIG).data.id_column
+    library = read_scans(scans, id_column, fallback_quantity=card["input"]["quantity"])
     ready, notes = to_model_input(library, card)
     model = keras.saving.load_model(folder.path / "model.keras", compile=False, safe_mode=True)
     table, said = as_table(folder.path, card, library, estimates(model, ready.spectra))
@@ -91,11 +92,12 @@ def to_model_input(library: SpectralLibrary, card: Mapping[str, Any]) -> tuple[S
     spectra, notes = library.spectra, []
     own = library.wavelengths_nm
     if own[0] > wavelengths_nm[0] + 1e-6 or own[-1] < wavelengths_nm[-1] - 1e-6:
+        start, stop = math.ceil(max(own[0], wavelengths_nm[0])), math.floor(min(own[-1], wavelengths_nm[-1]))
+        common = f"--set front_end.start_nm={start} --set front_end.stop_nm={stop}"
         raise InputError(
             f"{library.source}: bands {own[0]:g}..{own[-1]:g} nm do not cover the model's "
-            f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm; scan that range, or train a model of what both "
-            f"have (python -m relple_tf.train --set front_end.start_nm={math.ceil(max(own[0], wavelengths_nm[0]))} "
-            f"--set front_end.stop_nm={math.floor(min(own[-1], wavelengths_nm[-1]))})"
+            f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm; scan that range"
+            + (f", or train a model of what both have (python -m relple_tf.train {common})" if start < stop else "")
         )
     _check_gaps(library, wavelengths_nm, float(np.diff(card["front_end"]["grid_nm"])[0]))
     if library.quantity != quantity:
@@ -116,17 +118,19 @@ def _check_gaps(library: SpectralLibrary, wavelengths_nm: npt.NDArray[np.float64
     Args:
         library: The scans.
         wavelengths_nm: That the model reads.
-        step_nm: Of the model's own grid; bands twice as far apart still describe what is on it.
+        step_nm: Of the model's own grid: a band so far away still stands for what is there, as does one that is no
+            farther than the model's own next band.
 
     Raises:
-        InputError: naming the first gap.
+        InputError: naming the first wavelength without a band near it.
     """
-    widest = 2 * max(step_nm, float(np.median(np.diff(wavelengths_nm))))
     own = library.wavelengths_nm
-    for before, after in pairwise(own.tolist()):
-        missing = np.sum((wavelengths_nm > before) & (wavelengths_nm < after))
-        if after - before > widest + 1e-6 and missing:
-            raise InputError(
-                f"{library.source}: no bands between {before:g} and {after:g} nm, where the model reads {missing}; "
-                f"they may lie {widest:g} nm apart at most: complete the scans, or train a model without that range"
-            )
+    after = np.clip(np.searchsorted(own, wavelengths_nm), 1, len(own) - 1)
+    away = np.minimum(np.abs(wavelengths_nm - own[after - 1]), np.abs(wavelengths_nm - own[after]))
+    room = np.maximum(step_nm, np.gradient(wavelengths_nm))
+    if (alone := np.flatnonzero(away > room + 1e-6)).size:
+        first = alone[0]
+        raise InputError(
+            f"{library.source}: no band within {room[first]:.3g} nm of {wavelengths_nm[first]:g} nm, which the model "
+            f"reads ({alone.size} such wavelengths): complete the scans, or train a model without that range"
+        )

@@ -91,7 +91,6 @@ def card(result: Calibration) -> dict[str, Any]:
             "quantity": library.quantity,
             "wavelengths_nm": library.wavelengths_nm.tolist(),
         },
-        "id_column": config.data.id_column,
         "targets": {
             scale.name: {
                 "unit": unit(scale.name),

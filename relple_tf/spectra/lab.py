@@ -18,8 +18,10 @@ TARGETS = ("N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH", "clay_pct")
 """The known targets, in the order in which they are modelled."""
 
 
-RESERVED = {"ID", "PART", "STATUS", "T2", "Q", "SPECTRUM", "FEATURES"}
-"""What ports of a model and columns of its tables are called, as upper case."""
+RESERVED = re.compile(
+    r"id|part|status|t2|q|spectrum|features|shared|skip|stem|whitened|by_channel|view\d+|channel\d+_flat", re.IGNORECASE
+)
+"""What ports and layers of a model and columns of its tables are called."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ _OSSL = re.compile(
 _OSSL_NAMES = {"n_tot": "n", "c_tot": "tc", "clay_tot": "clay"}
 _OSSL_UNITS = {"w_pct": "_pct", "cmolc_kg": "_cmolc_kg", "index": ""}
 
-NOT_MEASURED = -9999.0
-"""As a number, however it is spelled."""
-_NOT_MEASURED = {"", "na", "n/a", "nan", "null", "none"}
+_SENTINEL = -9999.0
+"""Not measured, however the number is spelled."""
+_NO_VALUE = {"", "na", "n/a", "nan", "null", "none"}
 _BELOW_LIMIT = re.compile(r"<.*|bdl|lod", re.IGNORECASE)
 
 
@@ -106,7 +108,7 @@ def read_targets(
     """
     lucas = looks_like_lucas(list(texts))
     columns = _columns(list(texts), lucas)
-    unitless = [] if lucas else [name for name in texts if _normalised(name) in _UNITLESS]
+    unitless = [name for name in texts if _normalised(name) in _UNITLESS and meaning(name, lucas=lucas) is None]
     if data.targets:
         wanted = _asked_for(source, data.targets, columns, list(texts), lucas)
     else:
@@ -179,7 +181,7 @@ def select_targets(library: SpectralLibrary, data: DataConfig) -> SpectralLibrar
                 f"{library.source}: target {name!r} names an output of the model and a field in C, so it may hold "
                 "letters, digits and _ only; rename the column"
             )
-        if name.upper() in RESERVED:
+        if RESERVED.fullmatch(name) or name.removesuffix("_low").removesuffix("_high") in {*chosen} - {name}:
             raise InputError(
                 f"{library.source}: target {name!r} is a name that the model's outputs and tables give to something "
                 "else; rename the column"
@@ -257,7 +259,7 @@ def read_numbers(
     """
     values, below = np.full(len(cells), np.nan), 0
     for row, cell in enumerate(cells):
-        if cell.lower() in _NOT_MEASURED:
+        if cell.lower() in _NO_VALUE:
             continue
         if _BELOW_LIMIT.fullmatch(cell):
             below += 1
@@ -270,7 +272,7 @@ def read_numbers(
             raise InputError(
                 f"{where} is {cell!r}, not a number; correct it, or leave the cell empty where nothing was measured"
             ) from None
-    values[values == NOT_MEASURED] = np.nan
+    values[values == _SENTINEL] = np.nan
     return values, below
 
 
@@ -289,9 +291,9 @@ def _target_notes(target: str, column: str, others: Sequence[str], how: Meaning,
 
 def _has_numbers(cells: Sequence[str]) -> bool:
     """Whether something was measured, and all that was is a number or below the limit of detection."""
-    measured = [cell for cell in cells if cell.lower() not in _NOT_MEASURED and not _BELOW_LIMIT.fullmatch(cell)]
+    measured = [cell for cell in cells if cell.lower() not in _NO_VALUE and not _BELOW_LIMIT.fullmatch(cell)]
     try:
-        return any(np.isfinite([float(cell) for cell in measured]))
+        return any(_SENTINEL != number < np.inf for number in map(float, measured))
     except ValueError:
         return False
 
