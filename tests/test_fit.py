@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 from conftest import CONFIG
 from sklearn.metrics import r2_score
+from threadpoolctl import threadpool_limits
 
-from relple_tf.config import ARCHITECTURES, BALANCINGS, AugmentationConfig, TrainingConfig
+from relple_tf.config import ARCHITECTURES, BALANCINGS, AugmentationConfig, SimulatedConfig, TrainingConfig
 from relple_tf.config import replace as change
 from relple_tf.errors import InputError
 from relple_tf.models.front_end import apply
+from relple_tf.spectra.simulate import simulate
 from relple_tf.training import checkpoint
 from relple_tf.training import fit as training
 from relple_tf.training.checkpoint import load_state, save_state
@@ -66,6 +68,21 @@ def test_everything_that_is_prepared_comes_from_training_rows(library, parts, pr
         weights = (getattr(one, name).get_weights() for one in (other, prepared))
         for a, b in zip(*weights, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_prepared_does_not_depend_on_the_threads_of_linear_algebra():
+    """Of matrices that are large enough for BLAS to share them out; training would make hundredths of R2 of it."""
+    soils = simulate(SimulatedConfig(soils=400, step_nm=4.0))
+    split = np.where(np.arange(400) < 330, "train", "test")
+    config = change(FAST, front_end__step_nm=8.0, front_end__derivative_window_nm=40.0)
+    found = []
+    for threads in (1, 2):
+        seed_everything(0)
+        with threadpool_limits(threads, user_api="blas"):
+            ready = prepare(soils, split, config)
+        found.append([*ready.network.get_weights(), *ready.machines.get_weights(), *ready.distances.get_weights()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_validation_rows_pass_the_front_end_of_the_training_rows(library, parts, prepared):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 
 from relple_tf.config import Config
 from relple_tf.errors import InputError
@@ -68,6 +69,13 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
     Raises:
         InputError: the schedule of the joint loss is not one number per target.
     """
+    # BLAS adds up in an order that depends on its threads, and training makes hundredths of R2 of the last digit of a
+    # projection: with one thread a config has one result, however many cores there are.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _prepare(library, parts, config)
+
+
+def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Config) -> Prepared:
     for name in ("schedule_start", "schedule_decay"):
         if (count := len(getattr(config.training, name))) not in (0, len(library.targets)):
             raise InputError(
