@@ -70,7 +70,7 @@ def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Confi
         InputError: the schedule of the joint loss is not one number per target.
     """
     # BLAS adds up in an order that depends on its threads, and training makes hundredths of R2 of the last digit of a
-    # projection: with one thread a config has one result, however many cores there are.
+    # projection: with one thread a config has one result.
     with threadpool_limits(limits=1, user_api="blas"):
         return _prepare(library, parts, config)
 
