@@ -19,12 +19,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from relple_tf.command_line import import_tensorflow
 from relple_tf.config import BALANCINGS, Config, replace
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.sources import load
 from relple_tf.spectra.split import split
-from relple_tf.training.workers import run_all
+from relple_tf.training.processes import run_all
 
 DEFAULT = "rs_ple (hard)"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -58,29 +57,21 @@ def measure(shared: tuple[SpectralLibrary, Config, Path], job: tuple[int, str]) 
     import keras
 
     from relple_tf.evaluation.metrics import scores
-    from relple_tf.models import front_end
-    from relple_tf.training.fit import seed_everything, train
-    from relple_tf.training.mixing import SHARES, best_share, both, mixtures
-    from relple_tf.training.preparation import prepare
+    from relple_tf.pipeline import fit_model
     from relple_tf.training.runs import write_json
 
     (library, base, folder), (seed, variant) = shared, job
     config = replace(base, **VARIANTS[variant], training__seed=seed)
     keras.backend.clear_session()
-    seed_everything(seed)
     parts, _ = split(library, config.split, seed)
-    prepared = prepare(library, parts, config)
-    train(prepared, config, stop_early=True, show=False)
-    tried = mixtures(*both(prepared.network, prepared.machines, prepared.validation_features))
+    fitted = fit_model(library, parts, config, show=False)
     test = parts == "test"
-    scans = front_end.apply(prepared.absorbance_stage, library.spectra[test])
-    learned, machine = both(prepared.network, prepared.machines, front_end.apply(prepared.channel_stage, scans))
-    row: dict[str, Any] = {"seed": seed, "variant": variant, "weights": prepared.network.count_params()}
-    for column, scale in enumerate(prepared.scales):
-        share = SHARES[best_share(prepared.validation_measured[scale.name], scale.to_lab(tried[:, :, column]))]
+    learned, machine = fitted.components(library.spectra[test])
+    row: dict[str, Any] = {"seed": seed, "variant": variant, "weights": fitted.network.count_params()}
+    for column, scale in enumerate(fitted.prepared.scales):
         measured = library.targets[scale.name][test]
-        for name, kept in (("network", 1.0), ("mixed", share), ("machine", 0.0)):
-            estimated = scale.to_lab(kept * learned[:, column] + (1 - kept) * machine[:, column])
+        for name, weight in (("network", 1.0), ("mixed", fitted.weights[scale.name]), ("machine", 0.0)):
+            estimated = scale.to_lab(weight * learned[:, column] + (1 - weight) * machine[:, column])
             row[f"{name} {scale.name}"] = scores(measured, estimated)["r2"]
     write_json(folder / f"{seed}-{list(VARIANTS).index(variant)}.json", row)
 
@@ -103,9 +94,7 @@ def main() -> None:
     files = {job: options.out / f"{job[0]}-{list(VARIANTS).index(job[1])}.json" for job in jobs}
     missing = [job for job in jobs if not files[job].exists()]
     with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="fit") as bar:
-        run_all(
-            measure, missing, (library, config, options.out), workers=0, take_in=import_tensorflow, finished=bar.update
-        )
+        run_all(measure, missing, (library, config, options.out), workers=0, finished=lambda *_: bar.update())
     table = pd.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in files.values()])
     table.to_csv(options.out / "ablation.csv", index=False)
     for kind in ("network", "mixed", "machine"):

@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from relple_tf.command_line import import_tensorflow
 from relple_tf.config import Config, DataConfig
 from relple_tf.evaluation.comparison import Job, Workshop, run_job
 from relple_tf.evaluation.draws import UNUSED, Draw
 from relple_tf.spectra.tables import read_table
-from relple_tf.training.workers import run_all
+from relple_tf.training.processes import run_all
 from relple_tf.zoo import PRESETS
 
 TEST_ROWS = 165
@@ -60,7 +59,7 @@ def main() -> None:
     workshop = Workshop(library=library, models=models, jobs=options.out / "jobs")
     missing = [job for job in jobs if not (workshop.jobs / job.file).exists()]
     with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="fit") as bar:
-        run_all(run_job, missing, workshop, workers=0, take_in=import_tensorflow, finished=bar.update)
+        run_all(run_job, missing, workshop, workers=0, finished=lambda *_: bar.update())
     rows = [row for job in jobs for row in json.loads((workshop.jobs / job.file).read_text(encoding="utf-8"))]
     table = pd.DataFrame(rows)
     table.to_csv(options.out / "compare.csv", index=False)

@@ -17,8 +17,8 @@ import numpy as np
 from relple_tf.config import replace
 from relple_tf.spectra.sources import load
 from relple_tf.spectra.split import split
-from relple_tf.training.fit import Batches, Monitor, compile_joint, joint_model, seed_everything
-from relple_tf.training.preparation import prepare
+from relple_tf.training.fit import Batches, Monitor, compile_joint, joint_model
+from relple_tf.training.preparation import initial_network, prepare
 from relple_tf.zoo import rs_ple_base
 
 
@@ -37,11 +37,10 @@ def main() -> None:
     options = parser.parse_args()
 
     config = replace(rs_ple_base(), training__max_epochs=1000)
-    seed_everything(0)
     library = load(config)
     parts, _ = split(library, config.split, 0)
     prepared = prepare(library, parts, config)
-    joint, rows = joint_model(prepared, config)
+    joint, rows = joint_model(initial_network(prepared, config), prepared, config)
     batches = Batches(rows, prepared.train_values, config.training)
     compile_joint(joint, config.training, steps=1000 * len(batches))
     monitor = Monitor(joint.network, prepared, config.training, 1000, None, "", stop_early=True, show=True)

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from relple_tf.command_line import import_tensorflow, say
+from relple_tf.command_line import say
 from relple_tf.config import Config, replace
+from relple_tf.training.processes import Processes, import_tensorflow
 from relple_tf.training.runs import RunFolder
 from relple_tf.zoo import rs_ple_base
 from tuning.conduct import conduct
+from tuning.executors import Executor, RayTasks, connected
 from tuning.folder import Plan
 from tuning.outcome import Outcome
-from tuning.places import Place, Processes, RayTasks, connected
-from tuning.scoring import score_config
 from tuning.space import space_of
 
 SPACE = """
@@ -39,19 +39,19 @@ def main() -> None:
     import_tensorflow()
     config = replace(rs_ple_base(), data__source="simulated", simulated__soils=770, training__max_epochs=options.epochs)
 
-    def local(workers: int) -> Callable[[Any, float], Place]:
-        return lambda shared, limit_s: Processes(
-            score_config, shared, take_in=import_tensorflow, workers=workers, limit_s=limit_s, threads=1
-        )
+    from tuning.objective import score
 
-    def on_ray(shared: Any, limit_s: float) -> Place:
-        return RayTasks(score_config, shared, ray=connected("auto"), limit_s=limit_s)
+    def local(workers: int) -> Callable[[Any, float], Executor]:
+        return lambda shared, limit_s: Processes(score, shared, workers=workers, limit_s=limit_s)
+
+    def on_ray(shared: Any, limit_s: float) -> Executor:
+        return RayTasks(score, shared, ray=connected("auto"), limit_s=limit_s)
 
     seconds = {}
-    for name, place in {"1 worker": local(1), "2 workers": local(2), "Ray": on_ray}.items():
-        outcome = searched(config, options.trials, place)
+    for name, executor in {"1 worker": local(1), "2 workers": local(2), "Ray": on_ray}.items():
+        outcome = searched(config, options.trials, executor)
         ends = sorted(trial.ended_s for trial in outcome.trials)
-        # From the first end of a process on, each place is warm.
+        # From the first end of a process on, each executor is warm.
         first = 2 if name != "1 worker" else 1
         seconds[name] = (ends[-1] - ends[first - 1]) / (len(ends) - first)
         print(f"{name}: {seconds[name]:.1f} s per trial, {3600 / seconds[name]:.0f} trials per hour")
@@ -62,7 +62,7 @@ def main() -> None:
     print(f"Ray / 2 workers: {seconds['2 workers'] / seconds['Ray']:.2f} (at least 0.9)")
 
 
-def searched(config: Config, trials: int, place: Callable[[Any, float], Place]) -> Outcome:
+def searched(config: Config, trials: int, executor: Callable[[Any, float], Executor]) -> Outcome:
     """One search by random draws, in a folder that is thrown away."""
     with tempfile.TemporaryDirectory() as parent:
         file = Path(parent) / "space.toml"
@@ -76,7 +76,7 @@ def searched(config: Config, trials: int, place: Callable[[Any, float], Place]) 
             max_flash=None,
             max_arena=None,
         )
-        return conduct(plan, RunFolder(path=Path(parent) / "search"), place, say=say)
+        return conduct(plan, RunFolder(path=Path(parent) / "search"), executor, say=say)
 
 
 if __name__ == "__main__":

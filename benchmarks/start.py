@@ -23,10 +23,9 @@ from relple_tf.models import front_end
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.split import split
 from relple_tf.spectra.tables import read_table
-from relple_tf.training.fit import seed_everything
-from relple_tf.training.members import learning
-from relple_tf.training.mixing import both
-from relple_tf.training.preparation import prepare
+from relple_tf.training.cross_fitting import development
+from relple_tf.training.preparation import initial_network, prepare
+from relple_tf.training.stacking import components
 
 MACHINES: dict[str, dict[str, Any]] = {
     "machines, three views": {},
@@ -40,11 +39,10 @@ def by_machines(
     library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Config
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Target -> (n,) estimates in laboratory units, by the machines alone."""
-    seed_everything(config.training.seed)
     prepared = prepare(library, parts, config)
     absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
     features = front_end.apply(prepared.channel_stage, absorbance)
-    _, modelled = both(prepared.network, prepared.machines, features)
+    _, modelled = components(initial_network(prepared, config), prepared.machines, features)
     return {scale.name: scale.to_lab(column) for scale, column in zip(prepared.scales, modelled.T, strict=True)}
 
 
@@ -62,7 +60,7 @@ def main() -> None:
     r2: dict[tuple[str, str], list[float]] = defaultdict(list)
     for seed in range(options.splits):
         config = replace(Config(), training__seed=seed)
-        parts = learning(split(library, config.split, seed)[0])
+        parts = development(split(library, config.split, seed)[0])
         predicted = {name: by_machines(library, parts, replace(config, **fields)) for name, fields in MACHINES.items()}
         predicted["svm"], _ = baseline_predictions("svr", library, parts, config)
         test = parts == "test"

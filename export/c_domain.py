@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from export.c_source import NOTICE, Floats, Table
+from relple_tf.models.inputs import view_name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,7 +38,7 @@ class Domain:
     def of(cls, model: Any, card: Mapping[str, Any]) -> "Domain":
         """Take the constants from a run's graph and card."""
         network = model.get_layer(card["model"]["architecture"])
-        kernel, bias = network.get_layer("view1").get_weights()
+        kernel, bias = network.get_layer(view_name(0)).get_weights()
         distances = model.get_layer("distances")
         facts = card["front_end"]
         return cls(

@@ -16,9 +16,9 @@ import numpy as np
 from export.recipes import Recipe
 from export.runtime.soil_scan import FORMAT, SoilScan
 from export.trained import Trained
-from relple_tf.evaluation.intervals import Interval
 from relple_tf.evaluation.metrics import scores
 from relple_tf.evaluation.result import with_unit
+from relple_tf.training.intervals import Interval
 
 Card = dict[str, Any]
 

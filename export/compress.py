@@ -11,7 +11,7 @@ Quantisation-aware training rounds kernels and activations of the convolutions a
 with one range. TFMOT knows no LSTM that it could round, nor the sums and products of gates and attention: they compute
 in float meanwhile. Calibration of the plain twin rounds all of them in the end.
 
-Heads were scaled by their share of the estimates when training ended (`relple_tf.training.mixing`), and the kernel
+Heads were scaled by their share of the estimates when training ended (`relple_tf.training.stacking`), and the kernel
 machines hold the rest. So a head over its share is compared with the measured values, which is what it once learned;
 what the machines leave of the rows that they were fitted on is noise. A head whose share is 0 stays at 0.
 """

@@ -9,19 +9,17 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from relple_tf.config import Config
 from relple_tf.config_text import from_toml
-from relple_tf.errors import InputError
 from relple_tf.evaluation.prediction import estimates
 from relple_tf.models import front_end
 from relple_tf.models.domain import Distances, Limits
 from relple_tf.models.kernel import KernelMachines
 from relple_tf.models.lab_units import T2, LabUnits, Q, TargetScale
 from relple_tf.models.problem import Problem
-from relple_tf.spectra.sources import load as load_library
-from relple_tf.training.runs import CONFIG, RunFolder, data_hash
+from relple_tf.training.runs import CONFIG, RunFolder
+from relple_tf.training.stored_data import DATA, load_data
 
 Floats = npt.NDArray[np.float32]
 
@@ -133,22 +131,16 @@ class Trained:
 
 
 def load(run_folder: Path) -> Trained:
-    """Read a finished run and the library that it learned from.
+    """Read a finished run and the data that it holds.
 
     Raises:
-        InputError: the folder is no finished run or was changed, or its data are missing or are other data.
+        InputError: the folder is no finished run or was changed, or was made without its data.
     """
     folder = RunFolder(path=run_folder)
     folder.verify()
     card = json.loads((run_folder / "card.json").read_text(encoding="utf-8"))
     config = from_toml(run_folder / CONFIG)
-    library = front_end.in_range(load_library(config), config.front_end)
-    if data_hash(library) != card["data_sha256"]:
-        raise InputError(
-            f"{run_folder}: {config.data.source} holds other data than this run learned from; restore them, or train "
-            "the run again"
-        )
-    parts = pd.read_csv(run_folder / "split.csv", dtype=str)["part"].to_numpy(dtype=str)
+    library, parts = load_data(run_folder / DATA)
     train, test = parts == "train", parts == "test"
     model = keras.saving.load_model(run_folder / "model.keras", compile=False, safe_mode=True)
     return Trained(

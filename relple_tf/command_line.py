@@ -4,7 +4,6 @@ Imports no Keras, NumPy or pandas, so that `--help` answers at once.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,21 +40,6 @@ def run(main: Callable[[list[str]], None], arguments: list[str] | None = None) -
         place, reason = error.filename or "output", error.strerror or error
         sys.exit(_refuse(f"{place}: {reason}; mend that or choose another --out"))
     sys.exit(0)
-
-
-def import_tensorflow() -> None:
-    """Import TensorFlow without the lines about CPU features and GPUs that it writes before any log level applies."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        import keras  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _refuse(message: str) -> int:

@@ -8,13 +8,13 @@ from relple_tf.command_line import (
     Parser,
     add_data_and_config,
     config_from,
-    import_tensorflow,
     run,
     say,
 )
 from relple_tf.config import BASELINE_NAMES, Config, replace
 from relple_tf.config_text import set_fields
 from relple_tf.errors import InputError
+from relple_tf.training.processes import import_tensorflow
 from relple_tf.zoo import PRESETS
 
 OWN = "config"
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> None:
             say(f"{folder.path}: the comparison is complete, nothing to resume")
             return
     library = load(plan.config)
-    outcome = compare(library, plan, folder, config.comparison.workers, say=say, take_in=import_tensorflow)
+    outcome = compare(library, plan, folder, config.comparison.workers, say=say)
     folds = f" of {plan.config.comparison.folds} folds" if outcome.repeat_word == "folds" else ""
     heading = f"{library.source}: medians over {plan.repeats} repeats{folds}"
     print(comparison_table(outcome.figures, outcome.models, heading))

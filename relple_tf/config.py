@@ -354,6 +354,15 @@ class ComparisonConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What a run folder holds."""
+
+    keep_data: bool = True
+    """Whether spectra, laboratory values, ids and groups are stored in the folder. Export needs them; `false` leaves
+    them out where data must not travel."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that decides a run, one level of nesting."""
 
@@ -367,6 +376,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
+    run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
         if self.model.architecture == "single_task" and self.training.balancing == "gradnorm":

@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from relple_tf.command_line import Parser, import_tensorflow, run, say
+from relple_tf.command_line import Parser, run, say
 from relple_tf.errors import InputError
+from relple_tf.training.processes import import_tensorflow
 
 
 def main(arguments: list[str]) -> None:

@@ -8,13 +8,13 @@ from relple_tf.command_line import (
     Parser,
     add_data_and_config,
     config_from,
-    import_tensorflow,
     run,
     say,
 )
 from relple_tf.config import Config
 from relple_tf.config_text import from_toml
 from relple_tf.errors import InputError
+from relple_tf.training.processes import import_tensorflow
 
 
 def main(arguments: list[str]) -> None:
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
         say(f"{folder.path}: the run is complete, nothing to resume")
         return
     library = load(config)
-    metrics = calibrate(library, config, folder, say=say, take_in=import_tensorflow)
+    metrics = calibrate(library, config, folder, say=say)
     print(metrics_table(metrics, heading=f"{library.source}: test rows, seed {config.training.seed}"))
     print(f"\nReport: {folder.path / 'report.html'}")
 

@@ -47,7 +47,7 @@ def tiny_run(tmp_path_factory):
         from relple_tf.training.runs import RunFolder
 
         folder = tmp_path_factory.mktemp("export") / "run"
-        calibrate(load(TINY_RUN), TINY_RUN, RunFolder(path=folder), say=lambda _: None, take_in=lambda: None)
+        calibrate(load(TINY_RUN), TINY_RUN, RunFolder(path=folder), say=lambda _: None)
         _made["run"] = folder
     return _made["run"]
 

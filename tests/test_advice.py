@@ -11,16 +11,17 @@ from sklearn.cross_decomposition import PLSRegression
 from relple_tf.config import replace as changed
 from relple_tf.evaluation import calibration
 from relple_tf.evaluation.advice import MARGIN, advice
-from relple_tf.evaluation.baselines import CrossValidated, cross_validated, snv_first_derivative, whole_folds
+from relple_tf.evaluation.baselines import FOLDS, CrossValidated, cross_validated, snv_first_derivative
 from relple_tf.evaluation.beside import Beside, beside, nested
 from relple_tf.models import front_end
-from relple_tf.models.lab_units import TargetScale, whole_graph
-from relple_tf.spectra.folds import learning_folds
+from relple_tf.models.lab_units import TargetScale
+from relple_tf.pipeline import FittedModel, deployed
+from relple_tf.spectra.folds import group_k_fold, learning_folds
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.units import whole_units
-from relple_tf.training.fit import Trained
-from relple_tf.training.members import CrossFit
-from relple_tf.training.preparation import prepare
+from relple_tf.training.cross_fitting import CrossFit
+from relple_tf.training.preparation import initial_network, prepare
+from relple_tf.training.reliability import fit_reliability
 from relple_tf.training.runs import RunFolder
 
 MEMBERS = 3
@@ -60,7 +61,7 @@ CROSSED = changed(CONFIG, training__members=MEMBERS)
 def grouped(request):
     library = soils(request.param)
     prepared = prepare(library, SPLIT, CROSSED)
-    return library, prepared, beside(library, SPLIT, prepared, CROSSED, members=MEMBERS)
+    return library, prepared, beside(library, SPLIT, prepared, CROSSED)
 
 
 def test_new_groups_are_asked_exactly_where_the_split_divides_groups(grouped):
@@ -89,7 +90,7 @@ def test_plsr_is_cross_validated_in_the_folds_of_the_networks(grouped):
 
 def test_whole_groups_left_out_cost_what_differs_between_groups():
     library = soils(ACROSS)
-    found = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED, members=MEMBERS)
+    found = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED)
     # The spectra hold the amount, and nothing of the offsets: of these a mean over other groups knows nothing.
     assert found.new_groups["pH"].r2 < found.left_out["pH"].r2 < 0.7
     assert found.new_groups["OC_g_kg"].r2 == pytest.approx(found.left_out["OC_g_kg"].r2, abs=0.05)
@@ -98,14 +99,14 @@ def test_whole_groups_left_out_cost_what_differs_between_groups():
 def test_a_target_of_one_group_has_no_figure_for_new_ones():
     library = soils(ACROSS)
     library.targets["pH"][ACROSS != "a"] = np.nan
-    found = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED, members=MEMBERS)
+    found = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED)
     assert list(found.new_groups) == ["OC_g_kg"]
 
 
 def test_the_learning_curve_is_that_of_plsr_on_parts_of_the_other_folds():
     library = soils(None)
     prepared = prepare(library, SPLIT, CROSSED)
-    found = beside(library, SPLIT, prepared, CROSSED, members=MEMBERS)
+    found = beside(library, SPLIT, prepared, CROSSED)
     learned = SPLIT != "test"
     absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
     features = snv_first_derivative(
@@ -117,7 +118,7 @@ def test_the_learning_curve_is_that_of_plsr_on_parts_of_the_other_folds():
         values = library.targets[scale.name][learned]
         known = ~np.isnan(values)
         x, y, unit = features[known], values[known], units[known]
-        folds = whole_folds(unit, seed)
+        folds = group_k_fold(unit, FOLDS, seed)
         for size, rmse in zip((0.25, 0.5, 0.75, 1.0), found.curve[scale.name].values(), strict=True):
             squares = []
             for number, (fitted, held) in enumerate(folds):
@@ -146,18 +147,18 @@ def test_parts_of_the_learning_curve_are_nested_and_keep_units_together():
 
 def test_the_learning_curve_reads_no_test_soil():
     library = soils(None)
-    first = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED, members=MEMBERS).curve
+    first = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED).curve
     test = SPLIT == "test"
     library.spectra[test] = library.spectra[test][:, ::-1]
     for values in library.targets.values():
         values[test] = 99.0
-    assert beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED, members=MEMBERS).curve == first
+    assert beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED).curve == first
 
 
 def test_too_few_soils_have_no_learning_curve():
     library = soils(None)
     library.targets["pH"][40:] = np.nan
-    found = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED, members=MEMBERS)
+    found = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED)
     assert list(found.curve) == ["OC_g_kg"]
 
 
@@ -193,15 +194,10 @@ def test_both_scores_stand_in_the_note_on_groups():
 def run(monkeypatch, folder, library, offset=1.0):
     """A run whose network is not trained, and whose left-out estimates are `offset` beside the laboratory's."""
 
-    def fit_all(library, parts, prepared, *_, **__):
-        graph = whole_graph(
-            prepared.absorbance_stage,
-            prepared.channel_stage,
-            prepared.network,
-            prepared.scales,
-            prepared.distances,
-            prepared.machines,
-        )
+    def fit_model(library, parts, config, *, before_training, **_):
+        prepared = prepare(library, parts, config)
+        before_training(prepared)
+        network = initial_network(prepared, config)
         history = pd.DataFrame({"epoch": [0, 1], "loss": [np.nan, 0.5], "validation_score": [0.0, 0.4]})
         for name in library.targets:
             history[f"validation_r2_{name}"], history[f"weight_{name}"] = [0.0, 0.4], [np.nan, 1.0]
@@ -211,13 +207,23 @@ def run(monkeypatch, folder, library, offset=1.0):
             for name, values in library.targets.items()
         }
         estimates["OC_g_kg"][3] += 90
-        trained = Trained(model=graph, network=prepared.network, shares=shares, history=history)
-        return trained, CrossFit(shares=shares, estimates=estimates, history=history)
+        crossed = CrossFit(weights=shares, predictions=estimates, history=history)
+        return FittedModel(
+            config=config,
+            parts=parts,
+            prepared=prepared,
+            network=network,
+            weights=shares,
+            model=deployed(prepared, config, network, shares),
+            history=history,
+            cross_fit=crossed,
+            reliability=fit_reliability(library, parts, prepared, crossed, 0),
+        )
 
-    monkeypatch.setattr(calibration, "fit_all", fit_all)
+    monkeypatch.setattr(calibration, "fit_model", fit_model)
     monkeypatch.setattr(calibration, "divide", lambda *_: (SPLIT, ()))
     said = []
-    calibration.calibrate(library, CROSSED, RunFolder(path=folder), say=said.append, take_in=lambda: None)
+    calibration.calibrate(library, CROSSED, RunFolder(path=folder), say=said.append)
     return said
 
 

@@ -322,11 +322,11 @@ def test_gradnorm_ignores_an_absent_target():
 
 
 LAST_SHARED = {
-    "shared_bottom": "bottom",
-    "mmoe": "level1_shared_expert",
-    "cgc": "level1_shared_expert",
-    "ple": "level2_shared_expert",
-    "rs_ple": "level2_shared_expert",
+    "shared_bottom": "shared.bottom",
+    "mmoe": "level1.task-shared.expert",
+    "cgc": "level1.task-shared.expert",
+    "ple": "level2.task-shared.expert",
+    "rs_ple": "level2.task-shared.expert",
 }
 
 
@@ -362,7 +362,7 @@ def test_gradnorm_is_told_the_norms_of_the_unweighted_losses(step, monkeypatch):
     model, x, y = step("gradnorm")
     told = {}
     monkeypatch.setattr(model.balancing, "follow", lambda *a: told.update(zip(("l", "n", "p"), a, strict=True)))
-    kernel = model.body.get_layer("level1_shared_expert0").trainable_weights[0].value
+    kernel = model.body.get_layer("level1.task-shared.expert0").trainable_weights[0].value
     with tf.GradientTape(persistent=True) as tape:
         each = tf.unstack(masked_losses(y, model(x), 0.5)[0], num=3)
     norms = [np.linalg.norm(tape.gradient(loss, kernel)) for loss in each]

@@ -18,11 +18,11 @@ from c_library import (
     distances_in_c,
     features_in_c,
 )
+from relple_tf.evaluation.intervals import Interval
 from scipy.signal import savgol_filter
 
 from export import c_domain, c_front_end, c_scan, c_source
 from relple_tf.config import CHANNELS, FrontEndConfig
-from relple_tf.evaluation.intervals import Interval
 from relple_tf.models import front_end
 from relple_tf.models.domain import Distances
 from relple_tf.models.lab_units import LabUnits, TargetScale

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +14,7 @@ from relple_tf.command_line import run
 from relple_tf.config import Config, replace
 from relple_tf.config_text import from_toml, to_toml
 from relple_tf.evaluation import comparison
+from relple_tf.training.processes import ProcessDiedError
 from relple_tf.zoo import PRESETS
 
 DATA = ["--data", "simulated", "--set=simulated.soils=80", "--set=simulated.step_nm=20", "--targets", "CEC_cmolc_kg,pH"]
@@ -195,7 +195,7 @@ def test_a_run_of_another_command_is_not_resumed(tmp_path, capsys):
 
 def test_a_process_that_dies_is_one_line_that_names_the_way_on(tmp_path, monkeypatch, capsys):
     def died(*arguments, **named):
-        raise BrokenProcessPool("a process died")
+        raise ProcessDiedError("a process died")
 
     monkeypatch.setattr(comparison, "run_all", died)
     assert call(*QUICK, "--out", tmp_path / "out") == 2

@@ -1,19 +1,11 @@
 """Laws of a comparison: what is drawn, what a job sees, what its processes survive, and what is made of the figures."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import worker_jobs
 from conftest import CONFIG
 
 from relple_tf.config import ComparisonConfig, SimulatedConfig
@@ -26,7 +18,6 @@ from relple_tf.evaluation.draws import UNUSED, draws, sized
 from relple_tf.evaluation.metrics import scores
 from relple_tf.evaluation.paired import at, comparison_table, medians, p_in_words, pairs, sentence, signed_rank_p
 from relple_tf.spectra.simulate import simulate
-from relple_tf.training.workers import THREADS, run_all
 
 
 @pytest.fixture(scope="module")
@@ -242,71 +233,6 @@ def test_a_network_depends_on_its_learning_rows_alone(ungrouped, tmp_path, capsy
         predicted.append([row["predicted"] for row in rows_of(workshop, Job(model="net", draw=draw))])
     assert predicted[0] == predicted[2] != predicted[1]
     assert capsys.readouterr().err == ""
-
-
-def test_processes_do_every_job_once_with_one_thread_each(tmp_path, monkeypatch):
-    monkeypatch.setenv(THREADS[0], "many")
-    done = []
-    jobs = [f"job{number}" for number in range(6)]
-    run_all(
-        worker_jobs.note, jobs, tmp_path, workers=2, take_in=worker_jobs.nothing, finished=lambda: done.append(None)
-    )
-    assert len(done) == 6
-    told = [(tmp_path / job).read_text().split() for job in jobs]
-    assert str(os.getpid()) not in {process for process, _ in told}
-    assert {threads for _, threads in told} == {"1"}
-
-
-def test_a_single_job_is_done_here_if_this_process_has_one_thread_as_a_worker_has(tmp_path, monkeypatch):
-    run_all(worker_jobs.note, ["here"], tmp_path, workers=4, take_in=worker_jobs.die, finished=worker_jobs.nothing)
-    assert (tmp_path / "here").read_text() == f"{os.getpid()} 1"
-    monkeypatch.setenv(THREADS[0], "2")
-    run_all(worker_jobs.note, ["there"], tmp_path, workers=1, take_in=worker_jobs.nothing, finished=worker_jobs.nothing)
-    process, threads = (tmp_path / "there").read_text().split()
-    assert process != str(os.getpid())
-    assert threads == "1"
-
-
-def test_no_job_needs_no_process(tmp_path):
-    run_all(worker_jobs.die, [], tmp_path, workers=0, take_in=worker_jobs.die, finished=worker_jobs.die)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(("do", "error"), [(worker_jobs.refuse, ValueError), (worker_jobs.die, BrokenProcessPool)])
-def test_the_first_error_ends_all(tmp_path, do, error):
-    with pytest.raises(error):
-        run_all(do, ["a", "b", "c"], tmp_path, workers=2, take_in=worker_jobs.nothing, finished=worker_jobs.nothing)
-
-
-def alive(process):
-    """Whether it runs; a zombie that nobody has waited for does not."""
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux whether a process runs")
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
-def test_processes_end_with_the_one_that_started_them(tmp_path, sent):
-    script = f"import pathlib, worker_jobs; worker_jobs.pool_of_two(pathlib.Path({str(tmp_path)!r}))"
-    paths = os.pathsep.join(str(path) for path in (Path(__file__).parent, Path(__file__).parents[1]))
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.DEVNULL
-    )
-    wait_until(lambda: len(list(tmp_path.iterdir())) == 2 and all(p.read_text() for p in tmp_path.iterdir()))
-    workers = [int(path.read_text()) for path in tmp_path.iterdir()]
-    assert all(alive(worker) for worker in workers)
-    parent.send_signal(sent)
-    parent.wait(60)
-    wait_until(lambda: not any(alive(worker) for worker in workers))
-    assert not any(alive(worker) for worker in workers)
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
 
 
 def table_of(r2, target="pH", soils=100):

@@ -38,7 +38,7 @@ def test_attention_does_not_depend_on_the_order_of_places():
 
 def test_attention_with_an_indifferent_query_is_the_mean():
     model = pooled()
-    query = model.get_layer("pool_query")
+    query = model.get_layer("pool.query")
     query.set_weights([np.zeros_like(query.get_weights()[0])])
     x = np.random.default_rng(0).normal(size=(3, 6, 4)).astype("float32")
     np.testing.assert_allclose(model(x), x.mean(axis=1), atol=1e-6)
@@ -46,7 +46,7 @@ def test_attention_with_an_indifferent_query_is_the_mean():
 
 def test_attention_with_a_strong_query_picks_one_place():
     model = pooled()
-    query = model.get_layer("pool_query")
+    query = model.get_layer("pool.query")
     query.set_weights([1e4 * query.get_weights()[0]])
     x = np.random.default_rng(0).normal(size=(3, 6, 4)).astype("float32")
     distance = np.abs(np.asarray(model(x))[:, None] - x).max(axis=2)
@@ -84,8 +84,8 @@ def test_fused_and_unrolled_lstm_give_the_same_outputs(kind, problem, features):
     fused = set_fixed_weights(build(replace(TINY, expert_kind=kind), problem, keras))
     form = replace(TINY, expert_kind=kind, lstm_form="unrolled")
     unrolled = copy_weights(fused, build(form, problem, keras))
-    assert unrolled.get_layer("level1_pH_expert0_lstm").unroll
-    assert not fused.get_layer("level1_pH_expert0_lstm").unroll
+    assert unrolled.get_layer("level1.pH.expert0.lstm").unroll
+    assert not fused.get_layer("level1.pH.expert0.lstm").unroll
     for name, expected in fused(features).items():
         np.testing.assert_allclose(unrolled(features)[name], expected, atol=1e-6)
 

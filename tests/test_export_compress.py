@@ -96,10 +96,10 @@ def zeros_wanted(size):
 
 
 def test_convolutions_dense_layers_and_the_recurrence_are_compressed(kernels):
-    assert kernels["stem_conv1"] == kernels["level1_pH_expert0"] == ["kernel"]
-    assert kernels["level1_pH_expert0_lstm"] == ["kernel", "recurrent_kernel"]
-    assert not {"view1", "view2", "view1_basis", "view2_basis", *TARGETS} & set(kernels)
-    assert "stem_conv0" not in kernels  # 24 weights
+    assert kernels["spectrum.stem.conv1"] == kernels["level1.pH.expert0"] == ["kernel"]
+    assert kernels["level1.pH.expert0.lstm"] == ["kernel", "recurrent_kernel"]
+    assert not {"view1.scores", "view2.scores", "view1.basis", "view2.basis", *TARGETS} & set(kernels)
+    assert "spectrum.stem.conv0" not in kernels  # 24 weights
 
 
 def test_pruned_and_clustered_kernels_have_the_zeros_and_the_few_values_asked_for(done, kernels):
@@ -156,7 +156,7 @@ def test_what_is_frozen_stays_and_the_rest_learns(done, kernels, steps):
     before, after = done[0][""], done[0][steps]
     assert before.keys() == after.keys()
     unused, used = SHARES
-    for layer in ("view1", "view2", "view1_basis", "view2_basis", unused):
+    for layer in ("view1.scores", "view2.scores", "view1.basis", "view2.basis", unused):
         for name, values in before[layer].items():
             np.testing.assert_array_equal(after[layer][name], values, err_msg=layer)
     for layer in (*(name for name in kernels if unused not in name), used):

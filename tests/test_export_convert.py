@@ -218,7 +218,7 @@ def test_the_layer_where_accuracy_is_lost_is_named(trained):
     content = network_file(trained, network_for(trained, RECIPES["float32"]), RECIPES["float32"])
     features = trained.features(trained.train_scans[:4])
     _, scores = trained.near(features)
-    rows = {"features": features, "view1": np.asarray(scores[0]), "view2": np.asarray(scores[1])}
+    rows = {"features": features, "view1.scores": np.asarray(scores[0]), "view2.scores": np.asarray(scores[1])}
     assert set(layer_errors(content, content, rows).values()) == {0.0}
 
     model = parse(content)

@@ -16,8 +16,8 @@ from relple_tf.config import ARCHITECTURES
 from relple_tf.errors import InputError
 from relple_tf.models.lab_units import T2, Q, seeing
 from relple_tf.models.network import build
+from relple_tf.spectra import sources
 from relple_tf.spectra.sources import load as load_library
-from relple_tf.training.files import sha256
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +54,14 @@ def test_what_stands_behind_the_views_reads_their_scores(network):
     for target, values in behind([features, *scores]).items():
         np.testing.assert_array_equal(values, modelled[target])
         assert np.abs(np.asarray(behind([features, *halved])[target]) - values).max() > 1e-3
-    assert not {layer.name for layer in behind.layers if layer.weights} & {"view1", "view2"}
+    assert not {layer.name for layer in behind.layers if layer.weights} & {"view1.scores", "view2.scores"}
 
 
 def test_a_single_changed_weight_is_no_twin(network):
     import tf_keras
 
     made = copy_weights_of(network, build(TINY, problem_of(), tf_keras))
-    layer = next(layer for layer in made.layers if layer.name == "view1")
+    layer = next(layer for layer in made.layers if layer.name == "view1.scores")
     kernel, bias = layer.get_weights()
     kernel[3, 2] += 0.01
     layer.set_weights([kernel, bias])
@@ -108,14 +108,23 @@ def test_parts_of_a_run_joined_by_hand_say_what_the_whole_says(trained):
         np.testing.assert_allclose(np.asarray(distance)[:, 0], trained.test_outputs[name], rtol=1e-3)
 
 
-def test_a_run_whose_data_changed_is_refused(run, tmp_path):
+def test_a_run_needs_no_source_and_may_be_moved(run, trained, tmp_path, monkeypatch):
+    """As where the table that it was trained on is gone."""
+    monkeypatch.setattr(sources, "load", None)
+    shutil.copytree(run, tmp_path / "elsewhere")
+    moved = load(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(moved.train_scans, trained.train_scans)
+    np.testing.assert_array_equal(moved.test_ids, trained.test_ids)
+
+
+def test_a_run_without_its_data_is_refused_with_the_way_out(run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    text = (copy / "config.toml").read_text()
-    (copy / "config.toml").write_text(text.replace("soils = 120", "soils = 121"))
-    hashes = json.loads((copy / "manifest.json").read_text()) | {"config.toml": sha256(copy / "config.toml")}
+    (copy / "data.npz").unlink()
+    hashes = json.loads((copy / "manifest.json").read_text())
+    del hashes["data.npz"]
     (copy / "manifest.json").write_text(json.dumps(hashes))
-    with pytest.raises(InputError, match="simulated holds other data than this run learned from"):
+    with pytest.raises(InputError, match="--set run.keep_data=true"):
         load(copy)
 
 

@@ -1,6 +1,7 @@
 """Laws of preparation and training: from training rows only, repeatable, resumable."""
 
 import itertools
+import pickle
 from dataclasses import replace
 
 import keras
@@ -11,16 +12,18 @@ from conftest import CONFIG
 from sklearn.metrics import r2_score
 from threadpoolctl import threadpool_limits
 
+from relple_tf import pipeline
 from relple_tf.config import ARCHITECTURES, BALANCINGS, AugmentationConfig, SimulatedConfig, TrainingConfig
 from relple_tf.config import replace as change
 from relple_tf.errors import InputError
 from relple_tf.models.front_end import apply
+from relple_tf.pipeline import fit_model
 from relple_tf.spectra.simulate import simulate
 from relple_tf.training import checkpoint
 from relple_tf.training import fit as training
-from relple_tf.training.checkpoint import load_state, save_state
-from relple_tf.training.fit import Batches, Monitor, epoch_count, fit, joint_model, seed_everything, train
-from relple_tf.training.preparation import prepare
+from relple_tf.training.checkpoint import Checkpoints, load_state, save_state
+from relple_tf.training.fit import Batches, Monitor, TraceCache, epoch_count, joint_model, train
+from relple_tf.training.preparation import initial_network, prepare
 
 FAST = change(CONFIG, model__architecture="shared_bottom", front_end__views=("snv_d1",))
 PAIRS = [
@@ -30,14 +33,9 @@ PAIRS = [
 """Ten runs that hold every strategy and every architecture."""
 
 
-def start(library, parts, config):
-    """What a new process does before it trains."""
-    seed_everything(config.training.seed)
-    return prepare(library, parts, config)
-
-
-def run(library, parts, config, checkpoint=None, data=""):
-    return fit(start(library, parts, config), config, checkpoint, data)
+def run(library, parts, config, folder=None, data=""):
+    checkpoints = None if folder is None else Checkpoints(folder=folder, fingerprint=data)
+    return fit_model(library, parts, config, checkpoints=checkpoints, show=False)
 
 
 def same_weights(one, other):
@@ -47,7 +45,7 @@ def same_weights(one, other):
 
 @pytest.fixture(scope="module")
 def prepared(library, parts):
-    return start(library, parts, CONFIG)
+    return prepare(library, parts, CONFIG)
 
 
 def poisoned(library, rows):
@@ -59,13 +57,16 @@ def poisoned(library, rows):
 
 
 def test_everything_that_is_prepared_comes_from_training_rows(library, parts, prepared):
-    other = start(poisoned(library, parts != "train"), parts, CONFIG)
+    other = prepare(poisoned(library, parts != "train"), parts, CONFIG)
     assert other.scales == prepared.scales
     np.testing.assert_array_equal(other.problem.correlation, prepared.problem.correlation)
     np.testing.assert_array_equal(other.train_features, prepared.train_features)
     np.testing.assert_array_equal(other.train_values, prepared.train_values)
-    for name in ("channel_stage", "network", "distances", "machines"):
-        weights = (getattr(one, name).get_weights() for one in (other, prepared))
+    layers = [
+        (one.channel_stage, initial_network(one, CONFIG), one.distances, one.machines) for one in (other, prepared)
+    ]
+    for pair in zip(*layers, strict=True):
+        weights = (layer.get_weights() for layer in pair)
         for a, b in zip(*weights, strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -77,10 +78,10 @@ def test_what_is_prepared_does_not_depend_on_the_threads_of_linear_algebra():
     config = change(FAST, front_end__step_nm=8.0, front_end__derivative_window_nm=40.0)
     found = []
     for threads in (1, 2):
-        seed_everything(0)
         with threadpool_limits(threads, user_api="blas"):
             ready = prepare(soils, split, config)
-        found.append([*ready.network.get_weights(), *ready.machines.get_weights(), *ready.distances.get_weights()])
+        network = initial_network(ready, config)
+        found.append([*network.get_weights(), *ready.machines.get_weights(), *ready.distances.get_weights()])
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -105,37 +106,38 @@ def test_values_are_modelled_on_their_scales(library, parts, prepared):
 
 
 def test_each_view_is_the_principal_components_of_its_channels(prepared):
-    x, network = prepared.train_features, prepared.network
+    x, network = prepared.train_features, initial_network(prepared, CONFIG)
     assert prepared.problem.views == ((0, 1), (2,), (3,))
     for number, view in enumerate(prepared.problem.views, start=1):
         flat = np.concatenate([x[:, :, channel] for channel in view], axis=1).astype("float64")
         left, sd, _ = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
         expected = left[:, :6] * sd[:6] ** 0.5
         expected /= np.sqrt(np.mean(expected.var(axis=0, ddof=1)))
-        got = np.asarray(keras.Model(network.input, network.get_layer(f"view{number}").output)(x))
+        got = np.asarray(keras.Model(network.input, network.get_layer(f"view{number}.scores").output)(x))
         # Principal axes are known up to their sign.
         np.testing.assert_allclose(got, expected * np.sign(np.sum(expected * got, axis=0)), atol=2e-4)
 
 
 def test_no_view_named_is_one_view_of_all_channels(library, parts):
-    ready = start(library, parts, change(CONFIG, front_end__views=()))
+    config = change(CONFIG, front_end__views=())
+    ready = prepare(library, parts, config)
     assert ready.problem.views == ((0, 1, 2, 3),)
-    assert not any(layer.name == "view2" for layer in ready.network.layers)
+    assert not any(layer.name == "view2.scores" for layer in initial_network(ready, config).layers)
 
 
 @pytest.mark.parametrize(("architecture", "balancing"), PAIRS)
 def test_every_architecture_and_strategy_trains(library, parts, architecture, balancing):
     config = change(CONFIG, model__architecture=architecture, training__balancing=balancing)
-    ready = start(library, parts, config)
-    before = {layer.name: layer.get_weights() for layer in ready.network.layers if layer.weights}
-    done = fit(ready, config)
+    network = initial_network(prepare(library, parts, config), config)
+    before = {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
+    done = run(library, parts, config)
     assert done.history["epoch"].tolist() == [0, 1, 2, 3]
     assert np.isfinite(done.history.iloc[1:].to_numpy(float)).all()
     for name, weights in before.items():
         layer = done.network.get_layer(name)
         changed = [(a != b).any() for a, b in zip(layer.get_weights(), weights, strict=True)]
-        # Projections and bases are frozen; of all else at least one weight moves, unless the machine has all of a head.
-        assert any(changed) == (bool(layer.trainable_weights) and done.shares.get(name) != 0), name
+        # Projections and bases are frozen; of all else at least one weight moves.
+        assert any(changed) == bool(layer.trainable_weights), name
     predicted = done.model.predict(library.spectra[:4], verbose=0)
     assert list(predicted) == [*library.targets, "T2", "Q"]
     for values in predicted.values():
@@ -195,11 +197,11 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(library, parts, bal
     monkeypatch.setattr(Monitor, "on_epoch_end", killed)
     state = tmp_path / "checkpoint.npz"
     with pytest.raises(KeyboardInterrupt):
-        run(library, parts, config, state)
+        run(library, parts, config, tmp_path)
     assert len(load_state(state, "")[1]["history"]) == 1 + 2
     monkeypatch.setattr(Monitor, "on_epoch_end", on_epoch_end)
 
-    resumed = run(library, parts, config, state)
+    resumed = run(library, parts, config, tmp_path)
     assert resumed.history.equals(whole.history)
     same_weights(resumed, whole)
     predicted = resumed.model.predict(library.spectra, verbose=0)
@@ -207,26 +209,23 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(library, parts, bal
         np.testing.assert_array_equal(predicted[name], values)
 
     # The state of a run that has ended is taken up without another step.
-    again = run(library, parts, config, state)
+    again = run(library, parts, config, tmp_path)
     same_weights(again, whole)
 
 
 def test_state_of_other_data_is_refused(library, parts, tmp_path):
-    state = tmp_path / "run" / "checkpoint.npz"
-    state.parent.mkdir()
-    run(library, parts, change(FAST, training__max_epochs=1), state, "one")
+    run(library, parts, change(FAST, training__max_epochs=1), tmp_path, "one")
     with pytest.raises(InputError, match="the data or their split changed since this run was cut off"):
-        run(library, parts, FAST, state, "other")
+        run(library, parts, FAST, tmp_path, "other")
 
 
 @pytest.fixture(scope="module")
 def ready(library, parts):
-    """To be trained again and again: only what a training makes of its own start is looked at."""
-    return start(library, parts, FAST)
+    return prepare(library, parts, FAST)
 
 
 def scripted(monkeypatch, prepared, means, *, stop_early=True):
-    """Train while the validation scores are those of a script; give the history and each epoch's weights.
+    """Train while the validation scores are those of a script; give what it ends with and each epoch's weights.
 
     The first of them is the score before training, the history's row 0.
     """
@@ -255,33 +254,31 @@ def scripted(monkeypatch, prepared, means, *, stop_early=True):
     ],
 )
 def test_early_stopping_waits_for_patience_and_keeps_the_best_epoch(ready, monkeypatch, means, rows, best):
-    history, weights = scripted(monkeypatch, ready, means)
-    assert len(history) == rows
-    for a, b in zip(ready.network.get_weights(), weights[best], strict=True):
+    done, weights = scripted(monkeypatch, ready, means)
+    assert len(done.history) == rows
+    for a, b in zip(done.network.get_weights(), weights[best], strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_without_early_stopping_all_epochs_pass_and_the_last_is_kept(ready, monkeypatch):
-    history, weights = scripted(monkeypatch, ready, [0.9, 0.5, 0.4, 0.3, 0.2, -np.inf], stop_early=False)
-    assert len(history) == 6
-    for a, b in zip(ready.network.get_weights(), weights[-1], strict=True):
+    done, weights = scripted(monkeypatch, ready, [0.9, 0.5, 0.4, 0.3, 0.2, -np.inf], stop_early=False)
+    assert len(done.history) == 6
+    for a, b in zip(done.network.get_weights(), weights[-1], strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_a_network_that_learns_from_all_rows_has_no_validation_score(library, parts):
-    ready = start(library, np.where(parts == "validation", "train", parts), FAST)
-    done = fit(ready, FAST, shares={"OC_g_kg": 0.5, "CEC_cmolc_kg": 1.0})
+    ready = prepare(library, np.where(parts == "validation", "train", parts), FAST)
+    done = train(ready, FAST, stop_early=False)
     assert len(ready.train_values) == np.sum(parts != "test")
     assert done.history["epoch"].tolist() == [0, 1, 2, 3]
     assert done.history.filter(like="validation").isna().all(axis=None)
-    assert done.shares == {"OC_g_kg": 0.5, "CEC_cmolc_kg": 1.0}
 
 
 def test_a_network_that_never_had_a_score_keeps_its_start(ready, monkeypatch):
-    before = ready.network.get_weights()
-    history, _ = scripted(monkeypatch, ready, [-np.inf] * 5)
-    assert len(history) == 1 + 2
-    for a, b in zip(ready.network.get_weights(), before, strict=True):
+    done, _ = scripted(monkeypatch, ready, [-np.inf] * 5)
+    assert len(done.history) == 1 + 2
+    for a, b in zip(done.network.get_weights(), initial_network(ready, FAST).get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -293,11 +290,12 @@ def test_validation_score_is_the_unweighted_error_in_training_standard_deviation
         training__schedule_start=(100.0, 0.01),
         training__max_epochs=1,
     )
-    history = train(ready, config, stop_early=True)
+    done = train(ready, config, stop_early=True)
+    history = done.history
     assert history["weight_OC_g_kg"].iloc[1] == pytest.approx(100)
     row = history.loc[history["validation_score"].idxmax()]
     squared = []
-    for column, (target, out) in enumerate(ready.network(ready.validation_features).items()):
+    for column, (target, out) in enumerate(done.network(ready.validation_features).items()):
         y = ready.validation_values[:, column]
         known = ~np.isnan(y)
         estimate = np.asarray(out)[known, 0]
@@ -312,8 +310,9 @@ def test_gradnorm_follows_the_last_shared_expert_with_and_without_augmentation(l
     targets = dict(list(library.targets.items())[:count])
     fewer = replace(library, targets=targets)
     config = change(FAST, training__balancing="gradnorm", augmentation__noise=noise, model__architecture="ple")
-    joint, _ = joint_model(start(fewer, parts, config), config)
-    expected = "level2_shared_expert0" if count == 2 else next(iter(targets))
+    ready = prepare(fewer, parts, config)
+    joint, _ = joint_model(initial_network(ready, config), ready, config)
+    expected = "level2.task-shared.expert0" if count == 2 else next(iter(targets))
     assert joint.shared.name == expected
 
 
@@ -391,45 +390,73 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("balancing", ["rlw", "dwa", "gradnorm", "famo"])
-def test_a_network_that_takes_over_a_traced_step_ends_as_if_it_had_been_traced_itself(
-    library, parts, balancing, monkeypatch
-):
-    def trained(seed, **other):
+def test_a_network_that_reuses_a_traced_step_ends_as_if_it_had_been_traced_itself(library, parts, balancing):
+    def trained(seed, traces):
         keras.backend.clear_session()
-        config = change(FAST, training__seed=seed, training__balancing=balancing, model__dropout=0.3, **other)
-        ready = start(library, parts, config)
-        history = train(ready, config, stop_early=False, throwaway=True)
-        return ready.network.get_weights(), history
+        config = change(FAST, training__seed=seed, training__balancing=balancing, model__dropout=0.3)
+        return train(prepare(library, parts, config), config, stop_early=False, traces=traces)
 
-    monkeypatch.setattr(training, "_last_traced", None)
-    first, _ = trained(0)
-    traced = training._last_traced[1]
-    second, history = trained(1)
-    assert training._last_traced[1] is traced
-    assert any((a != b).any() for a, b in zip(first, second, strict=True))
-    monkeypatch.setattr(training, "_last_traced", None)
-    alone, history_alone = trained(1)
-    assert training._last_traced[1] is not traced
-    for a, b in zip(second, alone, strict=True):
-        np.testing.assert_array_equal(a, b)
-    pd.testing.assert_frame_equal(history, history_alone)
+    traces = TraceCache()
+    first = trained(0, traces)
+    step = traces._last[1]
+    second = trained(1, traces)
+    assert traces._last[1] is step
+    assert any((a != b).any() for a, b in zip(first.network.get_weights(), second.network.get_weights(), strict=True))
+    alone = trained(1, None)
+    same_weights(second, alone)
+    pd.testing.assert_frame_equal(second.history, alone.history)
 
 
 @pytest.mark.parametrize("field", ["model__expert_units", "training__batch_size", "training__max_epochs"])
-def test_what_computes_something_else_is_traced_anew(library, parts, field, monkeypatch):
-    monkeypatch.setattr(training, "_last_traced", None)
-    train(start(library, parts, FAST), FAST, stop_early=False, throwaway=True)
-    traced = training._last_traced[1]
+def test_what_computes_something_else_is_traced_anew(library, parts, field):
+    traces = TraceCache()
+    train(prepare(library, parts, FAST), FAST, stop_early=False, traces=traces)
+    step = traces._last[1]
     config = change(FAST, **{field: 6})
-    train(start(library, parts, config), config, stop_early=False, throwaway=True)
-    assert training._last_traced[1] is not traced
+    train(prepare(library, parts, config), config, stop_early=False, traces=traces)
+    assert traces._last[1] is not step
 
 
-def test_a_network_that_is_kept_is_no_place_for_the_next_one(library, parts, monkeypatch):
-    monkeypatch.setattr(training, "_last_traced", None)
-    kept = run(library, parts, FAST)
-    before = kept.network.get_weights()
-    train(start(library, parts, FAST), change(FAST, training__seed=1), stop_early=False, throwaway=True)
-    train(start(library, parts, FAST), change(FAST, training__seed=2), stop_early=False, throwaway=True)
-    for a, b in zip(before, kept.network.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+def test_later_trainings_leave_a_trained_network_as_it_is(ready):
+    traces = TraceCache()
+    trained = [
+        train(ready, change(FAST, training__seed=seed), stop_early=False, traces=traces).network for seed in (0, 1)
+    ]
+    before = [network.get_weights() for network in trained]
+    train(ready, change(FAST, training__seed=2), stop_early=False, traces=traces)
+    for kept, network in zip(before, trained, strict=True):
+        for a, b in zip(kept, network.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_pickled_trace_cache_is_empty(ready):
+    traces = TraceCache()
+    train(ready, FAST, stop_early=False, traces=traces)
+    assert pickle.loads(pickle.dumps(traces))._last is None
+
+
+def test_training_twice_from_one_preparation_gives_the_same(ready):
+    first = train(ready, FAST, stop_early=True)
+    second = train(ready, FAST, stop_early=True)
+    same_weights(first, second)
+    pd.testing.assert_frame_equal(first.history, second.history)
+
+
+def test_fitting_does_not_depend_on_what_was_random_before(library, parts, done):
+    np.random.default_rng(5).random()
+    keras.utils.set_random_seed(99)
+    again = run(library, parts, FAST)
+    same_weights(again, done)
+    for name, values in done.model.predict(library.spectra, verbose=0).items():
+        np.testing.assert_array_equal(again.model.predict(library.spectra, verbose=0)[name], values)
+
+
+def test_a_network_that_diverged_is_refused(library, parts, monkeypatch):
+    def diverged(*arguments, **named):
+        trained = train(*arguments, **named)
+        trained.network.set_weights([np.full_like(weight, np.nan) for weight in trained.network.get_weights()])
+        return trained
+
+    monkeypatch.setattr(pipeline, "train", diverged)
+    with pytest.raises(InputError, match=r"training diverged; lower training\.learning_rate"):
+        run(library, parts, FAST)

@@ -61,7 +61,7 @@ def test_weights_are_the_mean_softmax_of_selector_times_kernel():
     _, levels = wired(config, PROBLEM)
     found = gate_weights(network, levels, FEATURES)[0]
     for target in TARGETS:
-        layer = network.get_layer(f"level1_{target}_logits")
+        layer = network.get_layer(f"level1.{target}.logits")
         selector = keras.Model(network.input, layer.input)(FEATURES)
         expected = softmax(np.asarray(selector) @ layer.get_weights()[0]).mean(axis=0)
         # A gate that ignored its rows would be uniform; this one is not.
@@ -72,7 +72,7 @@ def test_weights_are_the_mean_softmax_of_selector_times_kernel():
 def test_soft_relevance_acts_on_the_logits():
     config, network = tiny("rs_ple", levels=1, relevance="soft")
     _, levels = wired(config, PROBLEM)
-    network.get_layer("level1_N_g_kg_logits").set_weights([np.zeros((6, 4), "float32")])
+    network.get_layer("level1.N_g_kg.logits").set_weights([np.zeros((6, 4), "float32")])
     found = gate_weights(network, levels, FEATURES)[0]["N_g_kg"]
     odds = np.array([1.0, 1.0, 0.9 + 1e-3, 0.1 + 1e-3])
     np.testing.assert_allclose([*found.values()], odds / odds.sum(), rtol=1e-5)
@@ -82,7 +82,7 @@ def test_gate_with_zero_logits_is_uniform():
     config, network = tiny("ple")
     _, levels = wired(config, PROBLEM)
     for layer in network.layers:
-        if layer.name.endswith("_logits"):
+        if layer.name.endswith(".logits"):
             layer.set_weights([np.zeros_like(layer.get_weights()[0])])
     for level in gate_weights(network, levels, FEATURES):
         for weights in level.values():
@@ -121,11 +121,13 @@ def test_mmoe_owns_nothing_but_shared_experts():
 def test_single_expert_has_weight_one():
     config, network = tiny("cgc", task_experts=0, shared_experts=1)
     _, levels = wired(config, PROBLEM)
-    assert gate_weights(network, levels, FEATURES) == [{target: {"level1_shared_expert0": 1.0} for target in TARGETS}]
+    assert gate_weights(network, levels, FEATURES) == [
+        {target: {"level1.task-shared.expert0": 1.0} for target in TARGETS}
+    ]
 
 
 @pytest.mark.parametrize("architecture", [a for a in ARCHITECTURES if a not in GATED])
 def test_architectures_without_gates_have_no_tables(architecture):
     config, network = tiny(architecture)
     assert owner_weights(config, PROBLEM, network, FEATURES) == []
-    assert not any(layer.name.endswith("_gate") for layer in network.layers)
+    assert not any(layer.name.endswith(".gate") for layer in network.layers)

@@ -14,8 +14,8 @@ def mixed(experts, offsets=None, selector_size=4):
     inputs = [keras.Input((3,)) for _ in range(experts)]
     out = mixture(selector, inputs, keras, name="mix", offsets=offsets)
     model = keras.Model([selector, *inputs], out)
-    gate = keras.Model(model.inputs, model.get_layer("mix_gate").output)
-    return model, gate, model.get_layer("mix_logits")
+    gate = keras.Model(model.inputs, model.get_layer("mix.gate").output)
+    return model, gate, model.get_layer("mix.logits")
 
 
 def rows(experts, count=5):

@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from relple_tf.evaluation.intervals import GROWTHS, Interval, achieved_coverage, fit_interval
 from scipy.stats import beta
 
-from relple_tf.evaluation.intervals import GROWTHS, Interval, achieved_coverage, fit_interval
 from relple_tf.models.lab_units import TargetScale
 
 DRAW = np.random.default_rng(0)

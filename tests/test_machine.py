@@ -14,8 +14,8 @@ from sklearn.svm import SVR
 from relple_tf.config import replace as change
 from relple_tf.models.inputs import set_bounds
 from relple_tf.models.lab_units import seeing
+from relple_tf.spectra.folds import group_k_fold
 from relple_tf.training import machine as machines
-from relple_tf.training.fit import seed_everything
 from relple_tf.training.machine import (
     BOUND,
     COSTS,
@@ -26,9 +26,8 @@ from relple_tf.training.machine import (
     WIDTH,
     kernel_machines,
     machine,
-    whole_folds,
 )
-from relple_tf.training.preparation import prepare
+from relple_tf.training.preparation import initial_network, prepare
 
 SEED = 7
 
@@ -114,7 +113,7 @@ def test_many_rows_are_fitted_by_ridge_regression(drawn, monkeypatch):
     ids=["rows", "fours", "two", "one", "uneven"],
 )
 def test_folds_hold_every_row_back_once_and_leave_units_whole(units):
-    folds = whole_folds(units, 4, SEED)
+    folds = group_k_fold(units, 4, SEED)
     distinct = len(np.unique(units))
     assert len(folds) == (4 if distinct == 1 else min(4, distinct))
     np.testing.assert_array_equal(np.sort(np.concatenate([held for _, held in folds])), np.arange(30))
@@ -143,11 +142,6 @@ def test_the_choice_of_c_divides_no_unit(drawn, monkeypatch):
     for inside in fitted[:-1]:
         assert not inside.all()
         np.testing.assert_array_equal(inside.reshape(16, 5).any(axis=1), inside.reshape(16, 5).all(axis=1))
-
-
-def prepared_on(library, parts, config):
-    seed_everything(config.training.seed)
-    return prepare(library, parts, config)
 
 
 @pytest.fixture
@@ -257,9 +251,10 @@ def test_soils_that_are_all_alike_give_a_constant(curved):
 
 
 def test_what_the_network_reads_levels_off_at_three_sd_of_the_training_rows(library, parts):
-    ready = prepared_on(library, parts, CONFIG)
-    scores = np.asarray(seeing(ready.network)(ready.train_features)[2][0], "float64")
-    read = keras.Model(ready.network.input, ready.network.get_layer("view1_bounded").output)
+    ready = prepare(library, parts, CONFIG)
+    network = initial_network(ready, CONFIG)
+    scores = np.asarray(seeing(network)(ready.train_features)[2][0], "float64")
+    read = keras.Model(network.input, network.get_layer("view1.scores.bounded").output)
     sd = scores.std(axis=0)
     np.testing.assert_allclose(read(ready.train_features), 3 * sd * np.tanh(scores / (3 * sd)), rtol=1e-4, atol=1e-5)
     far = np.abs(np.asarray(read(1e4 * ready.train_features)))
@@ -268,23 +263,24 @@ def test_what_the_network_reads_levels_off_at_three_sd_of_the_training_rows(libr
 
 
 def test_a_component_that_does_not_vary_is_read_as_zero(library, parts):
-    ready = prepared_on(library, parts, CONFIG)
+    ready = prepare(library, parts, CONFIG)
     sd = np.ones(ready.problem.components, "float32")
     sd[1] = 0
-    set_bounds(ready.network, 0, sd)
-    read = keras.Model(ready.network.input, ready.network.get_layer("view1_bounded").output)
+    network = initial_network(ready, CONFIG)
+    set_bounds(network, 0, sd)
+    read = keras.Model(network.input, network.get_layer("view1.scores.bounded").output)
     values = np.asarray(read(ready.train_features))
     assert np.abs(values[:, 1]).max() < 1e-9
     assert np.abs(values[:, 0]).max() > 0.1
 
 
 def test_rows_that_are_not_trained_on_never_matter(library, parts):
-    ready = prepared_on(library, parts, CONFIG)
+    ready = prepare(library, parts, CONFIG)
     rows = parts != "train"
     spectra = library.spectra.copy()
     spectra[rows] = spectra[rows][:, ::-1]
     wild = {name: np.where(rows, 1000 * values, values) for name, values in library.targets.items()}
-    other = prepared_on(replace(library, spectra=spectra, targets=wild), parts, CONFIG)
+    other = prepare(replace(library, spectra=spectra, targets=wild), parts, CONFIG)
     assert list(ready.machines.targets) == list(library.targets)
     for a, b in zip(other.machines.get_weights(), ready.machines.get_weights(), strict=True):
         assert a.any()
@@ -292,8 +288,9 @@ def test_rows_that_are_not_trained_on_never_matter(library, parts):
 
 
 def test_landmarks_are_training_soils_no_more_than_were_asked_for(library, parts):
-    ready = prepared_on(library, parts, change(CONFIG, model__landmarks=9))
-    scores = seeing(ready.network)(ready.train_features)[2]
+    config = change(CONFIG, model__landmarks=9)
+    ready = prepare(library, parts, config)
+    scores = seeing(initial_network(ready, config))(ready.train_features)[2]
     for view, (landmarks, gain) in enumerate(
         zip(*map(np.asarray, (ready.machines.landmark, ready.machines.gain)), strict=True)
     ):

@@ -19,8 +19,11 @@ from conftest import (
 from scipy.special import expit, softmax
 
 from relple_tf.config import ARCHITECTURES, EXPERT_KINDS
+from relple_tf.models.kernel import KernelMachines
+from relple_tf.models.lab_units import seeing
 from relple_tf.models.network import BUILDERS, build
 from relple_tf.models.relevance import EPSILON
+from relple_tf.models.wiring import SHARED
 
 SHARING = tuple(name for name in BUILDERS if name != "single_task")
 
@@ -33,13 +36,13 @@ def gates_of(config, problem):
     levels = config.levels if config.architecture in ("ple", "rs_ple") else 1
 
     def experts(owner, offset=0.0):
-        return [(owner, i, offset) for i in range(s if owner == "shared" else m)]
+        return [(owner, i, offset) for i in range(s if owner == SHARED else m)]
 
     wired = []
     for level in range(1, levels + 1):
         gates = {}
         for k, target in enumerate(targets):
-            read = [*experts(target), *experts("shared")]
+            read = [*experts(target), *experts(SHARED)]
             for j, other in enumerate(targets):
                 r = abs(problem.correlation[k, j])
                 if config.architecture != "rs_ple" or j == k:
@@ -51,7 +54,7 @@ def gates_of(config, problem):
             gates[target] = read
         # Without shared experts nothing reads the shared stream, so no gate makes it.
         if level < levels and s:
-            gates["shared"] = [e for owner in (*targets, "shared") for e in experts(owner)]
+            gates[SHARED] = [e for owner in (*targets, SHARED) for e in experts(owner)]
         wired.append(gates)
     return wired, m, s
 
@@ -72,7 +75,7 @@ class Recomputation:
 
     def stem(self, name, x):
         for block in range(len(self.config.conv_filters)):
-            kernel, bias = self.w[f"{name}_conv{block}"]
+            kernel, bias = self.w[f"{name}.conv{block}"]
             size, bands = len(kernel), x.shape[1]
             steps = -(-bands // 2)
             missing = max(2 * (steps - 1) + size - bands, 0)
@@ -94,57 +97,67 @@ class Recomputation:
         return np.stack(states, axis=1)
 
     def attention(self, name, x):
-        scores = self.dense(f"{name}_query", np.tanh(self.dense(f"{name}_key", x)))
+        scores = self.dense(f"{name}.query", np.tanh(self.dense(f"{name}.key", x)))
         return (softmax(scores, axis=1) * x).sum(axis=1)
 
     def expert(self, name, local, scores):
         kind = self.config.expert_kind
-        x = self.lstm(f"{name}_lstm", local) if "lstm" in kind else local
+        x = self.lstm(f"{name}.lstm", local) if "lstm" in kind else local
         pool = {
             "cnn": lambda: x.mean(axis=1),
             "lstm": lambda: x[:, -1],
-            "attention": lambda: self.attention(f"{name}_attention", x),
-            "cnn_lstm_attention": lambda: self.attention(f"{name}_attention", x),
+            "attention": lambda: self.attention(f"{name}.attention", x),
+            "cnn_lstm_attention": lambda: self.attention(f"{name}.attention", x),
         }
         return self.relu(name, np.concatenate([pool[kind](), scores], axis=1))
 
     def tower(self, target, stream, views):
-        own = f"{target}_" if self.config.architecture == "single_task" else ""
-        read = [self.relu(f"{target}_tower", stream)]
+        own = f"task.{target}." if self.config.architecture == "single_task" else ""
+        read = [self.relu(f"head.{target}.tower", stream)]
         for number, scores in enumerate(views, start=1):
             read.append(scores)
             if self.config.basis_units:
-                read.append(np.tanh(self.dense(f"{own}view{number}_basis", scores)))
+                read.append(np.tanh(self.dense(f"{own}view{number}.basis", scores)))
         return self.dense(target, np.concatenate(read, axis=1))[:, 0]
 
     def bounded(self, number, scores):
-        (mean, variance), (other_mean, other) = (self.w[f"view{number}_{name}"] for name in ("shrunk", "bounded"))
+        (mean, variance), (other_mean, other) = (
+            self.w[f"view{number}.scores.{name}"] for name in ("shrunk", "bounded")
+        )
         return (np.tanh((scores - mean) / np.sqrt(variance)) - other_mean) / np.sqrt(other)
 
     def mixture(self, name, selector, experts, offsets):
         if len(experts) == 1:
             return experts[0]
-        gate = softmax(self.dense(f"{name}_logits", selector) + offsets, axis=1)
+        gate = softmax(self.dense(f"{name}.logits", selector) + offsets, axis=1)
         return sum(gate[:, [i]] * expert for i, expert in enumerate(experts))
+
+    def scores(self, x):
+        return [
+            self.dense(f"view{number}.scores", np.concatenate([x[:, :, c] for c in channels], axis=1))
+            for number, channels in enumerate(self.problem.views, start=1)
+        ]
 
     def outputs(self, x):
         x = x.astype("float64")
         views = [
-            self.bounded(number, self.dense(f"view{number}", np.concatenate([x[:, :, c] for c in channels], axis=1)))
+            self.bounded(
+                number, self.dense(f"view{number}.scores", np.concatenate([x[:, :, c] for c in channels], axis=1))
+            )
             for number, channels in enumerate(self.problem.views, start=1)
         ]
         scores = np.concatenate(views, axis=1)
         if self.config.architecture == "single_task":
-            names = {t: f"{t}_expert" for t in TARGETS}
+            names = {t: f"task.{t}.expert" for t in TARGETS}
             return {t: self.tower(t, self.expert(n, self.stem(n, x), scores), views) for t, n in names.items()}
         if self.config.architecture == "shared_bottom":
-            bottom = self.expert("bottom", self.local("bottom", x), scores)
+            bottom = self.expert("shared.bottom", self.local("shared.bottom", x), scores)
             return {t: self.tower(t, bottom, views) for t in TARGETS}
-        streams = dict.fromkeys((*TARGETS, "shared"), scores)
+        streams = dict.fromkeys((*TARGETS, SHARED), scores)
         for level, gates in enumerate(gates_of(self.config, self.problem)[0], start=1):
             made = {}
             for owner, i in {(o, i) for read in gates.values() for o, i, _ in read}:
-                name = f"level{level}_{owner}_expert{i}"
+                name = f"level{level}.{owner}.expert{i}"
                 made[owner, i] = (
                     self.expert(name, self.local(name, x), streams[owner])
                     if level == 1
@@ -152,7 +165,7 @@ class Recomputation:
                 )
             streams |= {
                 owner: self.mixture(
-                    f"level{level}_{owner}",
+                    f"level{level}.{owner}",
                     streams[owner],
                     [made[o, i] for o, i, _ in read],
                     [offset for *_, offset in read],
@@ -162,7 +175,7 @@ class Recomputation:
         return {t: self.tower(t, streams[t], views) for t in TARGETS}
 
     def local(self, expert, x):
-        return self.stem("stem" if self.config.stem == "shared" else expert, x)
+        return self.stem("spectrum.stem" if self.config.stem == "shared" else expert, x)
 
 
 def parameter_count(config, problem):
@@ -258,6 +271,71 @@ def test_views_are_read_in_their_order_with_and_without_a_basis(architecture, vi
         np.testing.assert_allclose(of_twin[name], got[name], atol=2e-6)
 
 
+def test_network_and_kernel_regression_read_twelve_views_in_the_order_of_the_config():
+    """As text, view10 comes before view2; the kernel regression holds its weights by the number of the view."""
+    subsets = [views for count in (1, 2, 3) for views in itertools.permutations(range(3), count)]
+    problem = problem_of(views=tuple(subsets[:12]))
+    features = features_of(problem)
+    config = replace(TINY, architecture="rs_ple", expert_kind="cnn")
+    network = set_fixed_weights(build(config, problem, keras))
+    recomputed = Recomputation(network, config, problem)
+    for name, expected in recomputed.outputs(features).items():
+        np.testing.assert_allclose(outputs_of(network, features)[name], expected, atol=5e-5)
+
+    x = features.astype("float64")
+    expected_scores = recomputed.scores(x)
+    _, bands, scores = seeing(network)(features)
+    assert len(scores) == 12
+    np.testing.assert_array_equal(bands, x[:, :, 0].astype("float32"))
+    for got, expected in zip(scores, expected_scores, strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-4)
+
+    machines = KernelMachines(TARGETS, landmarks=5, components=4)
+    machines.build([score.shape for score in scores])
+    draw = np.random.default_rng(2)
+    machines.set_weights([draw.normal(0, 0.3, weight.shape) for weight in machines.weights])
+    gain, landmark, slope, inverse_bound, linear, level = (
+        weight.astype("float64") for weight in machines.get_weights()
+    )
+    expected = np.zeros((len(x), len(TARGETS))) + level
+    for view, score in enumerate(expected_scores):
+        z = score[:, :4] * gain[view]
+        squared = ((z[:, None] - landmark[view]) ** 2).sum(axis=2)
+        expected += np.exp(-squared) @ slope[view] + np.tanh(z * inverse_bound[view]) @ linear[view]
+    np.testing.assert_allclose(machines(scores), expected, atol=1e-4)
+    assert np.abs(np.diff(expected_scores, axis=0)).max(axis=(1, 2)).min() > 1e-2, "views must differ"
+
+
+HOSTILE = ("view1", "shared", "add", "level1", "stem", "skip", "whitened", "spectrum_stem", "multiply", "rs_ple")
+"""Names like those of layers, owners and Keras's own operators."""
+
+
+@pytest.mark.parametrize("architecture", BUILDERS)
+@pytest.mark.parametrize("relevance", ["hard", "soft"])
+def test_names_of_targets_change_no_estimate(architecture, relevance):
+    count = len(HOSTILE)
+    correlation = np.clip(np.eye(count) + 0.7 * (np.abs(np.subtract.outer(range(count), range(count))) == 1), -1, 1)
+    config = replace(TINY, architecture=architecture, relevance=relevance, expert_kind="cnn")
+    plain = [f"target{number}" for number in range(count)]
+    networks = [build(config, problem_of(targets, correlation), keras) for targets in (plain, HOSTILE)]
+    set_fixed_weights(networks[0])
+    known = dict(zip(HOSTILE, plain, strict=True))
+    for layer in networks[1].layers:
+        parts = layer.name.split(".")
+        # A target is the whole name of an output layer, and the second part of what belongs to it.
+        place = 1 if parts[0] in ("task", "head", "level1", "level2") and len(parts) > 1 else 0
+        if place or len(parts) == 1:
+            parts[place] = known.get(parts[place], parts[place])
+        name = ".".join(parts)
+        if layer.weights:
+            layer.set_weights(networks[0].get_layer(name).get_weights())
+    features = features_of(problem_of(plain, correlation))
+    expected, got = (outputs_of(network, features) for network in networks)
+    assert list(got) == list(HOSTILE)
+    for hostile, name in known.items():
+        np.testing.assert_array_equal(got[hostile], expected[name])
+
+
 @pytest.mark.parametrize("architecture", BUILDERS)
 def test_every_network_begins_at_zero(architecture, problem, features):
     network = build(replace(TINY, architecture=architecture), problem, keras)
@@ -268,9 +346,14 @@ def test_every_network_begins_at_zero(architecture, problem, features):
 @pytest.mark.parametrize("architecture", BUILDERS)
 def test_projections_and_bases_of_the_views_are_frozen_and_all_else_is_trained(architecture, problem):
     network = build(replace(TINY, architecture=architecture), problem, keras)
-    owners = [f"{target}_" for target in TARGETS] if architecture == "single_task" else [""]
-    scales = {f"view{number}_{kind}" for number in (1, 2) for kind in ("shrunk", "bounded")}
-    frozen = {"view1", "view2", *scales, *(f"{owner}view{number}_basis" for owner in owners for number in (1, 2))}
+    owners = [f"task.{target}." for target in TARGETS] if architecture == "single_task" else [""]
+    scales = {f"view{number}.scores.{kind}" for number in (1, 2) for kind in ("shrunk", "bounded")}
+    frozen = {
+        "view1.scores",
+        "view2.scores",
+        *scales,
+        *(f"{owner}view{number}.basis" for owner in owners for number in (1, 2)),
+    }
     assert {layer.name for layer in network.layers if layer.non_trainable_weights} == frozen
     assert trained_layers(network) == {layer.name for layer in network.layers if layer.weights} - frozen
 
@@ -306,7 +389,7 @@ def test_permuting_the_targets_permutes_the_outputs(architecture, problem, featu
     ):
         for owner, read in there.items() if architecture not in NO_GATES else ():
             columns = [here[owner].index(expert) for expert in read]
-            name = f"level{level}_{owner}_logits"
+            name = f"level{level}.{owner}.logits"
             permuted.get_layer(name).set_weights([network.get_layer(name).get_weights()[0][:, columns]])
     got = outputs_of(permuted, features)
     assert list(permuted.output) == [TARGETS[i] for i in order]
@@ -364,5 +447,5 @@ def test_single_task_shares_no_weight_that_is_trained(problem, features):
 def test_the_other_architectures_share_and_use_every_weight(architecture, problem, features):
     network = build(replace(TINY, architecture=architecture), problem, keras)
     layers = [touched(network, target, features) for target in TARGETS]
-    assert "stem_conv0" in set.intersection(*layers)
+    assert "spectrum.stem.conv0" in set.intersection(*layers)
     assert set.union(*layers) == trained_layers(network)

@@ -20,6 +20,7 @@ from scipy.special import softmax
 
 from relple_tf.models.network import build
 from relple_tf.models.relevance import EPSILON
+from relple_tf.models.wiring import SHARED
 
 SIZES = replace(TINY, expert_kind="cnn", expert_units=8, tower_units=8, task_experts=2)
 """Wide enough that no tower is dead at the fixed weights."""
@@ -56,7 +57,7 @@ def reads(architecture, level, levels, target, owner):
 @pytest.mark.parametrize(("architecture", "levels"), [("cgc", 1), ("ple", 1), ("ple", 2), ("rs_ple", 1), ("rs_ple", 3)])
 def test_gradient_on_foreign_experts_is_exactly_zero_unless_linked(architecture, levels, features):
     network = network_of(architecture, levels=levels)
-    experts = {f"level{level}_{owner}_expert": (level, owner) for level in range(1, levels + 1) for owner in TARGETS}
+    experts = {f"level{level}.{owner}.expert": (level, owner) for level in range(1, levels + 1) for owner in TARGETS}
     for target in TARGETS:
         got = largest_gradients(network, target, features, experts)
         for expert, (level, owner) in experts.items():
@@ -68,28 +69,28 @@ def test_gradient_on_foreign_experts_is_exactly_zero_unless_linked(architecture,
 
 def test_own_experts_read_their_own_stream_only(features):
     network = network_of("rs_ple", levels=2, relevance_tau=0.0)
-    owners = (*TARGETS, "shared")
+    owners = (*TARGETS, SHARED)
     for owner in owners:
         for source in owners:
-            expert = network.get_layer(f"level2_{owner}_expert0")
-            stream = network.get_layer(f"level1_{source}")
+            expert = network.get_layer(f"level2.{owner}.expert0")
+            stream = network.get_layer(f"level1.{source}")
             assert (expert.input is stream.output) == (owner == source)
 
 
 def test_each_gate_selects_by_its_own_stream():
     network = network_of("ple", levels=3)
-    whitened = network.get_layer("whitened").output
-    for owner in (*TARGETS, "shared"):
-        assert network.get_layer(f"level1_{owner}_logits").input is whitened
-        below = network.get_layer(f"level1_{owner}").output
-        assert network.get_layer(f"level2_{owner}_logits").input is below
+    whitened = network.get_layer("views.whitened").output
+    for owner in (*TARGETS, SHARED):
+        assert network.get_layer(f"level1.{owner}.logits").input is whitened
+        below = network.get_layer(f"level1.{owner}").output
+        assert network.get_layer(f"level2.{owner}.logits").input is below
 
 
 @pytest.mark.parametrize("architecture", ["cgc", "ple", "rs_ple"])
 def test_changing_the_expert_of_one_target_leaves_the_others_bit_for_bit(architecture, features):
     network = network_of(architecture, levels=1)
     before = outputs_of(network, features)
-    expert = network.get_layer("level1_OC_g_kg_expert0")
+    expert = network.get_layer("level1.OC_g_kg.expert0")
     expert.set_weights([w + 0.1 for w in expert.get_weights()])
     after = outputs_of(network, features)
     changed = {name for name in TARGETS if (before[name] != after[name]).any()}
@@ -101,15 +102,15 @@ def test_changing_the_expert_of_one_target_leaves_the_others_bit_for_bit(archite
 def test_shared_gate_has_km_plus_s_inputs(m, s, count):
     problem = problem_of(TARGETS[:count])
     network = network_of("rs_ple", problem, levels=2, task_experts=m, shared_experts=max(s, 1))
-    gate = network.get_layer("level1_shared_gate")
+    gate = network.get_layer("level1.task-shared.gate")
     assert gate.output.shape == (None, count * m + max(s, 1))
     names = {layer.name for layer in network.layers}
-    assert "level2_shared_gate" not in names
+    assert "level2.task-shared.gate" not in names
 
 
 def gates(network):
     return {
-        layer.name: keras.Model(network.input, layer.output) for layer in network.layers if layer.name.endswith("_gate")
+        layer.name: keras.Model(network.input, layer.output) for layer in network.layers if layer.name.endswith(".gate")
     }
 
 
@@ -152,7 +153,7 @@ def test_rs_ple_with_tau_above_one_is_ple(levels, features):
 def test_rs_ple_with_tau_zero_reads_the_experts_of_every_target(features):
     network = network_of("rs_ple", problem_of(correlation=np.eye(3)), levels=1, relevance_tau=0.0)
     for target in TARGETS:
-        got = largest_gradients(network, target, features, [f"level1_{owner}_expert" for owner in TARGETS])
+        got = largest_gradients(network, target, features, [f"level1.{owner}.expert" for owner in TARGETS])
         assert min(got.values()) > 1e-6
 
 
@@ -160,14 +161,14 @@ def test_rs_ple_with_tau_zero_reads_the_experts_of_every_target(features):
 def test_soft_relevance_adds_beta_log_r_to_the_logits(beta):
     features = features_of(problem_of())
     network = network_of("rs_ple", levels=1, relevance="soft", relevance_beta=beta)
-    scores = np.asarray(keras.Model(network.input, network.get_layer("whitened").output)(features))
+    scores = np.asarray(keras.Model(network.input, network.get_layer("views.whitened").output)(features))
     for k, target in enumerate(TARGETS):
         others = [j for j in range(3) if j != k]
         # Two own experts, one shared, two of each other target.
         r = [1 - EPSILON] * 3 + [abs(CORRELATION[k, j]) for j in others for _ in range(2)]
-        logits = scores @ network.get_layer(f"level1_{target}_logits").get_weights()[0]
+        logits = scores @ network.get_layer(f"level1.{target}.logits").get_weights()[0]
         expected = softmax(logits + beta * np.log(np.array(r) + EPSILON), axis=1)
-        got = gates(network)[f"level1_{target}_gate"](features)
+        got = gates(network)[f"level1.{target}.gate"](features)
         np.testing.assert_allclose(got, expected, atol=1e-6)
 
 

@@ -22,13 +22,13 @@ from relple_tf.evaluation.metrics import scores
 from relple_tf.evaluation.report import report
 from relple_tf.evaluation.result import card
 from relple_tf.evaluation.soil_pictures import one_to_one
-from relple_tf.evaluation.trust import trust
 from relple_tf.evaluation.verdicts import verdict
 from relple_tf.models.lab_units import TargetScale
+from relple_tf.pipeline import FittedModel
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.training.fit import Trained
-from relple_tf.training.members import CrossFit
-from relple_tf.training.preparation import prepare
+from relple_tf.training.cross_fitting import CrossFit
+from relple_tf.training.preparation import initial_network, prepare
+from relple_tf.training.reliability import fit_reliability
 
 NAMES = ("OC_g_kg", "pH", "a<b&c_pct")
 NOTE = "column <script>alert(1)</script> & others"
@@ -108,24 +108,32 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", members=4):
     if members:
         left_out = {name: np.where(parts == "train", one + 0.5, np.nan) for name, one in predictions.items()}
         left_out["OC_g_kg"][4] += 400
-        crossed = CrossFit(shares=shares, estimates=left_out, history=history)
+        crossed = CrossFit(weights=shares, predictions=left_out, history=history)
         history = history.assign(**dict.fromkeys([name for name in history if "validation" in name], np.nan))
         metrics["validation"] = {
             name: scores(np.where(parts == "train", targets[name], np.nan), left_out[name]) for name in NAMES
         }
     metrics["baseline"] = {"plsr": score_parts(library, parts, baseline)["test"]}
-    found = trust(library, parts, prepared, crossed, 0)
+    found = fit_reliability(library, parts, prepared, crossed, 0)
+    network = initial_network(prepared, config)
+    fitted = FittedModel(
+        config=config,
+        parts=parts,
+        prepared=prepared,
+        network=network,
+        weights=shares,
+        model=network,
+        history=history,
+        cross_fit=crossed,
+        reliability=found,
+    )
     t2, q = (np.where(np.isnan(one), 0.1 * limit, one) for one, limit in zip(*distances(found), strict=True))
     t2[-3:] = 1.5 * found.limits.t2
     return Calibration(
         config=config,
         library=library,
         library_sha256="0" * 64,
-        parts=parts,
-        prepared=prepared,
-        trained=Trained(model=prepared.network, network=prepared.network, history=history, shares=shares),
-        crossed=crossed,
-        trust=found,
+        fitted=fitted,
         t2=t2,
         q=q,
         predictions=predictions,
@@ -139,7 +147,7 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", members=4):
         importance=pd.DataFrame(
             {"start_nm": [1300.0, 1900.0], "stop_nm": [1880.0, 2380.0]} | dict.fromkeys(NAMES, 0.2)
         ),
-        outliers=learning_outliers(library, parts, prepared, crossed, found),
+        outliers=learning_outliers(library, fitted),
         metrics=metrics,
         notes=(NOTE,),
     )
@@ -253,7 +261,7 @@ def test_each_target_has_its_pictures(result, page, name):
 
 def by_hand(result, name):
     """Half of the median width and the coverage of the test soils' intervals, from their definition."""
-    interval, limits = result.trust.intervals[name], result.trust.limits
+    interval, limits = result.fitted.reliability.intervals[name], result.fitted.reliability.limits
     rows = (result.parts == "test") & ~np.isnan(result.library.targets[name])
     reach = interval.half_width * (1 + interval.growth * np.sqrt(result.t2[rows] / limits.t2))
     estimate, measured = result.predictions[name][rows], result.library.targets[name][rows]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from relple_tf.config import SimulatedConfig
 from relple_tf.spectra import simulate as simulator
@@ -190,3 +191,11 @@ def test_absorbance_is_learnable_but_not_exactly_known(soils):
         "pH": (0.4, 0.8),
     }.items():
         assert low < r2[target] < high, (target, r2[target])
+
+
+def test_soils_do_not_depend_on_the_threads_of_linear_algebra():
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(simulate(SimulatedConfig(soils=400, step_nm=2.0)).spectra)
+    np.testing.assert_array_equal(*found)

@@ -9,11 +9,11 @@ from pathlib import Path
 import hand_made
 import numpy as np
 import pytest
+from relple_tf.evaluation.intervals import Interval
 
 from export.runtime import soil_scan
 from export.runtime.soil_scan import SoilScan, SoilScanError
 from relple_tf.evaluation import bundled
-from relple_tf.evaluation.intervals import Interval
 from relple_tf.models.domain import Limits
 from relple_tf.models.lab_units import TargetScale
 from relple_tf.spectra import library

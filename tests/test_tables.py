@@ -300,7 +300,7 @@ def test_targets_are_selected_by_either_name_in_the_order_asked(tmp_path):
     assert said(library, "N_pct is modelled as N_g_kg")
 
 
-@pytest.mark.parametrize("name", ["Q", "t2", "Status", "ID", "spectrum", "shared", "View2", "pH_low", "pH_high"])
+@pytest.mark.parametrize("name", ["Q", "t2", "Status", "ID", "spectrum", "Features", "pH_low", "pH_high"])
 def test_a_target_may_not_be_called_like_an_output(tmp_path, name):
     with pytest.raises(InputError, match=f"target '{name}' is a name that"):
         read(tmp_path, columns(**{name: lab(1)}, id=None, sample_id=columns()["id"]), targets=("pH", name))

@@ -13,9 +13,10 @@ from sklearn.svm import SVR
 
 from relple_tf.config import BASELINE_NAMES
 from relple_tf.evaluation import tuned as module
-from relple_tf.evaluation.baselines import plsr, snv_first_derivative, whole_folds
+from relple_tf.evaluation.baselines import FOLDS, plsr, snv_first_derivative
 from relple_tf.evaluation.tuned import BASELINES, svr, tuned
 from relple_tf.models.lab_units import TargetScale
+from relple_tf.spectra.folds import group_k_fold
 
 SEED = 3
 WINDOW = {"window_points": 7, "polynomial": 2}
@@ -68,7 +69,7 @@ def by_hand(x, y, units, scales, candidates):
     for scale in scales:
         for name, estimator in candidates.items():
             error[name, scale.root] = 0.0
-            for train, held in whole_folds(units, SEED):
+            for train, held in group_k_fold(units, FOLDS, SEED):
                 model = estimator.fit(x[train], scale.to_model(y[train]))
                 error[name, scale.root] += np.abs(scale.to_lab(model.predict(x[held])) - y[held]).sum()
     name, root = min(error, key=error.get)

@@ -11,7 +11,7 @@ from test_tuning_trials import ONE_FIELD, search_of
 from tuning_jobs import held, one_with_units, troubled
 
 from relple_tf.errors import InputError
-from tuning.places import RayTasks, check_answer, connected
+from tuning.executors import RayTasks, check_answer, connected
 from tuning.space import space_of
 
 pytest.importorskip("ray", reason="the extra cluster is not installed")

@@ -21,10 +21,12 @@ from relple_tf.config import replace
 from relple_tf.config_text import from_toml
 from relple_tf.evaluation.calibration import divide
 from relple_tf.models.problem import Problem
+from relple_tf.training.cross_fitting import DivergedError
 from relple_tf.zoo import PRESETS
+from tuning import objective
 from tuning import search as command
 from tuning.folder import locked
-from tuning.objective import DivergedError, learning_soils, score
+from tuning.objective import learning_soils, score
 from tuning.outcome import front
 from tuning.size import of_graph, peak_bytes, size
 from tuning.space import TrialRules
@@ -78,7 +80,7 @@ def space(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_training(monkeypatch):
     """Trials are toys unless a test says otherwise."""
-    monkeypatch.setattr(command, "score_config", toy)
+    monkeypatch.setattr(objective, "score", toy)
 
 
 def table_of(folder):
@@ -90,7 +92,7 @@ def table_of(folder):
 def finished(tmp_path_factory, space):
     folder = tmp_path_factory.mktemp("runs") / "search"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(command, "score_config", toy)
+        patched.setattr(objective, "score", toy)
         assert call(*DATA, "--space", space, "--trials", 10, "--workers", 0, "--out", folder) == 0
     return folder
 
@@ -137,12 +139,12 @@ def test_cut_off_by_ctrl_c_and_resumed_ends_like_one_that_was_not(finished, spac
             raise KeyboardInterrupt
         return toy(shared, config)
 
-    monkeypatch.setattr(command, "score_config", stopped)
+    monkeypatch.setattr(objective, "score", stopped)
     assert call(*DATA, "--space", space, "--trials", 10, "--workers", 0, "--out", folder) == 130
     assert f"python -m tuning.search --out {folder} --resume" in capsys.readouterr().err
     assert not (folder / "best.toml").exists()
     (folder / ".unfinished-x.json").write_text("half")
-    monkeypatch.setattr(command, "score_config", toy)
+    monkeypatch.setattr(objective, "score", toy)
 
     assert call(*DATA, "--space", space, "--trials", 10, "--out", folder) == 2
     assert "--resume" in capsys.readouterr().err
@@ -190,7 +192,7 @@ def test_a_killed_driver_leaves_a_search_to_resume_and_no_process(space, tmp_pat
 
     kept = {event["end"]: event for event in json.loads((folder / "journal.json").read_text()) if "end" in event}
     assert len(kept) >= 3
-    monkeypatch.setattr(command, "score_config", toy)
+    monkeypatch.setattr(objective, "score", toy)
     assert call("--out", folder, "--resume", "--workers", 0) == 0
     table = pd.read_csv(folder / "trials.csv").set_index("trial")
     assert len(table) == 8

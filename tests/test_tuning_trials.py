@@ -1,16 +1,17 @@
-"""The loop of a search, and the places where trials run: nothing that happens to a trial ends the search."""
+"""The loop of a search, and the executors of its trials: nothing that happens to a trial ends the search."""
 
 import math
 import os
 import time
 
 import pytest
-from tuning_jobs import FIXED, Counted, nothing, one_with_units, process_of, slow, toy, troubled
+from tuning_jobs import FIXED, Counted, one_with_units, process_of, slow, toy, troubled
 
 from relple_tf.config import Config
 from relple_tf.errors import InputError
+from relple_tf.training.processes import Processes
+from tuning.executors import InThisProcess
 from tuning.oracles import Oracle
-from tuning.places import InThisProcess, Processes
 from tuning.space import space_of
 from tuning.trials import Search
 
@@ -19,7 +20,7 @@ SPACE = space_of(Config(), None)
 
 
 def processes(do, shared, workers=2, limit_s=60.0):
-    return Processes(do, shared, take_in=nothing, workers=workers, limit_s=limit_s, threads=1)
+    return Processes(do, shared, workers=workers, limit_s=limit_s)
 
 
 def search_of(
@@ -209,7 +210,7 @@ def test_a_worker_that_dies_while_it_waits_costs_no_trial():
     place.start(1, Config())
     while not (ended := place.wait()):
         pass
-    assert ended[0].found == toy(None, Config())
+    assert ended[0].value == toy(None, Config())
     place.close()
 
 

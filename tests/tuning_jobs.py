@@ -31,10 +31,6 @@ dropout = 0.1
 """A space to which a test adds the fields of [model] that it searches; [model] is last for that."""
 
 
-def nothing():
-    pass
-
-
 def toy(shared, config):
     """Best at a learning rate of 10**-2.5 and many units; the second target knows levels only."""
     return {
@@ -112,10 +108,11 @@ def slow_toy(shared, config):
 def search(arguments, score):
     """`tuning.search` with other trials than real ones."""
     from relple_tf.command_line import run
+    from tuning import objective
     from tuning import search as command
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    command.score_config = score
+    objective.score = score
     run(command.main, arguments)
 
 

@@ -1,19 +1,22 @@
-"""What the processes of tests/test_comparison.py do; a module of its own, so that they start without TensorFlow."""
+"""Jobs of tests/test_processes.py; a module of its own, so that processes start without TensorFlow."""
 
 import os
 
-
-def nothing():
-    pass
+from relple_tf.errors import InputError
 
 
 def note(folder, job):
-    """Leave a file that names the process, and what it has of threads."""
+    """Leave a file that names the process and its number of threads, and return the job."""
     (folder / job).write_text(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']}", encoding="utf-8")
+    return job.upper()
 
 
 def refuse(folder, job):
-    raise ValueError(f"{job} is refused")
+    raise InputError(f"{job} is refused")
+
+
+def fail(folder, job):
+    raise KeyError(f"{job} failed")
 
 
 def die(folder, job):
@@ -33,6 +36,6 @@ def pool_of_two(folder):
 
     # A shell that starts the tests in the background makes them ignore Ctrl-C, and their children with them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from relple_tf.training.workers import run_all
+    from relple_tf.training.processes import run_all
 
-    run_all(wait_for_ever, ["a", "b"], folder, workers=2, take_in=nothing, finished=nothing)
+    run_all(wait_for_ever, ["a", "b"], folder, workers=2)

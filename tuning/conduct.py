@@ -14,25 +14,25 @@ from relple_tf.errors import InputError
 from relple_tf.spectra.sources import load
 from relple_tf.training.files import sha256, write_text
 from relple_tf.training.runs import CONFIG, MANIFEST, RunFolder, data_hash, write_json
+from tuning.executors import Executor
 from tuning.folder import BEST, JOURNAL, PAGE, PLAN, TABLE, Plan, claim, locked
 from tuning.objective import learning_soils
 from tuning.oracles import Oracle
 from tuning.outcome import Outcome, table
-from tuning.places import Place
 from tuning.report import search_report
 from tuning.size import size
 from tuning.trials import Search
 
 
 def conduct(
-    plan: Plan, folder: RunFolder, place: Callable[[Any, float], Place], *, say: Callable[[str], None]
+    plan: Plan, folder: RunFolder, executor: Callable[[Any, float], Executor], *, say: Callable[[str], None]
 ) -> Outcome:
     """Search, and fill `folder`; goes on with what a search that was cut off left there.
 
     Args:
         plan: What is searched.
         folder: From `open_run`.
-        place: (what trials share, their limit in seconds) -> where they run.
+        executor: (what trials share, their limit in seconds) -> what runs them.
         say: Told what was decided, and how each trial ended.
 
     Raises:
@@ -84,7 +84,7 @@ def conduct(
             f"{plan.algorithm} over {len(plan.space.knobs)} fields; {len(search.done())} done; {folder.path}"
         )
         try:
-            search.run(place(soils, plan.space.rules.limit_s))
+            search.run(executor(soils, plan.space.rules.limit_s))
         except KeyboardInterrupt:
             say(f"cut off; python -m tuning.search --out {folder.path} --resume goes on")
             raise

@@ -1,18 +1,18 @@
-"""The objective: how well a config estimates soils that its networks have not seen, as one number.
+"""The objective: how well a config predicts soils that its networks have not seen, as one number.
 
-For every inner fold of the learning soils a network is trained on the other folds, to its end, and estimates the fold;
-it is mixed with its kernel machines as a finished run is (`training.mixing`). The score is R2 of these estimates on the
-modelled scale, mean over the targets and over `TrialRules.repeats` draws of the folds. That scale (root or not, with
-what mean and standard deviation) is that of trial 0 for all trials, so that scores can be compared; the test part
+For every inner fold of the development set a network is trained on the other folds, to its end, and predicts the fold;
+it is stacked with its kernel regression as in a run (`training.cross_fitting`). The score is R2 of these predictions on
+the modelled scale, mean over the targets and over `TrialRules.repeats` draws of the folds. That scale (root or not,
+with what mean and standard deviation) is that of trial 0 for all trials, so that scores can be compared; the test part
 is not in the library that a trial is given.
 """
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 from sklearn.metrics import r2_score
 
 from relple_tf.config import Config, replace
@@ -23,17 +23,12 @@ from relple_tf.models.problem import Problem
 from relple_tf.spectra.folds import learning_folds
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.units import block_divided, group_divided
-from relple_tf.training.fit import seed_everything, train
-from relple_tf.training.members import learning, to_lab
-from relple_tf.training.mixing import SHARES, best_share, both, mixtures
+from relple_tf.training.cross_fitting import cross_fit, development
+from relple_tf.training.fit import TraceCache
 from relple_tf.training.preparation import prepare
 from tuning.space import TrialRules
 
 Floats = npt.NDArray[np.float64]
-
-
-class DivergedError(ValueError):
-    """The estimates of a trial are not finite."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +43,8 @@ class Soils:
     """Folds and repeats."""
     block_km: float
     """Edge of the blocks that inner folds leave whole; 0: none."""
+    traces: TraceCache = field(default_factory=TraceCache)
+    """Traced steps of the trials of a process."""
 
 
 def learning_soils(
@@ -68,7 +65,7 @@ def learning_soils(
     """
     library = front_end.in_range(library, config.front_end)
     parts, notes = divide(library, config)
-    parts = learning(parts)
+    parts = development(parts)
     block_km = config.split.block_km
     # Inner folds leave whole what the split leaves whole, and must be told so once the test rows are gone.
     divided = group_divided(library, parts)
@@ -78,7 +75,6 @@ def learning_soils(
     everything = np.full(len(kept), "train")
     for repeat in range(rules.repeats):
         learning_folds(kept, everything, repeat_seed(config, repeat), rules.folds, block_km)
-    seed_everything(config.training.seed)
     prepared = prepare(kept, everything, replace(config, split__block_km=block_km))
     soils = Soils(library=kept, scales=prepared.scales, rules=rules, block_km=block_km)
     return soils, prepared.problem, (*library.notes, *notes, *prepared.notes)
@@ -95,35 +91,26 @@ def score(soils: Soils, config: Config) -> dict[str, float]:
     Raises:
         DivergedError: an estimate is not finite.
     """
-    config = replace(config, split__block_km=soils.block_km)
+    tf.get_logger().setLevel("ERROR")  # it warns of the graphs that every trial has anew
     repeats = [_repeat(soils, config, repeat_seed(config, repeat)) for repeat in range(soils.rules.repeats)]
     return {target: float(np.mean([one[target] for one in repeats])) for target in repeats[0]}
 
 
 def _repeat(soils: Soils, config: Config, seed: int) -> dict[str, float]:
     library = soils.library
+    config = replace(
+        config,
+        split__block_km=soils.block_km,
+        training__members=soils.rules.folds,
+        training__seed=seed,
+        training__workers=1,
+    )
     everything = np.full(len(library), "train", dtype="U10")
-    fold = learning_folds(library, everything, seed, soils.rules.folds, soils.block_km)
-    tried = np.full((len(SHARES), len(library), len(library.targets)), np.nan)
-    for left_out in range(fold.max() + 1):
-        tried[:, fold == left_out] = _estimates(library, fold == left_out, config, (seed + left_out) % 2**31)
+    predictions = cross_fit(library, everything, config, show=False, traces=soils.traces).predictions
     r2 = {}
-    for column, scale in enumerate(soils.scales):
+    for scale in soils.scales:
         values = library.targets[scale.name]
         known = ~np.isnan(values)
-        measured, estimates = values[known], tried[:, known, column]
-        if not np.isfinite(estimates).all():
-            raise DivergedError(f"estimates of {scale.name} are not finite")
-        best = estimates[best_share(measured, estimates)]
-        r2[scale.name] = float(r2_score(scale.to_model(measured), scale.to_model(best)))
+        modelled = (scale.to_model(one[known]) for one in (values, predictions[scale.name]))
+        r2[scale.name] = float(r2_score(*modelled))
     return r2
-
-
-def _estimates(library: SpectralLibrary, held: npt.NDArray[np.bool_], config: Config, seed: int) -> Floats:
-    """Estimates of the rows held back, for each of SHARES, by a network trained on the others: (shares, n_held, K)."""
-    keras.backend.clear_session()
-    config = replace(config, training__seed=seed)
-    seed_everything(seed)
-    prepared = prepare(library, np.where(held, "validation", "train"), config)
-    train(prepared, config, stop_early=False, show=False, throwaway=True)
-    return to_lab(prepared.scales, mixtures(*both(prepared.network, prepared.machines, prepared.validation_features)))

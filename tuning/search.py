@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relple_tf.command_line import Parser, add_data_and_config, config_from, import_tensorflow, run, say
+from relple_tf.command_line import Parser, add_data_and_config, config_from, run, say
 from relple_tf.config_text import from_toml
 from relple_tf.errors import InputError
-from tuning.places import InThisProcess, Place, Processes, RayTasks, connected
-from tuning.scoring import score_config
+from relple_tf.training.processes import Processes, import_tensorflow
+from tuning.executors import Executor, InThisProcess, RayTasks, connected
 from tuning.space import space_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
         if complete(folder.path):
             say(f"{folder.path}: the search is complete, nothing to resume")
             return
-    outcome = conduct(plan, folder, place_of(options, ray), say=say)
+    outcome = conduct(plan, folder, executor_of(options, ray), say=say)
     print(trials_table(outcome))
     print(f"\nPage: {folder.path / PAGE}")
     print(f"Train the best: python -m relple_tf.train --config {folder.path / BEST}")
@@ -114,16 +114,16 @@ def in_bytes(flag: str, text: str | None) -> int | None:
     return int(found[1]) * {None: 1, "KiB": 2**10, "MiB": 2**20}[found[2]]
 
 
-def place_of(options: argparse.Namespace, ray: Any) -> Callable[[Any, float], Place]:
-    """(what trials share, their limit in seconds) -> where they run."""
+def executor_of(options: argparse.Namespace, ray: Any) -> Callable[[Any, float], Executor]:
+    """(what trials share, their limit in seconds) -> what runs them."""
+    from tuning.objective import score
+
     if ray is not None:
-        return lambda shared, limit_s: RayTasks(score_config, shared, ray=ray, limit_s=limit_s)
+        return lambda shared, limit_s: RayTasks(score, shared, ray=ray, limit_s=limit_s)
     if options.workers == 0:
-        return lambda shared, limit_s: InThisProcess(score_config, shared)
+        return lambda shared, limit_s: InThisProcess(score, shared)
     workers = options.workers or os.cpu_count() or 1
-    return lambda shared, limit_s: Processes(
-        score_config, shared, take_in=import_tensorflow, workers=workers, limit_s=limit_s
-    )
+    return lambda shared, limit_s: Processes(score, shared, workers=workers, limit_s=limit_s)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from typing import Any
 
 from relple_tf.config import Config
 from relple_tf.errors import InputError
+from relple_tf.training.processes import JobResult
+from tuning.executors import Executor
 from tuning.oracles import MOST_DRAWS, NothingFitsError, Oracle, Recorded, config_of
-from tuning.places import Ended, Place
 from tuning.space import Space
 
 Event = dict[str, Any]
@@ -102,7 +103,7 @@ class Search:
         scored = [trial for trial in self.done() if trial.state == "done" and self.allowed(trial.size)]
         return max(scored, key=lambda trial: trial.score, default=None)
 
-    def run(self, place: Place) -> None:
+    def run(self, executor: Executor) -> None:
         """Run trials until there are enough, or there is nothing left to draw.
 
         A trial whose process is killed is run once more, then counts as failed.
@@ -115,24 +116,24 @@ class Search:
         try:
             while True:
                 nothing_left = False
-                while place.free() > 0 and not nothing_left:
+                while executor.free() > 0 and not nothing_left:
                     trial = waiting.pop(0) if waiting else next(draws)
                     nothing_left = trial is None
                     if trial is not None:
-                        place.start(trial.number, trial.config)
+                        executor.start(trial.number, trial.config)
                         running.add(trial.number)
                 if nothing_left and not running:
                     return
-                for ended in place.wait():
+                for ended in executor.wait():
                     running.discard(ended.number)
                     if ended.lost and ended.number not in lost:
                         lost.add(ended.number)
                         self.say(f"trial {ended.number}: {ended.message}; it is run again")
                         waiting.append(self.trials[ended.number])
                         continue
-                    self._finish(ended, time.monotonic() - began_s, place.free() + len(running))
+                    self._finish(ended, time.monotonic() - began_s, executor.free() + len(running))
         finally:
-            place.close()
+            executor.close()
 
     def _draws(self) -> Iterator[Trial | None]:
         """New trials; None while there is none."""
@@ -170,14 +171,14 @@ class Search:
         self.oracle.oracle.rejected = event["rejected"]
         return trial
 
-    def _finish(self, ended: Ended, at_s: float, places: int) -> None:
+    def _finish(self, ended: JobResult, at_s: float, places: int) -> None:
         """Keep the end of a trial, and say it."""
         event: Event = {"end": ended.number, "seconds": round(ended.seconds, 2), "ended_s": round(at_s, 2)}
         score = math.nan
-        if ended.found is not None:
-            score = sum(ended.found.values()) / len(ended.found)
+        if ended.value is not None:
+            score = sum(ended.value.values()) / len(ended.value)
         if math.isfinite(score):
-            event |= {"score": score, "r2": ended.found}
+            event |= {"score": score, "r2": ended.value}
         else:
             event["message"] = ended.message or "diverged: its score is not finite"
         self.journal.append(event)

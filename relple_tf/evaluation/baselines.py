@@ -8,10 +8,10 @@ import numpy.typing as npt
 from chemotools.derivative import SavitzkyGolay
 from chemotools.scatter import StandardNormalVariate
 from sklearn.cross_decomposition import PLSRegression
-from sklearn.model_selection import GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
 
 from relple_tf.models.lab_units import TargetScale
+from relple_tf.spectra.folds import group_k_fold
 
 FOLDS = 5
 MAXIMUM_COMPONENTS = 30
@@ -127,7 +127,7 @@ def cross_validated_errors(
         (at most MAXIMUM_COMPONENTS,).
     """
     modelled = scale.to_model(y)
-    splits = whole_folds(units, seed, folds)
+    splits = group_k_fold(units, folds, seed)
     most = min(MAXIMUM_COMPONENTS, x.shape[1], min(len(train) for train, _ in splits) - 1)
     squared_error = np.zeros(most)
     for train, held in splits:
@@ -152,16 +152,3 @@ def snv_first_derivative(
 def scales_to_try(scale: TargetScale, y: npt.NDArray[np.float64]) -> list[TargetScale]:
     """The network's scale and, where that is the square root, the fitted values (n,) as they are."""
     return [scale, TargetScale.fit(scale.name, y, may_root=False)] if scale.root else [scale]
-
-
-def whole_folds(
-    units: npt.NDArray[np.intp], seed: int, folds: int = FOLDS
-) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """At most `folds` pairs of (rows to fit on, rows held back), which leave `units` (n,) whole.
-
-    Drawn by `seed` where every row is a unit of its own; else balanced by rows, without a draw.
-    """
-    rows, distinct = np.arange(len(units)), len(np.unique(units))
-    if distinct == len(units):
-        return list(KFold(min(folds, len(units)), shuffle=True, random_state=seed).split(rows))
-    return list(GroupKFold(min(folds, distinct)).split(rows, groups=units))

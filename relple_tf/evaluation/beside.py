@@ -13,11 +13,10 @@ from relple_tf.evaluation.baselines import (
     cross_validated,
     plsr,
     snv_first_derivative,
-    whole_folds,
 )
 from relple_tf.models import front_end
 from relple_tf.models.lab_units import TargetScale
-from relple_tf.spectra.folds import learning_folds
+from relple_tf.spectra.folds import group_k_fold, learning_folds
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.units import group_divided, unit_labels, whole_units
 from relple_tf.training.preparation import Prepared
@@ -44,9 +43,7 @@ class Beside:
     """Target -> {soils learned from: RMSE of others}, see `learning_curve`."""
 
 
-def beside(
-    library: SpectralLibrary, parts: npt.NDArray[np.str_], prepared: Prepared, config: Config, *, members: int
-) -> Beside:
+def beside(library: SpectralLibrary, parts: npt.NDArray[np.str_], prepared: Prepared, config: Config) -> Beside:
     """Fit and cross-validate PLSR.
 
     Args:
@@ -54,7 +51,6 @@ def beside(
         parts: (n,) of PARTS.
         prepared: From `prepare` on the same parts.
         config: Of the run.
-        members: Folds that networks left out; 0 without.
     """
     absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
     window, polynomial = front_end.window_points(config.front_end), config.front_end.derivative_polynomial
@@ -72,7 +68,7 @@ def beside(
     features = snv_first_derivative(absorbance[learned], window, polynomial)
     values = {name: measured[learned] for name, measured in library.targets.items()}
     left_out, new_groups = chosen, {}
-    if members:
+    if members := config.training.members:
         # Their folds, for with others it would have learned from more soils than the networks, or from fewer.
         fold = learning_folds(library, parts, seed, members, config.split.block_km)[learned]
         left_out = chosen | without(features, values, fold, prepared.scales, seed, members)
@@ -142,11 +138,12 @@ def learning_curve(
     for scale in scales:
         rows = np.flatnonzero(~np.isnan(targets[scale.name]))
         x, y, unit = features[rows], targets[scale.name][rows], units[rows]
-        parts = [nested(learned, unit, [seed, fold]) for fold, (learned, _) in enumerate(whole_folds(unit, seed))]
+        folds = group_k_fold(unit, FOLDS, seed)
+        parts = [nested(learned, unit, [seed, fold]) for fold, (learned, _) in enumerate(folds)]
         if any(len(smallest) < FEWEST_ROWS or len(np.unique(unit[smallest])) == 1 for smallest, *_ in parts):
             continue
         squares = np.empty((len(SIZES), len(y)))
-        for (_, held), sizes in zip(whole_folds(unit, seed), parts, strict=True):
+        for (_, held), sizes in zip(folds, parts, strict=True):
             for size, part in enumerate(sizes):
                 best = cross_validated(x[part], y[part], unit[part], scale, seed)
                 model = PLSRegression(best.components, scale=True).fit(x[part], best.scale.to_model(y[part]))

@@ -4,13 +4,9 @@ A job is one model on one draw. It leaves one file, whole or not at all, so a co
 the jobs that are missing.
 """
 
-import contextlib
-import io
 import json
-import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,22 +20,19 @@ from relple_tf.config import Config, replace
 from relple_tf.errors import InputError
 from relple_tf.evaluation.comparison_folder import JOBS, Plan, claim, fingerprint, write_outcome
 from relple_tf.evaluation.draws import UNUSED, Draw, Parts, draws
-from relple_tf.evaluation.intervals import achieved_coverage
 from relple_tf.evaluation.metrics import scores
 from relple_tf.evaluation.outcome import Outcome
 from relple_tf.evaluation.prediction import estimates
-from relple_tf.evaluation.trust import trust
 from relple_tf.evaluation.tuned import BASELINES
 from relple_tf.models import front_end
 from relple_tf.models.domain import status
 from relple_tf.models.lab_units import T2, Q, TargetScale
+from relple_tf.pipeline import fit_model
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.units import whole_units
-from relple_tf.training.fit import seed_everything
-from relple_tf.training.members import fit_all, learning
-from relple_tf.training.preparation import prepare
+from relple_tf.training.intervals import achieved_coverage
+from relple_tf.training.processes import ProcessDiedError, run_all
 from relple_tf.training.runs import RunFolder, data_hash, write_json
-from relple_tf.training.workers import run_all
 
 LONGEST_FIRST = ("cubist", "extra_trees", "svr", "plsr")
 """After the networks; a long job that starts last would keep all other processes waiting."""
@@ -76,14 +69,12 @@ def compare(
     workers: int,
     *,
     say: Callable[[str], None],
-    take_in: Callable[[], None],
 ) -> Outcome:
     """Run what is missing of `plan` and fill `folder`.
 
     Args:
         workers: Processes at most; 0 is one per core.
         say: Told what was decided about the data, and what is being done.
-        take_in: Imports TensorFlow, in every process.
 
     Raises:
         InputError: the library cannot be divided as asked, the folder belongs to other data, or a process died.
@@ -105,11 +96,11 @@ def compare(
     same = f" --set comparison.workers={workers}" if workers else ""
     try:
         with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="fit", desc="compare") as bar:
-            run_all(run_job, missing, workshop, workers=workers, take_in=take_in, finished=bar.update)
+            run_all(run_job, missing, workshop, workers=workers, finished=lambda *_: bar.update())
     except KeyboardInterrupt:
         say(f"cut off; {command}{same} goes on")
         raise
-    except BrokenProcessPool:
+    except ProcessDiedError:
         raise InputError(
             f"a process died, for lack of memory mostly; what is done is kept: {command} --set comparison.workers=1 "
             "goes on"
@@ -163,31 +154,21 @@ def network_predictions(
         the interval (None without intervals), and that of the scans that are flagged.
     """
     library = front_end.in_range(library, config.front_end)
-    config = replace(config, training__workers=1)
-    parts = learning(parts) if config.training.members else parts
-    seed_everything(config.training.seed)
-    prepared = prepare(library, parts, config)
-    # The folder is for the members; the bars are those of their training and of its epochs.
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        trained, crossed = fit_all(library, parts, prepared, config, Path(folder), take_in=_nothing)
-    outputs = estimates(trained.model, library.spectra)
-    found = trust(library, parts, prepared, crossed, config.training.seed)
+    fitted = fit_model(library, parts, replace(config, training__workers=1), show=False)
+    outputs = estimates(fitted.model, library.spectra)
+    reliability = fitted.reliability
     predictions = {target: outputs[target] for target in library.targets}
     test = parts == "test"
-    flagged = float(np.mean(status(predictions, outputs[T2], outputs[Q], found.limits)[test] != "ok"))
-    difficulty = found.limits.difficulty(outputs[T2][test])
+    flagged = float(np.mean(status(predictions, outputs[T2], outputs[Q], reliability.limits)[test] != "ok"))
+    difficulty = reliability.limits.difficulty(outputs[T2][test])
     trusted: dict[str, dict[str, float | None]] = {}
     for target, values in library.targets.items():
         coverage = None
-        if target in found.intervals:
-            interval = found.intervals[target]
+        if target in reliability.intervals:
+            interval = reliability.intervals[target]
             coverage = achieved_coverage(interval, values[test], predictions[target][test], difficulty)["coverage"]
         trusted[target] = {"coverage": coverage, "flagged": flagged}
     return predictions, trusted
-
-
-def _nothing() -> None:
-    """This process has TensorFlow, and starts no other."""
 
 
 def baseline_predictions(

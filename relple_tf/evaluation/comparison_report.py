@@ -13,11 +13,11 @@ import pandas as pd
 
 from relple_tf.config_text import to_toml
 from relple_tf.evaluation import comparison_pictures as pictures
-from relple_tf.evaluation.intervals import COVERAGE
 from relple_tf.evaluation.outcome import Outcome
 from relple_tf.evaluation.paired import at, differences, p_in_words, sentence
 from relple_tf.evaluation.report import items
 from relple_tf.evaluation.result import source_name, unit, versions, with_unit
+from relple_tf.training.intervals import COVERAGE
 
 SIMULATED = (
     '<p class="warning"><strong>Simulated spectra.</strong> The soils of this comparison are computed, not measured. '

@@ -71,7 +71,7 @@ def gate_weights(
 
 def softmax_name(stream: str, level: int) -> str:
     """Name of the layer that holds a gate's weights."""
-    return f"{gate_name(stream, level)}_gate"
+    return f"{gate_name(stream, level)}.gate"
 
 
 def owner_weights(

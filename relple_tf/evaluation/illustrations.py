@@ -49,10 +49,10 @@ def domain(result: Calibration) -> str:
     """The picture of the distances from the training soils."""
     train, test = result.parts == "train", result.parts == "test"
     return soil_pictures.domain(
-        np.stack([result.trust.t2, result.trust.q])[:, train],
+        np.stack([result.fitted.reliability.t2, result.fitted.reliability.q])[:, train],
         np.stack([result.t2, result.q])[:, test],
         result.status[test],
-        np.array([result.trust.limits.t2, result.trust.limits.q]),
+        np.array([result.fitted.reliability.limits.t2, result.fitted.reliability.limits.q]),
     )
 
 
@@ -83,7 +83,7 @@ def learning_curves(result: Calibration) -> str:
 
 def training(result: Calibration) -> str:
     """Scores, loss and weights by epoch; the scores are the members' where there are some."""
-    targets, history, crossed = list(result.library.targets), result.trained.history, result.crossed
+    targets, history, crossed = list(result.library.targets), result.fitted.history, result.fitted.cross_fit
     scored = history if crossed is None else crossed.history
     return "\n".join(
         (
@@ -96,12 +96,12 @@ def training(result: Calibration) -> str:
 
 def shared(result: Calibration) -> tuple[str, str]:
     """Pictures of the targets' correlation and of the gates, and a text on the latter."""
-    problem, model = result.prepared.problem, result.config.model
+    problem, model = result.fitted.prepared.problem, result.config.model
     names = list(problem.targets)
     correlation = pd.DataFrame(problem.correlation, index=names, columns=names)
     drawn = [pictures.heat_map(correlation, title="Correlation of the targets", signed=True)]
-    features = result.prepared.train_features
-    levels = owner_weights(model, problem, result.trained.network, features)
+    features = result.fitted.prepared.train_features
+    levels = owner_weights(model, problem, result.fitted.network, features)
     for level, table in enumerate(levels, start=1):
         title = f"Level {level}: weight that a gate (row) gives"
         drawn.append(pictures.heat_map(table, title=title, axis="to the experts of"))
@@ -111,7 +111,7 @@ def shared(result: Calibration) -> tuple[str, str]:
 
 def example_spectra(result: Calibration, units: dict[str, str]) -> str:
     """A few training spectra as scanned, and below as the network reads them."""
-    library, prepared = result.library, result.prepared
+    library, prepared = result.library, result.fitted.prepared
     target, unit = next(iter(units.items()))
     train = np.flatnonzero(result.parts == "train")
     chosen = spread(library.targets[target][train])

@@ -14,12 +14,12 @@ import pandas as pd
 
 from relple_tf.config_text import from_toml
 from relple_tf.errors import InputError
-from relple_tf.evaluation.intervals import Interval
 from relple_tf.models import domain, front_end, lab_units
 from relple_tf.models.domain import Limits, status
 from relple_tf.models.lab_units import T2, Q
 from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
 from relple_tf.spectra.tables import read_scans
+from relple_tf.training.intervals import Interval
 from relple_tf.training.runs import CONFIG, RunFolder
 
 LAYERS = (front_end.ToAbsorbance, lab_units.LabUnits, domain.Distances)

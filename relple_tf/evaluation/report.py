@@ -57,13 +57,13 @@ def report(result: Calibration) -> str:
         intervals=tables.interval_rows(facts["targets"]),
         domain_rows=tables.domain_rows(result),
         domain=drawn.domain(result),
-        share=percent(result.trust.limits.share),
+        share=percent(result.fitted.reliability.limits.share),
         importance=drawn.importance(result),
         learning_curves=drawn.learning_curves(result),
         outliers=outlier_table(result),
         training=drawn.training(result),
-        kept=KEPT_BEST if result.crossed is None else KEPT_LAST,
-        shares=", ".join(f"{escape(target)} {percent(share)}" for target, share in result.trained.shares.items()),
+        kept=KEPT_BEST if result.fitted.cross_fit is None else KEPT_LAST,
+        shares=", ".join(f"{escape(target)} {percent(share)}" for target, share in result.fitted.weights.items()),
         lowest_r2=f"{LOWEST_R2:g}",
         balancing=escape(result.config.training.balancing),
         sharing=sharing,
@@ -91,7 +91,7 @@ def paragraph(result: Calibration, target: str, facts: dict[str, Any]) -> str:
 
 def left_out(result: Calibration) -> str:
     """Which soils the lower rows of the table of scores are of."""
-    if result.crossed is None:
+    if result.fitted.cross_fit is None:
         return (
             "Validation: soils that stopped the network's training, so that its figures there are a little too good. "
             "CV: all learning soils, each estimated by a model that left it out."
@@ -109,7 +109,7 @@ def items(entries: Any) -> str:
 
 def terms(result: Calibration, facts: dict[str, Any]) -> str:
     """Which data and which network, as a list of terms."""
-    grid, scanned_nm = result.prepared.grid_nm, result.library.wavelengths_nm
+    grid, scanned_nm = result.fitted.prepared.grid_nm, result.library.wavelengths_nm
     parts = ", ".join(f"{count} {part}" for part, count in facts["soils"].items() if count)
     rows = {
         "Source": result.library.source,

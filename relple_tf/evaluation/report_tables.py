@@ -19,7 +19,7 @@ def score_rows(result: Calibration, target: str, unit: str) -> str:
     own, plsr = result.metrics["test"][target], result.metrics["baseline"]["plsr"][target]
     chosen = result.plsr.left_out[target]
     known = {"n": chosen.n, "rmse": chosen.rmse, "r2": chosen.r2}
-    left_out = "CV" if result.crossed is not None else "validation"
+    left_out = "CV" if result.fitted.cross_fit is not None else "validation"
     lines = {
         "network": cells(own, plsr),
         f"PLSR ({result.plsr.components[target]})": cells(plsr, own),
@@ -70,10 +70,10 @@ def interval_rows(targets: Mapping[str, Any]) -> str:
 
 def domain_rows(result: Calibration) -> str:
     """Limits of the domain, and the share of soils that lie beyond them."""
-    train, test, limits = result.parts == "train", result.parts == "test", result.trust.limits
+    train, test, limits = result.parts == "train", result.parts == "test", result.fitted.reliability.limits
     beyond = {
-        "T²": (limits.t2, result.trust.t2[train] > limits.t2, result.t2[test] > limits.t2),
-        "Q": (limits.q, result.trust.q[train] > limits.q, result.q[test] > limits.q),
+        "T²": (limits.t2, result.fitted.reliability.t2[train] > limits.t2, result.t2[test] > limits.t2),
+        "Q": (limits.q, result.fitted.reliability.q[train] > limits.q, result.q[test] > limits.q),
     }
     either = np.logical_or(*(learning for _, learning, _ in beyond.values())).mean()
     lines = [

@@ -13,16 +13,13 @@ import pandas as pd
 from relple_tf import __version__
 from relple_tf.config import Config
 from relple_tf.evaluation.beside import Beside
-from relple_tf.evaluation.intervals import achieved_coverage
-from relple_tf.evaluation.trust import Trust
 from relple_tf.models.domain import status
 from relple_tf.models.lab_units import T2, Q
 from relple_tf.models.relevance import sources
+from relple_tf.pipeline import FittedModel
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.split import PARTS
-from relple_tf.training.fit import Trained
-from relple_tf.training.members import CrossFit
-from relple_tf.training.preparation import Prepared
+from relple_tf.training.intervals import achieved_coverage
 
 Metrics = dict[str, dict[str, Any]]
 """Part -> target -> figures, and `baseline` -> model -> the same."""
@@ -36,12 +33,7 @@ class Calibration:
     library: SpectralLibrary
     library_sha256: str
     """From `data_hash`."""
-    parts: npt.NDArray[np.str_]
-    prepared: Prepared
-    trained: Trained
-    crossed: CrossFit | None
-    """What networks say of soils that they left out; None with `training.members` 0."""
-    trust: Trust
+    fitted: FittedModel
     t2: npt.NDArray[np.float64]
     """(n,) Hotelling's T2 of all rows."""
     q: npt.NDArray[np.float64]
@@ -57,9 +49,14 @@ class Calibration:
     notes: tuple[str, ...]
 
     @property
+    def parts(self) -> npt.NDArray[np.str_]:
+        """(n,) of PARTS."""
+        return self.fitted.parts
+
+    @property
     def status(self) -> npt.NDArray[np.str_]:
         """(n,) of STATUSES, all rows."""
-        return status(self.predictions, self.t2, self.q, self.trust.limits)
+        return status(self.predictions, self.t2, self.q, self.fitted.reliability.limits)
 
     @property
     def outside(self) -> float:
@@ -68,10 +65,10 @@ class Calibration:
 
     def bounds(self, target: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
         """Lower and upper ends (n,) of a target's intervals, all rows; None where there are none."""
-        interval = self.trust.intervals.get(target)
+        interval = self.fitted.reliability.intervals.get(target)
         if interval is None or interval.half_width is None:
             return None
-        return interval.bounds(self.predictions[target], self.trust.limits.difficulty(self.t2))
+        return interval.bounds(self.predictions[target], self.fitted.reliability.limits.difficulty(self.t2))
 
 
 def source_name(config: Config) -> str:
@@ -81,7 +78,7 @@ def source_name(config: Config) -> str:
 
 def card(result: Calibration) -> dict[str, Any]:
     """What someone who holds only the model must know about it."""
-    library, problem, config = result.library, result.prepared.problem, result.config
+    library, problem, config = result.library, result.fitted.prepared.problem, result.config
     return {
         "source": library.source,
         "simulated": library.source == "simulated",
@@ -100,16 +97,16 @@ def card(result: Calibration) -> dict[str, Any]:
                 "interval": interval_facts(result, scale.name),
                 "test": result.metrics["test"][scale.name],
             }
-            for scale in result.prepared.scales
+            for scale in result.fitted.prepared.scales
         },
         "domain": {
             "outputs": [T2, Q],
-            "limits": {T2: result.trust.limits.t2, Q: result.trust.limits.q},
-            "share_within": result.trust.limits.share,
+            "limits": {T2: result.fitted.reliability.limits.t2, Q: result.fitted.reliability.limits.q},
+            "share_within": result.fitted.reliability.limits.share,
             "test_share_outside": result.outside,
         },
         "front_end": {
-            "grid_nm": result.prepared.grid_nm.tolist(),
+            "grid_nm": result.fitted.prepared.grid_nm.tolist(),
             "channels": list(config.front_end.channels),
             "views": [[config.front_end.channels[channel] for channel in view] for view in problem.views],
             "whitened_components": problem.components,
@@ -117,8 +114,8 @@ def card(result: Calibration) -> dict[str, Any]:
         "model": {
             "preset": config.preset,
             "architecture": config.model.architecture,
-            "weights": int(result.trained.model.count_params()),
-            "trained_shares": result.trained.shares,
+            "weights": int(result.fitted.model.count_params()),
+            "trained_shares": result.fitted.weights,
         },
         "relevance": {
             "correlation": problem.correlation.tolist(),
@@ -137,7 +134,7 @@ def versions(names: Iterable[str]) -> dict[str, str]:
 
 def interval_facts(result: Calibration, target: str) -> dict[str, Any] | None:
     """What a device needs to show an interval, and what it did on the test soils; None where there is none."""
-    interval = result.trust.intervals.get(target)
+    interval = result.fitted.reliability.intervals.get(target)
     if interval is None:
         return None
     test = result.parts == "test"
@@ -145,7 +142,7 @@ def interval_facts(result: Calibration, target: str) -> dict[str, Any] | None:
         interval,
         result.library.targets[target][test],
         result.predictions[target][test],
-        result.trust.limits.difficulty(result.t2[test]),
+        result.fitted.reliability.limits.difficulty(result.t2[test]),
     )
     return asdict(interval) | {"test": achieved | typical_half_width(result, target)}
 

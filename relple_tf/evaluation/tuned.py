@@ -15,8 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVR
 
-from relple_tf.evaluation.baselines import plsr, scales_to_try, snv_first_derivative, whole_folds
+from relple_tf.evaluation.baselines import FOLDS, plsr, scales_to_try, snv_first_derivative
 from relple_tf.models.lab_units import TargetScale
+from relple_tf.spectra.folds import group_k_fold
 
 Grid = dict[str, list[Any]]
 """Parameter of an estimator -> values to try."""
@@ -113,7 +114,7 @@ def tuned(
             TransformedTargetRegressor(estimator, check_inverse=False),
             [_on_scale(grid, one) for one in scales_to_try(scale, y)],
             scoring=_pooled_error,
-            cv=whole_folds(units[rows], seed),
+            cv=group_k_fold(units[rows], FOLDS, seed),
         ).fit(x, y)
         predictions[scale.name] = search.predict(features)
         settings[scale.name] = _in_words(search.best_params_)

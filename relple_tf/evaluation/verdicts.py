@@ -56,7 +56,9 @@ def verdict(result: Calibration, target: str, facts: Mapping[str, Any]) -> str:
         interval_sentence(facts["interval"], facts["unit"]),
         f"{percent(result.outside)} of the test scans lie outside the domain",
     ]
-    if result.crossed is not None and plsr_serves_better(network := result.metrics["validation"][target], plsr):
+    if result.fitted.cross_fit is not None and plsr_serves_better(
+        network := result.metrics["validation"][target], plsr
+    ):
         sentences.append(
             "On the learning soils, cross-validated, PLSR serves better: "
             f"RMSE {digits(plsr.rmse)} against the network's {digits(network['rmse'])}"

@@ -1,7 +1,7 @@
 """The applicability domain: how far a scan lies from the training spectra, and whether to trust its estimates."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy.typing as npt
 from keras import ops
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
-from sklearn.model_selection import GroupKFold, KFold
+
+from relple_tf.spectra.folds import group_k_fold
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -219,7 +220,7 @@ def cross_validated_distances(
     """
     flat = features.reshape(len(features), -1)
     t2, q = np.full((2, len(flat)), np.nan)
-    for fitted, held in _folds(units, folds, seed):
+    for fitted, held in group_k_fold(units, folds, seed):
         pca = PCA(min(components, len(fitted) - 1, flat.shape[1]), random_state=seed).fit(flat[fitted])
         kernel = pca.components_.T
         scores = (flat[held] - pca.mean_) @ kernel
@@ -229,15 +230,6 @@ def cross_validated_distances(
         # The layer itself, so that its rounding is in the limits too.
         t2[held], q[held] = (ops.convert_to_numpy(distance)[:, 0] for distance in layer((flat[held], scores)))
     return t2, q
-
-
-def _folds(units: Indices, folds: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
-    """Fitted and held-out rows; rows of one unit stay together unless there is no other."""
-    rows, distinct = np.zeros(len(units)), len(np.unique(units))
-    if distinct in (1, len(units)):
-        yield from KFold(min(folds, len(units)), shuffle=True, random_state=seed).split(rows)
-    else:
-        yield from GroupKFold(min(folds, distinct)).split(rows, groups=units)
 
 
 def limits(t2: Floats, q: Floats, share: float = SHARE) -> Limits:

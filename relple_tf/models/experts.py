@@ -24,7 +24,7 @@ def stem(features: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> T
             strides=2,
             padding="same",
             activation="relu",
-            name=f"{name}_conv{block}",
+            name=f"{name}.conv{block}",
         )(x)
     return x
 
@@ -44,12 +44,12 @@ def attention_pool(sequence: Tensor, keras: Keras, *, name: str) -> Tensor:
     """
     layers = keras.layers
     steps = sequence.shape[1]
-    hidden = layers.Dense(sequence.shape[2], activation="tanh", name=f"{name}_key")(sequence)
-    scores = layers.Dense(1, use_bias=False, name=f"{name}_query")(hidden)
-    weights = layers.Softmax(axis=1, name=f"{name}_weights")(scores)
-    weighted = layers.Multiply(name=f"{name}_weighted")([sequence, weights])
-    mean = layers.GlobalAveragePooling1D(name=f"{name}_mean")(weighted)
-    return layers.Rescaling(float(steps), name=f"{name}_sum")(mean)
+    hidden = layers.Dense(sequence.shape[2], activation="tanh", name=f"{name}.key")(sequence)
+    scores = layers.Dense(1, use_bias=False, name=f"{name}.query")(hidden)
+    weights = layers.Softmax(axis=1, name=f"{name}.weights")(scores)
+    weighted = layers.Multiply(name=f"{name}.weighted")([sequence, weights])
+    mean = layers.GlobalAveragePooling1D(name=f"{name}.mean")(weighted)
+    return layers.Rescaling(float(steps), name=f"{name}.sum")(mean)
 
 
 def spectral_expert(local: Tensor, whitened: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
@@ -73,13 +73,13 @@ def spectral_expert(local: Tensor, whitened: Tensor, config: ModelConfig, keras:
             config.lstm_units,
             return_sequences=pooled,
             unroll=config.lstm_form == "unrolled",
-            name=f"{name}_lstm",
+            name=f"{name}.lstm",
         )(x)
     if "attention" in kind:
-        x = attention_pool(x, keras, name=f"{name}_attention")
+        x = attention_pool(x, keras, name=f"{name}.attention")
     elif kind == "cnn":
-        x = layers.GlobalAveragePooling1D(name=f"{name}_mean")(x)
-    joined = layers.Concatenate(name=f"{name}_joined")([x, whitened])
+        x = layers.GlobalAveragePooling1D(name=f"{name}.mean")(x)
+    joined = layers.Concatenate(name=f"{name}.joined")([x, whitened])
     return dense_expert(joined, config, keras, name=name)
 
 
@@ -93,14 +93,14 @@ def dense_expert(stream: Tensor, config: ModelConfig, keras: Keras, *, name: str
         (batch, expert_units).
     """
     x = keras.layers.Dense(config.expert_units, activation="relu", name=name)(stream)
-    return keras.layers.Dropout(config.dropout, name=f"{name}_dropout")(x)
+    return keras.layers.Dropout(config.dropout, name=f"{name}.dropout")(x)
 
 
 def tower(stream: Tensor, skip: Tensor, config: ModelConfig, keras: Keras, *, target: str) -> Tensor:
     """The head of one target, with a skip past the experts.
 
     The head begins at 0 and learns the whole target; what kernel machines find in the same scores is mixed in
-    afterwards (`training.mixing`). Had it begun as such a machine, it would learn from what a machine leaves of the
+    afterwards (`training.stacking`). Had it begun as such a machine, it would learn from what a machine leaves of the
     rows it was fitted on, which is noise.
 
     Args:
@@ -111,6 +111,6 @@ def tower(stream: Tensor, skip: Tensor, config: ModelConfig, keras: Keras, *, ta
         (batch, 1), the target in standard deviations; the last layer is named like the target.
     """
     layers = keras.layers
-    hidden = layers.Dense(config.tower_units, activation="relu", name=f"{target}_tower")(stream)
-    joined = layers.Concatenate(name=f"{target}_joined")([hidden, skip])
+    hidden = layers.Dense(config.tower_units, activation="relu", name=f"head.{target}.tower")(stream)
+    joined = layers.Concatenate(name=f"head.{target}.joined")([hidden, skip])
     return layers.Dense(1, kernel_initializer="zeros", name=target)(joined)

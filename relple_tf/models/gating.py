@@ -20,7 +20,7 @@ def mixture(
     Args:
         selector: (batch, n), what the gate reads.
         experts: k tensors of shape (batch, d).
-        name: Name of the sum; its gate is `{name}_gate`, the map W is `{name}_logits`.
+        name: Name of the sum; its gate is `{name}.gate`, the map W is `{name}.logits`.
         offsets: k numbers added to the logits, which is where relevance acts; None adds nothing.
 
     Returns:
@@ -29,16 +29,16 @@ def mixture(
     if len(experts) == 1:
         return experts[0]
     layers = keras.layers
-    logits = layers.Dense(len(experts), use_bias=False, name=f"{name}_logits")(selector)
+    logits = layers.Dense(len(experts), use_bias=False, name=f"{name}.logits")(selector)
     if offsets is not None and any(offsets):
         logits = logits + np.asarray(offsets, "float32")
-    gate = layers.Softmax(name=f"{name}_gate")(logits)
+    gate = layers.Softmax(name=f"{name}.gate")(logits)
     # A mean times the number, for int8 BATCH_MATMUL, which Dot becomes, is wrong on some runtimes. One product of all
     # experts is fewer operators than one of each.
     count, units = len(experts), experts[0].shape[1]
-    side_by_side = layers.Concatenate(name=f"{name}_experts")(experts)
-    stacked = layers.Reshape((count, units), name=f"{name}_stacked")(side_by_side)
-    weights = layers.Reshape((count, 1), name=f"{name}_weights")(gate)
-    weighted = layers.Multiply(name=f"{name}_weighted")([stacked, weights])
-    mean = layers.GlobalAveragePooling1D(name=f"{name}_mean")(weighted)
+    side_by_side = layers.Concatenate(name=f"{name}.experts")(experts)
+    stacked = layers.Reshape((count, units), name=f"{name}.stacked")(side_by_side)
+    weights = layers.Reshape((count, 1), name=f"{name}.weights")(gate)
+    weighted = layers.Multiply(name=f"{name}.weighted")([stacked, weights])
+    mean = layers.GlobalAveragePooling1D(name=f"{name}.mean")(weighted)
     return layers.Rescaling(float(count), name=name)(mean)

@@ -17,7 +17,7 @@ BOUND = 3.0
 NEVER = 1e30
 """A variance by which everything becomes 0."""
 
-WHITENED = "whitened"
+WHITENED = "views.whitened"
 """The scores of all views together."""
 
 
@@ -43,19 +43,19 @@ def encode(config: ModelConfig, problem: Problem, keras: Keras) -> Encoded:
     return Encoded(
         features=features,
         whitened=joined(scores, keras, name=WHITENED),
-        skip=joined(bases, keras, name="skip"),
+        skip=joined(bases, keras, name="views.skip"),
         local=stems(features, config, keras),
     )
 
 
 def view_name(view: int) -> str:
     """The layer that projects a view, counted from 0."""
-    return f"view{view + 1}"
+    return f"view{view + 1}.scores"
 
 
 def basis_name(view: int) -> str:
     """The layer that holds the random features of a view's scores."""
-    return f"view{view + 1}_basis"
+    return f"view{view + 1}.basis"
 
 
 def whitened_views(features: Tensor, problem: Problem, keras: Keras) -> list[Tensor]:
@@ -67,20 +67,20 @@ def whitened_views(features: Tensor, problem: Problem, keras: Keras) -> list[Ten
     """
     layers = keras.layers
     if problem.channels == 1:
-        flat = {0: layers.Flatten(name="channel1_flat")(features)}
+        flat = {0: layers.Flatten(name="channel1.flat")(features)}
     else:
-        by_channel = layers.Permute((2, 1), name="by_channel")(features)
+        by_channel = layers.Permute((2, 1), name="channels.first")(features)
         last = problem.channels - 1
         flat = {
-            channel: layers.Flatten(name=f"channel{channel + 1}_flat")(
-                layers.Cropping1D((channel, last - channel), name=f"channel{channel + 1}")(by_channel)
+            channel: layers.Flatten(name=f"channel{channel + 1}.flat")(
+                layers.Cropping1D((channel, last - channel), name=f"channel{channel + 1}.crop")(by_channel)
             )
             for channel in sorted({channel for view in problem.views for channel in view})
         }
     scores = []
     for view, channels in enumerate(problem.views):
         name = view_name(view)
-        bands = joined([flat[channel] for channel in channels], keras, name=f"{name}_bands")
+        bands = joined([flat[channel] for channel in channels], keras, name=f"{name}.bands")
         projected = layers.Dense(problem.components, trainable=False, name=name)(bands)
         scores.append(bounded(projected, keras, name=name))
     return scores
@@ -93,9 +93,9 @@ def bounded(scores: Tensor, keras: Keras, *, name: str) -> Tensor:
     has estimates within reason, where a linear head would extrapolate (NIRsoil's soil of T2 7,488 cost a split of OC
     its R2).
     """
-    shrunk = _scaled(scores, keras, name=f"{name}_shrunk")
-    bent = keras.layers.Activation("tanh", name=f"{name}_bent")(shrunk)
-    return _scaled(bent, keras, name=f"{name}_bounded")
+    shrunk = _scaled(scores, keras, name=f"{name}.shrunk")
+    bent = keras.layers.Activation("tanh", name=f"{name}.bent")(shrunk)
+    return _scaled(bent, keras, name=f"{name}.bounded")
 
 
 def _scaled(tensor: Tensor, keras: Keras, *, name: str) -> Tensor:
@@ -109,8 +109,8 @@ def set_bounds(network: Any, view: int, sd: npt.NDArray[np.float32]) -> None:
     zeros = np.zeros_like(sd)
     # A column is divided by the root of the variance. Components without variance become 0.
     bound = BOUND * np.maximum(sd, 1e-9)
-    network.get_layer(f"{view_name(view)}_shrunk").set_weights([zeros, np.where(sd > 0, bound**2, NEVER)])
-    network.get_layer(f"{view_name(view)}_bounded").set_weights([zeros, np.where(sd > 0, bound**-2, NEVER)])
+    network.get_layer(f"{view_name(view)}.shrunk").set_weights([zeros, np.where(sd > 0, bound**2, NEVER)])
+    network.get_layer(f"{view_name(view)}.bounded").set_weights([zeros, np.where(sd > 0, bound**-2, NEVER)])
 
 
 def with_basis(scores: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
@@ -130,7 +130,7 @@ def with_basis(scores: Tensor, config: ModelConfig, keras: Keras, *, name: str) 
         bias_initializer=keras.initializers.RandomNormal(stddev=1.0),
         name=name,
     )(scores)
-    return joined([scores, basis], keras, name=f"{name}_joined")
+    return joined([scores, basis], keras, name=f"{name}.joined")
 
 
 def joined(tensors: list[Tensor], keras: Keras, *, name: str) -> Tensor:
@@ -144,5 +144,5 @@ def stems(features: Tensor, config: ModelConfig, keras: Keras) -> Callable[[str]
     """The stem of an expert by its name: one for all of them, or one each, as the config says."""
     if config.stem == "per_expert":
         return lambda expert: stem(features, config, keras, name=expert)
-    shared = stem(features, config, keras, name="stem")
+    shared = stem(features, config, keras, name="spectrum.stem")
     return lambda _: shared

@@ -1,5 +1,6 @@
 """From laboratory units to what is modelled, and back as the last layer of the graph."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -148,7 +149,9 @@ def seeing(network: Any) -> Any:
     Returns:
         Features -> (outputs, bands of the first view, scores of every view).
     """
-    views = [layer for layer in network.layers if layer.name in map(view_name, range(len(network.layers)))]
-    views.sort(key=lambda layer: layer.name)
+    layers = {layer.name: layer for layer in network.layers}
+    # In the order of the config: the kernel regression has its weights in that order.
+    names = itertools.takewhile(layers.__contains__, map(view_name, itertools.count()))
+    views = [layers[name] for name in names]
     read = (network.output, views[0].input, [view.output for view in views])
     return type(network)(network.input, read, name=network.name)

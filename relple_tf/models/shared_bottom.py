@@ -14,7 +14,7 @@ def shared_bottom(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor
         deviations.
     """
     encoded = encode(config, problem, keras)
-    name = "bottom"
+    name = "shared.bottom"
     bottom = spectral_expert(encoded.local(name), encoded.whitened, config, keras, name=name)
     outputs = {target: tower(bottom, encoded.skip, config, keras, target=target) for target in problem.targets}
     return keras.Model(encoded.features, outputs, name="shared_bottom")

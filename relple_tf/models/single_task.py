@@ -18,12 +18,13 @@ def single_task(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor:
     scores = joined(views, keras, name=WHITENED)
     outputs = {}
     for target in problem.targets:
-        name = f"{target}_expert"
+        name = f"task.{target}.expert"
         local = stem(features, config, keras, name=name)
         expert = spectral_expert(local, scores, config, keras, name=name)
         bases = [
-            with_basis(view, config, keras, name=f"{target}_{basis_name(number)}") for number, view in enumerate(views)
+            with_basis(view, config, keras, name=f"task.{target}.{basis_name(number)}")
+            for number, view in enumerate(views)
         ]
-        skip = joined(bases, keras, name=f"{target}_skip")
+        skip = joined(bases, keras, name=f"task.{target}.skip")
         outputs[target] = tower(expert, skip, config, keras, target=target)
     return keras.Model(features, outputs, name="single_task")

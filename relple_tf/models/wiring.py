@@ -4,8 +4,8 @@ from relple_tf.config import ModelConfig
 from relple_tf.models.problem import Problem
 from relple_tf.models.relevance import sources
 
-SHARED = "shared"
-"""Owner of the experts and the stream that belong to no target."""
+SHARED = "task-shared"
+"""Owner of the experts and the stream that belong to no target; the hyphen keeps it apart from every target's name."""
 
 Gates = dict[str, dict[str, float]]
 """Stream that a gate makes -> {expert that it reads: what is added to its logit}."""
@@ -14,7 +14,7 @@ Gates = dict[str, dict[str, float]]
 def expert_names(config: ModelConfig, owner: str, level: int) -> list[str]:
     """The experts that `owner` (a target or SHARED) has on a level, counted from 1."""
     count = config.shared_experts if owner == SHARED else config.task_experts
-    return [f"level{level}_{owner}_expert{i}" for i in range(count)]
+    return [f"level{level}.{owner}.expert{i}" for i in range(count)]
 
 
 def wiring(config: ModelConfig, problem: Problem) -> list[Gates]:
@@ -43,5 +43,5 @@ def wiring(config: ModelConfig, problem: Problem) -> list[Gates]:
 
 
 def gate_name(owner: str, level: int) -> str:
-    """Name of the mixture that makes `owner`'s stream on a level; its softmax is `{name}_gate`."""
-    return f"level{level}_{owner}"
+    """Name of the mixture that makes `owner`'s stream on a level; its softmax is `{name}.gate`."""
+    return f"level{level}.{owner}"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.model_selection import GroupKFold, KFold
 
 from relple_tf.config import SplitConfig
 from relple_tf.errors import InputError
@@ -11,6 +12,23 @@ from relple_tf.spectra.units import Indices, Parts, unit_labels, whole_units
 
 _STREAM = 1
 """Beside the seed, so that folds do not follow the order that `split` draws from the same seed."""
+
+
+def group_k_fold(groups: Indices, count: int, seed: int) -> list[tuple[Indices, Indices]]:
+    """At most `count` pairs of (rows to fit on, rows held back), which divide no group.
+
+    Drawn by `seed` where every row is a group of its own; else balanced by rows, without a draw. A single group is
+    divided by rows, because there is no other.
+
+    Args:
+        groups: (n,) numbers of what no fold may divide.
+        count: Folds, 2 or more; fewer where there are fewer groups.
+        seed: Of the draw.
+    """
+    rows, distinct = np.arange(len(groups)), len(np.unique(groups))
+    if distinct in (1, len(groups)):
+        return list(KFold(min(count, len(groups)), shuffle=True, random_state=seed).split(rows))
+    return list(GroupKFold(min(count, distinct)).split(rows, groups=groups))
 
 
 def folds(

@@ -18,10 +18,8 @@ TARGETS = ("N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH", "clay_pct")
 """The known targets, in the order in which they are modelled."""
 
 
-RESERVED = re.compile(
-    r"id|part|status|t2|q|spectrum|features|shared|skip|stem|whitened|by_channel|view\d+|channel\d+_flat", re.IGNORECASE
-)
-"""What ports and layers of a model and columns of its tables are called."""
+RESERVED = re.compile(r"id|part|status|t2|q|spectrum|features", re.IGNORECASE)
+"""What inputs and outputs of a model and columns of its tables are called."""
 
 
 @dataclass(frozen=True)

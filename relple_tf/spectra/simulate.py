@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from relple_tf.config import SimulatedConfig
 from relple_tf.spectra.library import SpectralLibrary
@@ -71,7 +72,9 @@ def simulate(config: SimulatedConfig) -> SpectralLibrary:
         Library of `config.soils` reflectance spectra and the targets of TARGETS.
     """
     wavelengths_nm = grid(config)
-    spectra, values = scanned_soils(wavelengths_nm, config.soils, config.seed)
+    # BLAS adds up in an order that depends on its threads; soils are not to depend on the number of cores.
+    with threadpool_limits(limits=1, user_api="blas"):
+        spectra, values = scanned_soils(wavelengths_nm, config.soils, config.seed)
     left_out = np.random.default_rng([config.seed, 2]).random(values.shape) < config.missing
     values[left_out] = np.nan
     return SpectralLibrary(

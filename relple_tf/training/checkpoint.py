@@ -1,19 +1,69 @@
-"""The state of a training run in one .npz: lists of arrays and a few facts."""
+"""The state of a training run: an .npz of arrays and a few facts for each finished fold and for the final network."""
 
 import io
 import json
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from relple_tf.errors import InputError
 from relple_tf.training.files import write_bytes
 
-FORMAT = 2
-"""Raised when training would take up a state of before differently: 2 models skewed targets as square roots."""
+Floats = npt.NDArray[np.float64]
+
+FINAL = "checkpoint.npz"
+
+FORMAT = 3
+"""Raised when training would continue an earlier state differently: 3 keeps a fold as `fold-N.npz`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """The files that a run keeps until it is complete."""
+
+    folder: Path
+    fingerprint: str
+    """Of the library and its split; files of another one are refused."""
+
+    @property
+    def final(self) -> Path:
+        """State of the final network's training."""
+        return self.folder / FINAL
+
+    def fold(self, number: int) -> Path:
+        """Predictions of a fold, counted from 0."""
+        return self.folder / f"fold-{number + 1}.npz"
+
+    def save_fold(self, number: int, predictions: Floats, history: pd.DataFrame) -> None:
+        """Keep the predictions and the history of a fold."""
+        facts = {"fingerprint": self.fingerprint, "history": history.to_dict("list")}
+        save_state(self.fold(number), {"predictions": [predictions]}, facts)
+
+    def load_fold(self, number: int) -> tuple[Floats, pd.DataFrame] | None:
+        """What `save_fold` kept; None where there is nothing.
+
+        Raises:
+            InputError: the file is damaged, of another version, or belongs to other data.
+        """
+        if not self.fold(number).exists():
+            return None
+        arrays, facts = load_state(self.fold(number), self.fingerprint)
+        return arrays["predictions"][0], pd.DataFrame(facts["history"])
+
+    def remove(self) -> None:
+        """Remove every file, when the run is complete."""
+        remove_checkpoints(self.folder)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what `Checkpoints` keeps in a folder."""
+    for path in [folder / FINAL, *folder.glob("fold-*.npz")]:
+        path.unlink(missing_ok=True)
 
 
 def save_state(path: Path, arrays: dict[str, list[npt.NDArray[Any]]], facts: dict[str, Any]) -> None:

@@ -10,18 +10,15 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import tensorflow as tf
 from sklearn.metrics import r2_score
 from tqdm import tqdm
 
 from relple_tf.config import Config, TrainingConfig
-from relple_tf.models.lab_units import whole_graph
 from relple_tf.training.augmentation import Augment, is_active
 from relple_tf.training.balancing import STRATEGIES
 from relple_tf.training.checkpoint import load_state, save_state
 from relple_tf.training.joint import FollowingModel, JointModel
-from relple_tf.training.mixing import SHARES, best_share, both, mix, mixtures
-from relple_tf.training.preparation import Prepared
+from relple_tf.training.preparation import Prepared, initial_network
 
 SAVE_EVERY_S = 5.0
 """Seconds between two savings of the state; a kill loses at most these and the epoch under way."""
@@ -37,90 +34,80 @@ WARM_UP = 0.05
 class Trained:
     """What training ends with."""
 
-    model: keras.Model
-    """Raw scan (batch, bands) -> {target: (batch, 1)} in laboratory units."""
     network: keras.Model
-    """Its middle: features -> standardised targets."""
-    shares: dict[str, float]
-    """Target -> what its head keeps of its training; the kernel machine has the rest."""
+    """Features (batch, bands, channels) -> {target: (batch, 1)} in standard deviations; never trained again."""
     history: pd.DataFrame
-    """One row per epoch: loss, validation scores before mixing, loss weights, learning rate; epoch 0 is the start."""
+    """One row per epoch: loss, validation scores, loss weights, learning rate; epoch 0 is the start."""
 
 
-def fit(
-    prepared: Prepared,
-    config: Config,
-    checkpoint: Path | None = None,
-    fingerprint: str = "",
-    shares: dict[str, float] | None = None,
-) -> Trained:
-    """Train the network, mix its heads with the kernel machines, and join it with front end and laboratory units.
+class TraceCache:
+    """The last training step that TensorFlow traced, for further networks that compute the same.
 
-    Args:
-        prepared: From `prepare`; its network is trained in place.
-        checkpoint: Where the state is kept; training goes on from it if it exists. None keeps none.
-        fingerprint: Of the library and its split, kept with the state.
-        shares: Target -> what its head keeps of its training, from `members.cross_fit`; training then runs to its end.
-            None: the validation rows stop training early, and choose.
-
-    Raises:
-        InputError: the state belongs to other data.
+    TensorFlow needs a third of a small network's training to trace a step. Networks of several folds mostly differ in
+    their variables alone; where their correlations make other gates, or their rows other step counts, they are traced
+    anew. A cache belongs to the process that trains one network after the other; pickling it leaves it empty.
     """
-    history = train(prepared, config, checkpoint, fingerprint, stop_early=shares is None)
-    if shares is None:
-        tried = mixtures(*both(prepared.network, prepared.machines, prepared.validation_features))
-        measured = prepared.validation_measured
-        shares = {
-            scale.name: SHARES[best_share(measured[scale.name], scale.to_lab(tried[:, :, column]))]
-            for column, scale in enumerate(prepared.scales)
-        }
-    mix(prepared.network, prepared.machines, shares)
-    return Trained(
-        model=whole_graph(
-            prepared.absorbance_stage,
-            prepared.channel_stage,
-            prepared.network,
-            prepared.scales,
-            prepared.distances,
-            prepared.machines,
-        ),
-        network=prepared.network,
-        shares=shares,
-        history=history,
-    )
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, JointModel] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_last": None}
+
+    def reuse(self, joint: JointModel, batches: "Batches", config: Config) -> JointModel:
+        """The last model with the numbers of `joint`, where both compute the same; else `joint`.
+
+        Args:
+            joint: Compiled, not yet trained.
+            batches: What it will be trained on.
+            config: Of the training.
+        """
+        if is_active(config.augmentation):
+            return joint
+        same_for_all = dataclasses.replace(config.training, seed=0)
+        computed = (joint.network.to_json(), same_for_all, len(batches), batches.size)
+        if self._last is None or self._last[0] != computed:
+            self._last = computed, joint
+            return joint
+        last = self._last[1]
+        for kept, given in ((last, joint), (last.optimizer, joint.optimizer)):
+            for variable, value in zip(kept.variables, given.variables, strict=True):
+                variable.assign(value)
+        return last
 
 
 def train(
     prepared: Prepared,
     config: Config,
-    checkpoint: Path | None = None,
-    fingerprint: str = "",
     *,
     stop_early: bool,
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
     show: bool = True,
-    throwaway: bool = False,
-) -> pd.DataFrame:
-    """Train the towers in place.
+    traces: TraceCache | None = None,
+) -> Trained:
+    """Train a network from its start.
 
     Args:
-        prepared: From `prepare`.
-        checkpoint: See `fit`.
-        fingerprint: See `fit`.
+        prepared: From `prepare`; not changed.
+        config: Of the training.
         stop_early: Stop after `patience` epochs without a better validation score and keep the weights of the best
             one; else keep the last.
-        show: A progress bar.
-        throwaway: The caller drops `prepared` before anything else is trained in this process, so that the next
-            network may take its place in what TensorFlow has traced.
+        checkpoint: Where the state is kept; training continues from it if it exists. None keeps none.
+        fingerprint: Of the library and its split, kept with the state.
+        show: Whether to draw a progress bar.
+        traces: Traced steps to use and to leave; None traces anew.
 
-    Returns:
-        See `Trained.history`.
+    Raises:
+        InputError: the state belongs to other data.
     """
-    joint, rows = joint_model(prepared, config)
+    network = initial_network(prepared, config)
+    joint, rows = joint_model(network, prepared, config)
     batches = Batches(rows, prepared.train_values, config.training)
     epochs = epoch_count(len(batches), config.training)
     compile_joint(joint, config.training, steps=epochs * len(batches))
-    if throwaway:
-        joint = traced_before(joint, batches, config)
+    if traces is not None:
+        joint = traces.reuse(joint, batches, config)
     monitor = Monitor(
         joint.network, prepared, config.training, epochs, checkpoint, fingerprint, stop_early=stop_early, show=show
     )
@@ -140,14 +127,11 @@ def train(
             shuffle=False,
             verbose=0,
         )
-    prepared.network.set_weights(monitor.best_weights)
-    return pd.DataFrame(monitor.history)
-
-
-def seed_everything(seed: int) -> None:
-    """One seed for Python, NumPy and Keras, and operators that give the same sum every time."""
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    if traces is not None and joint.network is network:
+        # The cache keeps this network for the next training.
+        network = initial_network(prepared, config)
+    network.set_weights(monitor.best_weights)
+    return Trained(network=network, history=pd.DataFrame(monitor.history))
 
 
 def epoch_count(steps_per_epoch: int, config: TrainingConfig) -> int:
@@ -155,22 +139,22 @@ def epoch_count(steps_per_epoch: int, config: TrainingConfig) -> int:
     return max(1, min(config.max_epochs, config.max_steps // steps_per_epoch))
 
 
-def joint_model(prepared: Prepared, config: Config) -> tuple[JointModel, npt.NDArray[np.float32]]:
-    """The trainable model and the rows that it reads.
+def joint_model(network: keras.Model, prepared: Prepared, config: Config) -> tuple[JointModel, npt.NDArray[np.float32]]:
+    """The trainable model of a network and the rows that it reads.
 
     Without augmentation the channels are constant, so training starts from the features computed
     once; with it, from the absorbance on the model's grid.
     """
     targets, training = prepared.problem.targets, config.training
     balancing = STRATEGIES[training.balancing](len(targets), training)
-    body, rows = prepared.network, prepared.train_features
+    body, rows = network, prepared.train_features
     if is_active(config.augmentation):
         rows = prepared.train_absorbance
         absorbance = keras.Input(rows.shape[1:], name="absorbance")
         distorted = Augment(config.augmentation, prepared.grid_nm, training.seed)(absorbance)
         body = keras.Model(absorbance, body(prepared.channel_stage(distorted)), name="body")
     model = FollowingModel if training.balancing in ("famo", "gradnorm") else JointModel
-    return model(prepared.network, body, targets, balancing, training.huber_delta), rows
+    return model(network, body, targets, balancing, training.huber_delta), rows
 
 
 def compile_joint(joint: JointModel, config: TrainingConfig, steps: int) -> None:
@@ -190,37 +174,6 @@ def compile_joint(joint: JointModel, config: TrainingConfig, steps: int) -> None
     joint.compile(optimizer, jit_compile=False)
     optimizer.build(joint.trainable_variables)
     joint.network.jit_compile = False
-
-
-_last_traced: tuple[Any, JointModel] | None = None
-"""What the last throwaway model of this process computes, and the model."""
-
-
-def traced_before(joint: JointModel, batches: "Batches", config: Config) -> JointModel:
-    """The last throwaway model with the numbers of `joint`, where both compute the same; else `joint`.
-
-    TensorFlow needs a third of a small network's training to trace a step. The networks of several folds differ in
-    their variables alone, mostly; where their correlations make other wirings, or their rows other step counts, they
-    are traced anew.
-
-    Args:
-        joint: Compiled, not yet trained.
-        batches: What it will be trained on.
-        config: Of the training.
-    """
-    global _last_traced
-    if is_active(config.augmentation):
-        return joint
-    same_for_all = dataclasses.replace(config.training, seed=0)
-    computed = (joint.network.to_json(), same_for_all, len(batches), batches.size)
-    if _last_traced is None or _last_traced[0] != computed:
-        _last_traced = computed, joint
-        return joint
-    last = _last_traced[1]
-    for ours, theirs in ((last, joint), (last.optimizer, joint.optimizer)):
-        for variable, value in zip(ours.variables, theirs.variables, strict=True):
-            variable.assign(value)
-    return last
 
 
 class Batches(keras.utils.PyDataset):

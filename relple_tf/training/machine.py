@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import cdist, pdist
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
+from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVR
 
 from relple_tf.models.inputs import BOUND
 from relple_tf.models.kernel import KernelMachines
+from relple_tf.spectra.folds import group_k_fold
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -145,20 +146,9 @@ def machine(x: Floats, y: Floats, units: Indices, seed: int) -> tuple[Floats, fl
     search = GridSearchCV(
         SVR(kernel="precomputed", epsilon=EPSILON),
         {"C": COSTS},
-        cv=whole_folds(units, FOLDS, seed),
+        cv=group_k_fold(units, FOLDS, seed),
         scoring="neg_mean_squared_error",
     )
     best = search.fit(gram, y).best_estimator_
     slope = scaled[best.support_].T @ best.dual_coef_[0] / (size or 1.0)
     return slope, float(best.intercept_[0] - centre @ slope)
-
-
-def whole_folds(units: Indices, count: int, seed: int) -> list[tuple[Indices, Indices]]:
-    """At most `count` pairs of rows to fit on and rows held back, which leave `units` (n,) whole.
-
-    A single unit is divided by rows, for there is no other.
-    """
-    rows, distinct = np.arange(len(units)), len(np.unique(units))
-    if distinct in (1, len(units)):
-        return list(KFold(min(count, len(units)), shuffle=True, random_state=seed).split(rows))
-    return list(GroupKFold(min(count, distinct)).split(rows, groups=units))

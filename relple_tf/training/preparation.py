@@ -22,6 +22,7 @@ from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.units import unit_labels, whole_units
 from relple_tf.training.machine import kernel_machines
 from relple_tf.training.scales import choose_scale
+from relple_tf.training.seeds import seed_everything
 
 ROUNDING = 1e-5
 """Standard deviations of a band by which the mean of standardised float32 values may miss 0."""
@@ -35,8 +36,10 @@ class Prepared:
     """Scan to absorbance on the model's grid."""
     channel_stage: keras.Model
     """Absorbance to features."""
-    network: keras.Model
-    """Features to standardised targets, at its start."""
+    projections: tuple[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]], ...]
+    """Kernel and bias of each view, from `whitening`."""
+    score_sd: tuple[npt.NDArray[np.float32], ...]
+    """(components,) of each view: SD of its scores over the training rows."""
     machines: KernelMachines
     """From the scores of all views to what kernel machines say of the targets; the network's heads begin at 0."""
     distances: Distances
@@ -65,6 +68,8 @@ class Prepared:
 
 def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Config) -> Prepared:
     """Fit front end, target scales, correlation and projection on the training rows; test rows are not read.
+
+    The result depends on the arguments alone, and nothing that is made of it changes it.
 
     Raises:
         InputError: the schedule of the joint loss is not one number per target.
@@ -106,10 +111,6 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         targets=targets,
         correlation=pearson(modelled[train]),
     )
-    network = build(config.model, problem, keras)
-    for view, projection in enumerate(projections):
-        network.get_layer(view_name(view)).set_weights(projection)
-        set_bounds(network, view, scores[view].std(axis=0))
     distances = Distances(min(NEIGHBOURS, config.model.landmarks), name="distances")
     first = viewed(features, views[0])
     distances.build((first.shape, (None, problem.components)))
@@ -125,7 +126,8 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
     return Prepared(
         absorbance_stage=stage,
         channel_stage=channels,
-        network=network,
+        projections=tuple(projections),
+        score_sd=tuple(score.std(axis=0) for score in scores),
         machines=machines,
         distances=distances,
         scales=scales,
@@ -142,6 +144,22 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
             for one, other, common in unrelated_for_lack_of_rows(modelled[train], targets)
         ),
     )
+
+
+def initial_network(prepared: Prepared, config: Config) -> keras.Model:
+    """The network before its training, the same at every call: weights from the seed, views from the training rows.
+
+    Seeds everything on the way.
+
+    Returns:
+        (batch, bands, channels) features -> {target: (batch, 1)} in standard deviations.
+    """
+    seed_everything(config.training.seed)
+    network = build(config.model, prepared.problem, keras)
+    for view, (projection, sd) in enumerate(zip(prepared.projections, prepared.score_sd, strict=True)):
+        network.get_layer(view_name(view)).set_weights(projection)
+        set_bounds(network, view, sd)
+    return network
 
 
 def first_view(prepared: Prepared) -> npt.NDArray[np.float32]:

@@ -19,6 +19,7 @@ from relple_tf.config_text import from_toml, to_toml
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.training.files import UNFINISHED, sha256, write_text
+from relple_tf.training.stored_data import DATA
 
 MANIFEST = "manifest.json"
 CONFIG = "config.toml"
@@ -35,6 +36,7 @@ FILES = {
     "split.csv",
 }
 """What a complete run holds beside its manifest."""
+OPTIONAL_FILES = {DATA}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,8 @@ class RunFolder:
 
     def finish(self) -> None:
         """Seal the run: hash every file into the manifest, then drop the state of training."""
-        hashes = {name: sha256(self.path / name) for name in sorted(FILES)}
+        names = FILES | {name for name in OPTIONAL_FILES if (self.path / name).exists()}
+        hashes = {name: sha256(self.path / name) for name in sorted(names)}
         write_json(self.path / MANIFEST, hashes)
         self.checkpoint.unlink(missing_ok=True)
 

@@ -5,7 +5,8 @@ import numpy.typing as npt
 from sklearn.svm import SVR
 
 from relple_tf.models.lab_units import TargetScale
-from relple_tf.training.machine import EPSILON, MOST_SVM_ROWS, whole_folds
+from relple_tf.spectra.folds import group_k_fold
+from relple_tf.training.machine import EPSILON, MOST_SVM_ROWS
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,7 +41,7 @@ def choose_scale(name: str, values: Floats, scores: Floats, units: npt.NDArray[n
     rmse = []
     for scale in (skewed, plain):
         estimated = np.empty(len(y))
-        for fitted, held in whole_folds(units[known], FOLDS, seed):
+        for fitted, held in group_k_fold(units[known], FOLDS, seed):
             kernel = SVR(C=COST, epsilon=EPSILON, gamma=0.5 / x.shape[1])
             estimated[held] = scale.to_lab(kernel.fit(x[fitted], scale.to_model(y[fitted])).predict(x[held]))
         rmse.append(np.sqrt(np.mean((estimated - y) ** 2)))

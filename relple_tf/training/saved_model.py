@@ -1,0 +1,46 @@
+"""The file of a Keras model, the same bytes for the same model."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+SHARED_ID = "shared_object_id"
+"""Key under which Keras writes the memory address of an object that several layers share, such as a dtype policy."""
+NO_DATE = "1980-01-01@00:00:00"
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Save `model` in place, without the date and the memory addresses that Keras writes.
+
+    Keras uses the addresses only to recognise equal ones, so numbers in the order of appearance take their place.
+    """
+    saved = io.BytesIO()
+    model.save(path)
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(saved, "w") as target:
+        for entry in source.infolist():
+            content = source.read(entry)
+            if entry.filename == "metadata.json":
+                content = json.dumps(json.loads(content) | {"date_saved": NO_DATE}).encode()
+            if entry.filename == "config.json":
+                content = json.dumps(_numbered(json.loads(content), {})).encode()
+            # A new entry has the date 1980-01-01.
+            target.writestr(zipfile.ZipInfo(entry.filename), content, entry.compress_type)
+    path.write_bytes(saved.getvalue())
+
+
+def _numbered(content: Any, known: dict[Any, int]) -> Any:
+    """The JSON content with 1, 2, ... in place of addresses, equal ones for equal ones."""
+    if isinstance(content, list):
+        return [_numbered(item, known) for item in content]
+    if isinstance(content, dict):
+        return {
+            key: known.setdefault(value, len(known) + 1)
+            if key == SHARED_ID and value is not None
+            else _numbered(value, known)
+            for key, value in content.items()
+        }
+    return content

@@ -1,0 +1,87 @@
+"""Laws of worker processes: every job once, one thread each, and none outlives the process that started it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import worker_jobs
+
+from relple_tf.errors import InputError
+from relple_tf.training.processes import THREADS, ProcessDiedError, run_all
+
+
+def test_processes_run_every_job_once_with_one_thread_each(tmp_path, monkeypatch):
+    monkeypatch.setenv(THREADS[0], "many")
+    done = []
+    jobs = [f"job{number}" for number in range(6)]
+    values = run_all(
+        worker_jobs.note, jobs, tmp_path, workers=2, finished=lambda number, value: done.append((number, value))
+    )
+    assert values == [job.upper() for job in jobs]
+    assert sorted(done) == list(enumerate(values))
+    told = [(tmp_path / job).read_text().split() for job in jobs]
+    assert str(os.getpid()) not in {process for process, _ in told}
+    assert {threads for _, threads in told} == {"1"}
+
+
+def test_a_single_job_runs_in_this_process_if_it_has_one_thread_as_a_worker_has(tmp_path, monkeypatch):
+    assert run_all(worker_jobs.note, ["here"], tmp_path, workers=4) == ["HERE"]
+    assert (tmp_path / "here").read_text() == f"{os.getpid()} 1"
+    monkeypatch.setenv(THREADS[0], "2")
+    run_all(worker_jobs.note, ["there"], tmp_path, workers=1)
+    process, threads = (tmp_path / "there").read_text().split()
+    assert process != str(os.getpid())
+    assert threads == "1"
+
+
+def test_no_job_needs_no_process(tmp_path):
+    assert run_all(worker_jobs.die, [], tmp_path, workers=0) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("do", "error", "message"),
+    [
+        (worker_jobs.refuse, InputError, "^[abc] is refused$"),
+        (worker_jobs.fail, RuntimeError, r"(?s)KeyError.*Traceback.*in fail"),
+        (worker_jobs.die, ProcessDiedError, "exit code 9"),
+    ],
+)
+def test_the_first_error_ends_all(tmp_path, do, error, message):
+    with pytest.raises(error, match=message):
+        run_all(do, ["a", "b", "c"], tmp_path, workers=2)
+
+
+def alive(process):
+    """Whether it runs; a zombie that nobody has waited for does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux whether a process runs")
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_processes_end_with_the_one_that_started_them(tmp_path, sent):
+    script = f"import pathlib, worker_jobs; worker_jobs.pool_of_two(pathlib.Path({str(tmp_path)!r}))"
+    paths = os.pathsep.join(str(path) for path in (Path(__file__).parent, Path(__file__).parents[1]))
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2 and all(p.read_text() for p in tmp_path.iterdir()))
+    workers = [int(path.read_text()) for path in tmp_path.iterdir()]
+    assert all(alive(worker) for worker in workers)
+    parent.send_signal(sent)
+    parent.wait(60)
+    wait_until(lambda: not any(alive(worker) for worker in workers))
+    assert not any(alive(worker) for worker in workers)

@@ -1,0 +1,49 @@
+"""Laws of the model's file."""
+
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from conftest import CONFIG
+
+from relple_tf.config import replace as change
+from relple_tf.pipeline import fit_model
+from relple_tf.training.saved_model import save_model
+
+FAST = change(CONFIG, training__max_epochs=1)
+
+
+@pytest.fixture(scope="module")
+def files(library, parts, tmp_path_factory):
+    """A model that was fitted and saved twice, and its outputs."""
+    folder = tmp_path_factory.mktemp("models")
+    outputs = []
+    for name in ("one.keras", "other.keras"):
+        keras.backend.clear_session()
+        model = fit_model(library, parts, FAST, show=False).model
+        save_model(model, folder / name)
+        outputs.append(model.predict(library.spectra, verbose=0))
+    return folder, outputs[0]
+
+
+def test_fitting_and_saving_twice_gives_the_same_bytes(files):
+    folder, _ = files
+    assert (folder / "one.keras").read_bytes() == (folder / "other.keras").read_bytes()
+
+
+def test_a_saved_model_gives_the_outputs_of_the_model(files, library):
+    folder, expected = files
+    loaded = keras.saving.load_model(folder / "one.keras", compile=False, safe_mode=True)
+    for name, values in loaded.predict(library.spectra, verbose=0).items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
+def test_the_file_holds_no_date_and_what_keras_writes_otherwise(files, tmp_path):
+    folder, _ = files
+    loaded = keras.saving.load_model(folder / "one.keras", compile=False)
+    loaded.save(tmp_path / "plain.keras")
+    with zipfile.ZipFile(folder / "one.keras") as ours, zipfile.ZipFile(tmp_path / "plain.keras") as plain:
+        assert ours.namelist() == plain.namelist()
+        assert ours.read("model.weights.h5") == plain.read("model.weights.h5")
+        assert {entry.date_time for entry in ours.infolist()} == {(1980, 1, 1, 0, 0, 0)}

@@ -1,0 +1,61 @@
+"""Laws of the data that a run keeps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from relple_tf.errors import InputError
+from relple_tf.training.runs import data_hash
+from relple_tf.training.stored_data import load_data, save_data
+
+
+@pytest.fixture
+def soils(library):
+    """With everything that is optional; ids of several lengths and scripts."""
+    count = len(library)
+    return replace(
+        library,
+        ids=np.array([f"Boden-{'ü' * (number % 3)}{number}" for number in range(count)]),
+        groups=np.array([f"field {number // 7}" for number in range(count)]),
+        coordinates=np.where(np.arange(count)[:, None] % 5 == 0, np.nan, np.full((count, 2), 7.25)),
+    )
+
+
+def same(one, other):
+    assert (one.source, one.quantity, list(one.targets)) == (other.source, other.quantity, list(other.targets))
+    for name in ("spectra", "wavelengths_nm", "ids", "groups", "coordinates"):
+        a, b = getattr(one, name), getattr(other, name)
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+    for name, values in one.targets.items():
+        np.testing.assert_array_equal(values, other.targets[name])
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_a_library_comes_back_bit_for_bit(soils, parts, tmp_path, optional):
+    kept = soils if optional else replace(soils, groups=None, coordinates=None)
+    save_data(tmp_path / "data.npz", kept, parts)
+    loaded, loaded_parts = load_data(tmp_path / "data.npz")
+    same(kept, loaded)
+    np.testing.assert_array_equal(loaded_parts, parts)
+    assert data_hash(loaded) == data_hash(kept)
+
+
+def test_equal_libraries_give_equal_bytes(soils, parts, tmp_path):
+    for name in ("one.npz", "other.npz"):
+        save_data(tmp_path / name, soils, parts)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
+
+
+def test_nothing_needs_pickle(soils, parts, tmp_path):
+    save_data(tmp_path / "data.npz", soils, parts)
+    with np.load(tmp_path / "data.npz", allow_pickle=False) as file:
+        assert not any(file[name].dtype.hasobject for name in file.files)
+
+
+def test_a_run_without_its_data_says_how_to_get_it(tmp_path):
+    with pytest.raises(InputError, match=r"holds no spectra.*--set run\.keep_data=true"):
+        load_data(tmp_path / "data.npz")
