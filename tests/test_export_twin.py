@@ -124,7 +124,7 @@ def test_a_run_without_its_data_is_refused_with_the_way_out(run, tmp_path):
     hashes = json.loads((copy / "manifest.json").read_text())
     del hashes["data.npz"]
     (copy / "manifest.json").write_text(json.dumps(hashes))
-    with pytest.raises(InputError, match="--set run.keep_data=true"):
+    with pytest.raises(InputError, match=r"run\.keep_data was false"):
         load(copy)
 
 
