@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from export.flatbuffer import operators, parse, signature
+from export.flatbuffer import operators, parse
 from export.recipes import Recipe
 from export.twin import twin
+from relple_tf.evaluation.litert import LiteRtModel
 from relple_tf.spectra.distances import MOST_DISTANCE_UNITS, distance_order
 from relple_tf.spectra.library import SpectralLibrary
 
@@ -118,29 +119,11 @@ def layer_errors(exact: bytes, rounded: bytes, rows: "Mapping[str, Floats]") -> 
 
 def _every_tensor(content: bytes, rows: "Mapping[str, Floats]") -> dict[str, npt.NDArray[np.float64]]:
     """Name -> (n, ...) of what every operator makes, integers turned into what they stand for."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
     model = parse(content)
-    inputs, _ = signature(model)
     made = [int(operator.outputs[0]) for _, operator in operators(model)]
-    interpreter = Interpreter(
-        model_content=content,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-    )
-    interpreter.allocate_tensors()
-    found: dict[int, list[Any]] = {index: [] for index in made}
-    for row in range(len(next(iter(rows.values())))):
-        interpreter.reset_all_variables()
-        for name, index in inputs.items():
-            interpreter.set_tensor(index, rows[name][row : row + 1])
-        interpreter.invoke()
-        for index in made:
-            found[index].append(interpreter.get_tensor(index))
+    found = LiteRtModel(content, resolver="BUILTIN_REF", keep_tensors=True).tensors(rows, made)
     tensors = model.subgraphs[0].tensors
-    return {
-        tensors[index].name.decode(): _real(np.concatenate(values), tensors[index]) for index, values in found.items()
-    }
+    return {tensors[index].name.decode(): _real(values, tensors[index]) for index, values in found.items()}
 
 
 def _real(values: npt.NDArray[Any], tensor: Any) -> npt.NDArray[np.float64]:
