@@ -218,6 +218,7 @@ def network_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
     """A tf_keras network without its views: features and the scores of each view -> MODELLED (1, targets)."""
     import tensorflow as tf
 
+    from export.converter_adapter import int16_operators
     from export.quantise import representative_features
     from export.twin import behind_views
     from relple_tf.models.inputs import view_name
@@ -250,11 +251,8 @@ def network_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
             converter.target_spec.supported_types = [tf.float16]
         if recipe.is_quantised:
             converter.representative_dataset = representative
-            kinds = tf.lite.OpsSet
             converter.target_spec.supported_ops = [
-                kinds.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-                if recipe.activations == "int16"
-                else kinds.TFLITE_BUILTINS_INT8
+                int16_operators() if recipe.activations == "int16" else tf.lite.OpsSet.TFLITE_BUILTINS_INT8
             ]
 
     return converted(core, network.variables, configure)
@@ -268,7 +266,8 @@ def core_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
     """
     import tensorflow as tf
 
-    from export.quantise import quantised_but, representative_features
+    from export.converter_adapter import only_calibrate, quantised_but
+    from export.quantise import representative_features
     from relple_tf.models.lab_units import by_target, seeing
 
     problem, read = trained.problem, seeing(network)
@@ -284,7 +283,7 @@ def core_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         features = representative_features(trained)
         converter.representative_dataset = lambda: ({FEATURES: row[None]} for row in features)
-        converter._experimental_calibrate_only = True
+        only_calibrate(converter)
 
     calibrated = converted(core, [*network.variables, *trained.machines.variables], configure)
     return quantised_but(calibrated, FLOAT)

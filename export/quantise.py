@@ -1,6 +1,5 @@
 """What an 8-bit network needs before it is converted: representative soils, and components on one scale."""
 
-import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -33,31 +32,6 @@ def network_for(trained: "Trained", recipe: Recipe) -> Any:
 
         return compressed(trained, recipe.compression, recipe.lstm_form)
     return twin(trained.network, trained.config.model, trained.problem, lstm_form=recipe.lstm_form)
-
-
-def quantised_but(calibrated: bytes, scope: str) -> bytes:
-    """An 8-bit model, borders included, in which operators that come from `scope` stay float32.
-
-    Args:
-        calibrated: From a converter that only calibrated: a float model that knows the range of every tensor.
-        scope: A TensorFlow name scope.
-    """
-    from tensorflow import int8
-
-    model = parse(calibrated)
-    tensors = model.subgraphs[0].tensors
-    names = [tensors[operator.outputs[0]].name.decode() for _, operator in operators(model)]
-    quantise = importlib.import_module("tensorflow.lite.python.convert").mlir_quantize
-    return bytes(
-        quantise(
-            calibrated,
-            fully_quantize=True,
-            input_data_type=int8,
-            output_data_type=int8,
-            # The name of a fused operator lists those that it was made of.
-            denylisted_nodes=sorted(name for name in names if any(one.startswith(scope) for one in name.split(";"))),
-        )
-    )
 
 
 STRETCH = 1.5
