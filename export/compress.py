@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from export.converter_adapter import clustering, kernel_and_activation_in_8_bits
 from export.twin import Model, behind_views, twin
 from relple_tf.errors import InputError
 
@@ -189,12 +190,10 @@ def _pruning(model: Model, layers: dict[str, list[str]], *, updates: int, keep_z
 
 
 def _clustering(model: Model, layers: dict[str, list[str]], *, updates: int, keep_zeros: bool) -> Wrapped:
-    clustering = _tfmot().clustering.keras
-    # Of the public ones, none keeps zeros.
-    cluster_weights = _tfmot("clustering.keras.experimental.cluster").cluster_weights
-    kind = clustering.CentroidInitialization.KMEANS_PLUS_PLUS
-    wrapped = _with(model, layers, lambda layer: cluster_weights(layer, CLUSTERS, kind, preserve_sparsity=keep_zeros))
-    return wrapped, [], clustering.strip_clustering
+    public = _tfmot().clustering.keras
+    kind = public.CentroidInitialization.KMEANS_PLUS_PLUS
+    wrapped = _with(model, layers, lambda layer: clustering(layer, CLUSTERS, kind, keep_zeros=keep_zeros))
+    return wrapped, [], public.strip_clustering
 
 
 def _quantising(model: Model, layers: dict[str, list[str]], *, updates: int, keep_zeros: bool) -> Wrapped:
@@ -204,8 +203,7 @@ def _quantising(model: Model, layers: dict[str, list[str]], *, updates: int, kee
     quantising, kinds = _tfmot().quantization.keras, (tf_keras.layers.Conv1D, tf_keras.layers.Dense)
     # A frozen layer would be trained: the wrapper counts the kernel among its own weights.
     names = [layer.name for layer in model.layers if isinstance(layer, kinds) and layer.trainable]
-    registry = _tfmot("quantization.keras.default_8bit.default_8bit_quantize_registry")
-    config = registry.Default8BitQuantizeConfig(["kernel"], ["activation"], False)
+    config = kernel_and_activation_in_8_bits()
     annotated = _with(model, names, lambda layer: quantising.quantize_annotate_layer(layer, config))
     with quantising.quantize_scope():
         wrapped = quantising.quantize_apply(annotated, quantized_layer_name_prefix="")
@@ -221,10 +219,9 @@ def _with(model: Model, names: Any, wrap: Callable[[Any], Any]) -> Model:
     )
 
 
-def _tfmot(inner: str = "") -> Any:
-    """The library, or a module within; it ships no types."""
-    name = "tensorflow_model_optimization"
-    return importlib.import_module(f"{name}.python.core.{inner}" if inner else name)
+def _tfmot() -> Any:
+    """The library; it ships no types."""
+    return importlib.import_module("tensorflow_model_optimization")
 
 
 def _own_name(variable: Any) -> str:

@@ -172,25 +172,26 @@ def front_end_file(trained: "Trained") -> bytes:
 
     from export.flatbuffer import compacted, packed, parse
 
-    read = _front_end(trained)
-
     @tf.function(autograph=False, input_signature=[_spec(SPECTRUM, trained.train_scans.shape[1])])  # type: ignore[untyped-decorator]
     def front_end(spectrum: Any) -> dict[str, Any]:
-        return read(spectrum)[0]
+        return _front_end(trained, spectrum)[0]
 
     return packed(compacted(parse(converted(front_end, trained.model.variables))))
 
 
-def _front_end(trained: "Trained") -> Callable[[Any], tuple[dict[str, Any], list[Any]]]:
-    """Scan -> (features, T2 and Q by name; the scores of each view)."""
+def _front_end(trained: "Trained", spectrum: Any) -> tuple[dict[str, Any], list[Any], Callable[[Any], Any]]:
+    """Scan -> features, T2 and Q by name; the scores of each view; what makes outputs of an impossible scan NaN."""
+    from relple_tf.models.front_end import InvalidIsNan
 
-    def read(spectrum: Any) -> tuple[dict[str, Any], list[Any]]:
-        features = trained.channel_stage(trained.absorbance_stage(spectrum))
-        bands, scores = trained.near(features)
-        t2, q = trained.distances((bands, scores[0]))
-        return {FEATURES: features, T2: t2, Q: q}, scores
+    absorbance, layer = trained.absorbance_stage(spectrum), InvalidIsNan(name="invalid_is_nan")
 
-    return read
+    def guard(outputs: Any) -> Any:
+        return layer((absorbance, outputs))
+
+    features = trained.channel_stage(absorbance)
+    bands, scores = trained.near(features)
+    t2, q = trained.distances((bands, scores[0]))
+    return {FEATURES: features, T2: guard(t2), Q: guard(q)}, scores, guard
 
 
 def shell_file(trained: "Trained") -> bytes:
@@ -200,15 +201,13 @@ def shell_file(trained: "Trained") -> bytes:
     from relple_tf.models.inputs import view_name
     from relple_tf.models.lab_units import by_target
 
-    read, targets = _front_end(trained), trained.targets
-
     @tf.function(  # type: ignore[untyped-decorator]
         autograph=False,
-        input_signature=[_spec(SPECTRUM, trained.train_scans.shape[1]), _spec(MODELLED, len(targets))],
+        input_signature=[_spec(SPECTRUM, trained.train_scans.shape[1]), _spec(MODELLED, len(trained.targets))],
     )
     def shell(spectrum: Any, modelled: Any) -> dict[str, Any]:
-        outputs, scores = read(spectrum)
-        outputs |= by_target(trained.lab_units(modelled + trained.machines(scores)), targets)
+        outputs, scores, guard = _front_end(trained, spectrum)
+        outputs |= by_target(guard(trained.lab_units(modelled + trained.machines(scores))), trained.targets)
         return outputs | {view_name(view): one for view, one in enumerate(scores)}
 
     return converted(shell, trained.model.variables)
@@ -218,6 +217,7 @@ def network_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
     """A tf_keras network without its views: features and the scores of each view -> MODELLED (1, targets)."""
     import tensorflow as tf
 
+    from export.converter_adapter import int16_operators
     from export.quantise import representative_features
     from export.twin import behind_views
     from relple_tf.models.inputs import view_name
@@ -250,11 +250,8 @@ def network_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
             converter.target_spec.supported_types = [tf.float16]
         if recipe.is_quantised:
             converter.representative_dataset = representative
-            kinds = tf.lite.OpsSet
             converter.target_spec.supported_ops = [
-                kinds.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-                if recipe.activations == "int16"
-                else kinds.TFLITE_BUILTINS_INT8
+                int16_operators() if recipe.activations == "int16" else tf.lite.OpsSet.TFLITE_BUILTINS_INT8
             ]
 
     return converted(core, network.variables, configure)
@@ -268,7 +265,8 @@ def core_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
     """
     import tensorflow as tf
 
-    from export.quantise import quantised_but, representative_features
+    from export.converter_adapter import only_calibrate, quantised_but
+    from export.quantise import representative_features
     from relple_tf.models.lab_units import by_target, seeing
 
     problem, read = trained.problem, seeing(network)
@@ -284,7 +282,7 @@ def core_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         features = representative_features(trained)
         converter.representative_dataset = lambda: ({FEATURES: row[None]} for row in features)
-        converter._experimental_calibrate_only = True
+        only_calibrate(converter)
 
     calibrated = converted(core, [*network.variables, *trained.machines.variables], configure)
     return quantised_but(calibrated, FLOAT)

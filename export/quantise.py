@@ -1,15 +1,15 @@
 """What an 8-bit network needs before it is converted: representative soils, and components on one scale."""
 
-import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from export.flatbuffer import operators, parse, signature
+from export.flatbuffer import operators, parse
 from export.recipes import Recipe
 from export.twin import twin
+from relple_tf.evaluation.litert import LiteRtModel
 from relple_tf.spectra.distances import MOST_DISTANCE_UNITS, distance_order
 from relple_tf.spectra.library import SpectralLibrary
 
@@ -32,31 +32,6 @@ def network_for(trained: "Trained", recipe: Recipe) -> Any:
 
         return compressed(trained, recipe.compression, recipe.lstm_form)
     return twin(trained.network, trained.config.model, trained.problem, lstm_form=recipe.lstm_form)
-
-
-def quantised_but(calibrated: bytes, scope: str) -> bytes:
-    """An 8-bit model, borders included, in which operators that come from `scope` stay float32.
-
-    Args:
-        calibrated: From a converter that only calibrated: a float model that knows the range of every tensor.
-        scope: A TensorFlow name scope.
-    """
-    from tensorflow import int8
-
-    model = parse(calibrated)
-    tensors = model.subgraphs[0].tensors
-    names = [tensors[operator.outputs[0]].name.decode() for _, operator in operators(model)]
-    quantise = importlib.import_module("tensorflow.lite.python.convert").mlir_quantize
-    return bytes(
-        quantise(
-            calibrated,
-            fully_quantize=True,
-            input_data_type=int8,
-            output_data_type=int8,
-            # The name of a fused operator lists those that it was made of.
-            denylisted_nodes=sorted(name for name in names if any(one.startswith(scope) for one in name.split(";"))),
-        )
-    )
 
 
 STRETCH = 1.5
@@ -118,29 +93,11 @@ def layer_errors(exact: bytes, rounded: bytes, rows: "Mapping[str, Floats]") -> 
 
 def _every_tensor(content: bytes, rows: "Mapping[str, Floats]") -> dict[str, npt.NDArray[np.float64]]:
     """Name -> (n, ...) of what every operator makes, integers turned into what they stand for."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
     model = parse(content)
-    inputs, _ = signature(model)
     made = [int(operator.outputs[0]) for _, operator in operators(model)]
-    interpreter = Interpreter(
-        model_content=content,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-    )
-    interpreter.allocate_tensors()
-    found: dict[int, list[Any]] = {index: [] for index in made}
-    for row in range(len(next(iter(rows.values())))):
-        interpreter.reset_all_variables()
-        for name, index in inputs.items():
-            interpreter.set_tensor(index, rows[name][row : row + 1])
-        interpreter.invoke()
-        for index in made:
-            found[index].append(interpreter.get_tensor(index))
+    found = LiteRtModel(content, resolver="BUILTIN_REF", keep_tensors=True).tensors(rows, made)
     tensors = model.subgraphs[0].tensors
-    return {
-        tensors[index].name.decode(): _real(np.concatenate(values), tensors[index]) for index, values in found.items()
-    }
+    return {tensors[index].name.decode(): _real(values, tensors[index]) for index, values in found.items()}
 
 
 def _real(values: npt.NDArray[Any], tensor: Any) -> npt.NDArray[np.float64]:

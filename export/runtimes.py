@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.flatbuffer import parse, signature, type_name
+from relple_tf.evaluation.litert import LiteRtModel
 
 Outputs = dict[str, npt.NDArray[Any]]
 Rows = npt.NDArray[Any]
@@ -73,31 +74,13 @@ class LiteRt(Runtime):
     """Name of an `OpResolverType`: which kernels it takes."""
 
     def timed(self, content: bytes, rows: Rows) -> tuple[Outputs, npt.NDArray[np.float64]]:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        inputs, outputs = signature(parse(content))
-        (source,) = inputs.values()
         try:
-            interpreter = Interpreter(
-                model_content=content,
-                num_threads=1,
-                experimental_op_resolver_type=OpResolverType[self.resolver],
-            )
-            interpreter.allocate_tensors()
+            model = LiteRtModel(content, resolver=self.resolver)
         except (RuntimeError, ValueError) as error:
             raise RuntimeRefusal(_line(error)) from None
-        found: dict[str, list[Any]] = {name: [] for name in outputs}
-        seconds = []
-        for row in rows:
-            # The recurrence would go on from the row before.
-            interpreter.reset_all_variables()
-            interpreter.set_tensor(source, row[None])
-            begun = time.perf_counter()
-            interpreter.invoke()
-            seconds.append(time.perf_counter() - begun)
-            for name, index in outputs.items():
-                found[name].append(interpreter.get_tensor(index))
-        return {name: _column(values) for name, values in found.items()}, np.array(seconds)
+        (source,) = model.inputs
+        found, seconds = model.run({source: rows})
+        return {name: _column(values) for name, values in found.items()}, seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +188,7 @@ def _compiled(content: bytes, rows: Rows, _: int) -> Outputs:
         for name, buffer in zip(order, targets, strict=True):
             tensor = tensors[outputs[name]]
             found[name].append(buffer.read(int(np.prod(tensor.shape)), type_name(tensor)).reshape(tensor.shape))
-    return {**{name: _column(values) for name, values in found.items()}, _SECONDS: np.array(seconds)}
+    return {**{name: _column(np.concatenate(values)) for name, values in found.items()}, _SECONDS: np.array(seconds)}
 
 
 def _tflm(content: bytes, rows: Rows, arena_bytes: int) -> Outputs:
@@ -225,7 +208,7 @@ def _tflm(content: bytes, rows: Rows, arena_bytes: int) -> Outputs:
         seconds.append(time.perf_counter() - begun)
         for name, index in outputs.items():
             found[name].append(interpreter.get_output(order.index(index)))
-    return {**{name: _column(values) for name, values in found.items()}, _SECONDS: np.array(seconds)}
+    return {**{name: _column(np.concatenate(values)) for name, values in found.items()}, _SECONDS: np.array(seconds)}
 
 
 KINDS = {"compiled": _compiled, "tflm": _tflm}
@@ -263,10 +246,9 @@ def arena_bytes(content: bytes, row: Rows) -> int:
     return high * ARENA_STEP_BYTES
 
 
-def _column(values: list[Any]) -> npt.NDArray[Any]:
-    """One number per row where there is one, else whole tensors without their batch axis."""
-    stacked = np.concatenate(values)
-    return stacked[:, 0] if stacked.ndim == 2 and stacked.shape[1] == 1 else stacked
+def _column(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(n, 1) as (n,); other shapes as they are."""
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
 def _line(error: BaseException) -> str:

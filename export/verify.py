@@ -160,8 +160,8 @@ def promise_broken(verification: Verification, recipe: Recipe) -> str | None:
             return f"{recipe.name}: {runtime} gives the same scan other bits the second time"
     for kind, states in verification.impossible.items():
         for runtime, state in states.items():
-            if state == "ok":
-                return f"{recipe.name}: {runtime} takes a scan that is {kind} for a soil"
+            if state != "invalid":
+                return f"{recipe.name}: {runtime} gives numbers for a scan that is {kind}"
     return None
 
 
@@ -262,10 +262,9 @@ def impossible(
     in_lab_units: Callable[[Outputs], Outputs],
     trained: Trained,
 ) -> dict[str, str]:
-    """Kind of IMPOSSIBLE scan -> status, after the guard that every runner has: a scan that is not finite is invalid.
+    """Kind of IMPOSSIBLE scan -> status by the outputs of the file alone, without the check that every runner has.
 
-    The file itself is asked all the same, so that a runtime which crashes on NaN is found. A file without T2 and Q
-    leaves the verdict to the front end's own.
+    A file without T2 and Q leaves the verdict to the front end's own.
     """
     scans = np.stack([np.full(trained.test_scans.shape[1], value, np.float32) for value in IMPOSSIBLE.values()])
     with np.errstate(invalid="ignore"):
@@ -275,5 +274,4 @@ def impossible(
     verdicts = status(
         {target: found[target] for target in trained.targets}, distances[T2], distances[Q], trained.limits
     )
-    verdicts = np.where(np.isfinite(scans).all(axis=1), verdicts, "invalid")
     return dict(zip(IMPOSSIBLE, verdicts.tolist(), strict=True))

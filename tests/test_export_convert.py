@@ -19,11 +19,12 @@ from export.quantise import (
     representative_rows,
 )
 from export.recipes import DEFAULT, RECIPES, chosen
-from export.runtimes import LiteRt
+from export.runtimes import RUNTIMES
 from relple_tf.errors import InputError
 from relple_tf.models.lab_units import T2, Q
 
-REFERENCE = LiteRt(name="reference", resolver="BUILTIN_REF")
+BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
+REFERENCE = BY_NAME["LiteRT reference"]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,61 @@ def float32(trained):
 def int8(trained):
     with pytest.warns(UserWarning, match=r"tf\.lite\.Interpreter is deprecated"):
         return made(trained, RECIPES["int8"])
+
+
+@pytest.fixture(scope="module")
+def files(trained, float32, int8):
+    """Name -> a file that reads scans, and what Keras says of scans in its place."""
+    with pytest.warns(UserWarning, match=r"tf\.lite\.Interpreter is deprecated"):
+        int16 = made(trained, RECIPES["int16x8"])
+    return {"float32": float32, "int8": int8, "int16x8": int16, "front_end": front_end_file(trained)}
+
+
+def impossible(scan):
+    """Kind -> a scan of reflectance that no soil gives."""
+    bands = {"nan": np.nan, "infinite": np.inf, "minus infinite": -np.inf, "1e30": 1e30, "2": 2.0, "-0.01": -0.01}
+    scans = {}
+    for place in (0, len(scan) // 2, len(scan) - 1):
+        for kind, value in bands.items():
+            scans[f"{kind} at band {place}"] = np.where(np.arange(len(scan)) == place, np.float32(value), scan)
+    levels = {"-1": -1.0, "2": 2.0, "dark": 0.0, "white": 1.0, "constant": 0.4, "nan": np.nan}
+    scans |= {f"all {kind}": np.full_like(scan, value) for kind, value in levels.items()}
+    return {**scans, "percent": 100 * scan}
+
+
+def test_every_output_of_an_impossible_scan_is_nan_in_keras(trained):
+    scans = impossible(trained.test_scans[0])
+    for name, values in trained.outputs(np.stack([*scans.values()])).items():
+        assert not {kind for kind, value in zip(scans, values, strict=True) if not np.isnan(value)}, name
+
+
+@pytest.mark.parametrize("runtime", ["LiteRT", "LiteRT reference", "LiteRT no delegate", "TFLM"])
+@pytest.mark.parametrize("name", ["float32", "int8", "int16x8", "front_end"])
+def test_every_output_of_an_impossible_scan_is_nan_in_every_file_on_every_runtime(trained, files, name, runtime):
+    """Minimum, maximum and 8-bit operators would make numbers of NaN."""
+    if BY_NAME[runtime].available() is not None:
+        pytest.skip(BY_NAME[runtime].available())
+    soil = trained.test_scans[0]
+    scans = impossible(soil)
+    found = BY_NAME[runtime].run(files[name], np.stack([*scans.values(), soil]))
+    for output, values in found.items():
+        rows = values.reshape(len(values), -1)
+        plausible = {kind for kind, row in zip(scans, rows[:-1], strict=True) if not np.isnan(row).any()}
+        assert not plausible, output
+        assert np.isfinite(rows[-1]).all(), output
+
+
+def test_outputs_of_a_sound_scan_are_those_without_the_check_to_the_bit(trained):
+    """In Keras, from the layers between."""
+    scans = trained.test_scans
+    features = trained.channel_stage(trained.absorbance_stage(scans))
+    modelled = trained.network(features)
+    bands, scores = trained.near(features)
+    together = np.concatenate([modelled[target] for target in TARGETS], axis=1) + trained.machines(scores)
+    expected = dict(zip(TARGETS, np.asarray(trained.lab_units(together)).T, strict=True))
+    expected |= dict(zip((T2, Q), np.asarray(trained.distances((bands, scores[0])))[:, :, 0], strict=True))
+    for name, values in trained.model(scans).items():
+        np.testing.assert_array_equal(np.asarray(values)[:, 0], expected[name])
 
 
 def test_recipes_are_chosen_by_name_in_order():

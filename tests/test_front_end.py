@@ -14,6 +14,7 @@ from relple_tf.config import CHANNELS, FrontEndConfig
 from relple_tf.errors import InputError
 from relple_tf.models.front_end import (
     BandStandardise,
+    InvalidIsNan,
     Resample,
     SavitzkyGolay,
     Snv,
@@ -27,6 +28,7 @@ from relple_tf.models.front_end import (
     whole_stride,
     window_points,
 )
+from relple_tf.spectra.library import ABSORBANCE_RANGE, REFLECTANCE_RANGE, SpectralLibrary
 from relple_tf.training.preparation import whitening
 
 GRID = np.arange(1100, 1500, 4.0)
@@ -98,8 +100,46 @@ def test_absorbance_is_minus_log10_of_reflectance():
     np.testing.assert_allclose(ToAbsorbance()(r), -np.log10(r), atol=1e-6)
 
 
-def test_absorbance_of_a_dark_or_negative_band_is_four():
-    np.testing.assert_allclose(ToAbsorbance()(np.array([[0.0, -0.1, 1e-4]])), 4, atol=1e-6)
+def test_absorbance_of_a_dark_band_is_four():
+    np.testing.assert_allclose(ToAbsorbance()(np.array([[0.0, 5e-5, 1e-4]], "float32")), 4, atol=1e-6)
+
+
+def test_absorbance_passes_to_the_bit(spectra):
+    np.testing.assert_array_equal(ToAbsorbance("absorbance")(spectra), spectra)
+
+
+@pytest.mark.parametrize("quantity", ["reflectance", "absorbance"])
+def test_a_band_is_nan_where_a_library_would_be_refused_and_nowhere_else(quantity):
+    """At the ends of the range to the last bit, and far beyond them."""
+    low, high = np.float32(REFLECTANCE_RANGE if quantity == "reflectance" else ABSORBANCE_RANGE)
+    # Runtimes take numbers nearer to 0 than `tiny` for 0.
+    below, above = low - max(np.spacing(-low), np.finfo("float32").tiny), np.nextafter(high, np.float32(9))
+    inside = np.array([low, np.nextafter(low, high), 0.3, np.nextafter(high, low), high], "float32")
+    outside = np.array([np.nan, np.inf, -np.inf, below, above, -1, 100, -1e30, 1e30], "float32")
+    bands = np.asarray(ToAbsorbance(quantity)(np.concatenate([inside, outside])[None]))[0]
+    assert np.isfinite(bands[: len(inside)]).all()
+    assert np.isnan(bands[len(inside) :]).all()
+    for value in (*inside, *outside):
+        scan = np.array([[0.2, 0.4, value, 0.6]], "float32")
+        library = SpectralLibrary(
+            source="test",
+            spectra=scan,
+            wavelengths_nm=np.arange(1100.0, 1104.0),
+            quantity=quantity,
+            targets={},
+            ids=np.array(["a"]),
+        )
+        if np.isnan(np.asarray(ToAbsorbance(quantity)(scan))).any():
+            with pytest.raises(InputError):
+                library.checked()
+        else:
+            library.checked()
+
+
+def test_a_saved_layer_without_a_quantity_reads_reflectance():
+    """As runs before the layer had one."""
+    assert ToAbsorbance.from_config({"name": "absorbance"}).quantity == "reflectance"
+    assert ToAbsorbance.from_config(ToAbsorbance("absorbance").get_config()).quantity == "absorbance"
 
 
 UNEVEN = np.concatenate([np.arange(1000, 1100, 5.0), np.arange(1100, 1301, 10.0)])
@@ -271,6 +311,23 @@ def test_an_impossible_scan_is_nan_and_leaves_the_others_alone(spectra, bad):
     np.testing.assert_array_equal(after[others], before[others])
 
 
+def test_outputs_are_nan_where_any_band_of_the_absorbance_is_and_pass_to_the_bit_elsewhere(spectra):
+    outputs = np.random.default_rng(0).normal(size=(len(spectra), 3)).astype("float32")
+    bad = [(row, band) for row, band in ((0, 0), (1, 50), (2, len(GRID) - 1))]
+    for row, band in bad:
+        spectra[row, band] = np.nan
+    spectra[3] = np.nan
+    after = np.asarray(InvalidIsNan()((spectra, outputs)))
+    assert np.isnan(after[:4]).all()
+    np.testing.assert_array_equal(after[4:], outputs[4:])
+
+
+@pytest.mark.parametrize("level", [ABSORBANCE_RANGE[0], ABSORBANCE_RANGE[1], -np.log10(REFLECTANCE_RANGE[1])])
+def test_outputs_of_the_brightest_and_darkest_possible_scan_pass(level):
+    absorbance, outputs = np.full((1, 500), level, "float32"), np.ones((1, 2), "float32")
+    np.testing.assert_array_equal(InvalidIsNan()((absorbance, outputs)), outputs)
+
+
 @pytest.mark.parametrize("quantity", ["reflectance", "absorbance"])
 @pytest.mark.parametrize("step_nm", [4.0, 10.0])
 def test_every_constant_scan_is_nan(quantity, step_nm):
@@ -294,12 +351,11 @@ def test_absorbance_stage_is_its_layers_in_order(spectra, quantity, step_nm):
     config = FrontEndConfig(step_nm=step_nm)
     rows = 10**-spectra if quantity == "reflectance" else spectra
     stage = absorbance_stage(GRID, quantity, config)
-    expected = ToAbsorbance()(rows) if quantity == "reflectance" else rows
+    expected = ToAbsorbance(quantity)(rows)
     if step_nm != 4.0:
         expected = Resample(GRID, grid_nm(GRID, config))(expected)
     np.testing.assert_array_equal(apply(stage, rows), expected)
-    has = {type(layer) for layer in stage.layers}
-    assert (ToAbsorbance in has, Resample in has) == (quantity == "reflectance", step_nm != 4.0)
+    assert (Resample in {type(layer) for layer in stage.layers}) == (step_nm != 4.0)
 
 
 def test_apply_equals_one_pass_whatever_the_number_of_rows(spectra):

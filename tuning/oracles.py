@@ -5,25 +5,17 @@ is all that is kept of it; KerasTuner's own files, which a kill may leave torn, 
 """
 
 import itertools
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import keras_tuner
 import numpy as np
-from keras_tuner.engine.hyperparameters import HyperParameters
-from keras_tuner.oracles import (
-    BayesianOptimizationOracle,
-    GridSearchOracle,
-    HyperbandOracle,
-    RandomSearchOracle,
-)
+from keras_tuner import HyperParameters, Objective
 
 from relple_tf.config import Config, replace
+from tuning.kerastuner_adapter import OBJECTIVE, BayesianOracle, GridOracle, HyperbandOracle, RandomOracle, Values
 from tuning.space import Knob, Space, Value, is_active, rounded, value_of
 
-OBJECTIVE = "score"
 EPOCHS = "tuner/epochs"
 """Hyperband's name for how long a trial is trained."""
 MOST_DRAWS = 200
@@ -32,8 +24,6 @@ POINTS = 2000
 """Of which the Gaussian process chooses."""
 FACTOR = 3
 """Of Hyperband: one in so many goes on to so many times the epochs (Li et al. 2018, JMLR 18 (185))."""
-
-Values = dict[str, Any]
 
 
 def encoded(value: Value) -> int | float | str:
@@ -103,8 +93,8 @@ class Recorded:
     seed_state: int
 
 
-class _Ours:
-    """What ours have beyond KerasTuner's; comes before an oracle among the base classes."""
+class _Replayable:
+    """What the four oracles below share: the start as trial 0, the budget, the journal. Comes first among the bases."""
 
     space: Space
     trials: dict[str, Any]
@@ -125,33 +115,27 @@ class _Ours:
             response["values"] = start_values(self.space) | budget
         return response
 
-    def _random_values(self: Any) -> Values | None:
+    def random_values(self: Any) -> Values | None:
         """The next random draw that fits, or the one that the journal tells."""
         number = len(self.trials)
         if number == 0:
             return start_values(self.space)
         if number in self.replayed:
-            self._seed_state = self.replayed[number].seed_state
+            self.seed_state = self.replayed[number].seed_state
             return {k: v for k, v in self.replayed[number].values.items() if not k.startswith("tuner/")}
         for _ in range(MOST_DRAWS):
-            values: Values | None = super()._random_values()  # type: ignore[misc]
+            values: Values | None = super().random_values()  # type: ignore[misc]
             if values is None or self.fits(values):
                 return values
             self.rejected += 1
         raise NothingFitsError
 
-    def save(self) -> None:
-        """The journal is kept instead."""
 
-    def _save_trial(self, trial: Any) -> None:
-        """Likewise."""
-
-
-class Random(_Ours, RandomSearchOracle):
+class Random(_Replayable, RandomOracle):
     """Draws at random."""
 
 
-class Bayesian(_Ours, BayesianOptimizationOracle):
+class Bayesian(_Replayable, BayesianOracle):
     """Draws where a Gaussian process of the trials so far hopes for most.
 
     Process and bound are KerasTuner's. Its search for the highest bound, fifty runs of L-BFGS with numerical gradients,
@@ -161,7 +145,7 @@ class Bayesian(_Ours, BayesianOptimizationOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         done = [trial for trial in self.trials.values() if trial.status == "COMPLETED"]
         if int(trial_id) in self.replayed:
-            return {"status": "RUNNING", "values": self._random_values()}
+            return {"status": "RUNNING", "values": self.random_values()}
         if len(done) < self.num_initial_points:
             return super().populate_space(trial_id)
         values = self._hopeful(int(trial_id))
@@ -173,27 +157,21 @@ class Bayesian(_Ours, BayesianOptimizationOracle):
         Trials under way are left out; other points for each draw keep two of them apart.
         """
         rng = np.random.default_rng([self.seed, number])  # of its own for each trial, so that no state must be kept
-        everything: dict[str, Any] = self.trials
-        self.trials = {key: trial for key, trial in everything.items() if trial.status == "COMPLETED"}
-        x, y = self._vectorize_trials()
-        self.trials = everything
-        self.gpr.fit(x, y)
+        x, y = self.completed_points()
         points = rng.uniform(size=(POINTS, x.shape[1]))
         own = x[np.argmin(y)]  # scores with their sign turned
         kept = rng.uniform(size=points.shape) < 0.8
         kept[POINTS // 2 :] = False
         points = np.where(kept, own, points)
-        mean, sd = self.gpr.predict(points, return_std=True)
-        ranked = (self._vector_to_values(points[place]) for place in np.argsort(mean - self.beta * sd))
-        for values in itertools.islice((values for values in ranked if not self._duplicate(values)), MOST_DRAWS):
+        ranked = (self.values_at(points[place]) for place in np.argsort(self.lower_bounds(x, y, points)))
+        for values in itertools.islice((values for values in ranked if not self.was_tried(values)), MOST_DRAWS):
             if self.fits(values):
-                found: Values = values
-                return found
+                return values
             self.rejected += 1
-        return self._random_values()
+        return self.random_values()
 
 
-class Grid(_Ours, GridSearchOracle):
+class Grid(_Replayable, GridOracle):
     """Tries every combination, the last field first, from that of trial 0; a range counts as ten values."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -205,7 +183,7 @@ class Grid(_Ours, GridSearchOracle):
             self.last = self.replayed[number].values
             return {"status": "RUNNING", "values": dict(self.last)}
         for _ in range(MOST_DRAWS):
-            values = self._get_next_combination(self.last)
+            values = self.next_combination(self.last)
             if values is None:
                 return {"status": "STOPPED", "values": None}
             self.last = values
@@ -219,7 +197,7 @@ class _NotYetError(Exception):
     """No new bracket is to begin while the trials that are left are promised to older ones."""
 
 
-class Hyperband(_Ours, HyperbandOracle):
+class Hyperband(_Replayable, HyperbandOracle):
     """Many configs for few epochs, the best of them for more; as many brackets as the number of trials has room for.
 
     KerasTuner's begins with a bracket of 34 configs for 3 of 60 epochs, of which fewer trials than that never see an
@@ -228,9 +206,7 @@ class Hyperband(_Ours, HyperbandOracle):
 
     def prepare(self, space: Space, trials: int, fits: Callable[[Values], bool]) -> None:
         super().prepare(space, trials, fits)
-        self._brackets: list[dict[str, Any]] = []
-        self._current_bracket = self._largest_bracket(trials)
-        self._start_new_bracket()
+        self.begin_with(self._largest_bracket(trials))
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         try:
@@ -238,23 +214,14 @@ class Hyperband(_Ours, HyperbandOracle):
         except _NotYetError:
             return {"status": "IDLE"}
 
-    def _increment_bracket_num(self) -> None:
-        open_places = sum(
-            self._get_size(bracket["bracket_num"], number) - len(trials)
-            for bracket in self._brackets
-            for number, trials in enumerate(bracket["rounds"])
-        )
-        left = self.max_trials - len(self.trials) - open_places
+    def next_bracket(self) -> int:
+        left = self.max_trials - len(self.trials) - self.open_places()
         if left <= 0:
             raise _NotYetError
-        self._current_bracket = self._largest_bracket(left)
+        return self._largest_bracket(left)
 
     def _largest_bracket(self, trials: int) -> int:
-        sizes = {
-            number: sum(self._get_size(number, turn) for turn in range(self._get_num_rounds(number)))
-            for number in range(self._get_num_brackets())
-        }
-        return max((number for number, size in sizes.items() if size <= trials), default=0)
+        return max((bracket for bracket, size in self.bracket_sizes().items() if size <= trials), default=0)
 
 
 ALGORITHMS: dict[str, type] = {"random": Random, "bayesian": Bayesian, "hyperband": Hyperband, "grid": Grid}
@@ -282,7 +249,7 @@ class Oracle:
             own = {"num_initial_points": max(4, trials // 4)}
         self.space, self.algorithm = space, algorithm
         self.oracle = ALGORITHMS[algorithm](
-            objective=keras_tuner.Objective(OBJECTIVE, "max"),
+            objective=Objective(OBJECTIVE, "max"),
             hyperparameters=hyperparameters(space),
             allow_new_entries=False,
             tune_new_entries=False,
@@ -303,14 +270,11 @@ class Oracle:
         Raises:
             NothingFitsError: no draw keeps within the budget.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of threads' old names, and of a Gaussian process with few points
-            trial = self.oracle.create_trial(f"trial{len(self.oracle.trials)}")
-        if trial.status != "RUNNING":
-            self.oracle.tuner_ids.discard(f"trial{len(self.oracle.trials)}")
+        begun = self.oracle.begin_trial()
+        if begun is None:
             return None
-        values = dict(trial.hyperparameters.values)
-        return int(trial.trial_id), Recorded(values=values, seed_state=self.oracle._seed_state)
+        number, values = begun
+        return number, Recorded(values=values, seed_state=self.oracle.seed_state)
 
     def replay(self, number: int, recorded: Recorded) -> bool:
         """Draw what a journal tells was drawn; whether it is."""
@@ -320,12 +284,6 @@ class Oracle:
 
     def end(self, number: int, score: float | None) -> None:
         """Tell how a trial ended; None is failed."""
-        trial = next(trial for key, trial in self.oracle.trials.items() if int(key) == number)
         if score is None and self.algorithm == "hyperband":
             score = float("-inf")  # Hyperband waits for a failed trial's rivals for ever; it has lost
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if score is not None:
-                self.oracle.update_trial(trial.trial_id, {OBJECTIVE: score})
-            trial.status = "FAILED" if score is None else "COMPLETED"
-            self.oracle.end_trial(trial)
+        self.oracle.finish_trial(number, score)

@@ -1,7 +1,7 @@
 """Predict scans with a bundle of `python -m export.bundle`, as with the run that it was made from.
 
-The one module beside `export` that knows a device runtime. It runs the bundle's model itself and not the soil_scan.py
-that lies beside it: a folder that is given to `predict` is data, and data must not bring code that is run.
+It runs the bundle's model itself (`litert`) and not the soil_scan.py that lies beside it: a folder that is given to
+`predict` is data, and data must not bring code that is run.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from relple_tf.errors import InputError
+from relple_tf.evaluation.litert import LiteRtModel
 from relple_tf.evaluation.prediction import as_table, to_model_input
 from relple_tf.spectra.tables import read_scans
 
@@ -84,25 +85,7 @@ def outputs(content: bytes, spectra: npt.NDArray[np.float32]) -> dict[str, npt.N
 
 
 def _outputs(content: bytes, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=content)
-    interpreter.allocate_tensors()
-    source, places = ports(interpreter)
-    found: dict[str, npt.NDArray[Any]] = {name: np.empty(len(spectra), "float32") for name in places}
-    for row, spectrum in enumerate(spectra):
-        # The recurrent operator else goes on from the scan before.
-        interpreter.reset_all_variables()
-        interpreter.set_tensor(source, spectrum[None])
-        interpreter.invoke()
-        for name, place in places.items():
-            found[name][row] = interpreter.get_tensor(place).item()
-    return found
-
-
-def ports(interpreter: Any) -> tuple[int, dict[str, int]]:
-    """The tensor of the only input, and those of the outputs by name."""
-    # A signature runner that is still held forbids the interpreter to run.
-    runner = interpreter.get_signature_runner()
-    (source,) = runner.get_input_details().values()
-    return source["index"], {name: details["index"] for name, details in runner.get_output_details().items()}
+    model = LiteRtModel(content)
+    (source,) = model.inputs
+    found, _ = model.run({source: spectra})
+    return {name: values[:, 0] for name, values in found.items()}

@@ -1,7 +1,7 @@
 """The front end as layers of the graph: from a scan in its own unit and grid to what the network reads.
 
 Keras 3 layers, written once; training, prediction and export run these very layers. An impossible
-scan (NaN, constant) comes out as NaN, never as a plausible number.
+scan (NaN, outside the range of its quantity, constant) comes out as NaN, never as a plausible number.
 """
 
 import math
@@ -17,17 +17,42 @@ from scipy.signal import savgol_coeffs
 
 from relple_tf.config import FrontEndConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.library import FLATTEST_ABSORBANCE, REFLECTANCE_FLOOR, SpectralLibrary
+from relple_tf.spectra.library import (
+    ABSORBANCE_RANGE,
+    FLATTEST_ABSORBANCE,
+    REFLECTANCE_FLOOR,
+    REFLECTANCE_RANGE,
+    SpectralLibrary,
+)
 
 register = keras.saving.register_keras_serializable("relple_tf")
 
 
 @register
 class ToAbsorbance(keras.layers.Layer):
-    """Reflectance R in 0..1 to absorbance log10(1/R), of the same shape."""
+    """A scan as absorbance log10(1/R), of the same shape; what is outside the range of its quantity becomes NaN.
+
+    The range is that of `SpectralLibrary.checked`, ends included, in float32 as there.
+
+    Args:
+        quantity: What a scan is; one of QUANTITIES.
+    """
+
+    def __init__(self, quantity: str = "reflectance", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.quantity = quantity
 
     def call(self, spectra: Any) -> Any:
-        return ops.log(ops.maximum(spectra, REFLECTANCE_FLOOR)) * (-1 / math.log(10))
+        (low, high), absorbance = ABSORBANCE_RANGE, spectra
+        if self.quantity == "reflectance":
+            low, high = REFLECTANCE_RANGE
+            absorbance = ops.log(ops.maximum(spectra, REFLECTANCE_FLOOR)) * (-1 / math.log(10))
+        # NaN is neither above nor below a number on any runtime; a minimum or maximum may swallow it.
+        possible = ops.logical_and(ops.greater_equal(spectra, low), ops.less_equal(spectra, high))
+        return ops.where(possible, absorbance, float("nan"))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "quantity": self.quantity}
 
 
 @register
@@ -151,7 +176,24 @@ class FlatIsNan(keras.layers.Layer):
 
     def call(self, absorbance: Any) -> Any:
         span = ops.max(absorbance, axis=1, keepdims=True) - ops.min(absorbance, axis=1, keepdims=True)
-        return absorbance + ops.where(span > FLATTEST_ABSORBANCE, 0.0, float("nan"))
+        return ops.where(span > FLATTEST_ABSORBANCE, absorbance, float("nan"))
+
+
+@register
+class InvalidIsNan(keras.layers.Layer):
+    """Outputs of a scan whose absorbance is NaN at any band become NaN, others pass.
+
+    The last layer of the graph: minimum and maximum of `LabUnits` swallow NaN on every device runtime, and an 8-bit
+    network has no NaN. A comparison and a selection are certain.
+
+    Reads absorbance (batch, grid) and outputs (batch, n); returns the outputs.
+    """
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        absorbance, outputs = inputs
+        # The mean is NaN where a band is; every possible one is above -1.
+        valid = ops.mean(absorbance, axis=1, keepdims=True) > -1.0
+        return ops.where(valid, outputs, float("nan"))
 
 
 @register
@@ -263,9 +305,7 @@ def absorbance_stage(wavelengths_nm: npt.NDArray[np.float64], quantity: str, con
     """The part that is computed once: (batch, bands) in `quantity` -> (batch, grid) absorbance."""
     spectrum = keras.Input((len(wavelengths_nm),), name="spectrum")
     grid = grid_nm(wavelengths_nm, config)
-    x = spectrum
-    if quantity == "reflectance":
-        x = ToAbsorbance(name="absorbance")(x)
+    x = ToAbsorbance(quantity, name="absorbance")(spectrum)
     if len(grid) != len(wavelengths_nm) or np.abs(grid - wavelengths_nm).max() > 1e-6:
         x = Resample(wavelengths_nm.tolist(), grid.tolist(), name="resample")(x)
     return keras.Model(spectrum, FlatIsNan(name="flat_is_nan")(x), name="absorbance_stage")

@@ -12,6 +12,7 @@ from keras import ops
 from scipy.stats import skew
 
 from relple_tf.models.domain import Distances
+from relple_tf.models.front_end import InvalidIsNan
 from relple_tf.models.inputs import view_name
 from relple_tf.models.kernel import KernelMachines
 
@@ -124,14 +125,18 @@ def whole_graph(
     """Join the trained parts to one graph; network and kernel machines each hold their share of the estimates.
 
     Returns:
-        Raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, "T2": (batch, 1), "Q": (batch, 1)}.
+        Raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, "T2": (batch, 1), "Q": (batch, 1)}; NaN for
+        an impossible scan.
     """
     spectrum = keras.Input(absorbance.input.shape[1:], name="spectrum")
-    modelled, bands, scores = seeing(network)(channels(absorbance(spectrum)))
+    on_grid = absorbance(spectrum)
+    modelled, bands, scores = seeing(network)(channels(on_grid))
     similar = machines(scores)
     together = ops.concatenate([modelled[scale.name] for scale in scales], axis=1) + similar
-    outputs = by_target(LabUnits(scales, name="lab_units")(together), [scale.name for scale in scales])
-    outputs[T2], outputs[Q] = distances((bands, scores[0]))
+    guard = InvalidIsNan(name="invalid_is_nan")
+    values = guard((on_grid, LabUnits(scales, name="lab_units")(together)))
+    outputs = by_target(values, [scale.name for scale in scales])
+    outputs[T2], outputs[Q] = (guard((on_grid, distance)) for distance in distances((bands, scores[0])))
     return keras.Model(spectrum, outputs, name="scan_to_lab")
 
 

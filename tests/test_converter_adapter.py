@@ -1,0 +1,184 @@
+"""The contract with the converter and TFMOT: what `export.converter_adapter` relies on and they do not promise.
+
+Each failure names what changed. Then adapt export/converter_adapter.py, or keep the older minor version pinned.
+"""
+
+import ast
+import inspect
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.lite.python import convert as converter_module
+
+from export.convert import run_child
+from export.converter_adapter import int16_operators, only_calibrate, quantised_but
+from export.flatbuffer import operators, parse, signature, type_name
+
+TENSORFLOW = f"tensorflow {version('tensorflow')}"
+TFMOT = f"tensorflow-model-optimization {version('tensorflow-model-optimization')}"
+ROOT = Path(__file__).parent.parent
+ROWS = np.random.default_rng(0).normal(size=(32, 1, 6)).astype("float32")
+KEEP = "kept"
+"""Name scope whose operators are to stay float32."""
+
+
+def weight(*shape):
+    return tf.constant(np.random.default_rng(1).normal(size=shape), tf.float32)
+
+
+def converter_of_two_layers():
+    """A dense layer outside of KEEP, a dense layer with bias and ReLU (one fused operator) within."""
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((1, 6), tf.float32, name="x")])
+    def layers(x):
+        hidden = tf.tanh(tf.matmul(x, weight(6, 5)))
+        with tf.name_scope(KEEP):
+            bent = tf.nn.relu(tf.matmul(hidden, weight(5, 4)) + weight(4))
+        return {"y": tf.tanh(bent)}
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([layers.get_concrete_function()], tf.Module())
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ({"x": row} for row in ROWS)
+    return converter
+
+
+@pytest.fixture(scope="module")
+def calibrated():
+    converter = converter_of_two_layers()
+    only_calibrate(converter)
+    with pytest.warns(UserWarning, match=r"tf\.lite\.Interpreter is deprecated"):
+        return converter.convert()
+
+
+def made_by(content):
+    """(operator, type of its result) in the order of execution."""
+    model = parse(content)
+    tensors = model.subgraphs[0].tensors
+    return [(name, type_name(tensors[operator.outputs[0]])) for name, operator in operators(model)]
+
+
+def test_a_converter_knows_the_switch_that_ends_after_calibration():
+    """Setting an attribute that nobody reads would give a quantised model without a word."""
+    assert getattr(converter_of_two_layers(), "_experimental_calibrate_only", None) is False, (
+        f"{TENSORFLOW}: TFLiteConverter has no _experimental_calibrate_only any more"
+    )
+
+
+def test_a_model_that_is_only_calibrated_is_float_and_has_a_range_for_all_that_it_computes(calibrated):
+    assert {kind for _, kind in made_by(calibrated)} == {"float32"}, (
+        f"{TENSORFLOW}: _experimental_calibrate_only quantises"
+    )
+    model = parse(calibrated)
+    for _, operator in operators(model):
+        tensor = model.subgraphs[0].tensors[operator.outputs[0]]
+        found = tensor.quantization
+        assert found is not None, f"{TENSORFLOW}: no range of {tensor.name}"
+        assert found.min is not None, f"{TENSORFLOW}: no range of {tensor.name}"
+        assert found.min[0] < found.max[0]
+
+
+def test_the_quantiser_takes_what_the_adapter_gives():
+    assert hasattr(converter_module, "mlir_quantize"), f"{TENSORFLOW}: lite.python.convert has no mlir_quantize"
+    parameters = inspect.signature(converter_module.mlir_quantize).parameters
+    assert next(iter(parameters)) == "input_data_str", f"{TENSORFLOW}: mlir_quantize begins with {parameters}"
+    lacks = {"fully_quantize", "input_data_type", "output_data_type", "denylisted_nodes"} - set(parameters)
+    assert not lacks, f"{TENSORFLOW}: mlir_quantize does not take {', '.join(sorted(lacks))} any more"
+
+
+def test_operators_of_a_scope_stay_float_and_all_others_and_the_borders_are_8_bit(calibrated):
+    content = quantised_but(calibrated, KEEP)
+    types = [kind for name, kind in made_by(content) if name == "FULLY_CONNECTED"]
+    assert types == ["int8", "float32"], f"{TENSORFLOW}: denylisted_nodes leaves dense layers in {types}"
+    assert {kind for name, kind in made_by(content) if name == "TANH"} == {"int8"}
+    model = parse(content)
+    borders = {type_name(model.subgraphs[0].tensors[index]) for names in signature(model) for index in names.values()}
+    assert borders == {"int8"}, f"{TENSORFLOW}: input_data_type and output_data_type give {borders}"
+
+
+def test_the_name_of_a_fused_operator_lists_its_parts(calibrated):
+    model = parse(calibrated)
+    tensors = model.subgraphs[0].tensors
+    fused = [tensors[operator.outputs[0]].name.decode() for name, operator in operators(model)][2]
+    parts = fused.split(";")
+    assert len(parts) > 1, f"{TENSORFLOW}: the fused operator is called {fused}"
+    assert any(part.startswith(KEEP) for part in parts), f"{TENSORFLOW}: the fused operator is called {fused}"
+
+
+def test_the_int16_operators_compute_in_16_bits_with_8_bit_weights():
+    converter = converter_of_two_layers()
+    converter.target_spec.supported_ops = [int16_operators()]
+    with pytest.warns(UserWarning, match=r"tf\.lite\.Interpreter is deprecated"):
+        content = converter.convert()
+    model = parse(content)
+    tensors = model.subgraphs[0].tensors
+    dense = [operator for name, operator in operators(model) if name == "FULLY_CONNECTED"]
+    types = {tuple(type_name(tensors[index]) for index in (o.inputs[0], o.inputs[1], o.outputs[0])) for o in dense}
+    assert types == {("int16", "int8", "int16")}, f"{TENSORFLOW}: the 16-bit set gives {types}"
+
+
+TFMOT_WORK = """
+import inspect, json, sys
+import numpy as np
+import tensorflow_model_optimization as tfmot  # before tf_keras: it chooses the Keras
+import tf_keras
+from export import converter_adapter as adapter
+
+cluster = adapter._internal("tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster")
+found = {"cluster_weights": list(inspect.signature(cluster.cluster_weights).parameters)}
+kernel = np.random.default_rng(0).normal(size=(8, 8)).astype("float32")
+kernel[::2] = 0
+layer = tf_keras.layers.Dense(8, use_bias=False)
+kind = tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS
+model = tf_keras.Sequential([tf_keras.Input((8,)), layer])
+layer.set_weights([kernel])
+wrapped = tf_keras.models.clone_model(
+    model, clone_function=lambda one: adapter.clustering(layer, 4, kind, keep_zeros=True)
+)
+wrapped.compile("sgd", "mse")
+wrapped.fit(np.ones((4, 8), "float32"), np.ones((4, 8), "float32"), epochs=2, verbose=0)
+(after,) = tfmot.clustering.keras.strip_clustering(wrapped).get_weights()
+found["zeros"] = bool((after[::2] == 0).all())
+found["clusters"] = len(np.unique(after))
+
+config = adapter.kernel_and_activation_in_8_bits()
+layer = tf_keras.layers.Dense(3, activation="relu")
+layer.build((None, 8))
+((weight, of_weight),) = config.get_weights_and_quantizers(layer)
+((activation, of_activation),) = config.get_activations_and_quantizers(layer)
+found["rounds"] = [weight is layer.kernel, activation is layer.activation, config.get_output_quantizers(layer)]
+found["bits"] = [of_weight.num_bits, of_weight.per_axis, of_activation.num_bits, of_activation.per_axis]
+open(sys.argv[1], "w").write(json.dumps(found))
+"""
+
+
+def test_tfmot_clusters_around_zeros_and_rounds_kernel_and_activation(tmp_path):
+    """In a child, for TFMOT changes the Keras of a process."""
+    file = tmp_path / "found.json"
+    run_child([sys.executable, "-c", TFMOT_WORK, str(file)], f"{TFMOT}: what export.converter_adapter calls", 300.0)
+    found = json.loads(file.read_text())
+    expected = ["to_cluster", "number_of_clusters", "cluster_centroids_init", "preserve_sparsity"]
+    assert found["cluster_weights"][:4] == expected, f"{TFMOT}: cluster_weights takes {found['cluster_weights']}"
+    assert found["zeros"], f"{TFMOT}: preserve_sparsity does not keep zeros any more"
+    assert 2 <= found["clusters"] <= 4, f"{TFMOT}: 4 clusters give {found['clusters']} values"
+    assert found["rounds"] == [True, True, []], f"{TFMOT}: Default8BitQuantizeConfig rounds other tensors"
+    assert found["bits"] == [8, False, 8, False], f"{TFMOT}: Default8BitQuantizeConfig has {found['bits']}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "export").glob("*.py")), ids=lambda path: path.stem)
+def test_only_the_adapter_uses_what_is_private_or_experimental(path):
+    if path.stem == "converter_adapter":
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    attributes |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg}
+    experimental = {name for name in attributes if "experimental" in name.lower()}
+    assert experimental <= {"experimental"}  # tf.config.experimental, which is documented
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    modules = texts | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    internal = {name for name in modules if name.startswith(("tensorflow", "tflite", "ai_edge")) and ".python" in name}
+    assert internal <= {"tflite_micro.python.tflite_micro"}  # its documented place
