@@ -1,0 +1,116 @@
+"""Copy a run folder before every file operation of a training, and continue from every copy.
+
+    python -m benchmarks.reliability.file_operations
+
+A crash between two file operations leaves what the copy holds. From every different copy `relple_tf.predict` must
+refuse in one line or answer as the finished run does, and `relple_tf.train --resume` (or a new run, where nothing has
+begun) must end with the same files, byte by byte. Exit code 0 if all of this holds.
+"""
+
+import contextlib
+import hashlib
+import io
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.reliability.kills import TINY, VARYING, differing
+from relple_tf import predict, train
+from relple_tf.command_line import run
+from relple_tf.config import SimulatedConfig
+from relple_tf.training.processes import import_tensorflow
+
+EVENTS = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.truncate")
+"""Of Python's audit hooks; `os.replace` is an `os.rename` there."""
+
+
+class Copies:
+    """Copies a folder before each file operation inside it, once for each different content."""
+
+    def __init__(self, folder: Path, target: Path) -> None:
+        self.folder, self.target = folder, target
+        self.seen: set[str] = set()
+        self.operations = 0
+        self.active = False
+
+    def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Python calls it before an operation."""
+        if not self.active or event not in EVENTS:
+            return
+        if event == "open" and isinstance(arguments[1], str) and not set("wax+") & set(arguments[1]):
+            return
+        paths = [str(argument) for argument in arguments if isinstance(argument, str | Path)]
+        if not any(path.startswith(str(self.folder)) for path in paths):
+            return
+        self.active = False  # copying is no operation of the training
+        self.operations += 1
+        state = content_hash(self.folder)
+        if state not in self.seen:
+            self.seen.add(state)
+            if self.folder.exists():
+                shutil.copytree(self.folder, self.target / f"copy{len(self.seen)}")
+        self.active = True
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 of names and contents."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")) if folder.exists() else ():
+        digest.update(str(path.relative_to(folder)).encode())
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def main() -> None:
+    """Train, copy, continue, compare, print."""
+    import_tensorflow()
+    from relple_tf.spectra.simulate import simulate
+
+    with tempfile.TemporaryDirectory() as name:
+        parent = Path(name)
+        scans = parent / "scans.csv"
+        library = simulate(SimulatedConfig(soils=12, step_nm=20.0))
+        header = ",".join(f"{nm:g}" for nm in library.wavelengths_nm)
+        rows = [",".join(f"{value:.5f}" for value in scan) for scan in library.spectra]
+        scans.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        copies = Copies(parent / "run", parent / "copies")
+        copies.target.mkdir()
+        sys.addaudithook(copies.hook)
+        copies.active = True
+        code, _, text = call(train.main, *TINY, "--set=training.workers=1", "--out", str(copies.folder))
+        copies.active = False
+        assert code == 0, text
+        _, expected, _ = call(predict.main, str(copies.folder), str(scans))
+        wrong = []
+        found = sorted(copies.target.iterdir())
+        for copy in found:
+            code, answer, error = call(predict.main, str(copy), str(scans))
+            if (code, answer) != (0, expected) and not (code == 2 and len(error.strip().splitlines()) == 1):
+                wrong.append(f"{copy.name}: predict: {code} {error.strip().splitlines()[-1:]}")
+            resume = ["--resume"] if (copy / "config.toml").exists() else []
+            code, _, error = call(train.main, *TINY, "--set=training.workers=1", "--out", str(copy), *resume)
+            left = [path.name for path in copy.rglob("*") if path.name.startswith(".unfinished-")]
+            if code or left or differing("train", copy, copies.folder):
+                wrong.append(f"{copy.name}: resume: {code} {error.strip().splitlines()[-1:]} {left}")
+        print("\n".join(wrong))
+        print(f"{copies.operations} file operations, {len(found)} different folders, {len(wrong)} wrong")
+        print(f"not compared: {', '.join(sorted(VARYING))}")
+    sys.exit(bool(wrong))
+
+
+def call(command: Any, *arguments: str) -> tuple[int, str, str]:
+    """Run a command in this process: exit code, standard output, standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            run(command, list(arguments))
+        except SystemExit as ended:
+            return int(ended.code or 0), out.getvalue(), err.getvalue()
+    raise AssertionError("a command ends with SystemExit")
+
+
+if __name__ == "__main__":
+    main()
