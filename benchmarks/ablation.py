@@ -20,10 +20,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from relple_tf.config import BALANCINGS, Config, replace
+from relple_tf.processes import run_all
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.sources import load
 from relple_tf.spectra.split import split
-from relple_tf.training.processes import run_all
 
 DEFAULT = "rs_ple (hard)"
 VARIANTS: dict[str, dict[str, Any]] = {

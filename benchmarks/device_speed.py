@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import trange
 
-from relple_tf.training.processes import import_tensorflow
+from relple_tf.processes import import_tensorflow
 
 BATCH_SIZES = (32, 256)
 """Scans; `keras.Model.predict` takes the first unless it is told otherwise."""

@@ -19,8 +19,8 @@ from tqdm import tqdm
 from relple_tf.config import Config, DataConfig
 from relple_tf.evaluation.comparison import Job, Workshop, run_job
 from relple_tf.evaluation.draws import UNUSED, Draw
+from relple_tf.processes import run_all
 from relple_tf.spectra.tables import read_table
-from relple_tf.training.processes import run_all
 from relple_tf.zoo import PRESETS
 
 TEST_ROWS = 165

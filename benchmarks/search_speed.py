@@ -15,7 +15,7 @@ from typing import Any
 
 from relple_tf.command_line import say
 from relple_tf.config import Config, replace
-from relple_tf.training.processes import Processes, import_tensorflow
+from relple_tf.processes import Processes, import_tensorflow
 from relple_tf.training.runs import RunFolder
 from relple_tf.zoo import rs_ple_base
 from tuning.conduct import conduct

@@ -7,7 +7,7 @@ from export.budget import Budget, read_budget
 from export.recipes import DEFAULT, RECIPES, chosen
 from relple_tf.command_line import Parser, run, say
 from relple_tf.errors import InputError
-from relple_tf.training.processes import import_tensorflow
+from relple_tf.processes import import_tensorflow
 
 
 def main(arguments: list[str]) -> None:

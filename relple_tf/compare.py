@@ -14,7 +14,7 @@ from relple_tf.command_line import (
 from relple_tf.config import BASELINE_NAMES, Config, replace
 from relple_tf.config_text import set_fields
 from relple_tf.errors import InputError
-from relple_tf.training.processes import import_tensorflow
+from relple_tf.processes import import_tensorflow
 from relple_tf.zoo import PRESETS
 
 OWN = "config"

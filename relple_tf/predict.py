@@ -5,7 +5,7 @@ from pathlib import Path
 
 from relple_tf.command_line import Parser, run, say
 from relple_tf.errors import InputError
-from relple_tf.training.processes import import_tensorflow
+from relple_tf.processes import import_tensorflow
 
 
 def main(arguments: list[str]) -> None:

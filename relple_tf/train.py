@@ -14,7 +14,7 @@ from relple_tf.command_line import (
 from relple_tf.config import Config
 from relple_tf.config_text import from_toml
 from relple_tf.errors import InputError
-from relple_tf.training.processes import import_tensorflow
+from relple_tf.processes import import_tensorflow
 
 
 def main(arguments: list[str]) -> None:

@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from relple_tf.training.processes import THREADS
+from relple_tf.processes import THREADS
 
 # One thread, as in a worker, which is then this process where one is asked for.
 os.environ.update(dict.fromkeys(THREADS, "1"))

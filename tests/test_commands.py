@@ -41,6 +41,7 @@ MEMBERS = [
 RUN_FILES = {
     "card.json",
     "config.toml",
+    "data.npz",
     "history.csv",
     "manifest.json",
     "metrics.json",

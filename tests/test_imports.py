@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("relple_tf", "tuning", "export", "benchmarks")
-LAYERS = ("spectra", "models", "training", "evaluation")
+LAYERS = ("spectra", "models", "training", "pipeline", "evaluation")
 """From below to above: each may import those before it."""
 COMMANDS = ("relple_tf/train", "relple_tf/predict", "relple_tf/compare", "tuning/search", "export/bundle")
 SLOW = {"keras", "tensorflow", "tf_keras", "keras_tuner", "sklearn", "matplotlib"}
@@ -38,9 +38,9 @@ def top(names):
 
 
 def folder(path):
-    """The layer of a module: `models`, or `` for those that stand directly in the package."""
-    parts = path.relative_to(ROOT).parts
-    return parts[1] if parts[0] == "relple_tf" and len(parts) > 2 else ""
+    """The layer of a module: `models`, or `` for other modules that stand directly in the package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[1] if parts[0] == "relple_tf" and (len(parts) > 2 or parts[1] in LAYERS) else ""
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
@@ -54,13 +54,13 @@ def test_a_layer_imports_only_those_below_it(path):
     assert not top(names_in(path)) & {"tuning", "export", "benchmarks"}
 
 
-@pytest.mark.parametrize("name", ["config", "config_text", "zoo", "errors", "command_line"])
+@pytest.mark.parametrize("name", ["config", "config_text", "zoo", "errors", "command_line", "processes"])
 def test_what_help_needs_is_quick_to_import(name):
     path = ROOT / "relple_tf" / f"{name}.py"
     slow = {*SLOW, "numpy", "pandas", "scipy"}
     assert not top(names_in(path, anywhere=False)) & slow
     # `import_tensorflow` is where the commands take Keras in.
-    assert top(names_in(path)) & slow <= ({"keras"} if name == "command_line" else set())
+    assert top(names_in(path)) & slow <= ({"keras"} if name == "processes" else set())
     below = {n for n in names_in(path) if n.startswith("relple_tf.")}
     assert all(n.split(".")[1] in ("config", "config_text", "zoo", "errors") for n in below)
 

@@ -11,7 +11,7 @@ import pytest
 import worker_jobs
 
 from relple_tf.errors import InputError
-from relple_tf.training.processes import THREADS, ProcessDiedError, run_all
+from relple_tf.processes import THREADS, ProcessDiedError, run_all
 
 
 def test_processes_run_every_job_once_with_one_thread_each(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from relple_tf.config import replace
 from relple_tf.config_text import from_toml
 from relple_tf.evaluation.calibration import divide
 from relple_tf.models.problem import Problem
+from relple_tf.training import cross_fitting
 from relple_tf.training.cross_fitting import DivergedError
 from relple_tf.zoo import PRESETS
 from tuning import objective
@@ -312,11 +313,8 @@ def test_groups_stay_whole_in_the_inner_folds_where_the_split_kept_them(library)
 
 
 def test_estimates_that_are_not_finite_are_no_score(library, monkeypatch):
-    import tuning.objective as objective
-
-    whole = objective.mixtures
-    monkeypatch.setattr(objective, "train", lambda *prepared, **options: None)
-    monkeypatch.setattr(objective, "mixtures", lambda *both: whole(*both) * np.nan)
+    whole = cross_fitting.stacked_by_weight
+    monkeypatch.setattr(cross_fitting, "stacked_by_weight", lambda *both: whole(*both) * np.nan)
     with pytest.raises(DivergedError, match="OC_g_kg are not finite"):
         score(soils_of(library), replace(CONFIG, training__max_epochs=1))
 

@@ -9,7 +9,7 @@ from tuning_jobs import FIXED, Counted, one_with_units, process_of, slow, toy, t
 
 from relple_tf.config import Config
 from relple_tf.errors import InputError
-from relple_tf.training.processes import Processes
+from relple_tf.processes import Processes
 from tuning.executors import InThisProcess
 from tuning.oracles import Oracle
 from tuning.space import space_of

@@ -36,6 +36,6 @@ def pool_of_two(folder):
 
     # A shell that starts the tests in the background makes them ignore Ctrl-C, and their children with them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from relple_tf.training.processes import run_all
+    from relple_tf.processes import run_all
 
     run_all(wait_for_ever, ["a", "b"], folder, workers=2)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from relple_tf.config import Config
 from relple_tf.errors import InputError
-from relple_tf.training.processes import QUIET, THREADS, JobResult, attempt
+from relple_tf.processes import QUIET, THREADS, JobResult, attempt
 
 Do = Callable[[Any, Config], Any]
 """(shared, config) -> result of the trial; a function of a module."""
@@ -25,7 +25,7 @@ ANSWER_S = 15
 
 
 class Executor(Protocol):
-    """Runs trials; `training.processes.Processes` is one."""
+    """Runs trials; `relple_tf.processes.Processes` is one."""
 
     def free(self) -> int:
         """Trials that can start now."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from relple_tf.command_line import Parser, add_data_and_config, config_from, run, say
 from relple_tf.config_text import from_toml
 from relple_tf.errors import InputError
-from relple_tf.training.processes import Processes, import_tensorflow
+from relple_tf.processes import Processes, import_tensorflow
 from tuning.executors import Executor, InThisProcess, RayTasks, connected
 from tuning.space import space_of
 

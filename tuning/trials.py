@@ -9,7 +9,7 @@ from typing import Any
 
 from relple_tf.config import Config
 from relple_tf.errors import InputError
-from relple_tf.training.processes import JobResult
+from relple_tf.processes import JobResult
 from tuning.executors import Executor
 from tuning.oracles import MOST_DRAWS, NothingFitsError, Oracle, Recorded, config_of
 from tuning.space import Space

@@ -20,7 +20,7 @@ from benchmarks.reliability.kills import TINY, VARYING, differing
 from relple_tf import predict, train
 from relple_tf.command_line import run
 from relple_tf.config import SimulatedConfig
-from relple_tf.training.processes import import_tensorflow
+from relple_tf.processes import import_tensorflow
 
 EVENTS = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.truncate")
 """Of Python's audit hooks; `os.replace` is an `os.rename` there."""

@@ -28,10 +28,10 @@ from relple_tf.models import front_end
 from relple_tf.models.domain import status
 from relple_tf.models.lab_units import T2, Q, TargetScale
 from relple_tf.pipeline import fit_model
+from relple_tf.processes import ProcessDiedError, run_all
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.units import whole_units
 from relple_tf.training.intervals import achieved_coverage
-from relple_tf.training.processes import ProcessDiedError, run_all
 from relple_tf.training.runs import RunFolder, data_hash, write_json
 
 LONGEST_FIRST = ("cubist", "extra_trees", "svr", "plsr")
