@@ -17,7 +17,7 @@ from relple_tf.errors import InputError
 from relple_tf.models.lab_units import T2, Q, seeing
 from relple_tf.models.network import build
 from relple_tf.spectra.sources import load as load_library
-from relple_tf.training.files import sha256
+from relple_tf.training.runs import FILES, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +113,7 @@ def test_a_run_whose_data_changed_is_refused(run, tmp_path):
     shutil.copytree(run, copy)
     text = (copy / "config.toml").read_text()
     (copy / "config.toml").write_text(text.replace("soils = 120", "soils = 121"))
-    hashes = json.loads((copy / "manifest.json").read_text()) | {"config.toml": sha256(copy / "config.toml")}
-    (copy / "manifest.json").write_text(json.dumps(hashes))
+    write_manifest(copy, FILES)
     with pytest.raises(InputError, match="simulated holds other data than this run learned from"):
         load(copy)
 

@@ -15,7 +15,7 @@ import pytest
 
 from export.runtime import soil_scan
 from export.runtime.soil_scan import SoilScan, SoilScanError
-from relple_tf.evaluation import bundled
+from relple_tf.evaluation import bundled, cards
 from relple_tf.evaluation.intervals import Interval
 from relple_tf.models.domain import Limits
 from relple_tf.models.lab_units import TargetScale
@@ -179,7 +179,7 @@ def test_percent_is_no_absorbance_by_dividing(copied):
 
 
 def test_format_and_guard_are_those_of_the_library():
-    assert soil_scan.FORMAT == bundled.FORMAT
+    assert soil_scan.FORMAT == cards.BUNDLE_FORMAT
     assert soil_scan.POSSIBLE == {"reflectance": library.REFLECTANCE_RANGE, "absorbance": library.ABSORBANCE_RANGE}
     assert soil_scan.FLATTEST_ABSORBANCE == library.FLATTEST_ABSORBANCE
     assert soil_scan.REFLECTANCE_FLOOR == library.REFLECTANCE_FLOOR

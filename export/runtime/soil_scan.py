@@ -579,7 +579,8 @@ def check_card(card: dict[str, Any], file: Path) -> None:
     for place, (expected, holds) in CARD.items():
         for where, value in places(card, place.split(".")):
             if not holds(value):
-                received = "nothing" if value is MISSING else f"{value!r:.50}"
+                kinds = {object: "nothing", dict: "an object", list: "a list"}
+                received = kinds.get(type(value)) or f"{value!r:.50}"
                 raise SoilScanError(f"{file}: {where}: expected {expected}, received {received}; export the run again")
     if card["default_variant"] not in card["variants"]:
         raise SoilScanError(f"{file}: default_variant names none of the variants; export the run again")

@@ -2,7 +2,6 @@
 
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from relple_tf.errors import InputError
+from relple_tf.training.artefacts import parsed, read_arrays
 from relple_tf.training.files import write_bytes
+from relple_tf.training.schema import OBJECT, TEXT, check, whole
 
 FORMAT = 2
 """Raised when training would take up a state of before differently: 2 models skewed targets as square roots."""
+
+WAY_OUT = "delete it, and --resume trains from the start"
+"""What to do about a damaged state."""
+
+FACTS = {"": OBJECT, "format": whole(0, 1 << 31), "fingerprint": TEXT}
 
 
 def save_state(path: Path, arrays: dict[str, list[npt.NDArray[Any]]], facts: dict[str, Any]) -> None:
@@ -35,16 +41,12 @@ def load_state(path: Path, fingerprint: str) -> tuple[dict[str, list[npt.NDArray
         InputError: the file is damaged, of another version, or belongs to other data.
     """
     arrays: dict[str, list[npt.NDArray[Any]]] = {}
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            facts = json.loads(str(file["facts"]))
-            # savez keeps the order in which the arrays were given.
-            for key in file.files:
-                if key != "facts":
-                    arrays.setdefault(key.partition("/")[0], []).append(file[key])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        raise InputError(f"{path}: damaged; delete it, and --resume trains from the start") from None
-    if facts.pop("format", None) != FORMAT:
+    named = read_arrays(path, WAY_OUT)
+    facts = parsed(str(named.pop("facts", "")).encode(), path, WAY_OUT, nan=True)
+    check(facts, FACTS, path, WAY_OUT)
+    for key, array in named.items():
+        arrays.setdefault(key.partition("/")[0], []).append(array)
+    if facts.pop("format") != FORMAT:
         raise InputError(f"{path}: of another version of relple_tf, which trained differently; start a new run")
     if facts["fingerprint"] != fingerprint:
         raise InputError(

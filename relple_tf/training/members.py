@@ -21,7 +21,8 @@ from relple_tf.errors import InputError
 from relple_tf.models.lab_units import TargetScale
 from relple_tf.spectra.folds import learning_folds
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.training.checkpoint import load_state, save_state
+from relple_tf.training.artefacts import readable
+from relple_tf.training.checkpoint import WAY_OUT, load_state, save_state
 from relple_tf.training.fit import Trained, fit, seed_everything, train
 from relple_tf.training.mixing import SHARES, best_share, both, mixtures
 from relple_tf.training.preparation import Prepared, prepare
@@ -124,7 +125,7 @@ def cross_fit(
     )
     missing = [member for member in members if not _file(folder, member).exists()]
     for member in set(members) - set(missing):
-        load_state(_file(folder, member), fingerprint)  # other data are refused before anything is trained on them
+        load_member(shared, member)  # other data are refused before anything is trained on them
     bar = tqdm(total=len(members), initial=len(members) - len(missing), unit="network", desc="cross-validation")
     try:
         with bar:
@@ -135,7 +136,7 @@ def cross_fit(
             f"{folder}: a process died, for lack of memory mostly; the networks that are done are kept, and --resume "
             "trains the others; a new run with --set training.workers=1 needs the least"
         ) from None
-    states = [load_state(_file(folder, member), fingerprint) for member in members]
+    states = [load_member(shared, member) for member in members]
     return collect(library, fold, states)
 
 
@@ -147,6 +148,24 @@ def forget(folder: Path) -> None:
 
 def _file(folder: Path, member: int) -> Path:
     return folder / f"member-{member + 1}.npz"
+
+
+def load_member(shared: _Shared, member: int) -> tuple[Any, Any]:
+    """What `train_member` kept.
+
+    Raises:
+        InputError: it is damaged, or belongs to other data or to other folds.
+    """
+    path = _file(shared.folder, member)
+    arrays, facts = load_state(path, shared.fingerprint)
+    shape = (len(SHARES), int(np.sum(shared.fold == member)), len(shared.library.targets))
+    with readable(path, WAY_OUT):
+        if (arrays["estimates"][0].shape, arrays["estimates"][0].dtype.kind) != (shape, "f"):
+            raise ValueError(f"estimates of shape {arrays['estimates'][0].shape}, expected {shape}")
+        history = pd.DataFrame(facts["history"])
+        if "epoch" not in history or not all(pd.api.types.is_numeric_dtype(kind) for kind in history.dtypes):
+            raise ValueError("a history without epochs, or not of numbers")
+    return arrays, facts
 
 
 def train_member(shared: _Shared, member: int) -> None:
