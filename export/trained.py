@@ -1,6 +1,5 @@
 """A finished run, read back for export: the model, and the very soils that it learned from and was tested on."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from relple_tf.config import Config
-from relple_tf.config_text import from_toml
+from relple_tf.evaluation.cards import CARD, run_card
+from relple_tf.evaluation.model_file import load_model
 from relple_tf.evaluation.prediction import estimates
 from relple_tf.models import front_end
 from relple_tf.models.domain import Distances, Limits
 from relple_tf.models.kernel import KernelMachines
 from relple_tf.models.lab_units import T2, LabUnits, Q, TargetScale
 from relple_tf.models.problem import Problem
-from relple_tf.training.runs import CONFIG, RunFolder
+from relple_tf.training.artefacts import LARGEST_JSON_BYTES, read_bytes, readable
+from relple_tf.training.runs import CONFIG, WAY_OUT, RunFolder, read_config
 from relple_tf.training.stored_data import DATA, load_data
 
 Floats = npt.NDArray[np.float32]
@@ -138,12 +139,12 @@ def load(run_folder: Path) -> Trained:
     """
     folder = RunFolder(path=run_folder)
     folder.verify()
-    card = json.loads((run_folder / "card.json").read_text(encoding="utf-8"))
-    config = from_toml(run_folder / CONFIG)
+    card = run_card(read_bytes(run_folder / CARD, WAY_OUT, LARGEST_JSON_BYTES), run_folder / CARD)
+    config = read_config(run_folder / CONFIG)
     library, parts = load_data(run_folder / DATA)
     train, test = parts == "train", parts == "test"
-    model = keras.saving.load_model(run_folder / "model.keras", compile=False, safe_mode=True)
-    return Trained(
+    model = load_model(run_folder / "model.keras", card)
+    trained = Trained(
         folder=run_folder,
         card=card,
         config=config,
@@ -156,3 +157,30 @@ def load(run_folder: Path) -> Trained:
         test_values={name: values[test] for name, values in library.targets.items()},
         test_outputs=estimates(model, library.spectra[test]),
     )
+    check_parts(trained)
+    return trained
+
+
+def check_parts(trained: Trained) -> None:
+    """Compare the model of a run with its config and card, layer by layer.
+
+    Raises:
+        InputError: a layer is missing, or is not what config and card say.
+    """
+    path, config, card = trained.folder / "model.keras", trained.config, trained.card
+    with readable(path, WAY_OUT):
+        problem, (_, scores) = trained.problem, trained.near.output
+        compared = {
+            "architecture": (config.model.architecture, card["model"]["architecture"]),
+            "channels": (config.front_end.channels, tuple(card["front_end"]["channels"])),
+            "number of channels": (problem.channels, len(config.front_end.channels)),
+            "grid": (trained.absorbance_stage.output.shape[1], len(card["front_end"]["grid_nm"])),
+            "components of the views": ([one.shape[1] for one in scores], [problem.components] * len(problem.views)),
+            "outputs of the network": (set(trained.network.output), set(trained.targets)),
+            "targets in laboratory units": (tuple(trained.scales), trained.targets),
+            "targets of the kernel machines": (trained.machines.targets, trained.targets),
+            "layer of distances": (type(trained.distances), Distances),
+        }
+        for what, (found, expected) in compared.items():
+            if found != expected:
+                raise ValueError(f"{what}: {found}, expected {expected}")

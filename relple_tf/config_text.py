@@ -12,6 +12,11 @@ from typing import Any
 from relple_tf.config import Config, changed, sections
 from relple_tf.errors import InputError
 
+LARGEST_TOML_BYTES = 1 << 20
+
+LARGEST_INTEGER = 1 << 63
+"""TOML's own; a larger one has no float."""
+
 
 def set_fields(config: Config, assignments: Sequence[str]) -> Config:
     """Apply `--set section.field=value` flags, all at once, so that only their sum must be possible.
@@ -55,11 +60,19 @@ def read_toml(path: Path | Traversable, way_out: str, *, flag: str = "") -> dict
     """
     where = f"{flag} {path}".lstrip()
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LARGEST_TOML_BYTES + 1)
+        if len(content) > LARGEST_TOML_BYTES:
+            raise InputError(f"{where}: expected at most {LARGEST_TOML_BYTES:,} bytes, received more; {way_out}")
+        return tomllib.loads(content.decode("utf-8"))
     except OSError as error:
         raise InputError(f"{where}: {error.strerror}; {way_out}") from None
+    except RecursionError:
+        raise InputError(f"{where}: not TOML: nested too deep; {way_out}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{where}: not TOML: {error}") from None
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise InputError(f"{where}: not TOML: {error}; {way_out}") from None
 
 
 def from_toml(path: Path) -> Config:
@@ -107,9 +120,16 @@ def _parse(text: str, hint: object, where: str) -> object:
         return text.strip("'\"")
     kind = int if hint is int else float
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError:
         raise InputError(f"{where}: expected {kind.__name__}, got {text!r}") from None
+    return _checked_size(value, where)
+
+
+def _checked_size(value: float, where: str) -> float:
+    if isinstance(value, int) and abs(value) >= LARGEST_INTEGER:
+        raise InputError(f"{where}: expected an integer of 64 bits, got one of {len(str(value))} digits")
+    return value
 
 
 def _convert(value: object, hint: object, where: str) -> object:
@@ -118,6 +138,8 @@ def _convert(value: object, hint: object, where: str) -> object:
         if not isinstance(value, list):
             raise InputError(f"{where}: expected a list, got {value!r}")
         return tuple(_convert(item, typing.get_args(hint)[0], where) for item in value)
+    if isinstance(value, int):
+        _checked_size(value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:

@@ -30,7 +30,7 @@ def card():
             name: {"unit": units[name], "modelled": MODELLED[name], "interval": intervals[name]} for name in MODELLED
         },
         "domain": {"limits": dict(LIMITS), "share_within": 0.99},
-        "front_end": {"file": "front_end.tflite"},
+        "front_end": {"file": "front_end.tflite", "grid_nm": NM},
         "default_variant": "float32",
         "variants": {
             "float32": {"file": "float32.tflite", "reads": "scan"},

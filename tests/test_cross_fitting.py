@@ -51,7 +51,11 @@ def crossed(library, parts, folder, fingerprint="one", config=TINY):
 
 def folds_in(folder, fingerprint="one"):
     checkpoints = Checkpoints(folder=folder, fingerprint=fingerprint)
-    return [checkpoints.load_fold(number) for number in FOLDS]
+    loaded = []
+    for number in FOLDS:
+        with np.load(checkpoints.fold(number)) as file:
+            loaded.append(checkpoints.load_fold(number, file["predictions/0"].shape))
+    return loaded
 
 
 def fold_of(library, parts):

@@ -97,28 +97,56 @@ def test_manifest_lists_every_file_but_itself_and_the_state(run):
     run.finish()
     manifest = json.loads((run.path / "manifest.json").read_text())
     assert set(manifest) == FILES == {path.name for path in run.path.iterdir()} - {"manifest.json"}
-    assert manifest["metrics.json"] == hashlib.sha256(b"{}").hexdigest()
+    assert manifest["metrics.json"] == {"sha256": hashlib.sha256(b"{}").hexdigest(), "bytes": 2}
 
 
 def test_a_changed_file_is_named(run):
     run.finish()
-    (run.path / "metrics.json").write_text("{ }")
+    (run.path / "metrics.json").write_text("[]")
     with pytest.raises(InputError, match=r"metrics\.json: SHA-256 is not the manifest's"):
+        run.verify()
+
+
+def test_a_file_of_another_size_is_refused_before_it_is_read(run, monkeypatch):
+    run.finish()
+    (run.path / "card.json").write_text("{ }")  # the first of the manifest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("read"))
+    with pytest.raises(InputError, match=r"card\.json: expected 2 bytes, received 3"):
         run.verify()
 
 
 def test_a_missing_file_is_named(run):
     run.finish()
     (run.path / "config.toml").unlink()
-    with pytest.raises(InputError, match=r"config\.toml: missing"):
+    with pytest.raises(InputError, match=r"config\.toml: No such file"):
         run.verify()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "null", "{}", '{"card.json": "0"}'])
-def test_a_damaged_manifest_is_named(run, content):
+WHOLE = {"sha256": "0" * 64, "bytes": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "damaged"),
+        ("[]", "expected an object"),
+        ("null", "expected an object"),
+        ("{}", "expected an object with 1 or more keys"),
+        (json.dumps({"card.json": "0" * 64}), "card.json: expected an object, received '0000"),
+        (json.dumps({"card.json": WHOLE}), "does not list config.toml"),
+        (json.dumps({"card.json": WHOLE | {"bytes": -2}}), "card.json.bytes: expected an integer from 0"),
+        (json.dumps({"card.json": {"bytes": 2}}), "card.json.sha256: expected a SHA-256 .* received nothing"),
+        (json.dumps({"../card.json": WHOLE}), "each a plain name"),
+        (json.dumps({"/etc/passwd": WHOLE}), "each a plain name"),
+        ('{"card.json": 1, "card.json": 1}', "a key occurs twice"),
+        ("[" * 200_000, "RecursionError"),
+        (b"\xff\xfe{}", "UnicodeDecodeError"),
+    ],
+)
+def test_a_damaged_manifest_is_named(run, content, said):
     run.finish()
-    (run.path / "manifest.json").write_text(content)
-    with pytest.raises(InputError, match=r"manifest\.json: does not list the files of a run"):
+    (run.path / "manifest.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=f"manifest.json: .*{said}"):
         run.verify()
 
 
@@ -142,7 +170,7 @@ def test_a_damaged_state_is_named(tmp_path):
     whole = state.read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], b"PK" + whole[2:-30]):
         state.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"checkpoint\.npz: damaged; delete it"):
+        with pytest.raises(InputError, match=r"checkpoint\.npz: damaged .*; delete it"):
             load_state(state, "a1")
 
 

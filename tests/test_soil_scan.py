@@ -1,22 +1,25 @@
 """The device's own runtime: what it gives, what it refuses, and that it needs nothing else."""
 
+import contextlib
 import json
 import math
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import hand_made
 import numpy as np
 import pytest
-from relple_tf.evaluation.intervals import Interval
 
 from export.runtime import soil_scan
 from export.runtime.soil_scan import SoilScan, SoilScanError
-from relple_tf.evaluation import bundled
+from relple_tf.evaluation import bundled, cards
 from relple_tf.models.domain import Limits
 from relple_tf.models.lab_units import TargetScale
 from relple_tf.spectra import library
+from relple_tf.training.intervals import Interval
 
 SCRIPT = Path(soil_scan.__file__)
 ALONE = f"""
@@ -176,7 +179,7 @@ def test_percent_is_no_absorbance_by_dividing(copied):
 
 
 def test_format_and_guard_are_those_of_the_library():
-    assert soil_scan.FORMAT == bundled.FORMAT
+    assert soil_scan.FORMAT == cards.BUNDLE_FORMAT
     assert soil_scan.POSSIBLE == {"reflectance": library.REFLECTANCE_RANGE, "absorbance": library.ABSORBANCE_RANGE}
     assert soil_scan.FLATTEST_ABSORBANCE == library.FLATTEST_ABSORBANCE
     assert soil_scan.REFLECTANCE_FLOOR == library.REFLECTANCE_FLOOR
@@ -228,7 +231,7 @@ def test_another_grid_is_refused(device, shape):
 @pytest.mark.parametrize("name", ["card.json", "float32.tflite"])
 @pytest.mark.parametrize("change", ["flip", "remove", "unlist"])
 def test_a_changed_file_is_never_opened(copied, monkeypatch, name, change):
-    monkeypatch.setattr(soil_scan, "Model", lambda content: pytest.fail("opened"))
+    monkeypatch.setattr(soil_scan, "Model", lambda content, file: pytest.fail("opened"))
     file, sums = copied / name, copied / "SHA256SUMS"
     if change == "flip":
         content = bytearray(file.read_bytes())
@@ -324,12 +327,182 @@ def test_the_script_runs_alone_and_prints_json_lines(made, device):
     assert lines == json.loads(json.dumps(expected))
 
 
-def test_a_table_that_is_no_csv_is_one_line(made, tmp_path):
-    (tmp_path / "macintosh.csv").write_text("\r".join(csv_of(hand_made.soils(2)).splitlines()), newline="")
-    code, out, error = command(made[0], tmp_path / "macintosh.csv")
-    assert (code, out) == (2, "")
-    assert error.splitlines()[-1].startswith("error: new-line character seen in unquoted field")
+def refused(found):
+    """What a run of the script says, which is one line without a number of its own on standard output."""
+    code, out, error = found
+    lines = [line for line in error.splitlines() if not line.startswith("INFO: ")]  # LiteRT's own
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    return out, lines[0]
+
+
+def test_a_cell_without_end_is_refused(made, tmp_path):
+    (tmp_path / "scans.csv").write_text(csv_of(hand_made.soils(1)) + '"' + "0.3," * 50_000)
+    out, line = refused(command(made[0], tmp_path / "scans.csv", "--json"))
+    assert out.count("\n") == 1
+    assert "field larger than field limit" in line
+    assert "after 2 rows" in line
+
+
+@pytest.mark.parametrize("table", ["/dev/zero", "digits"])
+def test_a_row_without_end_is_refused(made, tmp_path, monkeypatch, table):
+    if table == "digits":
+        table = tmp_path / "scans.csv"
+        table.write_text("0.3," * (soil_scan.LONGEST_ROW // 4 + 1))
+    out, line = refused(command(made[0], table))
+    assert out == ""
+    assert "a row has more than 4,194,304 characters" in line
+
+
+def test_a_quoted_row_of_many_lines_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(soil_scan, "LONGEST_ROW", 1000)
+    lines = iter(['x,"a\n'] + ['b","c\n'] * 500)
+
+    class Endless:
+        def readline(self, size):
+            return next(lines, "")
+
+    with pytest.raises(SoilScanError, match="a row has more than 1,000 characters"):
+        list(soil_scan.rows_of(Endless()))
+
+
+def test_a_table_of_too_many_columns_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(soil_scan, "MOST_COLUMNS", 24)
+    read(csv_of(hand_made.soils(1)), tmp_path)
+    with pytest.raises(SoilScanError, match="25 columns, expected at most 24"):
+        read(csv_of(hand_made.soils(1), ["a"]), tmp_path)
+
+
+def test_lines_may_end_as_on_any_system(tmp_path):
+    scans = hand_made.soils(2)
+    for end in ("\n", "\r\n", "\r"):
+        path = tmp_path / "scans.csv"
+        path.write_text(end.join(["", *csv_of(scans, ["a", "b"]).splitlines(), "", " "]), newline="")
+        with path.open(newline="") as file:
+            assert same(list(soil_scan.read_scans(file, np.array(hand_made.NM))), scans)
+
+
+def test_rows_before_an_unsound_one_were_answered(made, tmp_path):
+    (tmp_path / "scans.csv").write_text(csv_of(hand_made.soils(3)) + "0.3,0.4\n" + csv_of(hand_made.soils(1)))
+    out, line = refused(command(made[0], tmp_path / "scans.csv", "--json"))
+    assert [json.loads(answer)["status"] for answer in out.splitlines()] == ["ok"] * 3
+    assert "row 4 has 2 cells, not 24" in line
+
+
+def test_a_byte_that_is_no_text_spoils_its_cell_only(made, tmp_path):
+    scans = hand_made.soils(2)
+    content = csv_of(scans, ["erste", "zweite"]).encode().replace(b"erste", b"\xe4rste")
+    (tmp_path / "scans.csv").write_bytes(content.replace(f",{scans[1][4]!s},".encode(), b",0.\xff,"))
+    code, out, _ = command(made[0], tmp_path / "scans.csv", "--json")
+    first, second = map(json.loads, out.splitlines())
+    assert code == 0
+    assert (first["id"], first["status"]) == ("\ufffdrste", "ok")
+    assert (second["id"], second["reason"]) == ("zweite", "no number at 1040 nm")
+
+
+class Script:
+    """soil_scan.py at the other end of two pipes."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen(
+            [sys.executable, SCRIPT, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        # A script that waits for more, which it must not, ends here.
+        self.alarm = threading.Timer(60, self.process.kill)
+        self.alarm.start()
+
+    def write(self, text):
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
+
+    def end(self):
+        code = self.process.wait()
+        self.alarm.cancel()
+        error = self.process.stderr.read()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+        return code, error
+
+
+@pytest.mark.parametrize("flags", [("--json",), ()])
+def test_each_row_is_answered_before_the_next_is_there(made, device, flags):
+    scans = hand_made.soils(5)
+    head, *rows = csv_of(scans, list("abcde")).splitlines(keepends=True)
+    script = Script(made[0], "-", *flags)
+    script.write(head)
+    for row, (name, scan) in enumerate(zip("abcde", scans, strict=True)):
+        script.write(rows[row])
+        if not flags and row == 0:
+            assert script.process.stdout.readline().startswith("id ")
+        answer = script.process.stdout.readline()
+        found = device.estimate(scan)
+        if flags:
+            assert json.loads(answer) == json.loads(json.dumps({"id": name, **found.as_dict()}))
+        else:
+            assert answer.split()[0] == name
+            assert f"{found.values['pH']:.4g}" in answer
+    script.process.stdin.close()
+    assert script.process.stdout.read() == ""
+    assert script.end()[0] == 0
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(made):
+    head, row = csv_of(hand_made.soils(1)).splitlines(keepends=True)
+    script = Script(made[0], "-", "--json")
+    script.write(head + row)
+    assert json.loads(script.process.stdout.readline())["status"] == "ok"
+    script.process.stdout.close()
+    with contextlib.suppress(BrokenPipeError):  # it ends while it is written to
+        script.write(10 * row)
+    code, error = script.end()
+    assert code == 0
+    assert [line for line in error.splitlines() if not line.startswith("INFO: ")] == []
+
+
+def test_the_end_of_a_stream_by_ctrl_c_is_quiet(made):
+    head, row = csv_of(hand_made.soils(1)).splitlines(keepends=True)
+    script = Script(made[0], "-", "--json")
+    script.write(head + row)
+    assert script.process.stdout.readline()
+    script.process.send_signal(signal.SIGINT)
+    code, error = script.end()
+    assert code == 130
     assert "Traceback" not in error
+
+
+def test_columns_of_a_table_stand_below_their_names(made, tmp_path):
+    scans = [hand_made.soils(1)[0], spoiled(with_band(np.nan))]
+    (tmp_path / "scans.csv").write_text(csv_of(scans, ["first", "second"]))
+    head, first, second = command(made[0], tmp_path / "scans.csv")[1].splitlines()
+    for name, cells in {"OC_g_kg": ("5.336", "-"), "pH": ("5.775", "-"), "status": ("ok", "invalid")}.items():
+        assert [line[head.index(name) :].split()[0] for line in (first, second)] == list(cells)
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+soil", "'+soil"),
+        ("-soil", "'-soil"),
+        ("@soil", "'@soil"),
+        ("-12.5", "-12.5"),
+        ("+3e2", "+3e2"),
+        ("soil=1", "soil=1"),
+        ("\x1b[2J", "?[2J"),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_no_id_is_a_formula_or_a_command(device, cell, shown):
+    found = device.estimate(hand_made.soils(1)[0])
+    line = soil_scan.line_of(device.targets, cell, found)
+    assert line.startswith(f"{shown}  ")
+    assert len(line.splitlines()) == 1
 
 
 def test_the_script_prints_a_table_from_a_file(made, device, tmp_path):

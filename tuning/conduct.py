@@ -12,10 +12,11 @@ from relple_tf.config import Config
 from relple_tf.config_text import to_toml
 from relple_tf.errors import InputError
 from relple_tf.spectra.sources import load
-from relple_tf.training.files import sha256, write_text
-from relple_tf.training.runs import CONFIG, MANIFEST, RunFolder, data_hash, write_json
+from relple_tf.training.artefacts import readable
+from relple_tf.training.files import write_text
+from relple_tf.training.runs import CONFIG, RunFolder, data_hash, write_json, write_manifest
 from tuning.executors import Executor
-from tuning.folder import BEST, JOURNAL, PAGE, PLAN, TABLE, Plan, claim, locked
+from tuning.folder import BEST, JOURNAL, PAGE, PLAN, TABLE, WAY_OUT, Plan, claim, locked
 from tuning.objective import learning_soils
 from tuning.oracles import Oracle
 from tuning.outcome import Outcome, table
@@ -78,7 +79,8 @@ def conduct(
             keep=lambda events: write_json(folder.path / JOURNAL, events),
             say=say,
         )
-        search.resume(journal)
+        with readable(folder.path / JOURNAL, WAY_OUT):
+            search.resume(journal)
         say(
             f"{len(soils.library)} soils to learn from x {len(library.wavelengths_nm)} bands; {plan.trials} trials by "
             f"{plan.algorithm} over {len(plan.space.knobs)} fields; {len(search.done())} done; {folder.path}"
@@ -113,7 +115,7 @@ def write_outcome(outcome: Outcome, folder: RunFolder) -> None:
     write_text(path / BEST, to_toml(outcome.best.config))
     write_text(path / TABLE, table(outcome).to_csv(index=False))
     write_text(path / PAGE, search_report(outcome))
-    write_json(path / MANIFEST, {name: sha256(path / name) for name in (CONFIG, PLAN, JOURNAL, BEST, TABLE, PAGE)})
+    write_manifest(path, (CONFIG, PLAN, JOURNAL, BEST, TABLE, PAGE))
 
 
 def trials_table(outcome: Outcome) -> str:

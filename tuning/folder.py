@@ -11,14 +11,59 @@ from pathlib import Path
 from typing import Any
 
 from relple_tf.config import Config
-from relple_tf.config_text import from_toml
 from relple_tf.errors import InputError
+from relple_tf.training.artefacts import read_json
 from relple_tf.training.files import UNFINISHED, write_text
-from relple_tf.training.runs import CONFIG, MANIFEST, RunFolder, write_json
+from relple_tf.training.runs import CONFIG, MANIFEST, RunFolder, read_config, write_json
+from relple_tf.training.schema import (
+    OBJECT,
+    SHA256,
+    TEXT,
+    check,
+    items,
+    number,
+    one_of,
+    or_missing,
+    or_null,
+    whole,
+)
 from tuning.space import Space
 
 PLAN, JOURNAL, SPACE = "plan.json", "journal.json", "space.toml"
 BEST, TABLE, PAGE = "best.toml", "trials.csv", "search.html"
+
+WAY_OUT = "restore it, or start a new search with another --out"
+"""What to do about a damaged file of a search."""
+
+MOST_TRIALS = 1_000_000
+PLAN_RULES = {
+    "": OBJECT,
+    "algorithm": one_of("bayesian", "random", "hyperband", "grid"),
+    "trials": whole(2, MOST_TRIALS),
+    "max_flash": or_null(whole(1, 1 << 62)),
+    "max_arena": or_null(whole(1, 1 << 62)),
+    "data_sha256": SHA256,
+}
+JOURNAL_RULES = {"": items(0, 2 * MOST_TRIALS), "*": OBJECT}
+DRAW_RULES = {
+    "draw": whole(0, MOST_TRIALS),
+    "values": OBJECT,
+    "seed_state": whole(0, 1 << 62),
+    "size": OBJECT,
+    "size.flash_bytes": whole(0, 1 << 62),
+    "size.arena_bytes": whole(0, 1 << 62),
+    "size.weights": whole(0, 1 << 62),
+    "rejected": whole(0, 1 << 62),
+}
+END_RULES = {
+    "end": whole(0, MOST_TRIALS),
+    "seconds": number(0, 1e9),
+    "ended_s": number(0, 1e9),
+    "score": or_missing(number(-1e300, 1e300)),
+    "r2": or_missing(OBJECT),
+    "r2.*": number(-1e300, 1e300),
+    "message": or_missing(TEXT),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +145,19 @@ def claim(folder: RunFolder, plan: Plan, data_sha256: str) -> list[dict[str, Any
         )
     for leftover in folder.path.glob(f"{UNFINISHED}*"):
         leftover.unlink()
-    journal: list[dict[str, Any]] = json.loads((folder.path / JOURNAL).read_text(encoding="utf-8"))
+    return read_journal(folder.path)
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """The journal as written.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    journal: list[dict[str, Any]] = read_json(path / JOURNAL, WAY_OUT)
+    check(journal, JOURNAL_RULES, path / JOURNAL, WAY_OUT)
+    for event in journal:
+        check(event, DRAW_RULES if "draw" in event else END_RULES, path / JOURNAL, WAY_OUT)
     return journal
 
 
@@ -108,11 +165,12 @@ def read_plan(path: Path) -> dict[str, Any]:
     """The plan as written.
 
     Raises:
-        InputError: the folder holds no search.
+        InputError: the folder holds no search, or a damaged one.
     """
     if not (path / PLAN).is_file() or not (path / CONFIG).is_file():
         raise InputError(f"{path}: holds no search to resume; leave out --resume to start one")
-    plan: dict[str, Any] = json.loads((path / PLAN).read_text(encoding="utf-8"))
+    plan: dict[str, Any] = read_json(path / PLAN, WAY_OUT)
+    check(plan, PLAN_RULES, path / PLAN, WAY_OUT)
     return plan
 
 
@@ -124,7 +182,7 @@ def check_same_plan(path: Path, plan: Plan) -> None:
     """
     known, own = read_plan(path), plan.written()
     different = [name for name in own if own[name] != known.get(name)]
-    if different or from_toml(path / CONFIG) != plan.base:
+    if different or read_config(path / CONFIG) != plan.base:
         what = ", ".join(different) or CONFIG
         raise InputError(
             f"{path}: holds a search that began otherwise ({what} differ); --out {path} --resume alone goes on with "

@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="table of every kill, CSV")
     options = parser.parse_args()
     rng = random.Random(options.seed)
-    rows = []
+    rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as parent:
         reference = References(Path(parent))
         for number in range(options.kills):
@@ -64,7 +64,7 @@ def main() -> None:
                 number % 10
             ]
             sent = rng.choice(list(SIGNALS))
-            row = {"number": number, "command": command, "signal": signal.Signals(sent).name}
+            row: dict[str, object] = {"number": number, "command": command, "signal": signal.Signals(sent).name}
             row |= killed(reference, command, sent, rng.random(), Path(parent) / f"kill{number}")
             rows.append(row)
             print(f"{number}: {command} {row['signal']} after {row['after_s']:.1f} s: {row['outcome']}", flush=True)

@@ -5,8 +5,10 @@ It runs the bundle's model itself (`litert`) and not the soil_scan.py that lies 
 """
 
 import hashlib
-import json
+import math
 import os
+import re
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,13 +19,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from relple_tf.errors import InputError
+from relple_tf.evaluation.cards import BUNDLE_WAY_OUT, CARD, bundle_card
 from relple_tf.evaluation.litert import LiteRtModel
 from relple_tf.evaluation.prediction import as_table, to_model_input
+from relple_tf.models.lab_units import T2, Q
 from relple_tf.spectra.tables import read_scans
+from relple_tf.training.artefacts import LARGEST_JSON_BYTES, read_bytes, readable, short
 
 SUMS = "SHA256SUMS"
-FORMAT = 2
-"""Of the card; `export/runtime/soil_scan.py` reads the same."""
+LISTED = re.compile(r"([0-9a-f]{64})  ((?:c/(?:\w[\w.-]*/)?)?\w[\w.-]*)", re.ASCII)
+"""A line of SHA256SUMS: hash and name of a file in the bundle or below its folder `c`."""
+LARGEST_MODEL_BYTES = 1 << 30
 
 
 def is_bundle(folder: Path) -> bool:
@@ -38,9 +44,7 @@ def predict_bundle(folder: Path, scans: Path) -> tuple[pd.DataFrame, tuple[str, 
         InputError: the bundle is damaged, of another format or has no model that reads scans, the table is unsound, or
             its bands do not cover the model's.
     """
-    card = json.loads(checked(folder, "card.json"))
-    if card.get("format") != FORMAT:
-        raise InputError(f"{folder}: card.json has format {card.get('format')}, not {FORMAT}; export the run again")
+    card = bundle_card(checked(folder, CARD, LARGEST_JSON_BYTES), folder / CARD)
     variants = card["variants"]
     names = [name for name in (card["default_variant"], *variants) if variants[name]["reads"] == "scan"]
     if not names:
@@ -49,31 +53,80 @@ def predict_bundle(folder: Path, scans: Path) -> tuple[pd.DataFrame, tuple[str, 
             "the run with --recipes float32"
         )
     file = variants[names[0]]["file"]
-    content = checked(folder, file)
+    content = checked(folder, file, variants[names[0]].get("bytes", LARGEST_MODEL_BYTES))
+    check_model(content, card, folder / file)
     library = read_scans(scans, card.get("id_column", ""), fallback_quantity=card["input"]["quantity"])
     ready, notes = to_model_input(library, card)
     table, said = as_table(folder, card, library, outputs(content, ready.spectra))
     return table, (*library.notes, f"estimated by {file} of {folder}", *notes, *said)
 
 
-def checked(folder: Path, name: str) -> bytes:
+def checked(folder: Path, name: str, most_bytes: int) -> bytes:
     """The content of a file of a bundle; read once, so that what is checked is what is used.
 
     Raises:
-        InputError: it is missing or not the one that export wrote.
+        InputError: it is missing, no regular file, too large, or not the one that export wrote.
     """
-    if not (folder / SUMS).is_file():
-        raise InputError(f"{folder / SUMS}: missing; copy the bundle again or export the run again")
-    lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
-    sums = {listed: digest for digest, _, listed in (line.partition("  ") for line in lines)}
-    if not (folder / name).is_file():
-        raise InputError(f"{folder / name}: missing; copy the bundle again or export the run again")
-    content = (folder / name).read_bytes()
+    sums = listed(folder)
+    if not os.path.lexists(folder / name):
+        raise InputError(f"{folder / name}: missing; {BUNDLE_WAY_OUT}")
+    content = read_bytes(folder / name, BUNDLE_WAY_OUT, most_bytes)
     if hashlib.sha256(content).hexdigest() != sums.get(name):
-        raise InputError(
-            f"{folder / name}: SHA-256 is not that of {SUMS}; copy the bundle again or export the run again"
-        )
+        raise InputError(f"{folder / name}: SHA-256 is not that of {SUMS}; {BUNDLE_WAY_OUT}")
     return content
+
+
+def listed(folder: Path) -> dict[str, str]:
+    """File name -> SHA-256 of a bundle.
+
+    Raises:
+        InputError: there is no such list, or a line of it is no hash with the name of a file in the bundle.
+    """
+    path = folder / SUMS
+    if not os.path.lexists(path):
+        raise InputError(f"{path}: missing; {BUNDLE_WAY_OUT}")
+    sums: dict[str, str] = {}
+    for number, line in enumerate(read_bytes(path, BUNDLE_WAY_OUT, 1 << 20).decode("ascii", "replace").splitlines(), 1):
+        found = LISTED.fullmatch(line)
+        if found is None or found[2] in sums:
+            raise InputError(
+                f"{path}: line {number}: expected a SHA-256, two blanks and a file of the bundle that no line before "
+                f"names, received {short(line, 80)!r}; {BUNDLE_WAY_OUT}"
+            )
+        sums[found[2]] = found[1]
+    return sums
+
+
+def check_model(content: bytes, card: Mapping[str, Any], file: Path) -> None:
+    """Open a .tflite that reads scans, compare it with its card, and run it once.
+
+    Args:
+        content: Of the file.
+        card: Of the bundle, checked.
+        file: For messages.
+
+    Raises:
+        InputError: the interpreter refuses the file, or its input or outputs are not those of the card.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    expected = {"input": (len(card["input"]["wavelengths_nm"]), "float32")}
+    expected |= dict.fromkeys((*card["targets"], T2, Q), (1, "float32"))
+    with readable(file, BUNDLE_WAY_OUT):
+        interpreter = Interpreter(model_content=content)
+        interpreter.allocate_tensors()
+        runner = interpreter.get_signature_runner()
+        (source,) = runner.get_input_details().values()
+        ports = {"input": source, **runner.get_output_details()}
+        found = {
+            name: (math.prod(details["shape"].tolist()), np.dtype(details["dtype"]).name)
+            for name, details in ports.items()
+        }
+        if found != expected:
+            raise ValueError(f"inputs and outputs are {found}, expected {expected}")
+        del runner  # while it is held, the interpreter does not run
+        interpreter.set_tensor(source["index"], np.full(source["shape"], 0.5, "float32"))
+        interpreter.invoke()
 
 
 def outputs(content: bytes, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:

@@ -4,7 +4,6 @@ A job is one model on one draw. It leaves one file, whole or not at all, so a co
 the jobs that are missing.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from relple_tf.config import Config, replace
 from relple_tf.errors import InputError
-from relple_tf.evaluation.comparison_folder import JOBS, Plan, claim, fingerprint, write_outcome
+from relple_tf.evaluation.comparison_folder import JOBS, Plan, claim, fingerprint, read_job, write_outcome
 from relple_tf.evaluation.draws import UNUSED, Draw, Parts, draws
 from relple_tf.evaluation.metrics import scores
 from relple_tf.evaluation.outcome import Outcome
@@ -105,7 +104,7 @@ def compare(
             f"a process died, for lack of memory mostly; what is done is kept: {command} --set comparison.workers=1 "
             "goes on"
         ) from None
-    rows = [row for job in jobs for row in json.loads((folder.path / JOBS / job.file).read_text(encoding="utf-8"))]
+    rows = [row for job in jobs for row in read_job(folder.path / JOBS / job.file)]
     outcome = Outcome(
         config=plan.config,
         models=tuple(plan.models),

@@ -1,7 +1,6 @@
 """The folder of a comparison: its plan, the files of its jobs, and at the end its tables and its page."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,47 @@ from typing import Any
 import pandas as pd
 
 from relple_tf.config import BASELINE_NAMES, Config
-from relple_tf.config_text import from_toml, to_toml
+from relple_tf.config_text import to_toml
 from relple_tf.errors import InputError
 from relple_tf.evaluation.comparison_report import comparison_report
 from relple_tf.evaluation.draws import Draw
 from relple_tf.evaluation.outcome import Outcome
-from relple_tf.training.files import UNFINISHED, sha256, write_text
-from relple_tf.training.runs import CONFIG, MANIFEST, RunFolder, write_json
+from relple_tf.training.artefacts import read_json
+from relple_tf.training.files import UNFINISHED, write_text
+from relple_tf.training.runs import CONFIG, RunFolder, read_config, write_json, write_manifest
+from relple_tf.training.schema import NAME, OBJECT, SHA256, TEXT, check, items, number, or_null, whole
 
 PLAN = "plan.json"
 JOBS, CONFIGS = "jobs", "configs"
 """Folders: results of the jobs that are done; the config of each network, for `relple_tf.train --config`."""
 TABLE, PAGE, SPLITS = "compare.csv", "compare.html", "splits.csv"
+
+WAY_OUT = "restore it, or start a new comparison with another --out"
+"""What to do about a damaged file of a comparison."""
+
+PLAN_RULES = {
+    "": OBJECT,
+    "models": items(1, 1000),
+    "models.*": NAME,
+    "repeats": whole(1, 1_000_000),
+    "fingerprint": SHA256,
+}
+JOB_RULES = {
+    "": items(1, 1000),
+    "*": OBJECT,
+    "*.seed": whole(0, 1 << 62),
+    "*.fold": whole(0, 1_000_000),
+    "*.soils": whole(0, 1 << 62),
+    "*.model": NAME,
+    "*.target": NAME,
+    "*.n": whole(0, 1 << 62),
+    **{
+        f"*.{figure}": or_null(number(-1e300, 1e300))
+        for figure in ("r2", "rmse", "mae", "bias", "sep", "rpd", "rpiq", "ccc", "coverage", "flagged")
+    },
+    "*.fit_s": number(0, 1e9),
+    "*.settings": TEXT,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +77,7 @@ def claim(folder: RunFolder, plan: Plan, mark: str) -> None:
         InputError: it does not.
     """
     if folder.resumed:
-        if json.loads((folder.path / PLAN).read_text(encoding="utf-8"))["fingerprint"] != mark:
+        if _read(folder.path)["fingerprint"] != mark:
             raise InputError(
                 f"{folder.path}: the data or their draws changed since this comparison was cut off; bring the old ones "
                 "back, or start a new one with another --out"
@@ -70,17 +98,35 @@ def read_plan(folder: Path) -> Plan:
     """The plan of the comparison that lives in `folder`.
 
     Raises:
-        InputError: none does.
+        InputError: none does, or a file of it is damaged.
     """
     if not (folder / PLAN).is_file():
         raise InputError(f"{folder}: holds no comparison to resume; leave out --resume to start one")
-    written = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    config = from_toml(folder / CONFIG)
+    written = _read(folder)
+    config = read_config(folder / CONFIG)
     models = {
-        model: config if model in BASELINE_NAMES else from_toml(folder / CONFIGS / f"{model}.toml")
+        model: config if model in BASELINE_NAMES else read_config(folder / CONFIGS / f"{model}.toml")
         for model in written["models"]
     }
     return Plan(config=config, models=models, repeats=written["repeats"])
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    plan: dict[str, Any] = read_json(folder / PLAN, WAY_OUT)
+    check(plan, PLAN_RULES, folder / PLAN, WAY_OUT)
+    return plan
+
+
+def read_job(file: Path) -> list[dict[str, Any]]:
+    """The rows that a job left.
+
+    Raises:
+        InputError: they are damaged.
+    """
+    way_out = "delete it, and --resume does this job again"
+    rows: list[dict[str, Any]] = read_json(file, way_out)
+    check(rows, JOB_RULES, file, way_out)
+    return rows
 
 
 def check_same_plan(folder: Path, plan: Plan) -> None:
@@ -104,4 +150,4 @@ def write_outcome(outcome: Outcome, drawn: list[Draw], folder: RunFolder) -> Non
     write_text(path / SPLITS, pd.DataFrame(table).to_csv(index=False))
     write_text(path / TABLE, outcome.table.to_csv(index=False))
     write_text(path / PAGE, comparison_report(outcome))
-    write_json(path / MANIFEST, {name: sha256(path / name) for name in (CONFIG, PLAN, SPLITS, TABLE, PAGE)})
+    write_manifest(path, (CONFIG, PLAN, SPLITS, TABLE, PAGE))

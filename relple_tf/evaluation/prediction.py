@@ -1,9 +1,8 @@
 """Predict scans with the graph of a run folder."""
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from relple_tf.config_text import from_toml
 from relple_tf.errors import InputError
-from relple_tf.models import domain, front_end, lab_units
+from relple_tf.evaluation.cards import CARD, run_card
+from relple_tf.evaluation.model_file import load_model
 from relple_tf.models.domain import Limits, status
 from relple_tf.models.lab_units import T2, Q
 from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
 from relple_tf.spectra.tables import read_scans
+from relple_tf.training.artefacts import LARGEST_JSON_BYTES, read_bytes
 from relple_tf.training.intervals import Interval
-from relple_tf.training.runs import CONFIG, RunFolder
-
-LAYERS = (front_end.ToAbsorbance, lab_units.LabUnits, domain.Distances)
-"""Loading a model needs its registered layers imported."""
+from relple_tf.training.runs import CONFIG, WAY_OUT, RunFolder, read_config
 
 
 def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -38,11 +35,11 @@ def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[s
         InputError: the run is damaged, the table is unsound, or its bands do not cover the model's.
     """
     folder.verify()
-    card = json.loads((folder.path / "card.json").read_text(encoding="utf-8"))
-    id_column = from_toml(folder.path / CONFIG).data.id_column
+    card = run_card(read_bytes(folder.path / CARD, WAY_OUT, LARGEST_JSON_BYTES), folder.path / CARD)
+    id_column = read_config(folder.path / CONFIG).data.id_column
     library = read_scans(scans, id_column, fallback_quantity=card["input"]["quantity"])
     ready, notes = to_model_input(library, card)
-    model = keras.saving.load_model(folder.path / "model.keras", compile=False, safe_mode=True)
+    model = load_model(folder.path / "model.keras", card)
     table, said = as_table(folder.path, card, library, estimates(model, ready.spectra))
     return table, (*library.notes, *notes, *said)
 
@@ -65,7 +62,7 @@ def as_table(
     for name, facts in card["targets"].items():
         columns[name] = outputs[name]
         if facts["interval"]:
-            interval = Interval(**{field: value for field, value in facts["interval"].items() if field != "test"})
+            interval = Interval(**{field.name: facts["interval"][field.name] for field in fields(Interval)})
             ends = interval.bounds(outputs[name], limits.difficulty(outputs[T2]))
             columns[f"{name}_low"], columns[f"{name}_high"] = (end.astype("float32") for end in ends)
     notes = []

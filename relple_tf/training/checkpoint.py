@@ -2,7 +2,6 @@
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from relple_tf.errors import InputError
+from relple_tf.training.artefacts import parsed, read_arrays, readable
 from relple_tf.training.files import write_bytes
+from relple_tf.training.schema import OBJECT, TEXT, check, whole
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,16 +45,28 @@ class Checkpoints:
         facts = {"fingerprint": self.fingerprint, "history": history.to_dict("list")}
         save_state(self.fold(number), {"predictions": [predictions]}, facts)
 
-    def load_fold(self, number: int) -> tuple[Floats, pd.DataFrame] | None:
+    def load_fold(self, number: int, shape: tuple[int, ...]) -> tuple[Floats, pd.DataFrame] | None:
         """What `save_fold` kept; None where there is nothing.
 
+        Args:
+            number: Of the fold, from 0.
+            shape: Of its predictions.
+
         Raises:
-            InputError: the file is damaged, of another version, or belongs to other data.
+            InputError: the file is damaged, of another version, or belongs to other data or other folds.
         """
-        if not self.fold(number).exists():
+        path = self.fold(number)
+        if not path.exists():
             return None
-        arrays, facts = load_state(self.fold(number), self.fingerprint)
-        return arrays["predictions"][0], pd.DataFrame(facts["history"])
+        arrays, facts = load_state(path, self.fingerprint)
+        with readable(path, WAY_OUT):
+            predictions = arrays["predictions"][0]
+            if (predictions.shape, predictions.dtype.kind) != (shape, "f"):
+                raise ValueError(f"predictions of shape {predictions.shape}, expected {shape}")
+            history = pd.DataFrame(facts["history"])
+            if "epoch" not in history or not all(pd.api.types.is_numeric_dtype(kind) for kind in history.dtypes):
+                raise ValueError("a history without epochs, or not of numbers")
+        return predictions, history
 
     def remove(self) -> None:
         """Remove every file, when the run is complete."""
@@ -64,6 +77,12 @@ def remove_checkpoints(folder: Path) -> None:
     """Remove what `Checkpoints` keeps in a folder."""
     for path in [folder / FINAL, *folder.glob("fold-*.npz")]:
         path.unlink(missing_ok=True)
+
+
+WAY_OUT = "delete it, and --resume trains from the start"
+"""What to do about a damaged state."""
+
+FACTS = {"": OBJECT, "format": whole(0, 1 << 31), "fingerprint": TEXT}
 
 
 def save_state(path: Path, arrays: dict[str, list[npt.NDArray[Any]]], facts: dict[str, Any]) -> None:
@@ -85,16 +104,12 @@ def load_state(path: Path, fingerprint: str) -> tuple[dict[str, list[npt.NDArray
         InputError: the file is damaged, of another version, or belongs to other data.
     """
     arrays: dict[str, list[npt.NDArray[Any]]] = {}
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            facts = json.loads(str(file["facts"]))
-            # savez keeps the order in which the arrays were given.
-            for key in file.files:
-                if key != "facts":
-                    arrays.setdefault(key.partition("/")[0], []).append(file[key])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        raise InputError(f"{path}: damaged; delete it, and --resume trains from the start") from None
-    if facts.pop("format", None) != FORMAT:
+    named = read_arrays(path, WAY_OUT)
+    facts = parsed(str(named.pop("facts", "")).encode(), path, WAY_OUT, nan=True)
+    check(facts, FACTS, path, WAY_OUT)
+    for key, array in named.items():
+        arrays.setdefault(key.partition("/")[0], []).append(array)
+    if facts.pop("format") != FORMAT:
         raise InputError(f"{path}: of another version of relple_tf, which trained differently; start a new run")
     if facts["fingerprint"] != fingerprint:
         raise InputError(

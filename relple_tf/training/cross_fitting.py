@@ -97,7 +97,8 @@ def cross_fit(
     fold = learning_folds(library, parts, training.seed, training.members, config.split.block_km)
     found: dict[int, FoldFit] = {}
     for number in range(fold.max() + 1):
-        if checkpoints is not None and (kept := checkpoints.load_fold(number)) is not None:
+        shape = (len(WEIGHTS), int(np.sum(fold == number)), len(library.targets))
+        if checkpoints is not None and (kept := checkpoints.load_fold(number, shape)) is not None:
             found[number] = FoldFit(stacked=kept[0], history=kept[1])
     missing = [number for number in range(fold.max() + 1) if number not in found]
     shared = _Shared(library=library, parts=development(parts), fold=fold, config=config, traces=traces or TraceCache())

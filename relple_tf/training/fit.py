@@ -14,17 +14,27 @@ from sklearn.metrics import r2_score
 from tqdm import tqdm
 
 from relple_tf.config import Config, TrainingConfig
+from relple_tf.training.artefacts import readable
 from relple_tf.training.augmentation import Augment, is_active
 from relple_tf.training.balancing import STRATEGIES
-from relple_tf.training.checkpoint import load_state, save_state
+from relple_tf.training.checkpoint import WAY_OUT, load_state, save_state
 from relple_tf.training.joint import FollowingModel, JointModel
 from relple_tf.training.preparation import Prepared, initial_network
+from relple_tf.training.schema import OBJECT, Rule, check, items, whole
 
 SAVE_EVERY_S = 5.0
 """Seconds between two savings of the state; a kill loses at most these and the epoch under way."""
 
 VALIDATION_BLOCK = 512
 """Rows that are validated at once."""
+
+STATE = {
+    "history": items(1, 1 << 31),
+    "history.*": OBJECT,
+    "history.*.*": Rule("a number", lambda value: type(value) in (int, float)),
+    "best_epoch": whole(0, 1 << 31),
+}
+"""Facts of a state; scores may be NaN or infinite."""
 
 WARM_UP = 0.05
 """Share of the steps in which the learning rate rises to its peak."""
@@ -318,13 +328,24 @@ class Monitor(keras.callbacks.Callback):
         save_state(path, arrays, facts)
 
     def restore(self, path: Path) -> None:
-        """Take up the state that `path` holds: weights, optimiser, seeds, scores."""
+        """Take up the state that `path` holds: weights, optimiser, seeds, scores.
+
+        Raises:
+            InputError: it is damaged, or belongs to other data or another network.
+        """
         arrays, facts = load_state(path, self.fingerprint)
-        for variable, value in zip(self.model.variables, arrays["state"], strict=True):
-            variable.assign(value)
-        optimizer = self.model.optimizer
-        for variable, value in zip(optimizer.variables, arrays["optimizer"], strict=True):
-            variable.assign(value)
+        check(facts, STATE, path, WAY_OUT)
+        with readable(path, WAY_OUT):
+            for variable, value in zip(self.model.variables, arrays["state"], strict=True):
+                variable.assign(value)
+            optimizer = self.model.optimizer
+            for variable, value in zip(optimizer.variables, arrays["optimizer"], strict=True):
+                variable.assign(value)
+            if [weight.shape for weight in arrays["best"]] != [weight.shape for weight in self.best_weights]:
+                raise ValueError("the best weights are those of another network")
+            if not all(row.keys() == self.history[0].keys() for row in facts["history"]):
+                raise ValueError("the history is that of another network")
+            facts["history"][facts["best_epoch"]]  # has its row
         self.best_weights = arrays["best"]
         self.history, self.best_epoch = facts["history"], facts["best_epoch"]
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from relple_tf.config import Config
 from relple_tf.config_text import from_toml, to_toml
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.training.artefacts import opened, read_json
 from relple_tf.training.files import UNFINISHED, sha256, write_text
+from relple_tf.training.schema import NAME, OBJECT, SHA256, check, named, whole
 from relple_tf.training.stored_data import DATA
 
 MANIFEST = "manifest.json"
@@ -37,6 +40,16 @@ FILES = {
 }
 """What a complete run holds beside its manifest."""
 OPTIONAL_FILES = {DATA}
+
+WAY_OUT = "restore it or train the run again"
+"""What to do about a damaged file of a run."""
+
+MANIFEST_RULES = {
+    "": named(NAME),
+    "*": OBJECT,
+    "*.sha256": SHA256,
+    "*.bytes": whole(0, 1 << 50),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +94,8 @@ class RunFolder:
             claim.unlink()
 
     def finish(self) -> None:
-        """Seal the run: hash every file into the manifest, then drop the state of training."""
-        names = FILES | {name for name in OPTIONAL_FILES if (self.path / name).exists()}
-        hashes = {name: sha256(self.path / name) for name in sorted(names)}
-        write_json(self.path / MANIFEST, hashes)
+        """Seal the run: write size and hash of every file, then drop the state of training."""
+        write_manifest(self.path, FILES | {name for name in OPTIONAL_FILES if (self.path / name).exists()})
         self.checkpoint.unlink(missing_ok=True)
 
     def verify(self) -> None:
@@ -96,21 +107,19 @@ class RunFolder:
         if not self.is_complete:
             cut_off = "was cut off; finish it with --resume" if self.is_started else "is no run folder"
             raise InputError(f"{self.path}: no {MANIFEST}, so it {cut_off}")
-        try:
-            hashes = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
-        except ValueError:
-            hashes = None
-        if not isinstance(hashes, dict) or not set(hashes) >= FILES:
-            raise InputError(f"{self.path / MANIFEST}: does not list the files of a run; train the run again")
-        for name, expected in hashes.items():
+        listed = read_json(self.path / MANIFEST, WAY_OUT)
+        check(listed, MANIFEST_RULES, self.path / MANIFEST, WAY_OUT)
+        if missing := sorted(FILES - set(listed)):
+            raise InputError(f"{self.path / MANIFEST}: does not list {missing[0]}, a file of every run; {WAY_OUT}")
+        for name, expected in listed.items():
             file = self.path / name
-            if not file.is_file():
-                raise InputError(f"{file}: missing, though the manifest lists it; train the run again")
-            if sha256(file) != expected:
-                raise InputError(
-                    f"{file}: SHA-256 is not the manifest's, so it was changed after training; "
-                    "restore it or train the run again"
-                )
+            with opened(file, WAY_OUT) as content:
+                if (size := os.fstat(content.fileno()).st_size) != expected["bytes"]:
+                    raise InputError(f"{file}: expected {expected['bytes']:,} bytes, received {size:,}; {WAY_OUT}")
+                if hashlib.file_digest(content, "sha256").hexdigest() != expected["sha256"]:
+                    raise InputError(
+                        f"{file}: SHA-256 is not the manifest's, so it was changed after training; {WAY_OUT}"
+                    )
 
 
 def open_run(path: Path | None, name: str, config: Config, *, resume: bool) -> RunFolder:
@@ -132,7 +141,7 @@ def open_run(path: Path | None, name: str, config: Config, *, resume: bool) -> R
     if resume:
         if not folder.is_started:
             raise InputError(f"{folder.path}: holds no run to resume; leave out --resume to start one")
-        if from_toml(folder.path / CONFIG) != config:
+        if read_config(folder.path / CONFIG) != config:
             raise InputError(
                 f"{folder.path}: its {CONFIG} is not this command's configuration; resume with "
                 f"--config {folder.path / CONFIG}"
@@ -155,6 +164,22 @@ def _numbered(parent: Path, name: str, *, resume: bool) -> Path:
     ]
     last = max(numbers, default=0)
     return parent / f"{name}-{last if resume and last else last + 1}"
+
+
+def read_config(file: Path) -> Config:
+    """A config in the folder of a run, comparison or search.
+
+    Raises:
+        InputError: it is no regular file, no TOML, or holds what Config does not know.
+    """
+    with opened(file, WAY_OUT):
+        return from_toml(file)
+
+
+def write_manifest(folder: Path, names: Iterable[str]) -> None:
+    """Write size and SHA-256 of these files of a folder, which makes it complete."""
+    facts = {name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in sorted(names)}
+    write_json(folder / MANIFEST, facts)
 
 
 def write_json(path: Path, content: Any) -> None:

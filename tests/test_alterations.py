@@ -1,0 +1,340 @@
+"""No damaged file of a run or bundle gives a traceback, and none gives other values under an unchanged hash."""
+
+import copy
+import json
+import random
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import hand_made
+import keras
+import numpy as np
+import pytest
+from conftest import TINY, problem_of
+from export_fixtures import fixture_run  # noqa: F401
+
+from benchmarks.reliability.alterations import ALTERATIONS, LISTS, random_alteration, seal
+from benchmarks.reliability.altered_artefacts import run_command
+from export.runtime.soil_scan import SoilScan
+from relple_tf.config import ARCHITECTURES, CHANNELS, EXPERT_KINDS, FrontEndConfig
+from relple_tf.evaluation import model_file
+from relple_tf.models import front_end
+from relple_tf.models.network import build
+
+BUNDLE_FILES = ("SHA256SUMS", "card.json", "float32.tflite", "golden.json")
+RUN_FILES = ("manifest.json", "card.json", "config.toml", "model.keras")
+MAY_PASS = frozenset(
+    (
+        *("append", "disorder", "flip_bit", "graph_class", "graph_size", "graph_value", "hostile_hash", "hostile_name"),
+        *("hostile_setting", "hostile_value", "member_bit", "other_words", "remove_key", "scale_number", "scramble"),
+        *("shuffle_lines", "swap", "truncate", "weights", "zero_block"),
+    )
+)
+"""Ways that may leave a file with plausible content, or damage what nobody reads, once the hashes are new."""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A bundle made by hand, with golden scans and a table."""
+    folder = tmp_path_factory.mktemp("bundles") / "bundle"
+    folder.mkdir()
+    subprocess.run([sys.executable, hand_made.__file__, folder], check=True, capture_output=True, timeout=300)
+    device, scans = SoilScan(folder), hand_made.soils(3)
+    found = [device.estimate(scan).as_dict() for scan in scans]
+    cases = [
+        {"name": str(row), "scan": scan.tolist(), "keras": {**facts["values"], "T2": facts["T2"], "Q": facts["Q"]}}
+        for row, (scan, facts) in enumerate(zip(scans, found, strict=True))
+    ]
+    recorded = {"tolerance": dict.fromkeys(hand_made.MODELLED, 0.1), "estimates": found}
+    golden = {"distance_tolerance": 0.01, "cases": cases, "variants": {"float32": recorded}}
+    (folder / "golden.json").write_text(json.dumps(golden))
+    hand_made.seal(folder)
+    return folder
+
+
+def table_of(file, nm, scans):
+    file.write_text("".join(",".join(map(str, row)) + "\n" for row in (nm, *scans)))
+    return file
+
+
+@pytest.fixture(scope="module")
+def scans(run, bundle, tmp_path_factory):
+    """The word after a command -> scans that it can read."""
+    folder = tmp_path_factory.mktemp("tables")
+    nm = np.array(json.loads((run / "card.json").read_text())["input"]["wavelengths_nm"])
+    waves = [0.3 + 0.1 * np.sin(nm / width) for width in (200, 300)]
+    return {
+        run: table_of(folder / "run.csv", nm, waves),
+        bundle: table_of(folder / "bundle.csv", hand_made.NM, hand_made.soils(3)),
+    }
+
+
+def outcome(command, folder, table):
+    """`refused` and the one line that says why, or `answered` and the answers; anything else fails."""
+    code, out, error = run_command(command, folder, folder, table)
+    assert "Traceback" not in error, error
+    lines = [line for line in error.splitlines() if line.startswith("error: ")]
+    if code == 2:
+        assert len(lines) == 1, error
+        return "refused", lines[0]
+    assert (code, lines) == (0, []), error
+    return "answered", out
+
+
+@pytest.fixture(scope="module")
+def undamaged(run, bundle, scans):
+    """Command -> its outcome for the files as they are."""
+    commands = {"predict RUN": run, "export.load RUN": run}
+    commands |= dict.fromkeys(("predict BUNDLE", "soil_scan", "soil_scan --golden"), bundle)
+    found = {command: outcome(command, folder, scans[folder]) for command, folder in commands.items()}
+    assert {state for state, _ in found.values()} == {"answered"}
+    return found
+
+
+def damaged(source, tmp_path, change):
+    """A copy that `change` has damaged, under hashes that fit."""
+    folder = shutil.copytree(source, tmp_path / "copy", dirs_exist_ok=True)
+    change(folder)
+    seal(folder)
+    return folder
+
+
+def pairs(*files):
+    return [(file, way) for file in files for way, one in ALTERATIONS.items() if one.suits(Path(file))]
+
+
+def check_law(command, source, table, undamaged, tmp_path, file, way):
+    for rehash in (False, True):
+        folder = shutil.copytree(source, tmp_path / f"{command} {rehash}")
+        random_alteration(folder, random.Random(f"{file} {way}"), rehash=rehash, files=(file,), name=way)
+        state, answer = outcome(command, folder, table)
+        if rehash and (way in MAY_PASS or (file, way) == ("config.toml", "empty")):  # which is the default config
+            continue
+        # What nobody reads of a list of hashes may change.
+        assert state == "refused" or (file in LISTS and (state, answer) == undamaged[command])
+
+
+@pytest.mark.parametrize(("file", "way"), pairs(*BUNDLE_FILES))
+def test_a_damaged_bundle_is_refused_in_one_line(bundle, scans, undamaged, tmp_path, file, way):
+    for command in ["soil_scan --golden"] if file == "golden.json" else ["predict BUNDLE", "soil_scan"]:
+        check_law(command, bundle, scans[bundle], undamaged, tmp_path, file, way)
+
+
+@pytest.mark.parametrize(("file", "way"), pairs(*RUN_FILES))
+def test_a_damaged_run_is_refused_in_one_line(run, scans, undamaged, tmp_path, file, way):
+    check_law("predict RUN", run, scans[run], undamaged, tmp_path, file, way)
+
+
+@pytest.mark.parametrize(("file", "way"), pairs("split.csv"))
+def test_a_damaged_split_is_refused_in_one_line(run, scans, undamaged, tmp_path, file, way):
+    check_law("export.load RUN", run, scans[run], undamaged, tmp_path, file, way)
+
+
+INTERVAL = {"target": "pH", **hand_made.INTERVAL}
+ABSENT = object()
+HOSTILE = {
+    "": ([], None, 7, "card", {}),
+    "input": (None, [], ABSENT),
+    "input.quantity": ("transmittance", 1, None, ["reflectance"], ABSENT),
+    "input.wavelengths_nm": (
+        *([], [1000], "1000", {}, [1e308, 2e308], [2, 1], [1, 1, 2], [1, None], [1, "2"], [[1], [2]], [True, 2]),
+        ABSENT,
+    ),
+    "targets": ({}, [], None, {"../pH": {}}, {"p\nH": {}}, {"": {}}, {"\x1b[2J": {}}, ABSENT),
+    "targets.pH": (None, [], 3, {}),
+    "targets.pH.interval": ({}, [], 3, "none", ABSENT),
+    "targets.pH.interval.half_width": (-1, "1", True, [], 1e308, 10**400, ABSENT),
+    "targets.pH.interval.growth": (-1, "1", None, 1e308, ABSENT),
+    "targets.pH.interval.root": ("yes", 1, None, ABSENT),
+    "targets.pH.interval.non_negative": ("yes", 1, None, ABSENT),
+    "domain": (None, [], ABSENT),
+    "domain.limits": (None, [], {}, ABSENT),
+    "domain.limits.T2": (0, -1, "9", None, True, [], 1e308, 1e-300, 10**400, ABSENT),
+    "domain.limits.Q": (-1, "9", None, True, [], 1e308, 10**400, ABSENT),
+    "front_end": (None, [], 3, ABSENT),
+}
+"""Place in either card -> values that are refused there, also under a hash that fits."""
+OF_BUNDLE = {
+    "format": (1, "2", None, [], ABSENT),
+    "variants": ({}, [], None, {"../x": {}}, ABSENT),
+    "variants.float32": (None, [], {}),
+    "variants.float32.file": ("../float32.tflite", "/dev/zero", "", None, ["float32.tflite"], "nothing.tflite", ABSENT),
+    "variants.float32.reads": ("features", None, ["scan"], ABSENT),
+    "variants.float32.bytes": (1, -1, "6300", None, 10**400),
+    "default_variant": ("none", None, ["float32"], "../float32", ABSENT),
+    "id_column": (None, 3, ["id"]),
+}
+OF_RUN = {
+    "simulated": (None, 1, "false", ABSENT),
+    "front_end.grid_nm": ([], [1000], [2, 1], None, ABSENT),
+    "domain.share_within": (-1, 2, None, ABSENT),
+    "model": (None, [], ABSENT),
+    "model.architecture": ("other", None, ABSENT),
+    "model.weights": (0, -1, 1e3, 2856, 10**12, None, ABSENT),
+    "model.trained_shares": ({}, {"pH": 1}, None, ABSENT),
+    "relevance.correlation": ([], [[1]], [[1, 0]], [[1, 0], [0, 2]], [[1, 0], [0, "1"]], [1, 0], None, ABSENT),
+    "front_end.channels": ([], ["other"], "snv_d1", ABSENT),
+    "front_end.views": ([], [[]], [["absorbance"]], ["snv_d1"], ABSENT),
+    "front_end.whitened_components": (0, -1, 1.5, None, ABSENT),
+    "soils.train": (0, -1, None, ABSENT),
+    "data_sha256": ("", "x" * 64, None, ABSENT),
+    "notes": (None, [1], ["\ud800"], ABSENT),
+    "targets.pH.lowest": (None, "0", 1e308, ABSENT),
+}
+
+
+def write_card(folder, place, value):
+    card = json.loads((folder / "card.json").read_text())
+    if place.startswith("targets.pH.interval."):
+        card["targets"]["pH"]["interval"] = copy.deepcopy(INTERVAL)
+    *keys, last = place.split(".")
+    holder = card
+    for key in keys:
+        holder = holder[key]
+    if place == "":
+        card = value
+    elif value is ABSENT:
+        del holder[last]
+    else:
+        holder[last] = value
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize("place", HOSTILE | OF_BUNDLE)
+def test_a_bundle_with_a_hostile_card_is_refused_by_both_readers(bundle, scans, tmp_path, place):
+    for value in (HOSTILE | OF_BUNDLE)[place]:
+        folder = damaged(bundle, tmp_path, lambda folder, value=value: write_card(folder, place, value))
+        if place == "variants.float32.bytes":  # which sealing has mended
+            write_card(folder, place, value)
+            hand_made.seal(folder)
+        for command in ("predict BUNDLE", "soil_scan"):
+            state, line = outcome(command, folder, scans[bundle])
+            assert state == "refused", value
+            assert line.startswith("error: BUNDLE")
+        shutil.copyfile(bundle / "card.json", folder / "card.json")
+
+
+@pytest.mark.parametrize("place", HOSTILE | OF_RUN)
+def test_a_run_with_a_hostile_card_is_refused(run, scans, tmp_path, place):
+    for value in (HOSTILE | OF_RUN)[place]:
+        folder = damaged(run, tmp_path, lambda folder, value=value: write_card(folder, place, value))
+        state, line = outcome("predict RUN", folder, scans[run])
+        assert state == "refused", value
+        assert "card.json" in line
+        shutil.copyfile(run / "card.json", folder / "card.json")
+
+
+def test_the_cards_that_are_altered_are_refused_for_nothing_else(run, bundle, scans, undamaged, tmp_path):
+    for source, command in ((run, "predict RUN"), (bundle, "predict BUNDLE"), (bundle, "soil_scan")):
+        folder = damaged(source, tmp_path / source.name, lambda folder: write_card(folder, "targets.pH.interval.n", 50))
+        assert outcome(command, folder, scans[source])[0] == "answered"
+
+
+@pytest.mark.parametrize("other", ["front_end", "int8_core", "nothing", "keras"])
+def test_a_file_that_is_not_the_model_of_the_card_is_refused(run, bundle, scans, tmp_path, other):
+    contents = {"nothing": b"", "keras": (run / "model.keras").read_bytes()}
+    if other not in contents:
+        contents[other] = (bundle / f"{other}.tflite").read_bytes()
+    folder = damaged(bundle, tmp_path, lambda folder: (folder / "float32.tflite").write_bytes(contents[other]))
+    for command in ("predict BUNDLE", "soil_scan"):
+        state, line = outcome(command, folder, scans[bundle])
+        assert state == "refused"
+        assert "float32" in line
+
+
+def graph(bands, outputs, layer=None):
+    """A graph of one layer for each output."""
+    spectrum = keras.Input((bands,), name="spectrum")
+    inner = spectrum if layer is None else layer(spectrum)
+    return keras.Model(spectrum, {name: keras.layers.Dense(width, name=name)(inner) for name, width in outputs.items()})
+
+
+OUTPUTS = {"OC_g_kg": 1, "pH": 1, "T2": 1, "Q": 1}
+GRAPHS = {
+    "another number of bands": (lambda bands: graph(bands + 1, OUTPUTS), "141"),
+    "an output less": (lambda bands: graph(bands, {name: 1 for name in OUTPUTS if name != "Q"}), "expected 140 bands"),
+    "an output more": (lambda bands: graph(bands, OUTPUTS | {"N_g_kg": 1}), "N_g_kg"),
+    "an output too wide": (lambda bands: graph(bands, OUTPUTS | {"pH": 2}), "2"),
+    "code": (lambda bands: graph(bands, OUTPUTS, keras.layers.Lambda(lambda x: x + 1)), "keras.layers.Lambda"),
+    "a layer of no run": (lambda bands: graph(bands, OUTPUTS, keras.layers.UnitNormalization()), "UnitNormalization"),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_that_is_not_the_one_of_the_card_is_refused(run, scans, tmp_path, name):
+    make, said = GRAPHS[name]
+    model = make(140)
+
+    def change(folder):
+        model.save(folder / "model.keras")
+        write_card(folder, "model.weights", model.count_params())
+
+    state, line = outcome("predict RUN", damaged(run, tmp_path, change), scans[run])
+    assert state == "refused"
+    assert "model.keras: damaged" in line
+    assert said in line
+
+
+def test_such_a_graph_passes_where_it_is_the_one_of_the_card(run, scans, tmp_path):
+    """Else the test before this one could not fail."""
+    model = graph(140, OUTPUTS)
+
+    def change(folder):
+        model.save(folder / "model.keras")
+        write_card(folder, "model.weights", model.count_params())
+
+    assert outcome("predict RUN", damaged(run, tmp_path, change), scans[run])[0] == "answered"
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("bomb", "unpacks to 3,2"),
+        ("crowd", "a directory of"),
+        ("member_elsewhere", "received or lacks"),
+        ("member_gone", "received or lacks"),
+    ],
+)
+def test_an_archive_is_refused_before_it_is_unpacked(run, scans, tmp_path, monkeypatch, way, said):
+    folder = shutil.copytree(run, tmp_path / "copy")
+    random_alteration(folder, random.Random(0), rehash=True, files=("model.keras",), name=way)
+    assert (folder / "model.keras").stat().st_size < 20_000_000
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("unpacked"))
+    state, line = outcome("predict RUN", folder, scans[run])
+    assert state == "refused"
+    assert said in line
+
+
+def test_weights_beyond_all_memory_are_counted_and_not_allocated():
+    config = graph(10, {"OC_g_kg": 1}, keras.layers.Dense(8)).to_json()
+    assert model_file.count_weights(config) == 10 * 8 + 8 + 8 + 1
+    wide = json.loads(config)
+    layers = [layer for layer in wide["config"]["layers"] if layer["class_name"] == "Dense"]
+    for layer in layers:
+        layer["config"]["units"] = 1_000_000
+    layers[1]["build_config"]["input_shape"] = [None, 1_000_000]  # 4 TB between the two
+    with pytest.raises(ValueError, match=r"has 1,000,012,000,000 weights"):
+        model_file.count_weights(json.dumps(wide))
+    graph(10, {"OC_g_kg": 1})  # and nothing is allocated later
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("kind", EXPERT_KINDS)
+def test_every_network_consists_of_known_layers(architecture, kind):
+    for form, relevance, stem, basis in (("fused", "hard", "shared", 0), ("unrolled", "soft", "per_expert", 4)):
+        config = replace(TINY, architecture=architecture, expert_kind=kind, lstm_form=form, relevance=relevance)
+        network = build(replace(config, stem=stem, basis_units=basis), problem_of(), keras)
+        model_file.check_layers(json.loads(network.to_json()))
+        assert model_file.count_weights(network.to_json()) == network.count_params()
+
+
+def test_every_front_end_consists_of_known_layers():
+    config = FrontEndConfig(channels=CHANNELS, views=())
+    nm = np.arange(1000.0, 1600.0, 1.0)
+    stage = front_end.absorbance_stage(nm, "reflectance", config)
+    for part in (stage, front_end.channel_stage(stage.output.shape[1], config)):
+        model_file.check_layers(json.loads(part.to_json()))
