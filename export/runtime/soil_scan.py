@@ -85,14 +85,15 @@ class SoilScan:
     Args:
         folder: The bundle.
         variant: Name of one of its models; the card names a default.
+        sums: Name of the file of checksums; a bundle that is being made has another one.
 
     Raises:
         SoilScanError: this is no bundle, a file was changed, or there is no such variant.
     """
 
-    def __init__(self, folder: str | Path, variant: str | None = None) -> None:
+    def __init__(self, folder: str | Path, variant: str | None = None, sums: str = "SHA256SUMS") -> None:
         self.folder = Path(folder)
-        self._sums = checksums(self.folder)
+        self._sums = checksums(self.folder, sums)
         self.card: dict[str, Any] = json.loads(self._checked("card.json"))
         if self.card.get("format") != FORMAT:
             raise SoilScanError(
@@ -315,16 +316,16 @@ def invalid(reason: str) -> Estimate:
     return Estimate("invalid", reason, None, None, None, None)
 
 
-def checksums(folder: Path) -> dict[str, str]:
+def checksums(folder: Path, sums: str = "SHA256SUMS") -> dict[str, str]:
     """File name -> SHA-256 of a bundle.
 
     Raises:
         SoilScanError: the folder is no bundle.
     """
     try:
-        text = (folder / "SHA256SUMS").read_text(encoding="utf-8", errors="replace")
+        text = (folder / sums).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise SoilScanError(f"{folder / 'SHA256SUMS'}: {error.strerror}; give the folder of a bundle") from None
+        raise SoilScanError(f"{folder / sums}: {error.strerror}; give the folder of a bundle") from None
     return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
 
 

@@ -14,7 +14,7 @@ from relple_tf.errors import InputError
 from relple_tf.evaluation.comparison_report import comparison_report
 from relple_tf.evaluation.draws import Draw
 from relple_tf.evaluation.outcome import Outcome
-from relple_tf.training.files import UNFINISHED, sha256, write_text
+from relple_tf.training.files import sha256, write_table, write_text
 from relple_tf.training.runs import CONFIG, MANIFEST, RunFolder, write_json
 
 PLAN = "plan.json"
@@ -43,7 +43,7 @@ def fingerprint(library_sha256: str, drawn: list[Draw]) -> str:
 
 
 def claim(folder: RunFolder, plan: Plan, mark: str) -> None:
-    """Begin a folder with its plan; or check that the one to resume holds the same data and draws, and clear it.
+    """Begin a folder with its plan; or check that the one to resume holds the same data and draws.
 
     Raises:
         InputError: it does not.
@@ -54,8 +54,6 @@ def claim(folder: RunFolder, plan: Plan, mark: str) -> None:
                 f"{folder.path}: the data or their draws changed since this comparison was cut off; bring the old ones "
                 "back, or start a new one with another --out"
             )
-        for leftover in (folder.path / JOBS).glob(f"{UNFINISHED}*"):
-            leftover.unlink()
         return
     folder.begin(plan.config)
     (folder.path / JOBS).mkdir()
@@ -101,7 +99,7 @@ def write_outcome(outcome: Outcome, drawn: list[Draw], folder: RunFolder) -> Non
     """Write the tables and the page, the manifest last."""
     path = folder.path
     table: dict[str, Any] = {"id": outcome.library.ids, **{draw.name: draw.parts for draw in drawn}}
-    write_text(path / SPLITS, pd.DataFrame(table).to_csv(index=False))
-    write_text(path / TABLE, outcome.table.to_csv(index=False))
+    write_table(path / SPLITS, pd.DataFrame(table))
+    write_table(path / TABLE, outcome.table)
     write_text(path / PAGE, comparison_report(outcome))
     write_json(path / MANIFEST, {name: sha256(path / name) for name in (CONFIG, PLAN, SPLITS, TABLE, PAGE)})
