@@ -1,11 +1,10 @@
 """From a run to a bundle: convert, verify, describe; then every file at once, or none."""
 
 import hashlib
-import os
 import platform
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,30 +21,66 @@ from export.runtime.soil_scan import SoilScan, SoilScanError, repeat_golden
 from export.trained import Trained, load
 from export.verify import promise_broken, verify
 from relple_tf.errors import InputError
-from relple_tf.training.files import UNFINISHED, sha256
-from relple_tf.training.runs import write_json
+from relple_tf.training.files import UNFINISHED, naming, sha256, synchronise
+from relple_tf.training.outputs import check_folder
+from relple_tf.training.runs import locked, write_json
 
 LIMIT_S = 600.0
 """A conversion that takes longer is ended; with training for 8 bits it takes minutes."""
 
 FRONT_END_FILE = "front_end.tflite"
 CARD, SUMS = "card.json", "SHA256SUMS"
+UNFINISHED_SUMS = f"{UNFINISHED}{SUMS}"
+"""Name of SHA256SUMS until the bundle is complete: a folder without SHA256SUMS is no bundle."""
 RUNTIME = Path(__file__).parent / "runtime" / "soil_scan.py"
 
 
-def check_out(out: Path) -> None:
-    """Look whether a bundle may be written there.
+def check_out(out: Path, run_folder: Path) -> Path:
+    """Check that a bundle may be written there.
+
+    Returns:
+        The folder itself where `out` is a symbolic link.
 
     Raises:
         InputError: something else is there, or no folder to put it in.
     """
-    if out.is_dir() and any(out.iterdir()):
-        held = "a bundle" if (out / SUMS).exists() else "other files"
+    real = check_folder(out, (run_folder,)).absolute()
+    if real.is_dir() and any(real.iterdir()):
+        held = "a bundle" if (real / SUMS).exists() else "other files"
         raise InputError(f"{out}: already holds {held}; remove it or give another --out")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; give a folder to --out")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out}: {out.absolute().parent} is no folder; give an --out in a folder that exists")
+    if not real.parent.is_dir():
+        raise InputError(f"{out}: {real.parent} is no folder; give an --out in a folder that exists")
+    if real.is_dir() and real.is_mount():
+        raise InputError(f"{out}: is a mount point, which nothing can be renamed onto; give a new folder inside it")
+    return real
+
+
+@contextmanager
+def unfinished(out: Path, real: Path) -> Iterator[Path]:
+    """An empty folder beside the bundle that is to be made; other exports of that bundle are kept out.
+
+    It is removed at the end. What a killed export of the bundle left there is removed.
+
+    Args:
+        out: Named by errors of writing.
+        real: From `check_out`.
+
+    Raises:
+        InputError: another export of the bundle is at work.
+    """
+    beside = real.with_name(f"{UNFINISHED}{real.name}")
+    with naming(out, beside):
+        beside.mkdir(exist_ok=True)
+        with locked(beside, out):
+            try:
+                for left in beside.iterdir():
+                    if left.is_dir() and not left.is_symlink():
+                        shutil.rmtree(left)
+                    else:
+                        left.unlink()
+                yield beside
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
 
 
 def assemble(
@@ -73,22 +108,20 @@ def assemble(
     Raises:
         InputError: the run is damaged, a conversion failed, a recipe broke its promise, or no variant fits.
     """
+    real = check_out(out, run_folder)
     trained = load(run_folder)
-    check_out(out)
-    beside = Path(tempfile.mkdtemp(dir=out.absolute().parent, prefix=UNFINISHED))
-    try:
+    with unfinished(out, real) as beside:
         card = fill(beside, trained, recipes, budget, say=say, show=show)
         beside.chmod(0o755)
         for file in [path for path in beside.rglob("*") if path.is_file()]:
             file.chmod(0o644)
             synchronise(file)
+        (beside / UNFINISHED_SUMS).rename(beside / SUMS)
         synchronise(beside)
-        check_out(out)
+        check_out(out, run_folder)
         # Onto an empty folder or nothing, which is the only thing that this call allows.
-        beside.rename(out)
-        synchronise(out.absolute().parent)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        beside.rename(real)
+        synchronise(real.parent)
     return card
 
 
@@ -126,7 +159,7 @@ def fill(
     # A first card, without what is measured by it.
     seal(folder, card)
     for name, facts in variants.items():
-        facts["test"] = tested(SoilScan(folder, name), trained)
+        facts["test"] = tested(SoilScan(folder, name, UNFINISHED_SUMS), trained)
     show(card)
     refuse_if_none_fits(variants)
 
@@ -159,7 +192,7 @@ def fill(
     facts, arrays = golden.vectors(
         trained,
         front_end,
-        {name: SoilScan(folder, name) for name in variants},
+        {name: SoilScan(folder, name, UNFINISHED_SUMS) for name in variants},
         {recipe.name: recipe for recipe in recipes},
         {name: plain[found["file"]] for name, found in variants.items() if found["arena_bytes"] is not None},
     )
@@ -168,7 +201,7 @@ def fill(
     seal(folder, card)
     for name in variants:
         try:
-            repeat_golden(SoilScan(folder, name))
+            repeat_golden(SoilScan(folder, name, UNFINISHED_SUMS))
         except SoilScanError as broken:
             raise InputError(f"{broken}; leave {name} out of --recipes, or train a model that bears it") from None
     return card
@@ -249,17 +282,9 @@ def measured_on() -> dict[str, str]:
 
 
 def seal(folder: Path, card: Card) -> None:
-    """Write card.json, then the SHA-256 of every file, as `sha256sum -c` reads them."""
+    """Write card.json, then the SHA-256 of every file, as `sha256sum -c` reads them, to UNFINISHED_SUMS."""
     write_json(folder / CARD, card)
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in files if name != SUMS]
-    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
-
-
-def synchronise(path: Path) -> None:
-    """Flush a file or folder to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sums = [(hashlib.sha256((folder / name).read_bytes()).hexdigest(), name) for name in files]
+    lines = [f"{digest}  {name}\n" for digest, name in sums if name != UNFINISHED_SUMS]
+    (folder / UNFINISHED_SUMS).write_text("".join(lines), encoding="utf-8")

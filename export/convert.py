@@ -26,6 +26,7 @@ import numpy as np
 from export.recipes import Recipe
 from relple_tf.errors import InputError
 from relple_tf.training.files import write_bytes
+from relple_tf.training.parent import end_with_parent, environment
 
 if TYPE_CHECKING:
     from export.trained import Trained
@@ -79,19 +80,21 @@ def _in_child(job: dict[str, Any], name: str, limit_s: float) -> None:
 
 
 def run_child(command: list[str], name: str, limit_s: float) -> None:
-    """Run a command of ours in a session of its own, so that all that it starts ends with it.
+    """Run a command in a session of its own, so that all that it starts ends with it.
 
     Args:
-        command: What to run; it may say by `main_of_child` why it failed.
+        command: What to run. By `main_of_child` it ends with this process, also where this one is killed, and says why
+            it failed.
         name: What it does, for the message.
         limit_s: Seconds after which it is killed.
 
     Raises:
         ConversionError: it failed, was killed by a signal or took too long.
         InputError: it said that its input is wrong.
+        OSError: it could not write its result.
     """
     root = str(Path(__file__).parent.parent)
-    environment = os.environ | {
+    variables = environment() | {
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
@@ -102,7 +105,7 @@ def run_child(command: list[str], name: str, limit_s: float) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment,
+        env=variables,
         start_new_session=True,
     )
     try:
@@ -118,9 +121,11 @@ def run_child(command: list[str], name: str, limit_s: float) -> None:
         raise _failure(name, child.returncode, output.decode(errors="replace"))
 
 
-def _failure(name: str, code: int, output: str) -> InputError:
+def _failure(name: str, code: int, output: str) -> InputError | OSError:
     lines = [line for line in output.splitlines() if line.strip()]
     said = [json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK)]
+    if said and said[-1].get("errno"):
+        return OSError(said[-1]["errno"], os.strerror(said[-1]["errno"]), said[-1]["filename"])
     if said and said[-1]["of_input"]:
         return InputError(said[-1]["message"])
     if said:
@@ -311,12 +316,17 @@ def _spec(name: str, *shape: int) -> Any:
 
 def main_of_child(do: Callable[[dict[str, Any]], None]) -> None:
     """Do the job that the command line holds; say in one line, which `run_child` reads, what went wrong."""
+    end_with_parent()
     try:
         do(json.loads(sys.argv[1]))
     except Exception as error:
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        message = first if isinstance(error, InputError) else f"{type(error).__name__}: {first}"
-        print("\n" + MARK + json.dumps({"of_input": isinstance(error, InputError), "message": message}), flush=True)
+        facts = {"of_input": isinstance(error, InputError), "message": f"{type(error).__name__}: {first}"}
+        if isinstance(error, InputError):
+            facts["message"] = first
+        elif isinstance(error, OSError):
+            facts |= {"errno": error.errno, "filename": error.filename}
+        print("\n" + MARK + json.dumps(facts), flush=True)
         sys.exit(1)
 
 

@@ -18,7 +18,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,8 @@ import numpy.typing as npt
 
 from export.flatbuffer import parse, signature, type_name
 from relple_tf.evaluation.litert import LiteRtModel
+from relple_tf.training.files import scratch
+from relple_tf.training.parent import end_with_parent, environment
 
 Outputs = dict[str, npt.NDArray[Any]]
 Rows = npt.NDArray[Any]
@@ -126,8 +127,8 @@ def in_child(kind: str, content: bytes, rows: Rows, arena_bytes: int) -> Outputs
     Raises:
         RuntimeRefusal: the runtime refused the file, crashed or took too long.
     """
-    with TemporaryDirectory() as folder:
-        job, result = Path(folder) / "job.npz", Path(folder) / "result.npz"
+    with scratch() as folder:
+        job, result = folder / "job.npz", folder / "result.npz"
         np.savez(job, content=np.frombuffer(content, np.uint8), rows=rows)
         root = str(Path(__file__).parent.parent)
         code = f"import sys; sys.path.insert(0, {root!r}); from export.runtimes import child; child()"
@@ -137,6 +138,7 @@ def in_child(kind: str, content: bytes, rows: Rows, arena_bytes: int) -> Outputs
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                env=environment(),
                 timeout=CHILD_LIMIT_S,
                 check=False,
             )
@@ -154,6 +156,7 @@ def in_child(kind: str, content: bytes, rows: Rows, arena_bytes: int) -> Outputs
 
 def child() -> None:
     """What the child process does: arguments are kind, job, result, arena bytes."""
+    end_with_parent()
     kind, job, result, arena_bytes = sys.argv[1:]
     with np.load(job) as found:
         content, rows = found["content"].tobytes(), found["rows"]

@@ -1,18 +1,37 @@
-"""What every command shares: one-line errors, exit codes, and the flags that choose data and config.
+"""What every command shares: one-line errors, signals, exit codes, and the flags that choose data and config.
 
 Imports no Keras, NumPy or pandas, so that `--help` answers at once.
 """
 
 import argparse
+import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from relple_tf.config import Config, replace
 from relple_tf.config_text import from_toml, set_fields
 from relple_tf.errors import InputError
 from relple_tf.zoo import PRESETS
+
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Signals that end a command: Ctrl-C, the end of a job or container, the end of a terminal."""
+CLEAN_UP_S = 10.0
+"""Seconds after the first of them in which further ones are ignored: a terminal and `timeout` send two at once."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """One of the signals ENDING came; raised where the main thread is."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,31 +44,88 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[list[str]], None], arguments: list[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0 done; 2 the input or the command is wrong, in one line; 130 Ctrl-C.
+    """Run a command and exit.
 
-    Any other exception is a defect of ours and keeps its traceback (exit 1).
+    Exit codes: 0 done; 2 the input or the command is wrong, in one line; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
+    Any other exception is a defect of the program and keeps its traceback (exit 1).
     """
-    try:
-        main(sys.argv[1:] if arguments is None else arguments)
-    except InputError as error:
-        sys.exit(_refuse(str(error)))
-    except KeyboardInterrupt:
-        say("stopped")
-        sys.exit(130)
-    except OSError as error:
-        place, reason = error.filename or "output", error.strerror or error
-        sys.exit(_refuse(f"{place}: {reason}; mend that or choose another --out"))
+    with _signals_raised() as received:
+        try:
+            main(sys.argv[1:] if arguments is None else arguments)
+            sys.stdout.flush()
+        except BaseException as error:
+            sys.exit(_exit_code(error, received))
     sys.exit(0)
 
 
+def _exit_code(error: BaseException, received: list[Interrupted]) -> int:
+    """Report what ended a command; after a signal, whatever its clean-up raised."""
+    if received or isinstance(error, KeyboardInterrupt):
+        say("stopped")
+        return received[0].exit_code if received else 130
+    if isinstance(error, InputError):
+        return _refuse(str(error))
+    if isinstance(error, OSError):
+        _drop_unwritten()
+        place, reason = error.filename or "standard output", error.strerror or error
+        return _refuse(f"{place}: {reason}; correct that, or choose another --out")
+    raise error
+
+
+@contextmanager
+def _signals_raised() -> Iterator[list[Interrupted]]:
+    """Raise `Interrupted` at the first of the signals ENDING; those that were ignored stay ignored, as under nohup.
+
+    In the seconds of CLEAN_UP_S after it, in which child processes are ended, others are ignored. A later one ends the
+    process at once; its children end with it (`relple_tf.training.parent`).
+
+    Yields:
+        Gets what was raised.
+    """
+    received: list[Interrupted] = []
+    first_s = 0.0
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal first_s
+        if not received:
+            first_s = time.monotonic()
+            received.append(Interrupted(number))
+            raise received[0]
+        if time.monotonic() - first_s > CLEAN_UP_S:
+            os._exit(128 + number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
+        for name in ENDING:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, stop)
+    try:
+        yield received
+    finally:
+        if not received:  # else the process is ending, and is not to be disturbed
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _drop_unwritten() -> None:
+    """Drop what standard output cannot take, or Python would try to write it once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
 def _refuse(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    say(f"error: {' '.join(message.split())}")
     return 2
 
 
 def say(message: str) -> None:
     """Tell the user what is going on, on stderr; results go to stdout."""
-    print(message, file=sys.stderr, flush=True)
+    with suppress(OSError):  # the terminal is gone, or the disk of a log is full: no reason to lose the work
+        print(message, file=sys.stderr, flush=True)
 
 
 def add_data_and_config(parser: argparse.ArgumentParser, *, preset: bool = True) -> None:

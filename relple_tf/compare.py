@@ -42,13 +42,17 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     config, models, repeats = planned(options)
 
+    from relple_tf.training.outputs import check_folder
+
+    if options.out is not None:
+        check_folder(options.out)
     import_tensorflow()
     from relple_tf.evaluation.comparison import compare
     from relple_tf.evaluation.comparison_folder import PAGE, Plan, check_same_plan, read_plan
     from relple_tf.evaluation.paired import comparison_table
     from relple_tf.evaluation.result import source_name
     from relple_tf.spectra.sources import load
-    from relple_tf.training.runs import open_run
+    from relple_tf.training.runs import open_run, resumable
 
     plan = Plan(config=replace(config, comparison__workers=0), models=models, repeats=repeats)
     if options.resume and options.out is not None and says_only_where(options):
@@ -56,11 +60,14 @@ def main(arguments: list[str]) -> None:
     folder = open_run(options.out, f"{source_name(plan.config)}-compare", plan.config, resume=options.resume)
     if options.resume:
         check_same_plan(folder.path, plan)
+    workers = config.comparison.workers
+    flags = f"--set {WORKERS}{workers}" if workers else ""
+    with resumable(folder, "python -m relple_tf.compare", flags, say=say):
         if folder.is_complete:
             say(f"{folder.path}: the comparison is complete, nothing to resume")
             return
-    library = load(plan.config)
-    outcome = compare(library, plan, folder, config.comparison.workers, say=say)
+        library = load(plan.config)
+        outcome = compare(library, plan, folder, workers, say=say)
     folds = f" of {plan.config.comparison.folds} folds" if outcome.repeat_word == "folds" else ""
     heading = f"{library.source}: medians over {plan.repeats} repeats{folds}"
     print(comparison_table(outcome.figures, outcome.models, heading))

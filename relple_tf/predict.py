@@ -1,11 +1,18 @@
 """`python -m relple_tf.predict`: laboratory values of scans, from a run or a bundle."""
 
+import csv
+import io
+import re
 import sys
+from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 
 from relple_tf.command_line import Parser, run, say
-from relple_tf.errors import InputError
 from relple_tf.processes import import_tensorflow
+
+STATUSES = ("ok", "outside", "invalid")
+"""As in `relple_tf.models.domain`, which imports Keras."""
 
 
 def main(arguments: list[str]) -> None:
@@ -15,13 +22,17 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("scans", metavar="SCANS", type=Path, help="a CSV or Parquet table of scans")
     parser.add_argument("--out", metavar="FILE", type=Path, help="CSV to write; default: standard output")
     options = parser.parse_args(arguments)
-    if options.out and (options.out.is_dir() or not options.out.absolute().parent.is_dir()):
-        raise InputError(f"--out {options.out}: give the name of a file in a folder that exists")
+    from relple_tf.training.outputs import OutputFile
 
+    out = None
+    if options.out is not None:
+        inputs = (options.run, options.scans)
+        out = OutputFile(path=options.out, is_replaceable=holds_predictions, inputs=inputs)
+        out.check()
     import_tensorflow()
     from relple_tf.evaluation.bundled import is_bundle, predict_bundle
     from relple_tf.evaluation.prediction import predict_table
-    from relple_tf.training.files import write_text
+    from relple_tf.spectra.csv_text import csv_text
     from relple_tf.training.runs import RunFolder
 
     if is_bundle(options.run):
@@ -30,13 +41,27 @@ def main(arguments: list[str]) -> None:
         table, notes = predict_table(RunFolder(path=options.run), options.scans)
     for note in notes:
         say(note)
-    # Six digits: more than any laboratory has, fewer than float32 pretends to.
-    text = table.to_csv(index=False, float_format="%.6g")
-    if options.out:
-        write_text(options.out, text)
-        say(f"{options.out}: {len(table)} scans")
-    else:
-        sys.stdout.write(text)
+    with out.opened() if out else nullcontext(sys.stdout) as file:
+        # Six digits: more than any laboratory has, fewer than float32 pretends to.
+        file.write(csv_text(table, float_format="%.6g"))
+    if out:
+        say(f"{out.path}: {len(table)} scans")
+
+
+def holds_predictions(path: Path) -> bool:
+    """Whether a file is a table that this command wrote: id, targets with the ends of their intervals, status."""
+    with path.open("rb") as file:
+        start = file.read(1 << 16).decode(errors="replace")
+    try:
+        header, first = [*islice(csv.reader(io.StringIO(start, newline="")), 2), [], []][:2]
+    except csv.Error:
+        return False
+    targets = [name for name in header[1:-1] if not name.endswith(("_low", "_high"))]
+    expected = {*targets, *(f"{name}{end}" for name in targets for end in ("_low", "_high"))}
+    if any(re.search(r"\d{3}", name) for name in targets):  # bands: a library
+        return False
+    shape = header[:1] == ["id"] and header[-1:] == ["status"] and bool(targets) and set(header[1:-1]) <= expected
+    return shape and (not first or first[-1] in STATUSES)
 
 
 if __name__ == "__main__":

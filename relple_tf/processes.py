@@ -18,12 +18,16 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from relple_tf.errors import InputError
+from relple_tf.training.parent import end_with_parent
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 """Read by NumPy and TensorFlow when they are imported."""
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 """Environment variables with which TensorFlow logs errors only and Keras uses it, unless they are set otherwise."""
+
+ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+"""Signals that end a command."""
 
 LEAVE_S = 5.0
 """Seconds that a process has to end by itself."""
@@ -200,7 +204,8 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self.content), daemon=True)
-        process.start()
+        with _signals_held():
+            process.start()
         theirs.close()
         worker = _Worker(process=process, connection=ours)
         self.running.append(worker)
@@ -255,10 +260,37 @@ class Processes:
         self.running.clear()
 
 
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let the signals ENDING take effect after a process is started, not in between.
+
+    A process of which only a half is started writes a traceback. It inherits the mask, so Ctrl-C does not reach it
+    before `_serve` ignores it. The mask holds for this thread alone, so the handlers are replaced too.
+    """
+    received: list[int] = []
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
+        handlers = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, lambda number, _: received.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])
+
+
 def _serve(connection: Connection, content: bytes) -> None:
     """Run jobs until the parent closes the connection or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        end_with_parent(parent.pid)
     os.environ.update(dict.fromkeys(THREADS, "1"))
     os.environ.update(QUIET | os.environ)
     with _without_stderr():
@@ -269,11 +301,3 @@ def _serve(connection: Connection, content: bytes) -> None:
         except EOFError:
             return
         connection.send(attempt(do, shared, number, job))
-
-
-def _end_with_parent() -> None:
-    """A process whose parent was killed would wait for jobs for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -31,21 +31,26 @@ def main(arguments: list[str]) -> None:
 
     if config.training.tensorboard and not find_spec("tensorboard"):
         raise InputError("training.tensorboard needs the extra tensorboard: pip install '.[tensorboard]'")
+    from relple_tf.training.outputs import check_folder
+
+    if options.out is not None:
+        check_folder(options.out)
     import_tensorflow()
     from relple_tf.evaluation.calibration import calibrate
     from relple_tf.evaluation.result import source_name
     from relple_tf.evaluation.tables import metrics_table
     from relple_tf.spectra.sources import load
-    from relple_tf.training.runs import open_run
+    from relple_tf.training.runs import open_run, resumable
 
     name = f"{source_name(config)}-{config.preset}"
     folder = open_run(options.out, name, config, resume=options.resume)
-    if options.resume and folder.is_complete:
-        folder.verify()
-        say(f"{folder.path}: the run is complete, nothing to resume")
-        return
-    library = load(config)
-    metrics = calibrate(library, config, folder, say=say)
+    with resumable(folder, "python -m relple_tf.train", say=say):
+        if folder.is_complete:
+            folder.verify()
+            say(f"{folder.path}: the run is complete, nothing to resume")
+            return
+        library = load(config)
+        metrics = calibrate(library, config, folder, say=say)
     print(metrics_table(metrics, heading=f"{library.source}: test rows, seed {config.training.seed}"))
     print(f"\nReport: {folder.path / 'report.html'}")
 

@@ -16,6 +16,7 @@ from relple_tf import predict, train
 from relple_tf.command_line import run
 from relple_tf.config import SimulatedConfig
 from relple_tf.spectra.simulate import simulate
+from relple_tf.training.runs import locked
 
 TINY = [
     f"--set={field}"
@@ -290,11 +291,47 @@ def test_predict_refuses_a_folder_without_a_manifest(tmp_path, csv, capsys):
     assert "manifest.json" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("out", ["none/p.csv", "."])
-def test_predict_refuses_an_output_it_cannot_write(finished, csv, tmp_path, capsys, monkeypatch, out):
-    monkeypatch.chdir(tmp_path)
-    assert call(predict, finished, csv, "--out", out) == 2
-    assert f"--out {out}" in capsys.readouterr().err
+def test_predict_replaces_its_earlier_result_and_nothing_else(finished, csv, tmp_path, capsys):
+    (tmp_path / "scans.csv").write_bytes(csv.read_bytes())
+    (tmp_path / "notes.txt").write_text("mine")
+    for out in (tmp_path / "scans.csv", tmp_path / "notes.txt", finished / "predictions.csv", finished / "p.csv"):
+        assert call(predict, finished, tmp_path / "scans.csv", "--out", out) == 2
+        assert f"--out {out}" in capsys.readouterr().err
+    (tmp_path / "link.csv").symlink_to("p.csv")
+    for _ in range(2):
+        assert call(predict, finished, csv, "--out", tmp_path / "link.csv") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"scans.csv", "notes.txt", "link.csv", "p.csv"}
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "scans.csv").read_bytes() == csv.read_bytes()
+
+
+def test_a_complete_run_has_nothing_to_resume_but_leftovers_to_remove(finished, capsys):
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    for name in ("checkpoint.npz", "fold-1.npz", ".unfinished-x.keras"):
+        (finished / name).write_text("left by a kill")
+    with locked(finished):
+        assert call(train, "--out", finished, "--resume") == 2
+    assert f"{finished}: another command is at work in this folder" in capsys.readouterr().err
+    assert call(train, "--out", finished, "--resume") == 0
+    assert "nothing to resume" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_no_cell_of_a_run_or_of_predictions_is_a_formula(tmp_path):
+    """Ids come from whoever made the table; a resumed and a repeated run find them again."""
+    ids = [f"=cmd|{row}" if row % 2 else f"-{row}" for row in range(60)]
+    table(id=ids).to_csv(tmp_path / "soils.csv", index=False)
+    data = ["--data", tmp_path / "soils.csv", "--targets", "pH", *NANO]
+    assert call(train, *data, "--out", tmp_path / "run") == 0
+    assert call(predict, tmp_path / "run", tmp_path / "soils.csv", "--out", tmp_path / "p.csv") == 0
+    safe = [f"'{identity}" if identity.startswith("=") else identity for identity in ids]
+    for path in (tmp_path / "run" / "split.csv", tmp_path / "run" / "predictions.csv", tmp_path / "p.csv"):
+        assert list(pd.read_csv(path, dtype=str)["id"]) == safe
+    assert all("=" not in line[:1] for line in (tmp_path / "run" / "outliers.csv").read_text().splitlines())
+    split = f"--set=split.file={tmp_path / 'run' / 'split.csv'}"
+    assert call(train, *data, split, "--out", tmp_path / "again") == 0
+    assert (tmp_path / "again" / "split.csv").read_bytes() == (tmp_path / "run" / "split.csv").read_bytes()
 
 
 def test_training_below_a_file_is_refused(csv, tmp_path, capsys):
@@ -356,7 +393,7 @@ def test_a_full_disk_is_one_line_and_no_run(csv, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", full)
     assert call(train, "--data", csv, "--targets", "pH", *NANO, "--out", tmp_path / "run") == 2
     assert "No space left" in capsys.readouterr().err.splitlines()[-1]
-    assert list((tmp_path / "run").iterdir()) == []
+    assert not (tmp_path / "run").exists()
 
 
 def test_killed_and_resumed_equals_uninterrupted_and_prints_its_figures(finished, csv, tmp_path, capsys):

@@ -15,6 +15,7 @@ from relple_tf.config import Config, replace
 from relple_tf.config_text import from_toml, to_toml
 from relple_tf.evaluation import comparison
 from relple_tf.processes import ProcessDiedError
+from relple_tf.training.runs import locked
 from relple_tf.zoo import PRESETS
 
 DATA = ["--data", "simulated", "--set=simulated.soils=80", "--set=simulated.step_nm=20", "--targets", "CEC_cmolc_kg,pH"]
@@ -181,8 +182,13 @@ def test_resuming_with_other_data_is_refused(tmp_path, monkeypatch, capsys):
 
 
 def test_a_complete_comparison_has_nothing_to_resume_and_is_not_overwritten(finished, capsys):
+    (finished / "jobs" / ".unfinished-x.json").write_text("left by a kill")
+    with locked(finished):
+        assert call("--out", finished, "--resume") == 2
+    assert f"{finished}: another command is at work in this folder" in capsys.readouterr().err
     assert call("--out", finished, "--resume") == 0
     assert "nothing to resume" in capsys.readouterr().err
+    assert not (finished / "jobs" / ".unfinished-x.json").exists()
     assert call(*QUICK, "--out", finished) == 2
     assert "give another --out" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ from relple_tf.pipeline import fit_model
 from relple_tf.processes import ProcessDiedError
 from relple_tf.spectra.folds import learning_folds
 from relple_tf.training import cross_fitting, fit
-from relple_tf.training.checkpoint import Checkpoints, load_state
+from relple_tf.training.checkpoint import Checkpoints, load_state, remove_checkpoints
 from relple_tf.training.cross_fitting import (
     DivergedError,
     FoldFit,
@@ -199,7 +199,7 @@ def test_a_process_that_dies_is_one_line_that_says_what_to_do(library, parts, tm
 def test_checkpoints_remove_their_own_files_only(tmp_path):
     for name in ("fold-1.npz", "fold-12.npz", "checkpoint.npz", "fold.csv", "model.keras"):
         (tmp_path / name).write_text("")
-    Checkpoints(folder=tmp_path, fingerprint="").remove()
+    remove_checkpoints(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"fold.csv", "model.keras"}
 
 

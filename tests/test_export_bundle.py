@@ -1,6 +1,7 @@
 """The bundle: whole or absent, the same every time, and true in every figure."""
 
 import ctypes
+import errno
 import gzip
 import hashlib
 import io
@@ -27,7 +28,7 @@ from export.convert import front_end_file, made
 from export.flatbuffer import operators, parse
 from export.metadata import embed, read
 from export.recipes import RECIPES
-from export.runtime.soil_scan import SoilScan
+from export.runtime.soil_scan import SoilScan, SoilScanError
 from export.runtimes import RUNTIMES
 from export.trained import load
 from export.verify import verify
@@ -39,7 +40,7 @@ from relple_tf.evaluation.metrics import scores
 from relple_tf.evaluation.prediction import predict_table
 from relple_tf.spectra.simulate import simulate
 from relple_tf.train import main as train
-from relple_tf.training.runs import RunFolder
+from relple_tf.training.runs import RunFolder, locked
 
 (TFLM,) = (runtime for runtime in RUNTIMES if runtime.name == "TFLM")
 
@@ -659,19 +660,96 @@ def test_a_bundle_is_not_written_over(trained, here, folder, tmp_path):
         assembled(trained, folder)
     assert {name: (folder / name).read_bytes() for name in names_in(folder)} == before
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputError, match="already holds other files"):
-        assembly.check_out(tmp_path)
-    with pytest.raises(InputError, match="is a file"):
-        assembly.check_out(tmp_path / "file")
-    with pytest.raises(InputError, match="in a folder that exists"):
-        assembly.check_out(tmp_path / "none" / "bundle")
+    (tmp_path / "nowhere").symlink_to("nothing")
+    refusals = {
+        tmp_path: "already holds other files",
+        tmp_path / "file": "is a file",
+        tmp_path / "nowhere": "a symbolic link to .*nothing, which does not exist",
+        tmp_path / "none" / "bundle": "in a folder that exists",
+        trained.folder / "bundle": "lies in .*, which this command reads",
+        trained.folder: "is .*, which this command reads",
+    }
+    for out, message in refusals.items():
+        with pytest.raises(InputError, match=message):
+            assembly.check_out(out, trained.folder)
 
 
-def test_a_kill_leaves_no_folder_that_looks_like_a_bundle(trained, here, tmp_path):
+def test_a_bundle_is_written_into_an_empty_folder_behind_a_link(trained, here, folder, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    assembled(trained, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert names_in(tmp_path / "disk") == names_in(folder)
+    assert {path.name for path in tmp_path.iterdir()} == {"disk", "link"}
+
+
+def test_an_interrupted_export_leaves_nothing(trained, here, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assembly, "tested", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             assembled(trained, tmp_path / "bundle", (CORE,))
+    assert nothing_in(tmp_path)
+
+
+def test_what_a_killed_export_leaves_is_no_bundle_at_any_moment(trained, here, tmp_path, monkeypatch, capsys):
+    """A copy of the folder whenever its hashes are complete, as a kill would leave it."""
+    copies, whole = [], assembly.seal
+
+    def seal(folder, card):
+        whole(folder, card)
+        copies.append(tmp_path / f"copy{len(copies)}")
+        shutil.copytree(folder, copies[-1])
+
+    monkeypatch.setattr(assembly, "seal", seal)
+    assembled(trained, tmp_path / "bundle")
+    assert len(copies) == 3
+    assert names_in(copies[-1]) - {assembly.UNFINISHED_SUMS} == names_in(tmp_path / "bundle") - {"SHA256SUMS"}
+    (tmp_path / "scans.csv").write_text("id,1100\na,0.5\n")
+    for copy in copies:
+        with pytest.raises(SoilScanError, match="give the folder of a bundle"):
+            SoilScan(copy)
+        assert call(predict.main, copy, tmp_path / "scans.csv") == 2
+        assert re.search(r"no manifest\.json|SHA256SUMS: missing", capsys.readouterr().err)
+
+
+def test_an_export_removes_what_a_killed_one_left_and_nothing_else(trained, here, tmp_path):
+    left = tmp_path / ".unfinished-bundle"
+    (left / "c").mkdir(parents=True)
+    for name in ("c/soil_scan.c", "card.json", "not_of_a_bundle.txt"):
+        (left / name).write_text("left by a kill")
+    (left / "link").symlink_to(tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    (tmp_path / ".unfinished-other").mkdir()
+    assembled(trained, tmp_path / "bundle", (CORE,))
+    assert {path.name for path in tmp_path.iterdir()} == {"bundle", "mine", ".unfinished-other"}
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+    assert not any(
+        b"left by a kill" in (tmp_path / "bundle" / name).read_bytes() for name in names_in(tmp_path / "bundle")
+    )
+
+
+def test_two_exports_of_one_bundle_exclude_each_other(trained, here, tmp_path):
+    at_work = tmp_path / ".unfinished-bundle"
+    at_work.mkdir()
+    (at_work / "card.json").write_text("half")
+    with locked(at_work):
+        with pytest.raises(InputError, match="another command is at work") as refused:
+            assembled(trained, tmp_path / "bundle", (CORE,))
+        assert str(refused.value).startswith(f"{tmp_path / 'bundle'}: ")
+        assert (at_work / "card.json").read_text() == "half"
+        with assembly.unfinished(tmp_path / "other", tmp_path / "other") as beside:
+            assert nothing_in(beside)
+
+
+def test_a_full_disk_is_named_as_the_bundle_that_was_asked_for(trained, here, tmp_path, monkeypatch):
+    def full(scan, _):
+        raise OSError(errno.ENOSPC, "No space left on device", str(scan.folder / "card.json"))
+
+    monkeypatch.setattr(assembly, "tested", full)
+    with pytest.raises(OSError, match="No space left") as refused:
+        assembled(trained, tmp_path / "bundle", (CORE,))
+    assert refused.value.filename == str(tmp_path / "bundle")
     assert nothing_in(tmp_path)
 
 

@@ -1,12 +1,18 @@
 """Laws of recipes, of the files they make, and of the child that makes them."""
 
+import json
+import os
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from export_fixtures import TARGETS, fixture_run, fixture_trained  # noqa: F401
 
+from export import convert as convert_module
 from export.convert import MARK, ConversionError, convert, front_end_file, made, network_file, run_child
 from export.flatbuffer import Builder, operators, packed, parse, signature, type_name
 from export.operators import audit, macs, unusual_types
@@ -22,6 +28,7 @@ from export.recipes import DEFAULT, RECIPES, chosen
 from export.runtimes import RUNTIMES
 from relple_tf.errors import InputError
 from relple_tf.models.lab_units import T2, Q
+from relple_tf.training.parent import PARENT
 
 BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
 REFERENCE = BY_NAME["LiteRT reference"]
@@ -167,6 +174,70 @@ def test_whatever_happens_to_a_child_is_one_line(code, kind, said):
         run_child([sys.executable, "-c", code], "recipe x", 1.0)
     assert type(refused.value) is kind
     assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "filename"),
+    [
+        ("OSError(28, 'No space left on device', '/data/x.tflite')", OSError, "/data/x.tflite"),
+        ("OSError(28, 'No space left on device')", OSError, None),
+        ("OSError('no number')", ConversionError, None),
+        ("ValueError('wide')", ConversionError, None),
+    ],
+)
+def test_an_error_of_writing_in_a_child_is_one_here(raised, kind, filename):
+    """So the command names what the user asked for."""
+    code = f"from export.convert import main_of_child\ndef do(job): raise {raised}\nmain_of_child(do)"
+    with pytest.raises(kind) as found:
+        run_child([sys.executable, "-c", code, "{}"], "recipe x", 60.0)
+    if kind is OSError:
+        assert (found.value.errno, found.value.filename) == (28, filename)
+
+
+CONVERTING = """
+import os, pathlib, sys, time
+from export.convert import main_of_child
+def do(job):
+    pathlib.Path(job["file"]).write_text(str(os.getpid()))
+    time.sleep(600)
+main_of_child(do)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux whether a process runs")
+def test_a_conversion_ends_with_the_export_that_is_killed(tmp_path):
+    file = tmp_path / "pid"
+    job = json.dumps({"file": str(file)})
+    command = f"[sys.executable, '-c', {CONVERTING!r}, {job!r}]"
+    code = f"import sys; from export.convert import run_child; run_child({command}, 'recipe x', 600)"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=Path(convert_module.__file__).parents[1]) as export:
+        assert wait_until(lambda: file.exists() and file.read_text())
+        assert alive(int(file.read_text()))
+        export.kill()
+    assert wait_until(lambda: not alive(int(file.read_text())))
+
+
+@pytest.mark.parametrize("call", ["runtimes.child()", "convert.main_of_child(print)"])
+def test_a_child_whose_export_is_gone_does_no_work(call):
+    code = f"from export import convert, runtimes; {call}"
+    environment = os.environ | {PARENT: str(os.getppid()), "PYTHONPATH": str(Path(convert_module.__file__).parents[1])}
+    command = [sys.executable, "-c", code, "{}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_weights_lie_where_every_processor_can_read_them(float32, int8):

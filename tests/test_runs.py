@@ -4,13 +4,15 @@ import dataclasses
 import errno
 import hashlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from relple_tf.config import Config, replace
 from relple_tf.errors import InputError
-from relple_tf.training import files
+from relple_tf.training import files, runs
 from relple_tf.training.checkpoint import load_state, save_state
 from relple_tf.training.files import UNFINISHED, sha256, write_bytes, write_text, write_with
 from relple_tf.training.runs import FILES, RunFolder, data_hash, open_run, write_json
@@ -79,7 +81,7 @@ def run(tmp_path):
     folder.begin(Config())
     for name in FILES - {"config.toml"}:
         write_text(folder.path / name, "{}")
-    write_text(folder.checkpoint, "state")
+    write_text(folder.path / "checkpoint.npz", "state")
     return folder
 
 
@@ -89,7 +91,7 @@ def test_a_run_goes_from_absent_to_started_to_complete(run, tmp_path):
     assert (run.is_started, run.is_complete) == (True, False)
     run.finish()
     assert (run.is_started, run.is_complete) == (True, True)
-    assert not run.checkpoint.exists()
+    assert not (run.path / "checkpoint.npz").exists()
     run.verify()
 
 
@@ -150,7 +152,7 @@ def test_a_damaged_manifest_is_named(run, content, said):
         run.verify()
 
 
-def test_of_two_runs_that_begin_at_once_one_is_refused(tmp_path):
+def test_a_run_is_not_begun_where_another_one_began(tmp_path):
     first, second = opened(tmp_path / "run"), opened(tmp_path / "run")
     first.begin(replace(Config(), training__seed=1))
     with pytest.raises(InputError, match="another run began here"):
@@ -160,8 +162,99 @@ def test_of_two_runs_that_begin_at_once_one_is_refused(tmp_path):
 
 def test_what_a_kill_left_half_written_counts_for_nothing(tmp_path):
     (tmp_path / f"{UNFINISHED}x.toml").write_text("half")
-    opened(tmp_path).begin(Config())
+    folder = opened(tmp_path)
+    with folder.exclusive():
+        folder.begin(Config())
     assert {path.name for path in tmp_path.iterdir()} == {"config.toml"}
+
+
+def test_a_complete_run_loses_the_state_of_its_training_and_nothing_else(run):
+    """A kill between the manifest and the removal of the state leaves both."""
+    run.finish()
+    whole = {path.name for path in run.path.iterdir()}
+    state = {"checkpoint.npz", "fold-1.npz", "fold-12.npz", f"{UNFINISHED}x.json"}
+    others = {"fold-one.npz", "fold-.npz", "fold-1.npz.txt", "checkpoint.npz.bak", "notes.txt"}
+    for name in state | others:
+        (run.path / name).touch()
+    with run.exclusive():
+        pass
+    assert {path.name for path in run.path.iterdir()} == whole | others
+
+
+def test_a_run_that_was_cut_off_keeps_its_state(run):
+    (run.path / "fold-1.npz").touch()
+    with run.exclusive():
+        pass
+    assert {"checkpoint.npz", "fold-1.npz"} <= {path.name for path in run.path.iterdir()}
+
+
+def test_a_folder_has_one_worker_at_a_time(run):
+    fresh = RunFolder(path=run.path)
+    with run.exclusive():
+        for other in (run, fresh):
+            with (
+                pytest.raises(InputError, match="another command is at work in this folder") as refused,
+                other.exclusive(),
+            ):
+                pass
+            assert str(run.path) in str(refused.value)
+    with run.exclusive():
+        pass
+
+
+def test_the_lock_of_a_folder_ends_with_its_process(run):
+    script = (
+        "import os, pathlib, sys\nfrom relple_tf.training.runs import RunFolder\n"
+        "with RunFolder(path=pathlib.Path(sys.argv[1])).exclusive():\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, run.path], stdin=-1, stdout=-1, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="another command is at work"), run.exclusive():
+            pass
+        holder.kill()
+        holder.wait()
+        with run.exclusive():
+            pass
+
+
+def test_a_folder_that_was_removed_and_made_again_is_not_held_twice(tmp_path, monkeypatch):
+    """Between the opening of a folder and its lock, the one that held it may remove it."""
+    path = tmp_path / "run"
+    path.mkdir()
+    lock = runs.fcntl.flock
+
+    def lock_after_removal(handle, how):
+        path.rmdir()
+        path.mkdir()
+        lock(handle, how)
+
+    monkeypatch.setattr(runs.fcntl, "flock", lock_after_removal)
+    with pytest.raises(InputError, match="another command is at work"), runs.locked(path):
+        pass
+
+
+def test_a_file_system_without_locks_lets_a_run_begin(tmp_path, monkeypatch):
+    def none(handle, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(runs.fcntl, "flock", none)
+    with runs.locked(tmp_path):
+        pass
+
+
+def test_a_folder_in_which_nothing_was_written_is_removed_with_its_new_parents(tmp_path):
+    (tmp_path / "old").mkdir()
+    folder = opened(tmp_path / "old" / "new" / "run")
+    with folder.exclusive():
+        assert folder.path.is_dir()
+    assert list((tmp_path / "old").iterdir()) == []
+    with folder.exclusive():
+        folder.begin(Config())
+    assert folder.is_started
+    with opened(tmp_path / "old" / "new" / "empty").exclusive():
+        pass
+    assert folder.is_started
 
 
 def test_a_damaged_state_is_named(tmp_path):
@@ -175,7 +268,7 @@ def test_a_damaged_state_is_named(tmp_path):
 
 
 def test_a_state_of_other_data_is_refused_by_its_folder(tmp_path):
-    state = tmp_path / "member-1.npz"
+    state = tmp_path / "fold-1.npz"
     save_state(state, {}, {"fingerprint": "a1"})
     with pytest.raises(InputError, match="the data or their split changed since this run was cut off") as refused:
         load_state(state, "a2")

@@ -23,10 +23,10 @@ from relple_tf.evaluation.calibration import divide
 from relple_tf.models.problem import Problem
 from relple_tf.training import cross_fitting
 from relple_tf.training.cross_fitting import DivergedError
+from relple_tf.training.runs import locked
 from relple_tf.zoo import PRESETS
 from tuning import objective
 from tuning import search as command
-from tuning.folder import locked
 from tuning.objective import learning_soils, score
 from tuning.outcome import front
 from tuning.size import of_graph, peak_bytes, size
@@ -153,7 +153,7 @@ def test_cut_off_by_ctrl_c_and_resumed_ends_like_one_that_was_not(finished, spac
     assert "began otherwise (trials differ)" in capsys.readouterr().err
     with locked(folder):
         assert call("--out", folder, "--resume", "--workers", 0) == 2
-    assert "another search is at work in this folder" in capsys.readouterr().err
+    assert "another command is at work in this folder" in capsys.readouterr().err
 
     assert call("--out", folder, "--resume", "--workers", 0) == 0
     assert {path.name for path in folder.iterdir()} == FILES
@@ -183,7 +183,7 @@ def test_a_killed_driver_leaves_a_search_to_resume_and_no_process(space, tmp_pat
                 break
         children = children_of(driver.pid)
         assert call("--out", folder, "--resume") == 2
-        assert "another search is at work" in capsys.readouterr().err
+        assert "another command is at work" in capsys.readouterr().err
         driver.send_signal(signal.SIGKILL)
     assert len(children) >= 2
     until = time.monotonic() + 10

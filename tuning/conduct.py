@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import pandas as pd
@@ -13,10 +12,10 @@ from relple_tf.config_text import to_toml
 from relple_tf.errors import InputError
 from relple_tf.spectra.sources import load
 from relple_tf.training.artefacts import readable
-from relple_tf.training.files import write_text
+from relple_tf.training.files import write_table, write_text
 from relple_tf.training.runs import CONFIG, RunFolder, data_hash, write_json, write_manifest
 from tuning.executors import Executor
-from tuning.folder import BEST, JOURNAL, PAGE, PLAN, TABLE, WAY_OUT, Plan, claim, locked
+from tuning.folder import BEST, JOURNAL, PAGE, PLAN, TABLE, WAY_OUT, Plan, claim
 from tuning.objective import learning_soils
 from tuning.oracles import Oracle
 from tuning.outcome import Outcome, table
@@ -37,75 +36,67 @@ def conduct(
         say: Told what was decided, and how each trial ended.
 
     Raises:
-        InputError: the library cannot be divided, the folder is another search's or is held by one at work, nothing
-            fits the budget, or no trial came to an end.
+        InputError: the library cannot be divided, the folder is another search's, nothing fits the budget, or no
+            trial came to an end.
     """
-    with ExitStack() as stack:
-        if folder.resumed:
-            stack.enter_context(locked(folder.path))
-        library = load(plan.base)
-        soils, problem, notes = learning_soils(library, plan.space.start, plan.space.rules)
-        notes = (*notes, *plan.space.notes)
-        for note in notes:
-            say(note)
+    library = load(plan.base)
+    soils, problem, notes = learning_soils(library, plan.space.start, plan.space.rules)
+    notes = (*notes, *plan.space.notes)
+    for note in notes:
+        say(note)
 
-        @functools.lru_cache(maxsize=512)
-        def sizes(config: Config) -> dict[str, int]:
-            return dataclasses.asdict(size(config, problem, soils.library.wavelengths_nm, len(soils.library)))
+    @functools.lru_cache(maxsize=512)
+    def sizes(config: Config) -> dict[str, int]:
+        return dataclasses.asdict(size(config, problem, soils.library.wavelengths_nm, len(soils.library)))
 
-        def fits(config: Config) -> bool:
-            try:
-                return plan.allows(sizes(config))
-            except InputError:  # this library cannot bear the draw, such as a window wider than its bands
-                return False
+    def fits(config: Config) -> bool:
+        try:
+            return plan.allows(sizes(config))
+        except InputError:  # this library cannot bear the draw, such as a window wider than its bands
+            return False
 
-        if not folder.resumed:
-            folder.begin(plan.base)
-            stack.enter_context(locked(folder.path))
-        library_sha256 = data_hash(soils.library)
-        journal = claim(folder, plan, library_sha256)
-        search = Search(
-            Oracle(
-                plan.algorithm,
-                plan.space,
-                trials=plan.trials,
-                seed=plan.base.training.seed,
-                fits=fits,
-            ),
+    if not folder.resumed:
+        folder.begin(plan.base)
+    library_sha256 = data_hash(soils.library)
+    journal = claim(folder, plan, library_sha256)
+    search = Search(
+        Oracle(
+            plan.algorithm,
             plan.space,
             trials=plan.trials,
-            size=sizes,
-            allowed=plan.allows,
-            keep=lambda events: write_json(folder.path / JOURNAL, events),
-            say=say,
-        )
-        with readable(folder.path / JOURNAL, WAY_OUT):
-            search.resume(journal)
-        say(
-            f"{len(soils.library)} soils to learn from x {len(library.wavelengths_nm)} bands; {plan.trials} trials by "
-            f"{plan.algorithm} over {len(plan.space.knobs)} fields; {len(search.done())} done; {folder.path}"
-        )
-        try:
-            search.run(executor(soils, plan.space.rules.limit_s))
-        except KeyboardInterrupt:
-            say(f"cut off; python -m tuning.search --out {folder.path} --resume goes on")
-            raise
-        best = search.best()
-        if best is None:
-            why = next((trial.message for trial in search.done() if trial.message), "none keeps within the budget")
-            raise InputError(f"{folder.path}: no trial gives a model that may be used; the first one: {why}")
-        outcome = Outcome(
-            plan=plan,
-            trials=tuple(search.done()),
-            best=best,
-            rejected=search.oracle.rejected,
-            source=library.source,
-            soils=len(soils.library),
-            bands=len(library.wavelengths_nm),
-            notes=notes,
-            data_sha256=library_sha256,
-        )
-        write_outcome(outcome, folder)
+            seed=plan.base.training.seed,
+            fits=fits,
+        ),
+        plan.space,
+        trials=plan.trials,
+        size=sizes,
+        allowed=plan.allows,
+        keep=lambda events: write_json(folder.path / JOURNAL, events),
+        say=say,
+    )
+    with readable(folder.path / JOURNAL, WAY_OUT):
+        search.resume(journal)
+    say(
+        f"{len(soils.library)} soils to learn from x {len(library.wavelengths_nm)} bands; {plan.trials} trials by "
+        f"{plan.algorithm} over {len(plan.space.knobs)} fields; {len(search.done())} done; {folder.path}"
+    )
+    search.run(executor(soils, plan.space.rules.limit_s))
+    best = search.best()
+    if best is None:
+        why = next((trial.message for trial in search.done() if trial.message), "none keeps within the budget")
+        raise InputError(f"{folder.path}: no trial gives a model that may be used; the first one: {why}")
+    outcome = Outcome(
+        plan=plan,
+        trials=tuple(search.done()),
+        best=best,
+        rejected=search.oracle.rejected,
+        source=library.source,
+        soils=len(soils.library),
+        bands=len(library.wavelengths_nm),
+        notes=notes,
+        data_sha256=library_sha256,
+    )
+    write_outcome(outcome, folder)
     return outcome
 
 
@@ -113,7 +104,7 @@ def write_outcome(outcome: Outcome, folder: RunFolder) -> None:
     """Write best config, table and page, the manifest last."""
     path = folder.path
     write_text(path / BEST, to_toml(outcome.best.config))
-    write_text(path / TABLE, table(outcome).to_csv(index=False))
+    write_table(path / TABLE, table(outcome))
     write_text(path / PAGE, search_report(outcome))
     write_manifest(path, (CONFIG, PLAN, JOURNAL, BEST, TABLE, PAGE))
 

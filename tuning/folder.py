@@ -1,10 +1,6 @@
-"""The folder of a search: its plan and journal, one search at a time, and at the end its tables and its page."""
+"""The folder of a search: its plan and journal, and at the end its tables and its page."""
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +9,8 @@ from typing import Any
 from relple_tf.config import Config
 from relple_tf.errors import InputError
 from relple_tf.training.artefacts import read_json
-from relple_tf.training.files import UNFINISHED, write_text
-from relple_tf.training.runs import CONFIG, MANIFEST, RunFolder, read_config, write_json
+from relple_tf.training.files import write_text
+from relple_tf.training.runs import CONFIG, RunFolder, read_config, write_json
 from relple_tf.training.schema import (
     OBJECT,
     SHA256,
@@ -102,26 +98,6 @@ class Plan:
         return found
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a folder; the lock ends with the process, however it ends.
-
-    Raises:
-        InputError: another process holds it.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{path}: another search is at work in this folder; wait for it, or give another --out"
-            ) from None
-        yield
-    finally:
-        os.close(handle)
-
-
 def claim(folder: RunFolder, plan: Plan, data_sha256: str) -> list[dict[str, Any]]:
     """Write the plan of a new search; or check that the one to resume is the same, on the same data.
 
@@ -143,8 +119,6 @@ def claim(folder: RunFolder, plan: Plan, data_sha256: str) -> list[dict[str, Any
         raise InputError(
             f"{folder.path}: the data changed since this search began; bring the old ones back, or start anew"
         )
-    for leftover in folder.path.glob(f"{UNFINISHED}*"):
-        leftover.unlink()
     return read_journal(folder.path)
 
 
@@ -188,8 +162,3 @@ def check_same_plan(path: Path, plan: Plan) -> None:
             f"{path}: holds a search that began otherwise ({what} differ); --out {path} --resume alone goes on with "
             "it, another --out starts a new one"
         )
-
-
-def complete(path: Path) -> bool:
-    """Whether a search ended here."""
-    return (path / MANIFEST).exists()

@@ -40,22 +40,27 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.workers is not None and options.workers < 0:
         raise InputError(f"--workers {options.workers}: 0 runs trials in this process, 1 or more in others")
+    from relple_tf.training.outputs import check_folder
+
+    if options.out is not None:
+        check_folder(options.out)
     plan = planned(options)
     ray = connected(options.ray) if options.ray is not None else None
 
     import_tensorflow()
     from relple_tf.evaluation.result import source_name
-    from relple_tf.training.runs import open_run
+    from relple_tf.training.runs import open_run, resumable
     from tuning.conduct import conduct, trials_table
-    from tuning.folder import BEST, PAGE, check_same_plan, complete
+    from tuning.folder import BEST, PAGE, check_same_plan
 
     folder = open_run(options.out, f"{source_name(plan.base)}-search", plan.base, resume=options.resume)
     if options.resume:
         check_same_plan(folder.path, plan)
-        if complete(folder.path):
+    with resumable(folder, "python -m tuning.search", say=say):
+        if folder.is_complete:
             say(f"{folder.path}: the search is complete, nothing to resume")
             return
-    outcome = conduct(plan, folder, executor_of(options, ray), say=say)
+        outcome = conduct(plan, folder, executor_of(options, ray), say=say)
     print(trials_table(outcome))
     print(f"\nPage: {folder.path / PAGE}")
     print(f"Train the best: python -m relple_tf.train --config {folder.path / BEST}")

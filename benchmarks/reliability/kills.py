@@ -72,8 +72,8 @@ def main() -> None:
     if options.out:
         pd.DataFrame(rows).to_csv(options.out, index=False)
     outcomes = Counter((row["command"], row["outcome"]) for row in rows)
-    for (command, outcome), count in sorted(outcomes.items()):
-        print(f"{command:8} {count:4} {outcome}")
+    for (name, outcome), count in sorted(outcomes.items()):
+        print(f"{name:8} {count:4} {outcome}")
     sys.exit(any(row["outcome"] != "right" for row in rows))
 
 

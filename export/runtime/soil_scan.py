@@ -113,14 +113,15 @@ class SoilScan:
     Args:
         folder: The bundle.
         variant: Name of one of its models; the card names a default.
+        sums: Name of the file of checksums; a bundle that is being made has another one.
 
     Raises:
         SoilScanError: this is no bundle, a file was changed, or there is no such variant.
     """
 
-    def __init__(self, folder: str | Path, variant: str | None = None) -> None:
+    def __init__(self, folder: str | Path, variant: str | None = None, sums: str = "SHA256SUMS") -> None:
         self.folder = Path(folder)
-        self._sums = checksums(self.folder)
+        self._sums = checksums(self.folder, sums)
         with readable(self.folder / "card.json"):
             self.card: dict[str, Any] = parsed(self._checked("card.json"))
             form = self.card.get("format")
@@ -405,23 +406,23 @@ def invalid(reason: str) -> Estimate:
     return Estimate("invalid", reason, None, None, None, None)
 
 
-def checksums(folder: Path) -> dict[str, str]:
+def checksums(folder: Path, sums: str = "SHA256SUMS") -> dict[str, str]:
     """File name -> SHA-256 of a bundle.
 
     Raises:
         SoilScanError: the folder is no bundle, or a line is no hash with the name of a file in the bundle.
     """
-    text = file_content(folder / "SHA256SUMS", "give the folder of a bundle").decode("ascii", "replace")
-    sums: dict[str, str] = {}
+    text = file_content(folder / sums, "give the folder of a bundle").decode("ascii", "replace")
+    listed: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         found = LISTED.fullmatch(line)
-        if found is None or found[2] in sums:
+        if found is None or found[2] in listed:
             raise SoilScanError(
-                f"{folder / 'SHA256SUMS'}: line {number} is no hash, two blanks and a file of the bundle that was not "
+                f"{folder / sums}: line {number} is no hash, two blanks and a file of the bundle that was not "
                 "named before; copy the bundle again"
             )
-        sums[found[2]] = found[1]
-    return sums
+        listed[found[2]] = found[1]
+    return listed
 
 
 def file_content(path: Path, way_out: str, expected_bytes: int | None = None) -> bytes:

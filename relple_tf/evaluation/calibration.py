@@ -26,7 +26,7 @@ from relple_tf.spectra.split import PARTS, split
 from relple_tf.spectra.tables import read_parts
 from relple_tf.training.checkpoint import Checkpoints
 from relple_tf.training.cross_fitting import development
-from relple_tf.training.files import write_text, write_with
+from relple_tf.training.files import write_table, write_text, write_with
 from relple_tf.training.preparation import Prepared
 from relple_tf.training.runs import RunFolder, data_hash, write_json
 from relple_tf.training.saved_model import save_model
@@ -70,17 +70,12 @@ def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, *, sa
     # A changed split would turn rows that were learned from into test rows.
     fingerprint = hashlib.sha256(f"{library_sha256} {' '.join(parts.tolist())}".encode()).hexdigest()
     checkpoints = Checkpoints(folder=folder.path, fingerprint=fingerprint)
-    try:
-        fitted = fit_model(library, parts, config, checkpoints=checkpoints, before_training=begin)
-    except KeyboardInterrupt:
-        say(f"Interrupted. Continue with: python -m relple_tf.train --out {folder.path} --resume")
-        raise
+    fitted = fit_model(library, parts, config, checkpoints=checkpoints, before_training=begin)
     say("PLSR on the same split ...")
     result = evaluate(library, library_sha256, fitted, notes)
     for note in result.notes[len(notes) + len(fitted.prepared.notes) :]:
         say(note)
     write_run(result, folder)
-    checkpoints.remove()
     return result.metrics
 
 
@@ -179,7 +174,7 @@ def write_run(result: Calibration, folder: RunFolder) -> None:
     """Write every file of the run folder, the manifest last."""
     path, library = folder.path, result.library
     table = pd.DataFrame({"id": library.ids, "part": result.parts})
-    write_text(path / "split.csv", table.to_csv(index=False))
+    write_table(path / "split.csv", table)
     for name, values in library.targets.items():
         table[f"{name}_measured"] = values
         table[f"{name}_predicted"] = result.predictions[name]
@@ -187,9 +182,9 @@ def write_run(result: Calibration, folder: RunFolder) -> None:
             table[f"{name}_cross_validated"] = result.fitted.cross_fit.predictions[name].astype("float32")
         table[f"{name}_plsr"] = result.plsr.predictions[name].astype("float32")
     table[T2], table[Q], table["status"] = result.t2, result.q, result.status
-    write_text(path / "predictions.csv", table.to_csv(index=False))
-    write_text(path / "history.csv", result.fitted.history.to_csv(index=False))
-    write_text(path / "outliers.csv", result.outliers.to_csv(index=False, float_format="%.4g"))
+    write_table(path / "predictions.csv", table)
+    write_table(path / "history.csv", result.fitted.history)
+    write_table(path / "outliers.csv", result.outliers, float_format="%.4g")
     write_json(path / "metrics.json", result.metrics)
     write_json(path / "card.json", card(result))
     if result.config.run.keep_data:

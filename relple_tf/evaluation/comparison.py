@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm import tqdm
 
 from relple_tf.config import Config, replace
 from relple_tf.errors import InputError
@@ -31,6 +30,7 @@ from relple_tf.processes import ProcessDiedError, run_all
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.units import whole_units
 from relple_tf.training.intervals import achieved_coverage
+from relple_tf.training.progress import tqdm
 from relple_tf.training.runs import RunFolder, data_hash, write_json
 
 LONGEST_FIRST = ("cubist", "extra_trees", "svr", "plsr")
@@ -91,18 +91,13 @@ def compare(
     workshop = Workshop(library=library, models=plan.models, jobs=folder.path / JOBS)
     missing = [job for job in jobs if not (workshop.jobs / job.file).exists()]
     missing.sort(key=lambda job: (job.model in BASELINES and 1 + LONGEST_FIRST.index(job.model), -job.draw.soils))
-    command = f"python -m relple_tf.compare --out {folder.path} --resume"
-    same = f" --set comparison.workers={workers}" if workers else ""
     try:
         with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="fit", desc="compare") as bar:
             run_all(run_job, missing, workshop, workers=workers, finished=lambda *_: bar.update())
-    except KeyboardInterrupt:
-        say(f"cut off; {command}{same} goes on")
-        raise
     except ProcessDiedError:
         raise InputError(
-            f"a process died, for lack of memory mostly; what is done is kept: {command} --set comparison.workers=1 "
-            "goes on"
+            "a process died, for lack of memory mostly; what is done is kept; continue with: python -m "
+            f"relple_tf.compare --out {folder.path} --resume --set comparison.workers=1"
         ) from None
     rows = [row for job in jobs for row in read_job(folder.path / JOBS / job.file)]
     outcome = Outcome(

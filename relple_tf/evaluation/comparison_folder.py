@@ -14,7 +14,7 @@ from relple_tf.evaluation.comparison_report import comparison_report
 from relple_tf.evaluation.draws import Draw
 from relple_tf.evaluation.outcome import Outcome
 from relple_tf.training.artefacts import read_json
-from relple_tf.training.files import UNFINISHED, write_text
+from relple_tf.training.files import write_table, write_text
 from relple_tf.training.runs import CONFIG, RunFolder, read_config, write_json, write_manifest
 from relple_tf.training.schema import NAME, OBJECT, SHA256, TEXT, check, items, number, or_null, whole
 
@@ -71,7 +71,7 @@ def fingerprint(library_sha256: str, drawn: list[Draw]) -> str:
 
 
 def claim(folder: RunFolder, plan: Plan, mark: str) -> None:
-    """Begin a folder with its plan; or check that the one to resume holds the same data and draws, and clear it.
+    """Begin a folder with its plan; or check that the one to resume holds the same data and draws.
 
     Raises:
         InputError: it does not.
@@ -82,8 +82,6 @@ def claim(folder: RunFolder, plan: Plan, mark: str) -> None:
                 f"{folder.path}: the data or their draws changed since this comparison was cut off; bring the old ones "
                 "back, or start a new one with another --out"
             )
-        for leftover in (folder.path / JOBS).glob(f"{UNFINISHED}*"):
-            leftover.unlink()
         return
     folder.begin(plan.config)
     (folder.path / JOBS).mkdir()
@@ -147,7 +145,7 @@ def write_outcome(outcome: Outcome, drawn: list[Draw], folder: RunFolder) -> Non
     """Write the tables and the page, the manifest last."""
     path = folder.path
     table: dict[str, Any] = {"id": outcome.library.ids, **{draw.name: draw.parts for draw in drawn}}
-    write_text(path / SPLITS, pd.DataFrame(table).to_csv(index=False))
-    write_text(path / TABLE, outcome.table.to_csv(index=False))
+    write_table(path / SPLITS, pd.DataFrame(table))
+    write_table(path / TABLE, outcome.table)
     write_text(path / PAGE, comparison_report(outcome))
     write_manifest(path, (CONFIG, PLAN, SPLITS, TABLE, PAGE))

@@ -10,6 +10,7 @@ from relple_tf.config import DataConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.columns import band_columns, find_column, name_some, names_coordinate
 from relple_tf.spectra.coordinates import read_coordinates
+from relple_tf.spectra.csv_text import neutral
 from relple_tf.spectra.files import cell_name, read_cells, read_layout
 from relple_tf.spectra.lab import read_targets, select_targets
 from relple_tf.spectra.library import SpectralLibrary
@@ -104,6 +105,9 @@ def read_parts(path: Path, ids: Names) -> tuple[Names, str]:
             f"{path}: declares no split; it needs a column split, part or train; it has {name_some(layout.header)}"
         )
     wanted = set(ids.tolist())
+    # A file that this program wrote holds some ids with an apostrophe before them.
+    by_cell = {neutral(identity): identity for identity in wanted} | {identity: identity for identity in wanted}
+    texts = {name: [by_cell.get(cell, cell) for cell in cells] for name, cells in texts.items()}
     shares = {name: len(wanted.intersection(texts[name])) for name in texts if name != column}
     if not shares or max(shares.values()) < len(wanted):
         best = max(shares, key=lambda name: shares[name], default="")

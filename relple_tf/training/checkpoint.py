@@ -68,14 +68,10 @@ class Checkpoints:
                 raise ValueError("a history without epochs, or not of numbers")
         return predictions, history
 
-    def remove(self) -> None:
-        """Remove every file, when the run is complete."""
-        remove_checkpoints(self.folder)
-
 
 def remove_checkpoints(folder: Path) -> None:
     """Remove what `Checkpoints` keeps in a folder."""
-    for path in [folder / FINAL, *folder.glob("fold-*.npz")]:
+    for path in [folder / FINAL, *folder.glob("fold-[0-9]*.npz")]:
         path.unlink(missing_ok=True)
 
 

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm import tqdm
 
 from relple_tf.config import Config, replace
 from relple_tf.errors import InputError
@@ -21,6 +20,7 @@ from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.training.checkpoint import Checkpoints
 from relple_tf.training.fit import TraceCache, train
 from relple_tf.training.preparation import prepare
+from relple_tf.training.progress import tqdm
 from relple_tf.training.seeds import seed_everything
 from relple_tf.training.stacking import WEIGHTS, best_weight, components, stacked_by_weight
 

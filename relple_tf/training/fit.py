@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import r2_score
-from tqdm import tqdm
 
 from relple_tf.config import Config, TrainingConfig
 from relple_tf.training.artefacts import readable
@@ -20,6 +19,7 @@ from relple_tf.training.balancing import STRATEGIES
 from relple_tf.training.checkpoint import WAY_OUT, load_state, save_state
 from relple_tf.training.joint import FollowingModel, JointModel
 from relple_tf.training.preparation import Prepared, initial_network
+from relple_tf.training.progress import tqdm
 from relple_tf.training.schema import OBJECT, Rule, check, items, whole
 
 SAVE_EVERY_S = 5.0

@@ -2,13 +2,16 @@
 
 A folder with a manifest is a run; one with a config but no manifest is a run that was cut off.
 Every file is written beside and renamed, so a kill or a full disk leaves earlier files whole.
+One process at a time works in a folder.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +23,14 @@ from relple_tf.config_text import from_toml, to_toml
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.training.artefacts import opened, read_json
-from relple_tf.training.files import UNFINISHED, sha256, write_text
+from relple_tf.training.checkpoint import remove_checkpoints
+from relple_tf.training.files import UNFINISHED, naming, sha256, write_text
+from relple_tf.training.outputs import check_folder
 from relple_tf.training.schema import NAME, OBJECT, SHA256, check, named, whole
 from relple_tf.training.stored_data import DATA
 
 MANIFEST = "manifest.json"
 CONFIG = "config.toml"
-CHECKPOINT = "checkpoint.npz"
 FILES = {
     CONFIG,
     "card.json",
@@ -61,11 +65,6 @@ class RunFolder:
     """Whether it takes up a run that was cut off."""
 
     @property
-    def checkpoint(self) -> Path:
-        """State of training, present until the run is complete."""
-        return self.path / CHECKPOINT
-
-    @property
     def is_complete(self) -> bool:
         """Whether training ended and every file is there."""
         return (self.path / MANIFEST).exists()
@@ -75,28 +74,51 @@ class RunFolder:
         """Whether a run, complete or cut off, lives here."""
         return self.is_complete or (self.path / CONFIG).exists()
 
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Work in the folder alone; make it if there is none, and remove it if it is still empty at the end.
+
+        What a kill left half-written is removed.
+
+        Raises:
+            InputError: another process works in the folder.
+        """
+        check_folder(self.path)
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        with naming(self.path, made[-1] if made else self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with locked(self.path):
+            self.clear()
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # the first that is not empty
+                    for folder in made:
+                        folder.rmdir()
+
     def begin(self, config: Config) -> None:
-        """Make the folder, clear what a kill left half-written, and write the config.
+        """Make the folder and write the config.
 
         Raises:
             InputError: another run began here since `open_run` looked.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        for leftover in self.path.glob(f"{UNFINISHED}*"):
-            leftover.unlink()
-        claim = self.path / f"{UNFINISHED}{os.getpid()}"
-        write_text(claim, to_toml(config))
-        try:
-            (self.path / CONFIG).hardlink_to(claim)
-        except FileExistsError:
-            raise InputError(f"{self.path}: another run began here just now; give another --out") from None
-        finally:
-            claim.unlink()
+        if self.is_started:
+            raise InputError(f"{self.path}: another run began here just now; give another --out")
+        write_text(self.path / CONFIG, to_toml(config))
+
+    def clear(self) -> None:
+        """Remove what a kill left half-written, and from a complete run the state of its training."""
+        for path in list(self.path.rglob(f"{UNFINISHED}*")):
+            if path.is_file():
+                path.unlink()
+        if self.is_complete:
+            remove_checkpoints(self.path)
 
     def finish(self) -> None:
         """Seal the run: write size and hash of every file, then drop the state of training."""
         write_manifest(self.path, FILES | {name for name in OPTIONAL_FILES if (self.path / name).exists()})
-        self.checkpoint.unlink(missing_ok=True)
+        self.clear()
 
     def verify(self) -> None:
         """Check the files of a complete run against its manifest.
@@ -136,8 +158,7 @@ def open_run(path: Path | None, name: str, config: Config, *, resume: bool) -> R
             run and it is on.
     """
     folder = RunFolder(path=path or _numbered(Path("runs"), name, resume=resume), resumed=resume)
-    if folder.path.exists() and not folder.path.is_dir():
-        raise InputError(f"{folder.path}: is a file; give a folder to --out")
+    check_folder(folder.path)
     if resume:
         if not folder.is_started:
             raise InputError(f"{folder.path}: holds no run to resume; leave out --resume to start one")
@@ -150,9 +171,61 @@ def open_run(path: Path | None, name: str, config: Config, *, resume: bool) -> R
         raise InputError(f"{folder.path}: already holds a run; give another --out")
     elif folder.is_started:
         raise InputError(f"{folder.path}: holds a run that was cut off; add --resume, or give another --out")
-    elif folder.path.is_dir() and any(not p.name.startswith(UNFINISHED) for p in folder.path.iterdir()):
+    elif folder.path.is_dir() and not all(p.name.startswith(UNFINISHED) and p.is_file() for p in folder.path.iterdir()):
         raise InputError(f"{folder.path}: holds other files; give a new or empty folder to --out")
     return folder
+
+
+@contextmanager
+def resumable(folder: RunFolder, command: str, flags: str = "", *, say: Callable[[str], None]) -> Iterator[None]:
+    """Work in a folder alone, and name the command that continues where the work is interrupted.
+
+    Args:
+        folder: From `open_run`.
+        command: Without flags.
+        flags: To be given again beside `--out` and `--resume`.
+        say: Told how to continue.
+
+    Raises:
+        InputError: another process works in the folder.
+    """
+    with folder.exclusive():
+        try:
+            yield
+        except KeyboardInterrupt:
+            if folder.is_started and not folder.is_complete:
+                say(f"interrupted; continue with: {command} --out {folder.path} --resume {flags}".rstrip())
+            raise
+
+
+@contextmanager
+def locked(folder: Path, out: Path | None = None) -> Iterator[None]:
+    """Hold a folder; the lock ends with the process, however it ends.
+
+    A file system without locks, such as some network file systems, lets every process in.
+
+    Args:
+        folder: Exists, and is no symbolic link if it is not what the user named.
+        out: What the user named; by default `folder`.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    busy = InputError(f"{out or folder}: another command is at work in this folder; wait for it or give another --out")
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | (os.O_NOFOLLOW if out else 0))
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise busy from None
+        except OSError:
+            pass
+        # Whoever held it before may have removed or renamed it, and this lock would hold what nobody else sees.
+        if not folder.exists() or not os.path.samestat(os.fstat(handle), folder.stat()):
+            raise busy
+        yield
+    finally:
+        os.close(handle)
 
 
 def _numbered(parent: Path, name: str, *, resume: bool) -> Path:

@@ -1,0 +1,142 @@
+"""A disk that is full or read-only: files stay whole, and the error names what the user asked for."""
+
+import errno
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import pytest
+
+from relple_tf.errors import InputError
+from relple_tf.training.files import naming, scratch, write_bytes, write_text, write_with
+from relple_tf.training.outputs import OutputFile, check_folder
+
+ROOT = Path(__file__).parents[1]
+TOO_MUCH = bytes(1 << 20)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("disks are mounted by root")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def output(path):
+    return OutputFile(path=path, is_replaceable=lambda path: True)
+
+
+def save_model(path):
+    inputs = keras.Input((200,))
+    keras.Model(inputs, keras.layers.Dense(200)(inputs)).save(path)
+
+
+WRITERS = {
+    "bytes": lambda path: write_bytes(path, TOO_MUCH),
+    "a Keras model": lambda path: write_with(path, save_model),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_full_disk_leaves_the_earlier_file_and_names_it(write, disk):
+    path = disk / "model.keras"
+    write_text(path, "earlier")
+    with pytest.raises(OSError, match="No space left") as full:
+        write(path)
+    assert (full.value.errno, full.value.filename) == (errno.ENOSPC, str(path))
+    assert path.read_text() == "earlier"
+    assert [file.name for file in disk.iterdir()] == ["model.keras"]
+
+
+def test_a_full_disk_behind_a_link_is_named_as_the_user_named_it(disk, tmp_path):
+    (tmp_path / "p.csv").symlink_to(disk / "p.csv")
+
+    def fill():
+        with output(tmp_path / "p.csv").opened() as file:
+            file.write(TOO_MUCH.decode())
+
+    with pytest.raises(OSError, match="No space left") as full:
+        fill()
+    assert full.value.filename == str(tmp_path / "p.csv")
+    assert list(disk.iterdir()) == []
+
+
+def test_a_full_disk_for_temporary_files_is_named_by_that_place(disk, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+
+    def fill():
+        with scratch() as folder:
+            (folder / "job.npz").write_bytes(TOO_MUCH)
+
+    with pytest.raises(OSError, match="No space left") as full:
+        fill()
+    assert full.value.filename == str(disk)
+    assert list(disk.iterdir()) == []
+
+
+def test_a_read_only_disk_is_refused_before_any_work(disk):
+    write_text(disk / "p.csv", "earlier")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    for check in (check_folder, lambda path: output(path).check()):
+        with pytest.raises(InputError, match="read-only file system") as refused:
+            check(disk / "new")
+        assert str(disk / "new") in str(refused.value)
+    with pytest.raises(OSError, match="Read-only") as refused:
+        write_text(disk / "p.csv", "new")
+    assert refused.value.filename == str(disk / "p.csv")
+
+
+def test_a_file_that_grows_too_large_is_named(tmp_path):
+    """A limit of the process, which needs no disk of its own."""
+    path = tmp_path / "p.csv"
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom relple_tf.command_line import run\n"
+        "from relple_tf.training.files import write_text\n"
+        "run(lambda arguments: write_text(Path(arguments[0]), 'x' * 9999), sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"error: {path}: File too large; correct that, or choose another --out\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def raised(error, path, temporary):
+    with pytest.raises(OSError) as found, naming(path, temporary):  # noqa: PT011
+        raise error
+    return found.value
+
+
+def test_only_errors_about_what_is_written_get_its_name(tmp_path):
+    path, temporary = tmp_path / "out", tmp_path / ".unfinished-out"
+    for name in (temporary, temporary / "deep" / "file", None):
+        found = raised(OSError(errno.ENOSPC, "No space left on device", name and str(name)), path, temporary)
+        assert found.filename == str(path)
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path / "soils.csv"))
+    assert raised(missing, path, temporary) is missing
+    # Too many processes, for example, is no error of writing.
+    nameless = OSError(errno.EAGAIN, "Resource temporarily unavailable")
+    assert raised(nameless, path, temporary) is nameless
+
+
+def test_an_error_that_a_library_only_quotes_is_named_too(tmp_path):
+    """As h5py does."""
+    quoted = OSError("Can't write data (file write failed: filename = '/x', errno = 28, error message = 'No space')")
+    found = raised(quoted, tmp_path / "out", tmp_path)
+    assert (found.errno, found.filename) == (errno.ENOSPC, str(tmp_path / "out"))
