@@ -121,7 +121,8 @@ def model_source(
 
 ONE_SCAN = {
     "scan": """\
-//  1. soil_check(scan) of scan.h: stop where it is not SOIL_OK. A network answers anything, NaN and percent too.
+//  1. soil_check(scan) of scan.h: stop where it is not SOIL_OK. The model gives NaN for such a scan, but not the cause,
+//     and no NaN where TFLM is compiled with -ffast-math.
 //  2. interpreter.Reset(), for a recurrent operator keeps its state from scan to scan; copy the scan to the input;
 //     Invoke().
 //  3. The outputs are target values in laboratory units, T2 and Q.

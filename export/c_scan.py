@@ -70,9 +70,10 @@ typedef enum {{
 }} soil_status;
 
 /* Whether this may be a scan: {quantity};
- * within {low}..{high}, by ascending wavelength, on those that card.json lists. Before every estimate, for a network
- * answers anything. Neither this nor the distances see absorbance times a constant where all channels are SNV, or bands
- * that are shifted a little: check the instrument itself. */
+ * within {low}..{high}, by ascending wavelength, on those that card.json lists. Before every estimate: a model that
+ * reads scans gives NaN for the others, a model that reads features answers anything. Neither this nor the distances
+ * see absorbance times a constant where all channels are SNV, or bands that are shifted a little: check the instrument
+ * itself. */
 soil_status soil_check(const float scan[SOIL_BANDS]);
 
 /* SOIL_OK, SOIL_OUTSIDE where a distance is above its limit, SOIL_NOT_FINITE where one is no number. */

@@ -136,14 +136,14 @@ def test_the_8_bit_file_has_the_zeros_and_clusters(done, kernels):
 
 def layers_of(model):
     """Layer, kind and operator, of all that hold kernels; the LSTM is nameless, so its reader tells."""
-    tensors, key = model.subgraphs[0].tensors, "_attention_key"
+    tensors, key = model.subgraphs[0].tensors, ".attention.key"
     found = [one for one in operators(model) if one[0] in ("CONV_2D", "FULLY_CONNECTED", LSTM)]
     named = {int(operator.outputs[0]): tensors[operator.outputs[0]].name.decode() for _, operator in found}
     layers = {output: name.split(";")[0].split("/")[1] for output, name in named.items() if "/" in name}
     read_by = {int(operator.inputs[0]): layers.get(int(operator.outputs[0]), "") for _, operator in found}
     for name, operator in found:
         output = int(operator.outputs[0])
-        layer = read_by[output].removesuffix(key) + "_lstm" if name == LSTM else layers.get(output, "")
+        layer = read_by[output].removesuffix(key) + ".lstm" if name == LSTM else layers.get(output, "")
         yield layer, name, operator
 
 
