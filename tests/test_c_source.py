@@ -18,7 +18,6 @@ from c_library import (
     distances_in_c,
     features_in_c,
 )
-from relple_tf.evaluation.intervals import Interval
 from scipy.signal import savgol_filter
 
 from export import c_domain, c_front_end, c_scan, c_source
@@ -26,6 +25,7 @@ from relple_tf.config import CHANNELS, FrontEndConfig
 from relple_tf.models import front_end
 from relple_tf.models.domain import Distances
 from relple_tf.models.lab_units import LabUnits, TargetScale
+from relple_tf.training.intervals import Interval
 
 pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler")
 

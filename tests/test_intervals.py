@@ -5,10 +5,10 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from relple_tf.evaluation.intervals import GROWTHS, Interval, achieved_coverage, fit_interval
 from scipy.stats import beta
 
 from relple_tf.models.lab_units import TargetScale
+from relple_tf.training.intervals import GROWTHS, Interval, achieved_coverage, fit_interval
 
 DRAW = np.random.default_rng(0)
 SYMMETRIC = TargetScale.fit("pH", DRAW.normal(7, 0.8, 300))
