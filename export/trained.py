@@ -27,6 +27,9 @@ from relple_tf.training.runs import CONFIG, WAY_OUT, RunFolder, data_hash, read_
 
 Floats = npt.NDArray[np.float32]
 
+LARGEST_SPLIT_BYTES = 1 << 28
+"""256 MiB: millions of rows."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
@@ -176,7 +179,7 @@ def read_parts(path: Path, rows: int) -> npt.NDArray[np.str_]:
     Raises:
         InputError: the file is damaged, or of another library.
     """
-    with opened(path, WAY_OUT) as file, readable(path, WAY_OUT):
+    with opened(path, WAY_OUT, LARGEST_SPLIT_BYTES) as file, readable(path, WAY_OUT):
         parts: npt.NDArray[np.str_] = pd.read_csv(file, dtype=str)["part"].to_numpy(dtype=str)
         counts = {part: int(np.sum(parts == part)) for part in PARTS}
         if sum(counts.values()) != len(parts) or len(parts) != rows or not counts["train"] or not counts["test"]:
