@@ -93,7 +93,10 @@ def from_toml(path: Path) -> Config:
         for name, value in values.items():
             hint = _hint(section, name, str(path))
             changes.setdefault(section, {})[name] = _convert(value, hint, f"{path}: {section}.{name}")
-    return changed(Config(preset=preset), changes)
+    try:
+        return changed(Config(preset=preset), changes)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _hint(section: str, name: str, where: str) -> object:
