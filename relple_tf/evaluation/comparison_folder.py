@@ -15,11 +15,13 @@ from relple_tf.evaluation.comparison_report import comparison_report
 from relple_tf.evaluation.draws import Draw
 from relple_tf.evaluation.outcome import Outcome
 from relple_tf.training.files import sha256, write_table, write_text
-from relple_tf.training.runs import CONFIG, MANIFEST, RunFolder, write_json
+from relple_tf.training.runs import CONFIG, MANIFEST, RunFolder, holds_only, write_json
 
 PLAN = "plan.json"
 JOBS, CONFIGS = "jobs", "configs"
 """Folders: results of the jobs that are done; the config of each network, for `relple_tf.train --config`."""
+BEFORE_PLAN = {CONFIG, JOBS, CONFIGS}
+"""What is written before the plan."""
 TABLE, PAGE, SPLITS = "compare.csv", "compare.html", "splits.csv"
 
 
@@ -48,16 +50,17 @@ def claim(folder: RunFolder, plan: Plan, mark: str) -> None:
     Raises:
         InputError: it does not.
     """
-    if folder.resumed:
+    if not folder.resumed:
+        folder.begin(plan.config)
+    if (folder.path / PLAN).exists():
         if json.loads((folder.path / PLAN).read_text(encoding="utf-8"))["fingerprint"] != mark:
             raise InputError(
                 f"{folder.path}: the data or their draws changed since this comparison was cut off; bring the old ones "
                 "back, or start a new one with another --out"
             )
         return
-    folder.begin(plan.config)
-    (folder.path / JOBS).mkdir()
-    (folder.path / CONFIGS).mkdir()
+    (folder.path / JOBS).mkdir(exist_ok=True)
+    (folder.path / CONFIGS).mkdir(exist_ok=True)
     for model, config in plan.models.items():
         if model not in BASELINE_NAMES:
             write_text(folder.path / CONFIGS / f"{model}.toml", to_toml(config))
@@ -71,6 +74,8 @@ def read_plan(folder: Path) -> Plan:
         InputError: none does.
     """
     if not (folder / PLAN).is_file():
+        if holds_only(folder, BEFORE_PLAN):
+            raise InputError(f"{folder}: was interrupted before its plan was written; repeat its command with --resume")
         raise InputError(f"{folder}: holds no comparison to resume; leave out --resume to start one")
     written = json.loads((folder / PLAN).read_text(encoding="utf-8"))
     config = from_toml(folder / CONFIG)
@@ -82,11 +87,13 @@ def read_plan(folder: Path) -> Plan:
 
 
 def check_same_plan(folder: Path, plan: Plan) -> None:
-    """Refuse to resume `folder` with another plan than its own.
+    """Refuse to resume `folder` with another plan than its own; any plan suits where a kill came before the plan.
 
     Raises:
-        InputError: it has another one, or none.
+        InputError: it has another one, or holds something else.
     """
+    if not (folder / PLAN).exists() and holds_only(folder, BEFORE_PLAN):
+        return
     own = read_plan(folder)
     if own != plan or list(own.models) != list(plan.models):
         raise InputError(
