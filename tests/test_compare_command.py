@@ -195,8 +195,21 @@ def test_a_complete_comparison_has_nothing_to_resume_and_is_not_overwritten(fini
 
 def test_a_run_of_another_command_is_not_resumed(tmp_path, capsys):
     (tmp_path / "config.toml").write_text(to_toml(Config()))
+    (tmp_path / "checkpoint.npz").touch()
+    for arguments in ([], DATA):
+        assert call(*arguments, "--out", tmp_path, "--resume") == 2
+        assert re.search("holds no comparison|not this command's configuration", capsys.readouterr().err)
+
+
+def test_a_comparison_that_was_killed_before_its_plan_is_begun_again(tmp_path, finished, capsys):
+    (tmp_path / "config.toml").write_bytes((finished / "config.toml").read_bytes())
+    (tmp_path / "configs").mkdir()
+    (tmp_path / ".unfinished-x.json").write_text("half")
     assert call("--out", tmp_path, "--resume") == 2
-    assert "holds no comparison" in capsys.readouterr().err
+    assert "was interrupted before its plan was written; repeat its command with --resume" in capsys.readouterr().err
+    assert call(*QUICK, ONE, "--out", tmp_path, "--resume") == 0
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+    pd.testing.assert_frame_equal(results(tmp_path), results(finished))
 
 
 def test_a_process_that_dies_is_one_line_that_names_the_way_on(tmp_path, monkeypatch, capsys):

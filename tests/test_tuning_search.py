@@ -255,10 +255,23 @@ def test_a_wrong_command_is_refused_in_one_line(arguments, said, tmp_path, monke
 
 def test_a_folder_of_something_else_is_refused(tmp_path, finished, capsys):
     (tmp_path / "config.toml").write_bytes((finished / "config.toml").read_bytes())
+    (tmp_path / "checkpoint.npz").touch()
     assert call("--resume", "--out", tmp_path) == 2
     assert "holds no search to resume" in capsys.readouterr().err
     assert call(*DATA, "--out", finished) == 2
     assert "give another --out" in capsys.readouterr().err
+
+
+def test_a_search_that_was_killed_before_its_plan_is_begun_again(tmp_path, finished, space, capsys):
+    for name in ("config.toml", "space.toml"):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    (tmp_path / "journal.json").write_text("[]\n")
+    assert call("--out", tmp_path, "--resume") == 2
+    assert "was interrupted before its plan was written; repeat its command with --resume" in capsys.readouterr().err
+    flags = ["--space", space, "--trials", 10, "--workers", 0]
+    assert call(*DATA, *flags, "--out", tmp_path, "--resume") == 0
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+    pd.testing.assert_frame_equal(table_of(tmp_path), table_of(finished))
 
 
 def test_help_and_refusals_import_nothing_slow():

@@ -10,7 +10,7 @@ from relple_tf.config import Config
 from relple_tf.errors import InputError
 from relple_tf.training.artefacts import read_json
 from relple_tf.training.files import write_text
-from relple_tf.training.runs import CONFIG, RunFolder, read_config, write_json
+from relple_tf.training.runs import CONFIG, RunFolder, holds_only, read_config, write_json
 from relple_tf.training.schema import (
     OBJECT,
     SHA256,
@@ -26,6 +26,8 @@ from relple_tf.training.schema import (
 from tuning.space import Space
 
 PLAN, JOURNAL, SPACE = "plan.json", "journal.json", "space.toml"
+BEFORE_PLAN = {CONFIG, JOURNAL, SPACE}
+"""What is written before the plan."""
 BEST, TABLE, PAGE = "best.toml", "trials.csv", "search.html"
 
 WAY_OUT = "restore it, or start a new search with another --out"
@@ -108,7 +110,7 @@ def claim(folder: RunFolder, plan: Plan, data_sha256: str) -> list[dict[str, Any
         InputError: it is another search.
     """
     versions = {name: version(name) for name in ("keras-tuner", "keras", "tensorflow", "scikit-learn")}
-    if not folder.resumed:
+    if not (folder.path / PLAN).exists():
         write_json(folder.path / JOURNAL, [])
         if plan.file is not None:
             write_text(folder.path / SPACE, plan.file.read_text(encoding="utf-8"))
@@ -142,6 +144,8 @@ def read_plan(path: Path) -> dict[str, Any]:
         InputError: the folder holds no search, or a damaged one.
     """
     if not (path / PLAN).is_file() or not (path / CONFIG).is_file():
+        if holds_only(path, BEFORE_PLAN):
+            raise InputError(f"{path}: was interrupted before its plan was written; repeat its command with --resume")
         raise InputError(f"{path}: holds no search to resume; leave out --resume to start one")
     plan: dict[str, Any] = read_json(path / PLAN, WAY_OUT)
     check(plan, PLAN_RULES, path / PLAN, WAY_OUT)
@@ -149,11 +153,13 @@ def read_plan(path: Path) -> dict[str, Any]:
 
 
 def check_same_plan(path: Path, plan: Plan) -> None:
-    """Refuse to resume another search.
+    """Refuse to resume another search; any plan suits where a kill came before the plan.
 
     Raises:
-        InputError: the folder holds another search, or none.
+        InputError: the folder holds another search, or something else.
     """
+    if not (path / PLAN).exists() and holds_only(path, BEFORE_PLAN):
+        return
     known, own = read_plan(path), plan.written()
     different = [name for name in own if own[name] != known.get(name)]
     if different or read_config(path / CONFIG) != plan.base:

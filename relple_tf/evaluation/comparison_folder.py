@@ -15,12 +15,14 @@ from relple_tf.evaluation.draws import Draw
 from relple_tf.evaluation.outcome import Outcome
 from relple_tf.training.artefacts import read_json
 from relple_tf.training.files import write_table, write_text
-from relple_tf.training.runs import CONFIG, RunFolder, read_config, write_json, write_manifest
+from relple_tf.training.runs import CONFIG, RunFolder, holds_only, read_config, write_json, write_manifest
 from relple_tf.training.schema import NAME, OBJECT, SHA256, TEXT, check, items, number, or_null, whole
 
 PLAN = "plan.json"
 JOBS, CONFIGS = "jobs", "configs"
 """Folders: results of the jobs that are done; the config of each network, for `relple_tf.train --config`."""
+BEFORE_PLAN = {CONFIG, JOBS, CONFIGS}
+"""What is written before the plan."""
 TABLE, PAGE, SPLITS = "compare.csv", "compare.html", "splits.csv"
 
 WAY_OUT = "restore it, or start a new comparison with another --out"
@@ -76,16 +78,17 @@ def claim(folder: RunFolder, plan: Plan, mark: str) -> None:
     Raises:
         InputError: it does not.
     """
-    if folder.resumed:
+    if not folder.resumed:
+        folder.begin(plan.config)
+    if (folder.path / PLAN).exists():
         if _read(folder.path)["fingerprint"] != mark:
             raise InputError(
                 f"{folder.path}: the data or their draws changed since this comparison was cut off; bring the old ones "
                 "back, or start a new one with another --out"
             )
         return
-    folder.begin(plan.config)
-    (folder.path / JOBS).mkdir()
-    (folder.path / CONFIGS).mkdir()
+    (folder.path / JOBS).mkdir(exist_ok=True)
+    (folder.path / CONFIGS).mkdir(exist_ok=True)
     for model, config in plan.models.items():
         if model not in BASELINE_NAMES:
             write_text(folder.path / CONFIGS / f"{model}.toml", to_toml(config))
@@ -99,6 +102,8 @@ def read_plan(folder: Path) -> Plan:
         InputError: none does, or a file of it is damaged.
     """
     if not (folder / PLAN).is_file():
+        if holds_only(folder, BEFORE_PLAN):
+            raise InputError(f"{folder}: was interrupted before its plan was written; repeat its command with --resume")
         raise InputError(f"{folder}: holds no comparison to resume; leave out --resume to start one")
     written = _read(folder)
     config = read_config(folder / CONFIG)
@@ -128,11 +133,13 @@ def read_job(file: Path) -> list[dict[str, Any]]:
 
 
 def check_same_plan(folder: Path, plan: Plan) -> None:
-    """Refuse to resume `folder` with another plan than its own.
+    """Refuse to resume `folder` with another plan than its own; any plan suits where a kill came before the plan.
 
     Raises:
-        InputError: it has another one, or none.
+        InputError: it has another one, or holds something else.
     """
+    if not (folder / PLAN).exists() and holds_only(folder, BEFORE_PLAN):
+        return
     own = read_plan(folder)
     if own != plan or list(own.models) != list(plan.models):
         raise InputError(

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,6 +174,13 @@ def open_run(path: Path | None, name: str, config: Config, *, resume: bool) -> R
     elif folder.path.is_dir() and not all(p.name.startswith(UNFINISHED) and p.is_file() for p in folder.path.iterdir()):
         raise InputError(f"{folder.path}: holds other files; give a new or empty folder to --out")
     return folder
+
+
+def holds_only(folder: Path, names: Collection[str]) -> bool:
+    """Whether a run began in a folder, and it holds nothing but files of these names and half-written ones."""
+    if not (folder / CONFIG).is_file():
+        return False
+    return all(path.name in names or path.name.startswith(UNFINISHED) for path in folder.iterdir())
 
 
 @contextmanager
