@@ -25,8 +25,8 @@ import numpy as np
 
 from export.recipes import Recipe
 from relple_tf.errors import InputError
+from relple_tf.parent import end_with_parent, environment
 from relple_tf.training.files import write_bytes
-from relple_tf.training.parent import end_with_parent, environment
 
 if TYPE_CHECKING:
     from export.trained import Trained

@@ -25,8 +25,8 @@ import numpy.typing as npt
 
 from export.flatbuffer import parse, signature, type_name
 from relple_tf.evaluation.litert import LiteRtModel
+from relple_tf.parent import end_with_parent, environment
 from relple_tf.training.files import scratch
-from relple_tf.training.parent import end_with_parent, environment
 
 Outputs = dict[str, npt.NDArray[Any]]
 Rows = npt.NDArray[Any]

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from relple_tf.errors import InputError
-from relple_tf.training.parent import end_with_parent
+from relple_tf.parent import end_with_parent
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 """Read by NumPy and TensorFlow when they are imported."""
@@ -204,11 +204,11 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self.content), daemon=True)
+        worker = _Worker(process=process, connection=ours)
         with _signals_held():
             process.start()
+            self.running.append(worker)
         theirs.close()
-        worker = _Worker(process=process, connection=ours)
-        self.running.append(worker)
         return worker
 
     def wait(self) -> list[JobResult]:

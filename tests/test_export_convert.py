@@ -28,7 +28,7 @@ from export.recipes import DEFAULT, RECIPES, chosen
 from export.runtimes import RUNTIMES
 from relple_tf.errors import InputError
 from relple_tf.models.lab_units import T2, Q
-from relple_tf.training.parent import PARENT
+from relple_tf.parent import PARENT
 
 BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
 REFERENCE = BY_NAME["LiteRT reference"]

@@ -54,7 +54,7 @@ def test_a_layer_imports_only_those_below_it(path):
     assert not top(names_in(path)) & {"tuning", "export", "benchmarks"}
 
 
-@pytest.mark.parametrize("name", ["config", "config_text", "zoo", "errors", "command_line", "processes"])
+@pytest.mark.parametrize("name", ["config", "config_text", "zoo", "errors", "command_line", "parent", "processes"])
 def test_what_help_needs_is_quick_to_import(name):
     path = ROOT / "relple_tf" / f"{name}.py"
     slow = {*SLOW, "numpy", "pandas", "scipy"}
@@ -62,7 +62,7 @@ def test_what_help_needs_is_quick_to_import(name):
     # `import_tensorflow` is where the commands take Keras in.
     assert top(names_in(path)) & slow <= ({"keras"} if name == "processes" else set())
     below = {n for n in names_in(path) if n.startswith("relple_tf.")}
-    assert all(n.split(".")[1] in ("config", "config_text", "zoo", "errors") for n in below)
+    assert all(n.split(".")[1] in ("config", "config_text", "zoo", "errors", "parent") for n in below)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -152,7 +152,7 @@ def test_what_is_said_on_a_full_disk_ends_nothing():
 def test_a_signal_while_a_process_starts_takes_effect_after_it():
     """Half a process writes a traceback."""
     code = (
-        "from relple_tf.command_line import run\nfrom relple_tf.training import processes\n"
+        "from relple_tf.command_line import run\nfrom relple_tf import processes\n"
         "def main(arguments):\n"
         "    with processes._signals_held():\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n        print('started', flush=True)\n"

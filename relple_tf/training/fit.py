@@ -129,14 +129,17 @@ def train(
         callbacks.append(keras.callbacks.TensorBoard(checkpoint.parent / "tensorboard"))
     batches.start_at(monitor.epochs_done)
     if not monitor.ended:
-        joint.fit(
-            batches,
-            epochs=epochs,
-            initial_epoch=monitor.epochs_done,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
-        )
+        try:
+            joint.fit(
+                batches,
+                epochs=epochs,
+                initial_epoch=monitor.epochs_done,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=0,
+            )
+        finally:
+            monitor.bar.close()  # an error message begins a line of its own
     if traces is not None and joint.network is network:
         # The cache keeps this network for the next training.
         network = initial_network(prepared, config)
@@ -243,6 +246,7 @@ class Monitor(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.stop_early, self.show = stop_early, show
+        self.bar = tqdm(disable=True)
         self.network, self.prepared, self.config, self.epochs = network, prepared, config, epochs
         self.checkpoint, self.fingerprint = checkpoint, fingerprint
         self.saved_at_s = -np.inf
