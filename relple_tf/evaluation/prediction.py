@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm import tqdm
 
 from relple_tf.errors import InputError
 from relple_tf.evaluation.cards import CARD, run_card
@@ -22,6 +21,7 @@ from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
 from relple_tf.spectra.scans import BAR_DELAY_S, Scans, open_scans
 from relple_tf.training.artefacts import LARGEST_JSON_BYTES, read_bytes
 from relple_tf.training.intervals import Interval
+from relple_tf.training.progress import tqdm
 from relple_tf.training.runs import CONFIG, WAY_OUT, RunFolder, read_config
 
 BATCH_SCANS = 256
