@@ -363,6 +363,29 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LimitsConfig:
+    """The largest input that is read; what is larger is refused before it fills the memory."""
+
+    table_gb: float = 16.0
+    """Size of a table after unpacking, in GB (10^9 bytes); as CSV, LUCAS (19,036 x 4,200) has less than 1."""
+    table_unpacking: float = 50.0
+    """Unpacked over packed size of a table, gzip or Parquet, that unpacks to more than 0.1 GB; tables of spectra have 2
+    to 7, a gzip bomb 1000."""
+    table_rows: int = 2_000_000
+    """Rows of a table; in a CSV its lines, blank ones too. The ids of all of them are kept in memory."""
+    table_columns: int = 50_000
+    """Columns of a table; LUCAS has about 4,200."""
+    table_row_characters: int = 4_000_000
+    """Characters of a row of a CSV, the header too; 50,000 columns of 20 characters are 1,000,000."""
+
+    def __post_init__(self) -> None:
+        _within("limits", "table_gb", self.table_gb, 1e-6)
+        _within("limits", "table_unpacking", self.table_unpacking, 1)
+        for name in ("table_rows", "table_columns", "table_row_characters"):
+            _within("limits", name, getattr(self, name), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that decides a run, one level of nesting."""
 
@@ -377,6 +400,7 @@ class Config:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
 
     def __post_init__(self) -> None:
         if self.model.architecture == "single_task" and self.training.balancing == "gradnorm":

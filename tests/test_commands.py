@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,8 @@ import pytest
 from relple_tf import predict, train
 from relple_tf.command_line import run
 from relple_tf.config import SimulatedConfig
+from relple_tf.evaluation.prediction import BATCH_SCANS, estimates, predict_scans
+from relple_tf.spectra.scans import open_scans
 from relple_tf.spectra.simulate import simulate
 from relple_tf.training.runs import locked
 
@@ -284,6 +288,36 @@ def test_predict_refuses_a_gap_where_the_model_reads_and_takes_every_other_band(
     table().drop(columns=gap[:-1]).to_csv(tmp_path / "narrow.csv", index=False)
     assert call(predict, finished, tmp_path / "narrow.csv", "--out", tmp_path / "p.csv") == 0
     assert "interpolated from 136 bands to the model's 140" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("nm", "value", "words"),
+    [(1500, "", "row 60 (id 60), column '1500' is empty"), (1500, 1.6, "row 60 (60) is 1.6 at 1500 nm")],
+)
+def test_a_table_that_is_refused_for_its_last_row_leaves_no_output(finished, tmp_path, capsys, nm, value, words):
+    scans = table().astype(object)
+    scans.loc[59, f"{nm}"] = value
+    scans["id"] = range(1, 61)
+    scans.to_csv(tmp_path / "scans.csv", index=False)
+    for out in ([], ["--out", tmp_path / "p.csv"]):
+        assert call(predict, finished, tmp_path / "scans.csv", *out) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert words in captured.err
+    assert [path.name for path in tmp_path.iterdir()] == ["scans.csv"]
+
+
+@pytest.mark.parametrize(("chunk", "difference"), [(BATCH_SCANS, 0), (2 * BATCH_SCANS, 0), (7, 1e-4)])
+def test_a_run_predicts_the_same_in_chunks_of_any_length(finished, tmp_path, chunk, difference):
+    """To the bit in whole batches: the last digits of float32 depend on how many scans are multiplied at once."""
+    table(2 * BATCH_SCANS + 50).to_csv(tmp_path / "scans.csv", index=False)
+    card = json.loads((finished / "card.json").read_text())
+    model = keras.saving.load_model(finished / "model.keras")
+    scans, estimate = open_scans(tmp_path / "scans.csv"), partial(estimates, model)
+    whole, notes = predict_scans(finished, card, scans, estimate)
+    chunked, same_notes = predict_scans(finished, card, scans, estimate, chunk)
+    pd.testing.assert_frame_equal(chunked, whole, rtol=difference, atol=0)
+    assert same_notes == notes
 
 
 def test_predict_refuses_a_folder_without_a_manifest(tmp_path, csv, capsys):

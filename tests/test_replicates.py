@@ -18,8 +18,8 @@ def make(**changed):
     rng = np.random.default_rng(0)
     library = SpectralLibrary(
         source="made",
-        spectra=rng.uniform(0.2, 0.6, (6, 12)).astype(np.float32),
-        wavelengths_nm=1100 + 10.0 * np.arange(12),
+        spectra=rng.uniform(0.2, 0.6, (6, 150)).astype(np.float32),
+        wavelengths_nm=1100 + 10.0 * np.arange(150),
         quantity="reflectance",
         targets={
             "OC_g_kg": np.array([1.1, 20, 1.1, np.nan, 22, 1.1]),

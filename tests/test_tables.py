@@ -1,50 +1,15 @@
-import csv
 import gzip
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from soil_tables import FORMS, NM, ROWS, changed_cell, columns, reflectance, write
 
 from relple_tf.config import DataConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.quantity import settle_quantity
-from relple_tf.spectra.tables import read_parts, read_scans, read_table
-
-ROWS = 24
-NM = np.arange(1800.0, 2100.0, 10.0)
-
-
-def reflectance(nm, rows=ROWS):
-    """(rows, bands): rises with wavelength, dips at both water bands; rows differ in depth."""
-    depth = np.linspace(0.1, 0.3, rows)[:, None]
-    dips = np.exp(-(((nm - 1914) / 30) ** 2)) + np.exp(-(((nm - 1414) / 30) ** 2))
-    return np.round(0.3 + 1e-4 * (nm - 350) - depth * dips, 5)
-
-
-def columns(**changed):
-    """Column name -> cells of a sound table, some columns changed, added or (None) removed."""
-    table = {"id": [f"s{row}" for row in range(1, ROWS + 1)], "OC_g_kg": ["1.5", ""] * (ROWS // 2)}
-    table["OC_g_kg"] = [cell and str(1.5 + row) for row, cell in enumerate(table["OC_g_kg"])]
-    table["pH"] = [f"{4 + row / 10:.1f}" for row in range(ROWS)]
-    for nm, values in zip(NM, reflectance(NM).T, strict=True):
-        table[f"{nm:g}"] = [repr(float(value)) for value in values]
-    table |= changed
-    return {name: cells for name, cells in table.items() if cells is not None}
-
-
-def changed_cell(column, row, cell):
-    cells = list(columns()[column])
-    cells[row] = cell
-    return {column: cells}
-
-
-def write(path: Path, table, delimiter=","):
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, delimiter=delimiter)
-        writer.writerow(table)
-        writer.writerows(zip(*table.values(), strict=True))
-    return path
+from relple_tf.spectra.quantity import QuantityCounts, settle_quantity
+from relple_tf.spectra.scans import open_scans
+from relple_tf.spectra.tables import read_parts, read_table
 
 
 def read(tmp_path, table, **data):
@@ -54,51 +19,6 @@ def read(tmp_path, table, **data):
 
 def said(library, *words):
     return any(all(word in note for word in words) for note in library.notes)
-
-
-def as_decimal_comma(path):
-    table = {name: [cell.replace(".", ",") for cell in cells] for name, cells in columns().items()}
-    write(path, table, delimiter=";")
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-
-
-def as_gzip(path):
-    write(path, columns())
-    path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + path.read_bytes()))
-
-
-def as_parquet(path):
-    table = {
-        name: [float(cell) if cell else None for cell in cells] if name != "id" else cells
-        for name, cells in columns().items()
-    }
-    pd.DataFrame(table).to_parquet(path)
-
-
-def as_percent(path):
-    table = columns()
-    bands = {f"{nm:g}": [str(float(cell) * 100) for cell in table[f"{nm:g}"]] for nm in NM}
-    write(path, table | bands)
-
-
-def renamed(rename):
-    return {rename(name) if name[0].isdigit() else name: cells for name, cells in columns().items()}
-
-
-FORMS = {
-    "comma.csv": lambda path: write(path, columns()),
-    "tab.tsv": lambda path: write(path, columns(), "\t"),
-    "decimal_comma.csv": as_decimal_comma,
-    "soils.csv.gz": as_gzip,
-    "soils.parquet": as_parquet,
-    "percent.csv": as_percent,
-    "descending.csv": lambda path: write(path, dict(reversed(columns().items()))),
-    "wavenumbers.csv": lambda path: write(path, renamed(lambda nm: f"wn_{1e7 / float(nm):.12g}")),
-    "blank_rows.csv": lambda path: (
-        write(path, columns()),
-        path.write_text(path.read_text() + "\n" + "," * (len(columns()) - 1) + "\n"),
-    ),
-}
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -181,12 +101,12 @@ REFUSED_FILES = {
 
 
 @pytest.mark.parametrize("name", REFUSED_FILES)
-@pytest.mark.parametrize("reader", [read_table, read_scans])
+@pytest.mark.parametrize("reader", [lambda path: read_table(path, DataConfig()), open_scans])
 def test_an_unreadable_file_is_refused_by_name(tmp_path, name, reader):
     content, words = REFUSED_FILES[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=words) as error:
-        reader(tmp_path / name, DataConfig())
+        reader(tmp_path / name)
     assert name in str(error.value)
 
 
@@ -204,51 +124,69 @@ def test_a_bad_cell_of_parquet_is_named(tmp_path):
         read_table(tmp_path / "soils.parquet", DataConfig(minimum_values=10))
 
 
+def settled(spectra, nm, asked="auto", declared="", block=10**6):
+    counts = QuantityCounts(nm)
+    for start in range(0, len(spectra), block):
+        counts.add(spectra[start : start + block].astype(np.float32))
+    return settle_quantity("t", counts, asked, declared)
+
+
 @pytest.mark.parametrize("nm", [NM, np.arange(1300.0, 1700, 5), np.arange(400.0, 1000, 10)])
 @pytest.mark.parametrize("quantity", ["reflectance", "absorbance"])
 def test_reflectance_and_absorbance_are_told_apart(nm, quantity):
     signal = reflectance(nm)
-    spectra = (signal if quantity == "reflectance" else -np.log10(signal)).astype(np.float32)
-    _, told, notes = settle_quantity("t", spectra, nm, "auto", "")
-    assert told == quantity
-    assert notes[0].startswith(f"the spectra are {quantity}, because")
+    found = settled(signal if quantity == "reflectance" else -np.log10(signal), nm)
+    assert found.name == quantity
+    assert not found.percent
+    assert found.notes[0].startswith(f"the spectra are {quantity}, because")
 
 
 def test_what_cannot_be_told_apart_is_asked_for_and_what_is_declared_is_taken():
     nm = np.arange(850.0, 1100, 10)
-    spectra = reflectance(nm).astype(np.float32)
+    spectra = reflectance(nm)
     with pytest.raises(InputError, match=r"--set data\.quantity=reflectance"):
-        settle_quantity("t", spectra, nm, "auto", "")
-    assert settle_quantity("t", spectra, nm, "auto", "absorbance")[1] == "absorbance"
-    assert settle_quantity("t", spectra, nm, "reflectance", "absorbance")[1] == "reflectance"
+        settled(spectra, nm)
+    assert settled(spectra, nm, declared="absorbance").name == "absorbance"
+    assert settled(spectra, nm, asked="reflectance", declared="absorbance").name == "reflectance"
 
 
 def test_a_slope_does_not_hide_the_water_band():
     sloping = reflectance(NM) + 0.01 * (NM - NM[0])
-    assert settle_quantity("t", sloping.astype(np.float32), NM, "auto", "")[1] == "reflectance"
-    falling = 3 - sloping
-    assert settle_quantity("t", falling.astype(np.float32), NM, "auto", "")[1] == "absorbance"
+    assert settled(sloping, NM).name == "reflectance"
+    assert settled(3 - sloping, NM).name == "absorbance"
 
 
 def test_percent_is_recognised_without_a_water_band():
     nm = np.arange(850.0, 1100, 10)
     spectra = reflectance(nm).astype(np.float32)
-    fraction, told, notes = settle_quantity("t", spectra * 100, nm, "auto", "")
-    assert told == "reflectance"
-    np.testing.assert_allclose(fraction, spectra, rtol=1e-6)
-    assert "divided by 100" in notes[1]
+    found = settled(spectra * 100, nm)
+    assert (found.name, found.percent) == ("reflectance", True)
+    assert "divided by 100" in found.notes[1]
+    percent = spectra * 100
+    found.scale(percent)
+    np.testing.assert_allclose(percent, spectra, rtol=1e-6)
 
 
 @pytest.mark.parametrize("other", ["fraction", "absorbance"])
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_a_table_of_percent_and_something_else_is_refused(other, share):
-    fraction = reflectance(NM).astype(np.float32)
+    fraction = reflectance(NM)
     strange = np.arange(len(fraction)) >= (1 - share) * len(fraction)
     assert strange.any()
     mixed = np.where(strange[:, None], fraction if other == "fraction" else -np.log10(fraction), 100 * fraction)
     first = int(np.flatnonzero(strange)[0]) + 1
-    with pytest.raises(InputError, match=rf"in percent.* {strange.sum()} of {len(fraction)} are not: row {first} "):
-        settle_quantity("t", mixed, NM, "auto", "")
+    for block in (1, 7, len(mixed)):
+        with pytest.raises(InputError, match=rf"in percent.* {strange.sum()} of {len(fraction)} are not: row {first} "):
+            settled(mixed, NM, block=block)
+
+
+@pytest.mark.parametrize("scale", [1, 100])
+@pytest.mark.parametrize("nm", [NM, np.arange(400.0, 1000, 10)])
+def test_how_a_table_is_divided_decides_nothing_about_its_quantity(nm, scale):
+    """The rows disagree: every third one is turned upside down."""
+    signal = scale * np.where(np.arange(ROWS)[:, None] % 4, reflectance(nm), 1 - reflectance(nm))
+    whole = settled(signal, nm)
+    assert [settled(signal, nm, block=block) for block in (1, 7)] == [whole] * 2
 
 
 def test_units_are_turned_exactly_and_said(tmp_path):
@@ -419,14 +357,6 @@ def test_rows_are_numbered_where_no_id_is_found(tmp_path):
     assert said(partly, "1 rows without an id")
     named = read(tmp_path, columns(id=None, lab=columns()["id"]), id_column="lab")
     assert named.ids.tolist() == columns()["id"]
-
-
-def test_scans_need_no_laboratory_values_and_ignore_impossible_ones(tmp_path):
-    table = columns(pH=["-7"] * ROWS, OC_g_kg=["text"] * ROWS, split=["unknown"] * ROWS)
-    scans = read_scans(write(tmp_path / "soils.csv", table), DataConfig())
-    assert (scans.targets, scans.groups, scans.parts) == ({}, None, None)
-    assert scans.ids.tolist() == columns()["id"]
-    np.testing.assert_allclose(scans.spectra, reflectance(NM), rtol=1e-6)
 
 
 def test_parts_are_matched_by_the_column_that_holds_the_ids(tmp_path):

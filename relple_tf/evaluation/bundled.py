@@ -21,9 +21,9 @@ import pandas as pd
 from relple_tf.errors import InputError
 from relple_tf.evaluation.cards import BUNDLE_WAY_OUT, CARD, bundle_card
 from relple_tf.evaluation.litert import LiteRtModel
-from relple_tf.evaluation.prediction import as_table, to_model_input
+from relple_tf.evaluation.prediction import predict_scans
 from relple_tf.models.lab_units import T2, Q
-from relple_tf.spectra.tables import read_scans
+from relple_tf.spectra.scans import open_scans
 from relple_tf.training.artefacts import LARGEST_JSON_BYTES, read_bytes, readable, short
 
 SUMS = "SHA256SUMS"
@@ -55,10 +55,9 @@ def predict_bundle(folder: Path, scans: Path) -> tuple[pd.DataFrame, tuple[str, 
     file = variants[names[0]]["file"]
     content = checked(folder, file, variants[names[0]].get("bytes", LARGEST_MODEL_BYTES))
     check_model(content, card, folder / file)
-    library = read_scans(scans, card.get("id_column", ""), fallback_quantity=card["input"]["quantity"])
-    ready, notes = to_model_input(library, card)
-    table, said = as_table(folder, card, library, outputs(content, ready.spectra))
-    return table, (*library.notes, f"estimated by {file} of {folder}", *notes, *said)
+    opened = open_scans(scans, card.get("id_column", ""), card["input"]["quantity"])
+    table, notes = predict_scans(folder, card, opened, partial(outputs, content))
+    return table, (f"estimated by {file} of {folder}", *notes)
 
 
 def checked(folder: Path, name: str, most_bytes: int) -> bytes:

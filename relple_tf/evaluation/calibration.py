@@ -83,7 +83,7 @@ def divide(library: SpectralLibrary, config: Config) -> tuple[npt.NDArray[np.str
     """The part of every row, by the split file, the library or a draw; and what must be said about it."""
     if not config.split.file:
         return split(library, config.split, config.training.seed)
-    declared, note = read_parts(Path(config.split.file), library.ids)
+    declared, note = read_parts(Path(config.split.file), library.ids, config.limits)
     parts, notes = split(library, config.split, config.training.seed, declared)
     return parts, (note, *notes)
 

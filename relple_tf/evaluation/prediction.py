@@ -1,8 +1,9 @@
 """Predict scans with the graph of a run folder."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,46 +18,81 @@ from relple_tf.evaluation.model_file import load_model
 from relple_tf.models.domain import Limits, status
 from relple_tf.models.lab_units import T2, Q
 from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
-from relple_tf.spectra.tables import read_scans
+from relple_tf.spectra.scans import BAR_DELAY_S, Scans, open_scans
 from relple_tf.training.artefacts import LARGEST_JSON_BYTES, read_bytes
 from relple_tf.training.intervals import Interval
+from relple_tf.training.progress import tqdm
 from relple_tf.training.runs import CONFIG, WAY_OUT, RunFolder, read_config
+
+BATCH_SCANS = 256
+"""Scans that go through the network together."""
+CHUNK_SCANS = 8 * BATCH_SCANS
+"""Scans in memory at a time: whole batches, for the last digits of an estimate depend on the length of its batch."""
+
+Estimate = Callable[[npt.NDArray[np.float32]], Mapping[str, npt.NDArray[Any]]]
+"""Spectra as the model reads them, (n, bands) -> target, T2 and Q, (n,) each."""
 
 
 def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Predict a table of scans.
-
-    Returns:
-        A row per scan in the table's order: id; per target its value in laboratory units and, where the run has
-        intervals, the ends of its interval (`_low`, `_high`); status, one of domain.STATUSES. And what was said on the
-        way.
+    """Predict a table of scans with a run; as `predict_scans`.
 
     Raises:
         InputError: the run is damaged, the table is unsound, or its bands do not cover the model's.
     """
     folder.verify()
     card = run_card(read_bytes(folder.path / CARD, WAY_OUT, LARGEST_JSON_BYTES), folder.path / CARD)
-    id_column = read_config(folder.path / CONFIG).data.id_column
-    library = read_scans(scans, id_column, fallback_quantity=card["input"]["quantity"])
-    ready, notes = to_model_input(library, card)
+    config = read_config(folder.path / CONFIG)
+    table = open_scans(scans, config.data.id_column, card["input"]["quantity"], config.limits)
     model = load_model(folder.path / "model.keras", card)
-    table, said = as_table(folder.path, card, library, estimates(model, ready.spectra))
-    return table, (*library.notes, *notes, *said)
+    return predict_scans(folder.path, card, table, partial(estimates, model))
 
 
-def as_table(
-    source: Path, card: Mapping[str, Any], library: SpectralLibrary, outputs: Mapping[str, npt.NDArray[Any]]
+def predict_scans(
+    source: Path, card: Mapping[str, Any], scans: Scans, estimate: Estimate, chunk: int = CHUNK_SCANS
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """What a model says of scans as `predict_table` returns it, by its card.
+    """Predict a table of scans, chunk by chunk.
 
     Args:
-        source: The run or bundle, for what is said.
+        source: The run or bundle, for notes.
+        card: Of its model.
+        scans: The table.
+        estimate: The model.
+        chunk: Scans in memory at a time.
+
+    Returns:
+        A row per scan in the table's order: id; per target its value in laboratory units and, where the model has
+        intervals, the ends of its interval (`_low`, `_high`); status, one of domain.STATUSES. And notes on what was
+        turned, and how many scans not to trust.
+
+    Raises:
+        InputError: the bands do not cover the model's, or a scan is impossible in the quantity that the model reads.
+    """
+    tables: list[pd.DataFrame] = []
+    turned: tuple[str, ...] = ()
+    with tqdm(total=len(scans), desc="predicting", unit=" scans", delay=BAR_DELAY_S, disable=None) as bar:
+        for library in scans.chunks(chunk):
+            ready, turned = to_model_input(library, card)
+            tables.append(_table(card, library.ids, estimate(ready.spectra)))
+            bar.update(len(library))
+    table = pd.concat(tables, ignore_index=True)
+    notes = [*scans.notes, *turned]
+    if outside := int((table["status"] != "ok").sum()):
+        notes.append(f"{outside} of {len(table)} scans are unlike the training soils: do not trust their values")
+    if card["simulated"]:
+        notes.append(f"{source}: trained on simulated spectra; these are no laboratory values")
+    return table, tuple(notes)
+
+
+def _table(card: Mapping[str, Any], ids: npt.NDArray[np.str_], outputs: Mapping[str, npt.NDArray[Any]]) -> pd.DataFrame:
+    """Rows of `predict_scans`.
+
+    Args:
         card: Of the model.
-        library: The scans.
+        ids: (n,) of the scans.
         outputs: Target, T2 and Q -> (n,).
     """
-    found = card["domain"]
-    limits = Limits(t2=found["limits"][T2], q=found["limits"][Q], share=found["share_within"])
+    fitted = card["domain"]
+    limits = Limits(t2=fitted["limits"][T2], q=fitted["limits"][Q], share=fitted["share_within"])
     states = status({name: outputs[name] for name in card["targets"]}, outputs[T2], outputs[Q], limits)
     columns = {}
     for name, facts in card["targets"].items():
@@ -65,17 +101,12 @@ def as_table(
             interval = Interval(**{field.name: facts["interval"][field.name] for field in fields(Interval)})
             ends = interval.bounds(outputs[name], limits.difficulty(outputs[T2]))
             columns[f"{name}_low"], columns[f"{name}_high"] = (end.astype("float32") for end in ends)
-    notes = []
-    if outside := int(np.sum(states != "ok")):
-        notes.append(f"{outside} of {len(states)} scans are unlike the training soils: do not trust their values")
-    if card["simulated"]:
-        notes.append(f"{source}: trained on simulated spectra; these are no laboratory values")
-    return pd.DataFrame({"id": library.ids, **columns, "status": states}), tuple(notes)
+    return pd.DataFrame({"id": ids, **columns, "status": states})
 
 
 def estimates(model: keras.Model, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
     """Every output of the whole graph, (n,) each."""
-    outputs = model.predict(spectra, batch_size=256, verbose=0)
+    outputs = model.predict(spectra, batch_size=BATCH_SCANS, verbose=0)
     return {name: np.asarray(values)[:, 0] for name, values in outputs.items()}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relple_tf.errors import InputError
+from relple_tf.spectra.table_file import quoted, shortened
 
 RANGE_NM = (350.0, 2600.0)
 """Silicon to extended InGaAs detectors: the bands of a NIR or vis-NIR soil sensor."""
@@ -85,14 +86,15 @@ def band_columns(source: str, header: Sequence[str]) -> BandColumns:
     for first, second in pairwise(ordered):
         if wavelengths[first] == wavelengths[second]:
             raise InputError(
-                f"{source}: columns {header[first]!r} and {header[second]!r} are both "
+                f"{source}: columns {quoted(header[first])} and {quoted(header[second])} are both "
                 f"{wavelengths[first]:g} nm; remove one"
             )
     declared = {quantities[position] for position in ordered if quantities[position]}
     if len(declared) > 1:
         raise InputError(f"{source}: band columns end in _ref and in _abs; keep one kind")
     mir = [position for position, name in enumerate(header) if name.lower().startswith("scan_mir")]
-    outside = [position for position in wavelengths if position not in set(inside)]
+    kept = set(inside)
+    outside = [position for position in wavelengths if position not in kept]
     return BandColumns(
         positions=tuple(ordered),
         wavelengths_nm=np.array([wavelengths[position] for position in ordered]),
@@ -148,7 +150,7 @@ def name_some(header: Sequence[str], most: int = 20) -> str:
     """Names for a message of one line: the first `most`, and how many more."""
     named = [name for name in header if name]
     more = f" and {len(named) - most} more" if len(named) > most else ""
-    return (", ".join(named[:most]) or "nameless") + more
+    return (", ".join(map(shortened, named[:most])) or "nameless") + more
 
 
 def _spelled(header: Sequence[str]) -> dict[str, str]:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from relple_tf.config import DataConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.columns import name_some, names_role
-from relple_tf.spectra.files import cell_name
 from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.table_file import cell_name, quoted
 
 TARGETS = ("N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH", "clay_pct")
 """The known targets, in the order in which they are modelled."""
@@ -268,7 +268,8 @@ def read_numbers(
         except ValueError:
             where = cell_name(source, row + 1, str(ids[row]), column)
             raise InputError(
-                f"{where} is {cell!r}, not a number; correct it, or leave the cell empty where nothing was measured"
+                f"{where} is {quoted(cell)}, not a number; correct it, or leave the cell empty where nothing was "
+                "measured"
             ) from None
     values[values == _SENTINEL] = np.nan
     return values, below

@@ -6,6 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from relple_tf.errors import InputError
+from relple_tf.spectra.table_file import shortened
+
+Floats = npt.NDArray[np.float32]
 
 QUANTITIES = ("reflectance", "absorbance")
 """`reflectance` is 0..1 (1 is a white reference); `absorbance` is log10(1/R)."""
@@ -14,6 +17,7 @@ REFLECTANCE_RANGE = (0.0, 1.5)
 ABSORBANCE_RANGE = (-0.2, 6.0)
 """log10(1/R) of a scan a little brighter than its white reference, up to 20 bits of a detector."""
 
+_RANGES = {"reflectance": REFLECTANCE_RANGE, "absorbance": ABSORBANCE_RANGE}
 
 HIGHEST = {"pH": 14.0, "pct": 100.0, "g_kg": 1000.0, "cmolc_kg": 1000.0, "mg_kg": 1e6}
 """Unit at the end of a target's name -> highest possible value; the lowest is 0. Other units are not checked."""
@@ -55,6 +59,8 @@ class SpectralLibrary:
     """(n,) `train`, `validation` or `test` as the data declares it; None where it does not."""
     notes: tuple[str, ...] = field(default=())
     """What a reader turned, sorted or took for granted, one sentence each; commands print them."""
+    first_row: int = 1
+    """Row of the source that the first row here is; messages count from it."""
 
     def __len__(self) -> int:
         return len(self.spectra)
@@ -91,33 +97,27 @@ class SpectralLibrary:
         return self
 
     def _check_spectra(self) -> None:
-        if (bad := np.argwhere(~np.isfinite(self.spectra))).size:
-            row, band = bad[0]
+        bad = np.flatnonzero(impossible_scans(self.spectra.min(axis=1), self.spectra.max(axis=1), self.quantity))
+        if not bad.size:
+            return
+        row, (low, high) = bad[0], _RANGES[self.quantity]
+        spectrum = self.spectra[row]
+        for band in np.flatnonzero(~((spectrum >= low) & (spectrum <= high)))[:1]:
+            place = f"{self.source}: {self._scan(row)} is {spectrum[band]:g} at {self.wavelengths_nm[band]:g} nm"
+            if not np.isfinite(spectrum[band]):
+                raise InputError(f"{place}; remove the scan or the band")
             raise InputError(
-                f"{self.source}: {self._scan(row)} is {self.spectra[row, band]} at "
-                f"{self.wavelengths_nm[band]:g} nm; remove the scan or the band"
+                f"{place}, outside {low:g}..{high:g} for {self.quantity}; remove the scan or declare the other "
+                "quantity with --set data.quantity=..."
             )
-        low, high = REFLECTANCE_RANGE if self.quantity == "reflectance" else ABSORBANCE_RANGE
-        if (bad := np.argwhere((self.spectra < low) | (self.spectra > high))).size:
-            row, band = bad[0]
-            raise InputError(
-                f"{self.source}: {self._scan(row)} is {self.spectra[row, band]:g} at "
-                f"{self.wavelengths_nm[band]:g} nm, outside {low:g}..{high:g} for {self.quantity}; remove the scan or "
-                "declare the other quantity with --set data.quantity=..."
-            )
-
-        low, high = self.spectra.min(axis=1), self.spectra.max(axis=1)
-        if self.quantity == "reflectance":
-            low, high = (-np.log10(np.maximum(ends, REFLECTANCE_FLOOR)) for ends in (high, low))
-        if (flat := np.flatnonzero(high - low < FLATTEST_ABSORBANCE)).size:
-            raise InputError(
-                f"{self.source}: {self._scan(flat[0])} is constant ({self.spectra[flat[0], 0]:g} at "
-                f"{self.wavelengths_nm[0]:g} nm and hardly different elsewhere), which no soil is; remove the scan"
-            )
+        raise InputError(
+            f"{self.source}: {self._scan(row)} is constant ({spectrum[0]:g} at {self.wavelengths_nm[0]:g} nm and "
+            "hardly different elsewhere), which no soil is; remove the scan"
+        )
 
     def _scan(self, row: int) -> str:
         """A row in words; ids may repeat, so the number is there too."""
-        return f"row {row + 1} ({self.ids[row]})"
+        return f"row {self.first_row + row} ({shortened(str(self.ids[row]))})"
 
     def _check_targets(self) -> None:
         for name, values in self.targets.items():
@@ -146,3 +146,21 @@ class SpectralLibrary:
                 f"{self.source}: {self._scan(bad[0])} lies at longitude {longitude:g}, latitude {latitude:g}; degrees "
                 "lie within -180..180 and -90..90, and both are NaN where one is not known"
             )
+
+
+def impossible_scans(lowest: Floats, highest: Floats, quantity: str) -> npt.NDArray[np.bool_]:
+    """Which scans no sensor measures on a soil: a value is not finite or outside the range, or the scan is constant.
+
+    Args:
+        lowest: (n,) smallest value of each scan.
+        highest: (n,) largest value of each scan.
+        quantity: One of QUANTITIES.
+    """
+    low, high = _RANGES[quantity]
+    possible = (lowest >= low) & (highest <= high)  # not so where NaN
+    if quantity == "reflectance":
+        lowest, highest = (-np.log10(np.maximum(ends, REFLECTANCE_FLOOR)) for ends in (highest, lowest))
+    with np.errstate(invalid="ignore"):  # two infinities
+        flat = highest - lowest < FLATTEST_ABSORBANCE
+    impossible: npt.NDArray[np.bool_] = ~possible | flat
+    return impossible

@@ -1,6 +1,7 @@
 """Reflectance or absorbance, fraction or percent: declared, or told apart by rule."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,117 +10,185 @@ from relple_tf.errors import InputError
 from relple_tf.spectra.library import ABSORBANCE_RANGE
 
 Spectra = npt.NDArray[np.float32]
+Values = npt.NDArray[np.float64]
 Wavelengths = npt.NDArray[np.float64]
 
-_WATER_BANDS_NM = ((1860.0, 1914.0, 2010.0), (1340.0, 1414.0, 1520.0))
-"""Left shoulder, centre, right shoulder: combination band of water, first overtone of OH."""
-_VISIBLE_NM = (450.0, 800.0)
-"""Iron oxides and organic matter absorb blue most: soil reflectance rises towards red."""
 _CLEAR_SHARE = 0.7
 """Share of the scans that must agree before a rule decides."""
 _WIDEST_GAP_NM = 15.0
 """A band this far from a point of a rule does not stand for it."""
-_PERCENT_MEDIAN = (2.0, 100.0)
-"""Above all fractions, and most absorbances; a scan that stays below it is no soil in percent."""
+_PERCENT = (2.0, 100.0)
+"""Half of the values at least lie above the first, which is above all fractions and most absorbances, and half at most
+above the second; a scan that stays below the first is no soil in percent."""
 
 
-def settle_quantity(
-    source: str,
-    spectra: Spectra,
-    wavelengths_nm: Wavelengths,
-    asked: str,
-    declared: str,
-    fallback: str = "auto",
-) -> tuple[Spectra, str, list[str]]:
-    """Decide what the numbers are, and turn percent into 0..1.
+def _dips(values: Values, at_nm: Wavelengths) -> npt.NDArray[np.bool_]:
+    """Which scans are lower in the centre than the line between the shoulders; `values` is (n, 3)."""
+    weight = float((at_nm[1] - at_nm[0]) / (at_nm[2] - at_nm[0]))
+    lower: npt.NDArray[np.bool_] = values[:, 1] < (1 - weight) * values[:, 0] + weight * values[:, 2]
+    return lower
+
+
+def _rises(values: Values, _: Wavelengths) -> npt.NDArray[np.bool_]:
+    """Which scans are higher at the second of two points; `values` is (n, 2)."""
+    higher: npt.NDArray[np.bool_] = values[:, 1] > values[:, 0]
+    return higher
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rule:
+    """What reflectance does at a place, and absorbance does not."""
+
+    points_nm: tuple[float, ...]
+    like_reflectance: Callable[[Values, Wavelengths], npt.NDArray[np.bool_]]
+    verbs: tuple[str, str]
+    """What scans of reflectance do, and scans of absorbance."""
+    place: str
+
+    def bands(self, wavelengths_nm: Wavelengths) -> list[int]:
+        """The band nearest to each point; empty where one is not covered."""
+        at = [int(np.argmin(np.abs(wavelengths_nm - nm))) for nm in self.points_nm]
+        covered = np.abs(wavelengths_nm[at] - self.points_nm) <= _WIDEST_GAP_NM
+        return at if covered.all() else []
+
+    def decide(self, share: float) -> tuple[str, str] | None:
+        """The quantity where `share` of the scans are like reflectance, and why; None where they disagree."""
+        if 1 - _CLEAR_SHARE < share < _CLEAR_SHARE:
+            return None
+        like = share >= _CLEAR_SHARE
+        verb, share = (self.verbs[0], share) if like else (self.verbs[1], 1 - share)
+        return "reflectance" if like else "absorbance", f"because {share:.0%} of the scans {verb} {self.place}"
+
+
+_RULES = (
+    # Left shoulder, centre, right shoulder: combination band of water, first overtone of OH.
+    _Rule(
+        points_nm=(1860.0, 1914.0, 2010.0),
+        like_reflectance=_dips,
+        verbs=("dip", "peak"),
+        place="at the water band near 1914 nm",
+    ),
+    _Rule(
+        points_nm=(1340.0, 1414.0, 1520.0),
+        like_reflectance=_dips,
+        verbs=("dip", "peak"),
+        place="at the water band near 1414 nm",
+    ),
+    # Iron oxides and organic matter absorb blue most: soil reflectance rises towards red.
+    _Rule(points_nm=(450.0, 800.0), like_reflectance=_rises, verbs=("rise", "fall"), place="from 450 to 800 nm"),
+)
+"""In the order in which they are asked."""
+
+
+class QuantityCounts:
+    """What the rules need of the scans of a table, counted block by block: how they are divided does not matter.
+
+    Args:
+        wavelengths_nm: (bands,), ascending.
+    """
+
+    def __init__(self, wavelengths_nm: Wavelengths) -> None:
+        self.wavelengths_nm = wavelengths_nm
+        self.scans = self.values = 0
+        self.largest = -np.inf
+        self.above = dict.fromkeys((*_PERCENT, ABSORBANCE_RANGE[1]), 0)
+        """Number -> values above it."""
+        self.rules = [(rule, at) for rule in _RULES if (at := rule.bands(wavelengths_nm))]
+        self.like_reflectance = [0] * len(self.rules)
+        """Scans that are, by each rule."""
+        self.small = 0
+        """Scans that stay below _PERCENT."""
+        self.first_small: tuple[int, float] | None = None
+        """Row of the first of them, from 1, and its largest value."""
+
+    def add(self, spectra: Spectra) -> None:
+        """Count the next scans, (n, bands), finite."""
+        for number in self.above:
+            self.above[number] += int(np.count_nonzero(spectra > number))
+        for index, (rule, at) in enumerate(self.rules):
+            like = rule.like_reflectance(spectra[:, at].astype(float), self.wavelengths_nm[at])
+            self.like_reflectance[index] += int(np.count_nonzero(like))
+        largest = spectra.max(axis=1)
+        small = np.flatnonzero(largest <= _PERCENT[0])
+        if small.size and self.first_small is None:
+            self.first_small = self.scans + int(small[0]) + 1, float(largest[small[0]])
+        self.small += len(small)
+        self.largest = max(self.largest, float(largest.max()))
+        self.scans += len(spectra)
+        self.values += spectra.size
+
+    def looks(self) -> tuple[str, str] | None:
+        """The quantity by the rules, and why; None where no rule decides."""
+        limit = ABSORBANCE_RANGE[1]
+        if 2 * self.above[limit] >= self.values:
+            return "reflectance", f"because half of the values are above {limit:g}, too large for absorbance"
+        decided = (
+            rule.decide(count / self.scans) for (rule, _), count in zip(self.rules, self.like_reflectance, strict=True)
+        )
+        return next((decision for decision in decided if decision), None)
+
+    def is_percent(self) -> bool:
+        """Whether the values, if reflectance, are percent."""
+        low, high = _PERCENT
+        return 2 * self.above[high] <= self.values <= 2 * self.above[low]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """What the numbers of a table are."""
+
+    name: str
+    """`reflectance` or `absorbance`."""
+    percent: bool
+    """Whether they are reflectance in percent."""
+    notes: tuple[str, ...]
+    """What was decided, and why."""
+
+    def scale(self, values: Spectra) -> None:
+        """Turn percent into 0..1, in place."""
+        if self.percent:
+            values /= np.float32(100)
+
+
+def settle_quantity(source: str, counts: QuantityCounts, asked: str, declared: str, fallback: str = "auto") -> Quantity:
+    """Decide what the numbers of a table are.
 
     Args:
         source: Name of the table, for messages.
-        spectra: (n, bands), finite.
-        wavelengths_nm: (bands,), ascending.
+        counts: Of all its scans.
         asked: `data.quantity`; `auto` leaves it to the column names, then to the rules.
         declared: What the column names say; empty where they say nothing.
         fallback: What to take where no rule decides; `auto` takes nothing.
 
-    Returns:
-        Spectra with reflectance as 0..1, the quantity, and notes that say what was decided and why.
-
     Raises:
         InputError: nothing is declared and no rule decides, or some scans are in percent and others not.
     """
-    looks = _looks(spectra, wavelengths_nm)
+    looks = counts.looks()
     if asked != "auto":
-        quantity, why = asked, "as data.quantity says"
+        name, why = asked, "as data.quantity says"
     elif declared:
-        quantity, why = declared, "as the band columns say"
+        name, why = declared, "as the band columns say"
     elif looks is not None:
-        quantity, why = looks
+        name, why = looks
     elif fallback != "auto":
-        quantity, why = fallback, "as those that the model was trained on, for no rule tells"
+        name, why = fallback, "as those that the model was trained on, for no rule tells"
     else:
         raise InputError(
             f"{source}: reflectance and absorbance cannot be told apart from "
-            f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm; "
+            f"{counts.wavelengths_nm[0]:g}..{counts.wavelengths_nm[-1]:g} nm; "
             "add --set data.quantity=reflectance or --set data.quantity=absorbance"
         )
-    if looks is not None and looks[0] != quantity:
+    if looks is not None and looks[0] != name:
         why += f", though they look like {looks[0]}, {looks[1]}"
-    notes = [f"the spectra are {quantity}, {why}"]
-    median = float(np.median(spectra))
-    if quantity == "reflectance" and _PERCENT_MEDIAN[0] < median <= _PERCENT_MEDIAN[1]:
-        small = np.flatnonzero(spectra.max(axis=1) <= _PERCENT_MEDIAN[0])
-        if len(small):
+    notes = [f"the spectra are {name}, {why}"]
+    percent = name == "reflectance" and counts.is_percent()
+    if percent:
+        if counts.first_small:
+            row, largest = counts.first_small
             raise InputError(
-                f"{source}: the scans are reflectance in percent (median {median:.3g}), but {len(small)} of "
-                f"{len(spectra)} are not: row {small[0] + 1} nowhere exceeds {spectra[small[0]].max():.3g}; give all "
-                "in one unit, or leave those out"
+                f"{source}: the scans are reflectance in percent (up to {counts.largest:.3g}), but {counts.small} of "
+                f"{counts.scans} are not: row {row} nowhere exceeds {largest:.3g}; give all in one unit, or leave "
+                "those out"
             )
-        spectra = spectra / np.float32(100)
-        notes.append(f"reflectance in percent (median {median:.3g}) was divided by 100")
-    return spectra, quantity, notes
-
-
-def _looks(spectra: Spectra, wavelengths_nm: Wavelengths) -> tuple[str, str] | None:
-    """The quantity by the rules, and why; None where no rule decides."""
-    median = float(np.median(spectra))
-    if median > ABSORBANCE_RANGE[1]:
-        return "reflectance", f"because their median {median:.3g} is too large for absorbance"
-    for points in _WATER_BANDS_NM:
-        if at := _nearest(wavelengths_nm, points):
-            values = spectra[:, at].astype(float)
-            share = float(np.mean(values[:, 1] < _line(values, wavelengths_nm[at])))
-            if quantity := _clear(share):
-                return quantity, _because(share, "dip", "peak", f"at the water band near {points[1]:g} nm")
-    if at := _nearest(wavelengths_nm, _VISIBLE_NM):
-        share = float(np.mean(spectra[:, at[1]] > spectra[:, at[0]]))
-        if quantity := _clear(share):
-            place = f"from {_VISIBLE_NM[0]:g} to {_VISIBLE_NM[1]:g} nm"
-            return quantity, _because(share, "rise", "fall", place)
-    return None
-
-
-def _because(share: float, reflectance: str, absorbance: str, place: str) -> str:
-    """What the scans do at `place`, in words; `share` of them do as reflectance does."""
-    verb, share = (reflectance, share) if share > 0.5 else (absorbance, 1 - share)
-    return f"because {share:.0%} of the scans {verb} {place}"
-
-
-def _clear(share: float) -> str:
-    """The quantity when `share` of the scans looks like reflectance; empty when they disagree."""
-    if share >= _CLEAR_SHARE:
-        return "reflectance"
-    return "absorbance" if share <= 1 - _CLEAR_SHARE else ""
-
-
-def _line(values: npt.NDArray[np.float64], at_nm: Wavelengths) -> npt.NDArray[np.float64]:
-    """(n,) height at the centre of the line between the shoulders; `values` is (n, 3)."""
-    weight = float((at_nm[1] - at_nm[0]) / (at_nm[2] - at_nm[0]))
-    height: npt.NDArray[np.float64] = (1 - weight) * values[:, 0] + weight * values[:, 2]
-    return height
-
-
-def _nearest(wavelengths_nm: Wavelengths, points_nm: Sequence[float]) -> list[int]:
-    """The band nearest to each point; empty where one is not covered."""
-    at = [int(np.argmin(np.abs(wavelengths_nm - nm))) for nm in points_nm]
-    covered = np.abs(wavelengths_nm[at] - points_nm) <= _WIDEST_GAP_NM
-    return at if covered.all() else []
+        notes.append(f"reflectance in percent (up to {counts.largest:.3g}) was divided by 100")
+    return Quantity(name=name, percent=percent, notes=tuple(notes))

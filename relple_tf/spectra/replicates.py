@@ -10,6 +10,9 @@ from relple_tf.spectra.library import SpectralLibrary
 
 Floats = npt.NDArray[np.float64]
 
+_BANDS = 64
+"""Bands that are averaged at a time."""
+
 
 def average_replicates(library: SpectralLibrary) -> SpectralLibrary:
     """One row per id, in the order in which ids first occur.
@@ -51,8 +54,11 @@ def _spectral_means(spectra: npt.NDArray[np.float32], samples: npt.NDArray[np.in
     order = np.argsort(samples, kind="stable")
     counts = np.bincount(samples)
     starts = np.cumsum(counts) - counts
-    sums = np.add.reduceat(spectra[order], starts, axis=0, dtype=np.float64)
-    means: npt.NDArray[np.float32] = (sums / counts[:, None]).astype(np.float32)
+    means = np.empty((len(counts), spectra.shape[1]), dtype=np.float32)
+    # All bands at once would be in memory three times more, twice of that in float64.
+    for first in range(0, spectra.shape[1], _BANDS):
+        bands = slice(first, first + _BANDS)
+        means[:, bands] = np.add.reduceat(spectra[order, bands], starts, axis=0, dtype=np.float64) / counts[:, None]
     return means
 
 

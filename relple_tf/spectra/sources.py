@@ -56,7 +56,7 @@ def _load(config: Config) -> SpectralLibrary:
     path = Path(source).expanduser()
     if not path.exists():
         raise InputError(f"no file {source!r}; the source is limesoda, simulated, or the path of a table")
-    return read_table(path, config.data)
+    return read_table(path, config.data, config.limits)
 
 
 def _limesoda() -> SpectralLibrary:

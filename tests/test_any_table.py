@@ -1,0 +1,121 @@
+"""Whatever the bytes of a table are, it is read as a sound library or refused in one line."""
+
+import gzip
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from soil_tables import as_parquet, columns, write
+
+from relple_tf.config import DataConfig, LimitsConfig
+from relple_tf.errors import InputError
+from relple_tf.spectra.scans import open_scans
+from relple_tf.spectra.tables import read_table
+
+LIMITS = LimitsConfig(table_rows=200, table_columns=60, table_row_characters=5000, table_gb=1e-3)
+READERS = {
+    "table": lambda path: [read_table(path, DataConfig(minimum_values=10), LIMITS)],
+    "scans": lambda path: list(open_scans(path, limits=LIMITS).chunks(7)),
+}
+ODD = (
+    *(
+        "",
+        " ",
+        '"',
+        '""',
+        "'",
+        ",",
+        ";",
+        "\t",
+        "\r",
+        "\n",
+        "\r\n",
+        "\0",
+        "\x1a",
+        "\x85",
+        "\u2028",
+        "\ufeff",
+        "é",
+        "\uff11",
+    ),
+    *("nan", "inf", "-inf", "1e39", "1e999", "-0", "1_0", "0x1", "1,5", "<0.1", "NA", "-9999", "9" * 400, "=1+1"),
+    *("id", "pH", "field", "split", "train", "lon", "lat", "1100", "1100.0", "1100_ref", "1200_abs", "wn_5000", "5000"),
+    *("scan_mir.600_abs", "spc.1300", "OC", "CEC", "X1", "0", "1e5", "x" * 300),
+)
+"""Cells, names and separators with which tables went wrong."""
+
+piece = st.one_of(st.sampled_from([word.encode() for word in ODD]), st.binary(max_size=5))
+edit = st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 30), piece)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tables")
+
+
+@cache
+def sound(form):
+    """A sound table as bytes."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "sound"
+        as_parquet(path) if form == "parquet" else write(path, columns())
+        return path.read_bytes()
+
+
+def refusal(read, path):
+    """What is said of a table that is not read; None for one whose libraries are sound."""
+    try:
+        libraries = read(path)
+    except InputError as error:
+        return str(error)
+    assert all(len(library.checked()) for library in libraries)
+    return None
+
+
+def is_sound_or_refused(path, content):
+    path.write_bytes(content)
+    for read in READERS.values():
+        message = refusal(read, path)
+        assert message is None or (message.isprintable() and len(message) < 2500)
+
+
+def edited(content, edits):
+    for place, cut, new in edits:
+        start = int(place * len(content))
+        content = content[:start] + new + content[start + cut :]
+    return content
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@settings(deadline=None, max_examples=60, derandomize=True, database=None)
+@given(content=st.binary(max_size=300))
+def test_any_bytes(folder, packed, content):
+    is_sound_or_refused(folder / "any", gzip.compress(content) if packed else content)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@settings(deadline=None, max_examples=100, derandomize=True, database=None)
+@given(edits=st.lists(edit, min_size=1, max_size=4))
+def test_a_sound_table_with_edits(folder, form, edits):
+    is_sound_or_refused(folder / "any", edited(sound(form), edits))
+
+
+@settings(deadline=None, max_examples=60, derandomize=True, database=None)
+@given(edits=st.lists(edit, min_size=1, max_size=2))
+def test_a_gzip_file_with_edits(folder, edits):
+    is_sound_or_refused(folder / "any", edited(gzip.compress(sound("csv")), edits))
+
+
+@settings(deadline=None, max_examples=100, derandomize=True, database=None)
+@given(
+    separator=st.sampled_from(",;\t"),
+    names=st.lists(st.sampled_from(ODD), max_size=6),
+    rows=st.lists(st.lists(st.sampled_from([*ODD, "0.3", "0.5"]), min_size=16, max_size=22), max_size=4),
+)
+def test_a_table_of_odd_names_and_cells(folder, separator, names, rows):
+    header = [*names, *(f"{nm}" for nm in range(1300, 1460, 10))]
+    lines = [header, *(row[: len(header)] + ["0.4"] * (len(header) - len(row)) for row in rows)]
+    is_sound_or_refused(folder / "any", "\n".join(separator.join(line) for line in lines).encode())
