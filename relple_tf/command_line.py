@@ -103,9 +103,9 @@ def _signals_raised() -> Iterator[list[Interrupted]]:
     try:
         yield received
     finally:
-        if not received:  # else the process is ending, and is not to be disturbed
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        # After a signal the process ends; another one is not to change its exit code.
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if received else handler)
 
 
 def _drop_unwritten() -> None:

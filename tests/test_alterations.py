@@ -129,8 +129,8 @@ def test_a_damaged_run_is_refused_in_one_line(run, scans, undamaged, tmp_path, f
     check_law("predict RUN", run, scans[run], undamaged, tmp_path, file, way)
 
 
-@pytest.mark.parametrize(("file", "way"), pairs("split.csv"))
-def test_a_damaged_split_is_refused_in_one_line(run, scans, undamaged, tmp_path, file, way):
+@pytest.mark.parametrize(("file", "way"), pairs("data.npz"))
+def test_damaged_data_are_refused_in_one_line(run, scans, undamaged, tmp_path, file, way):
     check_law("export.load RUN", run, scans[run], undamaged, tmp_path, file, way)
 
 

@@ -86,6 +86,20 @@ def test_a_second_signal_does_not_disturb_the_clean_up(first, second):
     assert ended(process) == (128 + first, "clean\n", "stopped\n")
 
 
+@pytest.mark.parametrize("second", ENDING)
+def test_a_second_signal_does_not_change_the_exit_code_at_the_very_end(second):
+    """Python gives up its handlers before it takes down the modules, and with them this object."""
+    last = f"""
+class Last:
+    def __del__(self, kill=os.kill, pid=os.getpid()):
+        kill(pid, {int(second)})
+last = Last()
+"""
+    process = command(before=last)
+    process.send_signal(signal.SIGTERM)
+    assert ended(process) == (143, "cleaning up\nclean\n", "stopped\n")
+
+
 def test_a_signal_long_after_the_first_ends_at_once():
     """An exception may be lost in code of others; then the command must not become deaf."""
     attempt = ["try:", "    print('trying', flush=True)", "    time.sleep(600)"]

@@ -36,7 +36,7 @@ from benchmarks.reliability.alterations import LISTS, random_alteration
 LIMIT_S = 120.0
 READ = {
     "predict RUN": ("manifest.json", "card.json", "config.toml", "model.keras"),
-    "export.load RUN": ("manifest.json", "card.json", "config.toml", "model.keras", "split.csv"),
+    "export.load RUN": ("manifest.json", "card.json", "config.toml", "model.keras", "data.npz"),
     "predict BUNDLE": ("SHA256SUMS", "card.json", "float32.tflite"),
     "soil_scan": ("SHA256SUMS", "card.json", "float32.tflite"),
     "soil_scan int8_core": ("SHA256SUMS", "card.json", "front_end.tflite", "int8_core.tflite"),

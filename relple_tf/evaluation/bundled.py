@@ -107,25 +107,15 @@ def check_model(content: bytes, card: Mapping[str, Any], file: Path) -> None:
     Raises:
         InputError: the interpreter refuses the file, or its input or outputs are not those of the card.
     """
-    from ai_edge_litert.interpreter import Interpreter
-
-    expected = {"input": (len(card["input"]["wavelengths_nm"]), "float32")}
-    expected |= dict.fromkeys((*card["targets"], T2, Q), (1, "float32"))
+    bands = len(card["input"]["wavelengths_nm"])
     with readable(file, BUNDLE_WAY_OUT):
-        interpreter = Interpreter(model_content=content)
-        interpreter.allocate_tensors()
-        runner = interpreter.get_signature_runner()
-        (source,) = runner.get_input_details().values()
-        ports = {"input": source, **runner.get_output_details()}
-        found = {
-            name: (math.prod(details["shape"].tolist()), np.dtype(details["dtype"]).name)
-            for name, details in ports.items()
-        }
-        if found != expected:
-            raise ValueError(f"inputs and outputs are {found}, expected {expected}")
-        del runner  # while it is held, the interpreter does not run
-        interpreter.set_tensor(source["index"], np.full(source["shape"], 0.5, "float32"))
-        interpreter.invoke()
+        model = LiteRtModel(content)
+        (source,) = model.inputs
+        expected = {source: (bands, "float32")} | dict.fromkeys((*card["targets"], T2, Q), (1, "float32"))
+        received = {name: (math.prod(shape), kind) for name, (shape, kind) in model.ports.items()}
+        if received != expected:
+            raise ValueError(f"inputs and outputs are {received}, expected {expected}")
+        model.run({source: np.full((1, bands), 0.5, "float32")})
 
 
 def outputs(content: bytes, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:

@@ -39,10 +39,16 @@ class LiteRtModel:
         self._interpreter.allocate_tensors()
         # A signature runner that is still held forbids the interpreter to run.
         runner = self._interpreter.get_signature_runner()
-        self.inputs = _indices(runner.get_input_details())
+        inputs, outputs = runner.get_input_details(), runner.get_output_details()
+        self.inputs = _indices(inputs)
         """Input -> index of its tensor."""
-        self.outputs = _indices(runner.get_output_details())
+        self.outputs = _indices(outputs)
         """Output -> index of its tensor."""
+        self.ports = {
+            name: (tuple(details["shape"].tolist()), np.dtype(details["dtype"]).name)
+            for name, details in (inputs | outputs).items()
+        }
+        """Input or output -> shape and type of its tensor."""
 
     def run(self, rows: Mapping[str, Rows]) -> tuple[dict[str, Rows], npt.NDArray[np.float64]]:
         """Compute every row by itself.

@@ -13,6 +13,8 @@ from relple_tf.spectra.split import PARTS
 from relple_tf.training.artefacts import read_arrays, readable
 
 DATA = "data.npz"
+REQUIRED = {"source", "quantity", "wavelengths_nm", "targets", "values", "ids", "parts", "spectra_bytes"}
+OPTIONAL = {"groups", "coordinates"}
 COMPRESSION_LEVEL = 1
 """Of zlib: level 6 takes a quarter longer and saves 3 % on simulated spectra."""
 
@@ -58,6 +60,8 @@ def load_data(path: Path) -> tuple[SpectralLibrary, Parts]:
         )
     arrays = read_arrays(path, WAY_OUT)
     with readable(path, WAY_OUT):
+        if unknown := sorted(set(arrays) - REQUIRED - OPTIONAL):
+            raise ValueError(f"unknown array {unknown[0]}")
         planes = arrays["spectra_bytes"]
         spectra = np.ascontiguousarray(np.moveaxis(planes, 0, -1)).view("<f4")[..., 0]
         library = SpectralLibrary(
