@@ -32,6 +32,16 @@ def test_fitting_and_saving_twice_gives_the_same_bytes(files):
     assert (folder / "one.keras").read_bytes() == (folder / "other.keras").read_bytes()
 
 
+def test_the_file_does_not_depend_on_what_was_built_before(files, library, parts):
+    """Keras numbers layers without a name through the process."""
+    folder, _ = files
+    for relevance in ("hard", "soft"):
+        config = change(FAST, model__architecture="rs_ple", model__relevance=relevance)
+        for name in ("first.keras", "later.keras"):
+            save_model(fit_model(library, parts, config, show=False).model, folder / name)
+        assert (folder / "first.keras").read_bytes() == (folder / "later.keras").read_bytes()
+
+
 def test_a_saved_model_gives_the_outputs_of_the_model(files, library):
     folder, expected = files
     loaded = keras.saving.load_model(folder / "one.keras", compile=False, safe_mode=True)

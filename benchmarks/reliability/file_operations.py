@@ -93,8 +93,9 @@ def main() -> None:
             resume = ["--resume"] if (copy / "config.toml").exists() else []
             code, _, error = call(train.main, *TINY, "--set=training.workers=1", "--out", str(copy), *resume)
             left = [path.name for path in copy.rglob("*") if path.name.startswith(".unfinished-")]
-            if code or left or differing("train", copy, copies.folder):
-                wrong.append(f"{copy.name}: resume: {code} {error.strip().splitlines()[-1:]} {left}")
+            different = differing("train", copy, copies.folder)
+            if code or left or different:
+                wrong.append(f"{copy.name}: resume: {code} {error.strip().splitlines()[-1:]} {left} {different}")
         print("\n".join(wrong))
         print(f"{copies.operations} file operations, {len(found)} different folders, {len(wrong)} wrong")
         print(f"not compared: {', '.join(sorted(VARYING))}")
@@ -103,6 +104,9 @@ def main() -> None:
 
 def call(command: Any, *arguments: str) -> tuple[int, str, str]:
     """Run a command in this process: exit code, standard output, standard error."""
+    import keras
+
+    keras.backend.clear_session()  # Keras numbers layers without a name through the process
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:

@@ -31,8 +31,18 @@ LARGEST_SIZE = 1_000_000
 LAYERS = frozenset(
     (
         *("Activation", "BatchNormalization", "Concatenate", "Conv1D", "Cropping1D", "Dense", "Dropout", "Flatten"),
-        *("GlobalAveragePooling1D", "Identity", "InputLayer", "LSTM", "Multiply", "Permute", "Rescaling", "Reshape"),
-        *("Softmax",),
+        *(
+            "Add",
+            "GlobalAveragePooling1D",
+            "Identity",
+            "InputLayer",
+            "LSTM",
+            "Multiply",
+            "Permute",
+            "Rescaling",
+            "Reshape",
+        ),
+        *("Rescaling", "Reshape"),
     )
 )
 """Of Keras; what the builders of `relple_tf.models` use. Others could read files or run code."""
@@ -109,8 +119,9 @@ def is_known(module: str | None, name: str) -> bool:
         return name in ARGUMENTS
     if module == "keras.layers":
         return name in LAYERS
-    modules = ("keras", "keras.initializers", "keras.src.models.functional")
-    return module in modules or module.startswith(("keras.src.ops.", "relple_tf.models."))
+    return module in ("keras", "keras.initializers", "keras.src.models.functional") or module.startswith(
+        "relple_tf.models."
+    )
 
 
 def check_weights(content: bytes) -> None:

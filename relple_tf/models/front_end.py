@@ -244,6 +244,29 @@ class SavitzkyGolay(keras.layers.Layer):
 
 
 @register
+class Trim(keras.layers.Layer):
+    """Spectra without their first and last `count` bands: (batch, bands) -> (batch, bands - 2 count)."""
+
+    def __init__(self, count: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.count = count
+
+    def call(self, spectra: Any) -> Any:
+        return spectra[:, self.count : spectra.shape[1] - self.count]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "count": self.count}
+
+
+@register
+class StackChannels(keras.layers.Layer):
+    """Channels (batch, bands) side by side: (batch, bands, channels)."""
+
+    def call(self, channels: Sequence[Any]) -> Any:
+        return ops.stack(channels, axis=-1)
+
+
+@register
 class BandStandardise(keras.layers.Layer):
     """Each band and channel minus its training mean, over its training SD; (batch, bands, channels) kept.
 
@@ -328,8 +351,8 @@ def channel_stage(bands: int, config: FrontEndConfig) -> keras.Model:
             layer = SavitzkyGolay(points, polynomial, order, config.step_nm, name=f"channel_{channel}")
             channels.append(layer(source))
         else:
-            channels.append(source[:, half : bands - half])
-    stacked = ops.stack(channels, axis=-1)
+            channels.append(Trim(half, name=f"channel_{channel}")(source))
+    stacked = StackChannels(name="channels")(channels)
     return keras.Model(absorbance, BandStandardise(name="standardise")(stacked), name="channel_stage")
 
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from relple_tf.models.problem import Keras, Tensor
 
 
@@ -31,7 +29,7 @@ def mixture(
     layers = keras.layers
     logits = layers.Dense(len(experts), use_bias=False, name=f"{name}.logits")(selector)
     if offsets is not None and any(offsets):
-        logits = logits + np.asarray(offsets, "float32")
+        logits = layers.Rescaling(1.0, offsets, name=f"{name}.relevance")(logits)
     gate = layers.Softmax(name=f"{name}.gate")(logits)
     # A mean times the number, for int8 BATCH_MATMUL, which Dot becomes, is wrong on some runtimes. One product of all
     # experts is fewer operators than one of each.

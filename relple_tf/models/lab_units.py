@@ -13,7 +13,7 @@ from scipy.stats import skew
 
 from relple_tf.models.domain import Distances
 from relple_tf.models.front_end import InvalidIsNan
-from relple_tf.models.inputs import view_name
+from relple_tf.models.inputs import joined, view_name
 from relple_tf.models.kernel import KernelMachines
 
 SKEWNESS_FOR_ROOT = 1.0
@@ -132,12 +132,32 @@ def whole_graph(
     on_grid = absorbance(spectrum)
     modelled, bands, scores = seeing(network)(channels(on_grid))
     similar = machines(scores)
-    together = ops.concatenate([modelled[scale.name] for scale in scales], axis=1) + similar
+    learned = joined([modelled[scale.name] for scale in scales], keras, name="learned")
+    together = keras.layers.Add(name="stack")([learned, similar])
     guard = InvalidIsNan(name="invalid_is_nan")
     values = guard((on_grid, LabUnits(scales, name="lab_units")(together)))
-    outputs = by_target(values, [scale.name for scale in scales])
+    outputs = PerTarget([scale.name for scale in scales], name="per_target")(values)
     outputs[T2], outputs[Q] = (guard((on_grid, distance)) for distance in distances((bands, scores[0])))
     return keras.Model(spectrum, outputs, name="scan_to_lab")
+
+
+@keras.saving.register_keras_serializable("relple_tf")
+class PerTarget(keras.layers.Layer):
+    """`by_target` as a layer.
+
+    Every operation of the deployed model is a layer with a name: Keras would number operations through the process, and
+    the saved file would depend on what was built before.
+    """
+
+    def __init__(self, targets: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.targets = tuple(targets)
+
+    def call(self, values: Any) -> Any:
+        return by_target(values, self.targets)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "targets": self.targets}
 
 
 def by_target(values: Any, targets: Sequence[str]) -> dict[str, Any]:
