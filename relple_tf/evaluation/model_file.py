@@ -30,19 +30,9 @@ LARGEST_SIZE = 1_000_000
 
 LAYERS = frozenset(
     (
-        *("Activation", "BatchNormalization", "Concatenate", "Conv1D", "Cropping1D", "Dense", "Dropout", "Flatten"),
-        *(
-            "Add",
-            "GlobalAveragePooling1D",
-            "Identity",
-            "InputLayer",
-            "LSTM",
-            "Multiply",
-            "Permute",
-            "Rescaling",
-            "Reshape",
-        ),
-        *("Rescaling", "Reshape"),
+        *("Activation", "Add", "BatchNormalization", "Concatenate", "Conv1D", "Cropping1D", "Dense", "Dropout"),
+        *("Flatten", "GlobalAveragePooling1D", "Identity", "InputLayer", "LSTM", "Multiply", "Permute", "Rescaling"),
+        *("Reshape", "Softmax"),
     )
 )
 """Of Keras; what the builders of `relple_tf.models` use. Others could read files or run code."""
