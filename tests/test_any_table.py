@@ -1,6 +1,7 @@
 """Whatever the bytes of a table are, it is read as a sound library or refused in one line."""
 
 import gzip
+import os
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,15 @@ from relple_tf.config import DataConfig, LimitsConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.scans import open_scans
 from relple_tf.spectra.tables import read_table
+
+FACTOR = int(os.environ.get("RELPLE_TF_TABLE_FACTOR", "1"))
+"""How many times as many tables are tried; `benchmarks/reliability/tables.py` sets it."""
+
+
+def tries(count):
+    """Settings of a test: the same tables every time, or random ones in the benchmark."""
+    return settings(deadline=None, max_examples=FACTOR * count, derandomize=FACTOR == 1, database=None)
+
 
 LIMITS = LimitsConfig(table_rows=200, table_columns=60, table_row_characters=5000, table_gb=1e-3)
 READERS = {
@@ -90,26 +100,26 @@ def edited(content, edits):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@settings(deadline=None, max_examples=60, derandomize=True, database=None)
+@tries(60)
 @given(content=st.binary(max_size=300))
 def test_any_bytes(folder, packed, content):
     is_sound_or_refused(folder / "any", gzip.compress(content) if packed else content)
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-@settings(deadline=None, max_examples=100, derandomize=True, database=None)
+@tries(100)
 @given(edits=st.lists(edit, min_size=1, max_size=4))
 def test_a_sound_table_with_edits(folder, form, edits):
     is_sound_or_refused(folder / "any", edited(sound(form), edits))
 
 
-@settings(deadline=None, max_examples=60, derandomize=True, database=None)
+@tries(60)
 @given(edits=st.lists(edit, min_size=1, max_size=2))
 def test_a_gzip_file_with_edits(folder, edits):
     is_sound_or_refused(folder / "any", edited(gzip.compress(sound("csv")), edits))
 
 
-@settings(deadline=None, max_examples=100, derandomize=True, database=None)
+@tries(100)
 @given(
     separator=st.sampled_from(",;\t"),
     names=st.lists(st.sampled_from(ODD), max_size=6),

@@ -22,6 +22,8 @@ from relple_tf.command_line import run
 from relple_tf.config import SimulatedConfig
 from relple_tf.processes import import_tensorflow
 
+COMMAND = [*TINY, "--set=training.workers=1"]
+"""Arguments of training."""
 EVENTS = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.truncate")
 """Of Python's audit hooks; `os.replace` is an `os.rename` there."""
 
@@ -54,6 +56,17 @@ class Copies:
         self.active = True
 
 
+def table_of_scans(path: Path) -> Path:
+    """Write twelve simulated scans on the grid of COMMAND."""
+    from relple_tf.spectra.simulate import simulate
+
+    library = simulate(SimulatedConfig(soils=12, step_nm=20.0))
+    header = ",".join(f"{nm:g}" for nm in library.wavelengths_nm)
+    rows = [",".join(f"{value:.5f}" for value in scan) for scan in library.spectra]
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
 def content_hash(folder: Path) -> str:
     """SHA-256 of names and contents."""
     digest = hashlib.sha256()
@@ -67,39 +80,46 @@ def content_hash(folder: Path) -> str:
 def main() -> None:
     """Train, copy, continue, compare, print."""
     import_tensorflow()
-    from relple_tf.spectra.simulate import simulate
-
     with tempfile.TemporaryDirectory() as name:
         parent = Path(name)
-        scans = parent / "scans.csv"
-        library = simulate(SimulatedConfig(soils=12, step_nm=20.0))
-        header = ",".join(f"{nm:g}" for nm in library.wavelengths_nm)
-        rows = [",".join(f"{value:.5f}" for value in scan) for scan in library.spectra]
-        scans.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+        scans = table_of_scans(parent / "scans.csv")
         copies = Copies(parent / "run", parent / "copies")
         copies.target.mkdir()
         sys.addaudithook(copies.hook)
         copies.active = True
-        code, _, text = call(train.main, *TINY, "--set=training.workers=1", "--out", str(copies.folder))
+        code, _, text = call(train.main, *COMMAND, "--out", str(copies.folder))
         copies.active = False
         assert code == 0, text
         _, expected, _ = call(predict.main, str(copies.folder), str(scans))
-        wrong = []
         found = sorted(copies.target.iterdir())
-        for copy in found:
-            code, answer, error = call(predict.main, str(copy), str(scans))
-            if (code, answer) != (0, expected) and not (code == 2 and len(error.strip().splitlines()) == 1):
-                wrong.append(f"{copy.name}: predict: {code} {error.strip().splitlines()[-1:]}")
-            resume = ["--resume"] if (copy / "config.toml").exists() else []
-            code, _, error = call(train.main, *TINY, "--set=training.workers=1", "--out", str(copy), *resume)
-            left = [path.name for path in copy.rglob("*") if path.name.startswith(".unfinished-")]
-            different = differing("train", copy, copies.folder)
-            if code or left or different:
-                wrong.append(f"{copy.name}: resume: {code} {error.strip().splitlines()[-1:]} {left} {different}")
+        wrong = [line for copy in found for line in faults(copy, copies.folder, COMMAND, scans, expected)]
         print("\n".join(wrong))
         print(f"{copies.operations} file operations, {len(found)} different folders, {len(wrong)} wrong")
         print(f"not compared: {', '.join(sorted(VARYING))}")
     sys.exit(bool(wrong))
+
+
+def faults(copy: Path, finished: Path, command: list[str], scans: Path, expected: str) -> list[str]:
+    """What is wrong with a copy: a traceback, another answer, or another end; a line each.
+
+    Args:
+        copy: Of a run folder before a file operation; the run is continued in it.
+        finished: The finished run.
+        command: Arguments of training without `--out`.
+        scans: A table to predict.
+        expected: What the finished run answers.
+    """
+    wrong = []
+    code, answer, error = call(predict.main, str(copy), str(scans))
+    if (code, answer) != (0, expected) and not (code == 2 and len(error.strip().splitlines()) == 1):
+        wrong.append(f"{copy.name}: predict: {code} {error.strip().splitlines()[-1:]}")
+    resume = ["--resume"] if (copy / "config.toml").exists() else []
+    code, _, error = call(train.main, *command, "--out", str(copy), *resume)
+    left = [path.name for path in copy.rglob("*") if path.name.startswith(".unfinished-")]
+    different = differing("train", copy, finished)
+    if code or left or different:
+        wrong.append(f"{copy.name}: resume: {code} {error.strip().splitlines()[-1:]} {left} {different}")
+    return wrong
 
 
 def call(command: Any, *arguments: str) -> tuple[int, str, str]:
