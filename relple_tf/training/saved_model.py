@@ -9,15 +9,15 @@ from typing import Any
 import keras
 
 SHARED_ID = "shared_object_id"
-"""Key under which Keras writes the memory address of an object that several layers share, such as a dtype policy."""
+"""Key under which Keras writes the memory address of an object that several layers share, such as a dtype policy.
+
+Without it every layer gets an object of its own when the model is loaded, which makes no difference to such objects.
+"""
 NO_DATE = "1980-01-01@00:00:00"
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Save `model` in place, without the date and the memory addresses that Keras writes.
-
-    Keras uses the addresses only to recognise equal ones, so numbers in the order of appearance take their place.
-    """
+    """Save `model` in place, without the date and the memory addresses that Keras writes."""
     saved = io.BytesIO()
     model.save(path)
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(saved, "w") as target:
@@ -26,21 +26,16 @@ def save_model(model: keras.Model, path: Path) -> None:
             if entry.filename == "metadata.json":
                 content = json.dumps(json.loads(content) | {"date_saved": NO_DATE}).encode()
             if entry.filename == "config.json":
-                content = json.dumps(_numbered(json.loads(content), {})).encode()
+                content = json.dumps(_without_addresses(json.loads(content))).encode()
             # A new entry has the date 1980-01-01.
             target.writestr(zipfile.ZipInfo(entry.filename), content, entry.compress_type)
     path.write_bytes(saved.getvalue())
 
 
-def _numbered(content: Any, known: dict[Any, int]) -> Any:
-    """The JSON content with 1, 2, ... in place of addresses, equal ones for equal ones."""
+def _without_addresses(content: Any) -> Any:
+    """The JSON content without SHARED_ID, at any depth."""
     if isinstance(content, list):
-        return [_numbered(item, known) for item in content]
+        return [_without_addresses(item) for item in content]
     if isinstance(content, dict):
-        return {
-            key: known.setdefault(value, len(known) + 1)
-            if key == SHARED_ID and value is not None
-            else _numbered(value, known)
-            for key, value in content.items()
-        }
+        return {key: _without_addresses(value) for key, value in content.items() if key != SHARED_ID}
     return content
