@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from export.golden import soil_count
 from export.recipes import Recipe
 from export.runtime.soil_scan import FORMAT, SoilScan
 from export.trained import Trained
@@ -43,6 +44,7 @@ def card_of(trained: Trained, *, front_end_file: str | None) -> Card:
         "format": FORMAT,
         **{name: run[name] for name in FROM_RUN},
         "id_column": trained.config.data.id_column,
+        "golden_soils": soil_count(trained),
         "targets": {name: {key: facts[key] for key in facts if key != "test"} for name, facts in targets.items()},
         "front_end": {**run["front_end"], **front_end_facts(trained), "file": front_end_file},
         "versions": {"training": run["versions"], "export": versions()},
@@ -233,6 +235,8 @@ def markdown(card: Card) -> str:
         "numpy and ai-edge-litert. `c/` holds the sources for a microcontroller (the head of `c/VARIANT/model.h` "
         "says how to run a scan), golden.json and golden.npz what every runtime must give, verification.json what each "
         "gave here. `sha256sum -c SHA256SUMS` checks the files.",
+        f"golden.json and golden.npz hold {card['golden_soils']} scans of training and test soils with their names. "
+        "The bundle holds no other scans.",
     ]
     if card["notes"]:
         parts += ["## Said in training", "\n".join(f"- {note}" for note in card["notes"])]

@@ -62,6 +62,11 @@ def cases(trained: Trained) -> dict[str, Floats]:
     return found
 
 
+def soil_count(trained: Trained) -> int:
+    """How many scans of training and test soils `cases` takes."""
+    return sum(min(SOILS // 2, len(scans)) for scans in (trained.train_scans, trained.test_scans))
+
+
 def vectors(
     trained: Trained,
     front_end: FrontEnd,

@@ -176,6 +176,22 @@ def test_a_bundle_holds_its_files_and_nothing_else(folder, card, as_c):
     assert {path.name for path in folder.parent.iterdir()} == {"bundle"}
 
 
+def test_the_scans_of_a_bundle_are_those_that_its_card_counts(folder, card, golden, trained):
+    """No other scan of the library stands in any file, as numbers or as text."""
+    facts, _ = golden
+    soils = [case for case in facts["cases"] if case["name"].partition(" ")[0] in ("train", "test")]
+    assert len(soils) == card["golden_soils"]
+    assert f"hold {len(soils)} scans of training and test soils" in (folder / "card.md").read_text()
+    taken = {case["name"].partition(" ")[2] for case in soils}
+    content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".npz")
+    others = [
+        scan for identity, scan in zip(trained.train_ids, trained.train_scans, strict=True) if identity not in taken
+    ]
+    for scan in others:
+        assert scan[:4].tobytes() not in content
+        assert ", ".join(map(str, scan[:2])).encode() not in content
+
+
 def test_sha256sum_finds_every_file_whole(folder):
     assert {line.partition("  ")[2] for line in (folder / "SHA256SUMS").read_text().splitlines()} == (
         names_in(folder) - {"SHA256SUMS"}
