@@ -22,8 +22,8 @@ from tqdm import tqdm
 from relple_tf.config import BALANCINGS, Config, replace
 from relple_tf.processes import run_all
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.sources import load
-from relple_tf.spectra.split import split
+from relple_tf.spectra.sources.named import load
+from relple_tf.spectra.splitting.split import split
 
 DEFAULT = "rs_ple (hard)"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ def measure(shared: tuple[SpectralLibrary, Config, Path], job: tuple[int, str]) 
 
     from relple_tf.evaluation.metrics import scores
     from relple_tf.pipeline import fit_model
-    from relple_tf.training.runs import write_json
+    from relple_tf.runs.folder import write_json
 
     (library, base, folder), (seed, variant) = shared, job
     config = replace(base, **VARIANTS[variant], training__seed=seed)

@@ -29,10 +29,10 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=1000)
     options = parser.parse_args()
     import_tensorflow()
+    from export.bundling.stored_run import load
     from export.runtime.soil_scan import SoilScan
-    from export.runtimes import LiteRt
-    from export.trained import load
-    from relple_tf.evaluation.bundled import outputs
+    from export.verify.runtimes import LiteRt
+    from relple_tf.prediction.bundles import outputs
 
     trained = load(options.run)
     scans = np.resize(trained.test_scans, (options.scans, trained.test_scans.shape[1]))

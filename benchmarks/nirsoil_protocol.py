@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from relple_tf.comparison.jobs import Job, Workshop, run_job
+from relple_tf.comparison.resampling import UNUSED, Draw
 from relple_tf.config import Config, DataConfig
-from relple_tf.evaluation.comparison import Job, Workshop, run_job
-from relple_tf.evaluation.draws import UNUSED, Draw
 from relple_tf.processes import run_all
-from relple_tf.spectra.tables import read_table
+from relple_tf.spectra.readers.tables import read_table
 from relple_tf.zoo import PRESETS
 
 TEST_ROWS = 165

@@ -15,9 +15,9 @@ import keras
 import numpy as np
 
 from relple_tf.config import replace
-from relple_tf.spectra.sources import load
-from relple_tf.spectra.split import split
-from relple_tf.training.fit import Batches, Monitor, compile_joint, joint_model
+from relple_tf.spectra.sources.named import load
+from relple_tf.spectra.splitting.split import split
+from relple_tf.training.loop import Batches, Monitor, compile_joint, joint_model
 from relple_tf.training.preparation import initial_network, prepare
 from relple_tf.zoo import rs_ple_base
 

@@ -94,8 +94,8 @@ def result_of(name: str, command: list[str], folder: Path) -> Run:
 def folds(config: Config, parts: Any) -> list[int]:
     """The cross-validation fold of every row, -1 for test rows."""
     from relple_tf.models import front_end
-    from relple_tf.spectra.folds import learning_folds
-    from relple_tf.spectra.sources import load
+    from relple_tf.spectra.sources.named import load
+    from relple_tf.spectra.splitting.folds import learning_folds
 
     library = front_end.in_range(load(config), config.front_end)
     training = config.training
@@ -105,7 +105,7 @@ def folds(config: Config, parts: Any) -> list[int]:
 
 def simulated_table(path: Path) -> None:
     """SOILS simulated soils of several groups, each scanned SCANS_PER_SOIL times; OC is missing in every fifth."""
-    from relple_tf.spectra.simulate import simulate
+    from relple_tf.spectra.sources.simulated import simulate
 
     soils = simulate(SimulatedConfig(soils=SOILS, step_nm=4.0))
     noise = np.random.default_rng(0)

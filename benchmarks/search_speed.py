@@ -16,12 +16,12 @@ from typing import Any
 from relple_tf.command_line import say
 from relple_tf.config import Config, replace
 from relple_tf.processes import Processes, import_tensorflow
-from relple_tf.training.runs import RunFolder
+from relple_tf.runs.folder import RunFolder
 from relple_tf.zoo import rs_ple_base
-from tuning.conduct import conduct
 from tuning.executors import Executor, RayTasks, connected
 from tuning.folder import Plan
-from tuning.outcome import Outcome
+from tuning.result import Outcome
+from tuning.run_search import conduct
 from tuning.space import space_of
 
 SPACE = """

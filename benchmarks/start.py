@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from relple_tf.comparison.jobs import baseline_predictions
 from relple_tf.config import Config, DataConfig, replace
-from relple_tf.evaluation.comparison import baseline_predictions
 from relple_tf.evaluation.metrics import scores
 from relple_tf.models import front_end
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.split import split
-from relple_tf.spectra.tables import read_table
+from relple_tf.spectra.readers.tables import read_table
+from relple_tf.spectra.splitting.split import split
 from relple_tf.training.cross_fitting import development
 from relple_tf.training.preparation import initial_network, prepare
 from relple_tf.training.stacking import components

@@ -16,8 +16,8 @@ from statistics import median
 import numpy as np
 
 from relple_tf.config import SimulatedConfig
-from relple_tf.spectra.simulate import simulate
-from relple_tf.training.stored_data import DATA, load_data, save_data
+from relple_tf.runs.stored_data import DATA, load_data, save_data
+from relple_tf.spectra.sources.simulated import simulate
 
 LUCAS_SOILS = 19036
 

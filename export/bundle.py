@@ -30,11 +30,11 @@ def main(arguments: list[str]) -> None:
     if not options.run.is_dir():
         raise InputError(f"{options.run}: no such folder; give the folder of a finished run")
     out = options.out or Path(f"{options.run.resolve()}-bundle")
-    from relple_tf.training.outputs import check_folder
+    from relple_tf.artefacts.outputs import check_folder
 
     check_folder(out, (options.run,))
     import_tensorflow()
-    from export.assembly import assemble
+    from export.bundling.assembly import assemble
 
     assemble(options.run, recipes, budget, out, say=say, show=lambda card: print(table(card), flush=True))
     say(f"Bundle: {out}")

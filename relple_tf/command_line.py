@@ -77,7 +77,7 @@ def _signals_raised() -> Iterator[list[Interrupted]]:
     """Raise `Interrupted` at the first of the signals ENDING; those that were ignored stay ignored, as under nohup.
 
     In the seconds of CLEAN_UP_S after it, in which child processes are ended, others are ignored. A later one ends the
-    process at once; its children end with it (`relple_tf.parent`).
+    process at once; its children end with it (`relple_tf.parent_process`).
 
     Yields:
         Gets what was raised.

@@ -42,17 +42,17 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     config, models, repeats = planned(options)
 
-    from relple_tf.training.outputs import check_folder
+    from relple_tf.artefacts.outputs import check_folder
 
     if options.out is not None:
         check_folder(options.out)
     import_tensorflow()
-    from relple_tf.evaluation.comparison import compare
-    from relple_tf.evaluation.comparison_folder import PAGE, Plan, check_same_plan, read_plan
-    from relple_tf.evaluation.paired import comparison_table
+    from relple_tf.comparison.folder import PAGE, Plan, check_same_plan, read_plan
+    from relple_tf.comparison.jobs import compare
+    from relple_tf.comparison.statistics import comparison_table
     from relple_tf.evaluation.result import source_name
-    from relple_tf.spectra.sources import load
-    from relple_tf.training.runs import open_run, resumable
+    from relple_tf.runs.folder import open_run, resumable
+    from relple_tf.spectra.sources.named import load
 
     plan = Plan(config=replace(config, comparison__workers=0), models=models, repeats=repeats)
     if options.resume and options.out is not None and says_only_where(options):

@@ -14,12 +14,12 @@ from threadpoolctl import threadpool_limits
 
 from relple_tf.config import Config
 from relple_tf.models import front_end
-from relple_tf.models.lab_units import whole_graph
-from relple_tf.spectra.folds import learning_folds
+from relple_tf.models.deployed import whole_graph
 from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.splitting.folds import learning_folds
 from relple_tf.training.checkpoint import Checkpoints
 from relple_tf.training.cross_fitting import CrossFit, DivergedError, cross_fit, development
-from relple_tf.training.fit import train
+from relple_tf.training.loop import train
 from relple_tf.training.preparation import Prepared, initial_network, prepare
 from relple_tf.training.reliability import Reliability, fit_reliability
 from relple_tf.training.seeds import seed_everything

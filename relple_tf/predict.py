@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("scans", metavar="SCANS", type=Path, help="a CSV or Parquet table of scans")
     parser.add_argument("--out", metavar="FILE", type=Path, help="CSV to write; default: standard output")
     options = parser.parse_args(arguments)
-    from relple_tf.training.outputs import OutputFile
+    from relple_tf.artefacts.outputs import OutputFile
 
     out = None
     if options.out is not None:
@@ -30,10 +30,10 @@ def main(arguments: list[str]) -> None:
         out = OutputFile(path=options.out, is_replaceable=holds_predictions, inputs=inputs)
         out.check()
     import_tensorflow()
-    from relple_tf.evaluation.bundled import is_bundle, predict_bundle
-    from relple_tf.evaluation.prediction import predict_table
-    from relple_tf.spectra.csv_text import csv_text
-    from relple_tf.training.runs import RunFolder
+    from relple_tf.csv_text import csv_text
+    from relple_tf.prediction.bundles import is_bundle, predict_bundle
+    from relple_tf.prediction.runs import predict_table
+    from relple_tf.runs.folder import RunFolder
 
     if is_bundle(options.run):
         table, notes = predict_bundle(options.run, options.scans)

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from relple_tf.errors import InputError
-from relple_tf.parent import end_with_parent
+from relple_tf.parent_process import end_with_parent
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 """Read by NumPy and TensorFlow when they are imported."""

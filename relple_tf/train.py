@@ -31,16 +31,16 @@ def main(arguments: list[str]) -> None:
 
     if config.training.tensorboard and not find_spec("tensorboard"):
         raise InputError("training.tensorboard needs the extra tensorboard: pip install '.[tensorboard]'")
-    from relple_tf.training.outputs import check_folder
+    from relple_tf.artefacts.outputs import check_folder
 
     if options.out is not None:
         check_folder(options.out)
     import_tensorflow()
-    from relple_tf.evaluation.calibration import calibrate
+    from relple_tf.evaluation.metrics_table import metrics_table
     from relple_tf.evaluation.result import source_name
-    from relple_tf.evaluation.tables import metrics_table
-    from relple_tf.spectra.sources import load
-    from relple_tf.training.runs import open_run, resumable
+    from relple_tf.runs.folder import open_run, resumable
+    from relple_tf.spectra.sources.named import load
+    from relple_tf.training_run import calibrate
 
     name = f"{source_name(config)}-{config.preset}"
     folder = open_run(options.out, name, config, resume=options.resume)

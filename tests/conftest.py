@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from relple_tf.config import AugmentationConfig, Config, FrontEndConfig, ModelConfig, SimulatedConfig, TrainingConfig
-from relple_tf.models.problem import Problem
-from relple_tf.spectra.simulate import simulate
+from relple_tf.models.network_spec import NetworkSpec
+from relple_tf.spectra.sources.simulated import simulate
 
 TARGETS = ("OC_g_kg", "CEC_cmolc_kg", "pH")
 CORRELATION = np.array([[1.0, 0.7, -0.2], [0.7, 1.0, 0.4], [-0.2, 0.4, 1.0]])
@@ -37,7 +37,7 @@ VIEWS = ((0, 2), (1,))
 
 
 def problem_of(targets=TARGETS, correlation=CORRELATION, bands=13, views=VIEWS):
-    return Problem(
+    return NetworkSpec(
         bands=bands,
         channels=3,
         components=6,

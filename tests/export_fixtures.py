@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from export.trained import load
+from export.bundling.stored_run import load
 from relple_tf.config import (
     AugmentationConfig,
     Config,
@@ -42,9 +42,9 @@ _made: dict[str, Path] = {}
 def tiny_run(tmp_path_factory):
     """The folder of a run of TINY_RUN, trained once per session; do not write into it."""
     if "run" not in _made:
-        from relple_tf.evaluation.calibration import calibrate
-        from relple_tf.spectra.sources import load
-        from relple_tf.training.runs import RunFolder
+        from relple_tf.runs.folder import RunFolder
+        from relple_tf.spectra.sources.named import load
+        from relple_tf.training_run import calibrate
 
         folder = tmp_path_factory.mktemp("export") / "run"
         calibrate(load(TINY_RUN), TINY_RUN, RunFolder(path=folder), say=lambda _: None)

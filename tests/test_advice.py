@@ -8,21 +8,21 @@ import pytest
 from conftest import CONFIG
 from sklearn.cross_decomposition import PLSRegression
 
+from relple_tf import training_run as calibration
+from relple_tf.baselines.plsr import FOLDS, CrossValidated, cross_validated, snv_first_derivative
+from relple_tf.baselines.plsr_baseline import Beside, beside, nested
 from relple_tf.config import replace as changed
-from relple_tf.evaluation import calibration
-from relple_tf.evaluation.advice import MARGIN, advice
-from relple_tf.evaluation.baselines import FOLDS, CrossValidated, cross_validated, snv_first_derivative
-from relple_tf.evaluation.beside import Beside, beside, nested
+from relple_tf.evaluation.recommendations import MARGIN, advice
 from relple_tf.models import front_end
-from relple_tf.models.lab_units import TargetScale
+from relple_tf.models.target_scaling import TargetScale
 from relple_tf.pipeline import FittedModel, deployed
-from relple_tf.spectra.folds import group_k_fold, learning_folds
+from relple_tf.runs.folder import RunFolder
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.units import whole_units
+from relple_tf.spectra.splitting.folds import group_k_fold, learning_folds
+from relple_tf.spectra.splitting.grouping import whole_units
 from relple_tf.training.cross_fitting import CrossFit
 from relple_tf.training.preparation import initial_network, prepare
 from relple_tf.training.reliability import fit_reliability
-from relple_tf.training.runs import RunFolder
 
 MEMBERS = 3
 SPLIT = np.array(["train"] * 60 + ["test"] * 20)

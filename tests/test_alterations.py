@@ -21,9 +21,9 @@ from benchmarks.reliability.alterations import ALTERATIONS, LISTS, random_altera
 from benchmarks.reliability.altered_artefacts import run_command
 from export.runtime.soil_scan import SoilScan
 from relple_tf.config import ARCHITECTURES, CHANNELS, EXPERT_KINDS, FrontEndConfig
-from relple_tf.evaluation import model_file
 from relple_tf.models import front_end
-from relple_tf.models.network import build
+from relple_tf.models.catalogue import build
+from relple_tf.runs import model_loading as model_file
 
 BUNDLE_FILES = ("SHA256SUMS", "card.json", "float32.tflite", "golden.json")
 RUN_FILES = ("manifest.json", "card.json", "config.toml", "model.keras")

@@ -13,8 +13,8 @@ from soil_tables import as_parquet, columns, write
 
 from relple_tf.config import DataConfig, LimitsConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.scans import open_scans
-from relple_tf.spectra.tables import read_table
+from relple_tf.spectra.readers.scans import open_scans
+from relple_tf.spectra.readers.tables import read_table
 
 FACTOR = int(os.environ.get("RELPLE_TF_TABLE_FACTOR", "1"))
 """How many times as many tables are tried; `benchmarks/reliability/tables.py` sets it."""

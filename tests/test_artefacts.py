@@ -8,10 +8,21 @@ import zipfile
 import numpy as np
 import pytest
 
+from relple_tf.artefacts import reading as artefacts
+from relple_tf.artefacts.reading import check_archive, opened, parsed, read_arrays, read_bytes, read_json, readable
+from relple_tf.artefacts.schema import (
+    ASCENDING_NM,
+    NAME,
+    TEXT,
+    check,
+    named,
+    number,
+    one_of,
+    or_missing,
+    or_null,
+    whole,
+)
 from relple_tf.errors import InputError
-from relple_tf.training import artefacts
-from relple_tf.training.artefacts import check_archive, opened, parsed, read_arrays, read_bytes, read_json, readable
-from relple_tf.training.schema import ASCENDING_NM, NAME, TEXT, check, named, number, one_of, or_missing, or_null, whole
 
 WAY_OUT = "train it again"
 

@@ -10,7 +10,7 @@ from conftest import TARGETS, TINY, features_of, problem_of, set_fixed_weights
 from scipy.special import softmax
 
 from relple_tf.config import ARCHITECTURES, BALANCINGS, TrainingConfig
-from relple_tf.models.network import build
+from relple_tf.models.catalogue import build
 from relple_tf.training.balancing import GRADNORM_STEP, STRATEGIES
 from relple_tf.training.joint import FollowingModel, last_shared_layer
 from relple_tf.training.losses import masked_losses

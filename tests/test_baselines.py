@@ -9,9 +9,9 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
 
-from relple_tf.evaluation import baselines
-from relple_tf.evaluation.baselines import FOLDS, cross_validated, cross_validated_errors, plsr
-from relple_tf.models.lab_units import TargetScale
+from relple_tf.baselines import plsr as baselines
+from relple_tf.baselines.plsr import FOLDS, cross_validated, cross_validated_errors, plsr
+from relple_tf.models.target_scaling import TargetScale
 
 SEED = 3
 

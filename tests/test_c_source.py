@@ -20,11 +20,14 @@ from c_library import (
 )
 from scipy.signal import savgol_filter
 
-from export import c_domain, c_front_end, c_scan, c_source
+from export.c import domain as c_domain
+from export.c import front_end as c_front_end
+from export.c import scan as c_scan
+from export.c import source as c_source
 from relple_tf.config import CHANNELS, FrontEndConfig
 from relple_tf.models import front_end
 from relple_tf.models.domain import Distances
-from relple_tf.models.lab_units import LabUnits, TargetScale
+from relple_tf.models.target_scaling import LabUnits, TargetScale
 from relple_tf.training.intervals import Interval
 
 pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler")

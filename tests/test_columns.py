@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from relple_tf.errors import InputError
-from relple_tf.spectra.columns import (
+from relple_tf.spectra.readers.columns import (
     MINIMUM_BANDS,
     band_columns,
     find_column,
     find_coordinates,
     names_coordinate,
 )
-from relple_tf.spectra.lab import meaning
+from relple_tf.spectra.readers.laboratory_columns import meaning
 
 NM = [1100 + 2 * index for index in range(12)]
 

@@ -17,10 +17,10 @@ import pytest
 from relple_tf import predict, train
 from relple_tf.command_line import run
 from relple_tf.config import SimulatedConfig
-from relple_tf.evaluation.prediction import BATCH_SCANS, estimates, predict_scans
-from relple_tf.spectra.scans import open_scans
-from relple_tf.spectra.simulate import simulate
-from relple_tf.training.runs import locked
+from relple_tf.prediction.runs import BATCH_SCANS, estimates, predict_scans
+from relple_tf.runs.folder import locked
+from relple_tf.spectra.readers.scans import open_scans
+from relple_tf.spectra.sources.simulated import simulate
 
 TINY = [
     f"--set={field}"
@@ -400,7 +400,7 @@ def test_a_model_of_a_narrow_range_takes_scans_of_that_range(csv, tmp_path):
 
 def test_resuming_with_another_split_is_refused(tmp_path, capsys, monkeypatch):
     """Else rows that were learned from would become test rows."""
-    from relple_tf.training import fit
+    from relple_tf.training import loop as fit
 
     parts = ["train"] * 40 + ["val"] * 8 + ["test"] * 12
     path, out = tmp_path / "soils.csv", tmp_path / "run"
@@ -419,7 +419,7 @@ def test_resuming_with_another_split_is_refused(tmp_path, capsys, monkeypatch):
 
 
 def test_a_full_disk_is_one_line_and_no_run(csv, tmp_path, capsys, monkeypatch):
-    from relple_tf.training import files
+    from relple_tf import atomic_files as files
 
     def full(descriptor):
         raise OSError(28, "No space left on device")

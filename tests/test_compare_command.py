@@ -11,11 +11,11 @@ import pytest
 
 from relple_tf import compare
 from relple_tf.command_line import run
+from relple_tf.comparison import jobs as comparison
 from relple_tf.config import Config, replace
 from relple_tf.config_text import from_toml, to_toml
-from relple_tf.evaluation import comparison
 from relple_tf.processes import ProcessDiedError
-from relple_tf.training.runs import locked
+from relple_tf.runs.folder import locked
 from relple_tf.zoo import PRESETS
 
 DATA = ["--data", "simulated", "--set=simulated.soils=80", "--set=simulated.step_nm=20", "--targets", "CEC_cmolc_kg,pH"]

@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 from conftest import CONFIG
 
+from relple_tf.comparison import jobs as comparison
+from relple_tf.comparison.folder import fingerprint
+from relple_tf.comparison.jobs import Job, Workshop, run_job
+from relple_tf.comparison.resampling import UNUSED, draws, sized
+from relple_tf.comparison.statistics import at, comparison_table, medians, p_in_words, pairs, sentence, signed_rank_p
 from relple_tf.config import ComparisonConfig, SimulatedConfig
 from relple_tf.config import replace as changed
 from relple_tf.errors import InputError
-from relple_tf.evaluation import comparison
-from relple_tf.evaluation.comparison import Job, Workshop, run_job
-from relple_tf.evaluation.comparison_folder import fingerprint
-from relple_tf.evaluation.draws import UNUSED, draws, sized
 from relple_tf.evaluation.metrics import scores
-from relple_tf.evaluation.paired import at, comparison_table, medians, p_in_words, pairs, sentence, signed_rank_p
-from relple_tf.spectra.simulate import simulate
+from relple_tf.spectra.sources.simulated import simulate
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from relple_tf.comparison import plots as pictures
+from relple_tf.comparison.report import comparison_report
+from relple_tf.comparison.result import Outcome
 from relple_tf.config import Config
 from relple_tf.config import replace as changed
-from relple_tf.evaluation import comparison_pictures as pictures
-from relple_tf.evaluation.comparison_report import comparison_report
-from relple_tf.evaluation.outcome import Outcome
 from relple_tf.spectra.library import SpectralLibrary
 
 NAMES = ("OC_g_kg", "a<b&c_pct")

@@ -1,4 +1,4 @@
-"""The contract with the converter and TFMOT: what `export.converter_adapter` relies on and they do not promise.
+"""The contract with the converter and TFMOT: what `export.convert.converter_adapter` relies on and they do not promise.
 
 Each failure names what changed. Then adapt export/converter_adapter.py, or keep the older minor version pinned.
 """
@@ -15,9 +15,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.lite.python import convert as converter_module
 
-from export.convert import run_child
-from export.converter_adapter import int16_operators, only_calibrate, quantised_but
-from export.flatbuffer import operators, parse, signature, type_name
+from export.convert.conversion import run_child
+from export.convert.converter_adapter import int16_operators, only_calibrate, quantised_but
+from export.convert.flatbuffer import operators, parse, signature, type_name
 
 TENSORFLOW = f"tensorflow {version('tensorflow')}"
 TFMOT = f"tensorflow-model-optimization {version('tensorflow-model-optimization')}"
@@ -126,7 +126,7 @@ import inspect, json, sys
 import numpy as np
 import tensorflow_model_optimization as tfmot  # before tf_keras: it chooses the Keras
 import tf_keras
-from export import converter_adapter as adapter
+from export.convert.conversion import converter_adapter as adapter
 
 cluster = adapter._internal("tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster")
 found = {"cluster_weights": list(inspect.signature(cluster.cluster_weights).parameters)}
@@ -159,7 +159,9 @@ open(sys.argv[1], "w").write(json.dumps(found))
 def test_tfmot_clusters_around_zeros_and_rounds_kernel_and_activation(tmp_path):
     """In a child, for TFMOT changes the Keras of a process."""
     file = tmp_path / "found.json"
-    run_child([sys.executable, "-c", TFMOT_WORK, str(file)], f"{TFMOT}: what export.converter_adapter calls", 300.0)
+    run_child(
+        [sys.executable, "-c", TFMOT_WORK, str(file)], f"{TFMOT}: what export.convert.converter_adapter calls", 300.0
+    )
     found = json.loads(file.read_text())
     expected = ["to_cluster", "number_of_clusters", "cluster_centroids_init", "preserve_sparsity"]
     assert found["cluster_weights"][:4] == expected, f"{TFMOT}: cluster_weights takes {found['cluster_weights']}"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from relple_tf.errors import InputError
-from relple_tf.spectra.coordinates import EARTH_RADIUS_KM, block_labels, read_coordinates
 from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.splitting.coordinates import EARTH_RADIUS_KM, block_labels, read_coordinates
 
 
 def at(places):

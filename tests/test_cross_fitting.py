@@ -9,11 +9,12 @@ from conftest import CONFIG
 
 from relple_tf.config import replace as change
 from relple_tf.errors import InputError
-from relple_tf.models.lab_units import TargetScale
+from relple_tf.models.target_scaling import TargetScale
 from relple_tf.pipeline import fit_model
 from relple_tf.processes import ProcessDiedError
-from relple_tf.spectra.folds import learning_folds
-from relple_tf.training import cross_fitting, fit
+from relple_tf.spectra.splitting.folds import learning_folds
+from relple_tf.training import cross_fitting
+from relple_tf.training import loop as fit
 from relple_tf.training.checkpoint import Checkpoints, load_state, remove_checkpoints
 from relple_tf.training.cross_fitting import (
     DivergedError,
@@ -24,7 +25,7 @@ from relple_tf.training.cross_fitting import (
     fit_fold,
     to_lab,
 )
-from relple_tf.training.fit import TraceCache
+from relple_tf.training.loop import TraceCache
 from relple_tf.training.stacking import WEIGHTS, best_weight
 
 TINY = change(

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from relple_tf.atomic_files import write_table
 from relple_tf.config import DataConfig
-from relple_tf.spectra.csv_text import csv_text, neutral
-from relple_tf.spectra.tables import read_parts, read_table
-from relple_tf.training.files import write_table
+from relple_tf.csv_text import csv_text, neutral
+from relple_tf.spectra.readers.tables import read_parts, read_table
 
 FORMULAS = [
     '=HYPERLINK("http://x","y")',

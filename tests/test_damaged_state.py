@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from conftest import CONFIG
 
+from relple_tf.comparison import folder as comparison_folder
 from relple_tf.config import Config
 from relple_tf.config import replace as change
 from relple_tf.config_text import from_toml, set_fields
 from relple_tf.errors import InputError
-from relple_tf.evaluation import comparison_folder
+from relple_tf.runs.folder import RunFolder, open_run, read_config
 from relple_tf.training.checkpoint import Checkpoints, load_state, save_state
 from relple_tf.training.cross_fitting import cross_fit
-from relple_tf.training.fit import train
+from relple_tf.training.loop import train
 from relple_tf.training.preparation import prepare
-from relple_tf.training.runs import RunFolder, open_run, read_config
 from tuning import folder as search_folder
 
 DEEP = "[" * 200_000

@@ -22,9 +22,9 @@ from relple_tf.models.domain import (
     limits,
     status,
 )
-from relple_tf.spectra.foreign import KINDS, foreign_scans
-from relple_tf.spectra.simulate import simulate
-from relple_tf.spectra.sources import load
+from relple_tf.spectra.sources.named import load
+from relple_tf.spectra.sources.out_of_domain import KINDS, foreign_scans
+from relple_tf.spectra.sources.simulated import simulate
 from relple_tf.training.preparation import whitening
 
 COMPONENTS = 5

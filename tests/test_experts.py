@@ -8,8 +8,8 @@ import pytest
 from conftest import TINY, copy_weights, problem_of, set_fixed_weights
 
 from relple_tf.config import ARCHITECTURES, EXPERT_KINDS
+from relple_tf.models.catalogue import build
 from relple_tf.models.experts import attention_pool, spectral_expert, stem, tower
-from relple_tf.models.network import build
 
 
 @pytest.mark.parametrize("bands", [5, 12, 13])

@@ -19,28 +19,29 @@ import pandas as pd
 import pytest
 from c_library import CC, CXX, NOT_FINITE, OK, OUTSIDE, compiled, distances_in_c, features_in_c
 
-from export import assembly, bundle
-from export import golden as golden_vectors
+from export import bundle
 from export.budget import Budget
-from export.c_front_end import FrontEnd
-from export.c_model import add_method, model_source, ports
-from export.convert import front_end_file, made
-from export.flatbuffer import operators, parse
-from export.metadata import embed, read
+from export.bundling import assembly
+from export.bundling.metadata import embed, read
+from export.bundling.stored_run import load
+from export.c.front_end import FrontEnd
+from export.c.model import add_method, model_source, ports
+from export.convert.conversion import front_end_file, made
+from export.convert.flatbuffer import operators, parse
 from export.recipes import RECIPES
 from export.runtime.soil_scan import SoilScan, SoilScanError
-from export.runtimes import RUNTIMES
-from export.trained import load
-from export.verify import verify
+from export.verify import golden as golden_vectors
+from export.verify.runtimes import RUNTIMES
+from export.verify.verification import verify
 from relple_tf import predict
 from relple_tf.command_line import run
 from relple_tf.config import SimulatedConfig
 from relple_tf.errors import InputError
 from relple_tf.evaluation.metrics import scores
-from relple_tf.evaluation.prediction import predict_table
-from relple_tf.spectra.simulate import simulate
+from relple_tf.prediction.runs import predict_table
+from relple_tf.runs.folder import RunFolder, locked
+from relple_tf.spectra.sources.simulated import simulate
 from relple_tf.train import main as train
-from relple_tf.training.runs import RunFolder, locked
 
 (TFLM,) = (runtime for runtime in RUNTIMES if runtime.name == "TFLM")
 

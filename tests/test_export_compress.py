@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from export_fixtures import TARGETS, tiny_run
 
-from export.compress import CLUSTERS, COMPRESSIONS, SPARSITY, compressible, joint_loss, training_data
-from export.convert import run_child
-from export.flatbuffer import operators, parse
-from export.quantise import network_for
+from export.bundling.stored_run import load
+from export.convert.compress import CLUSTERS, COMPRESSIONS, SPARSITY, compressible, joint_loss, training_data
+from export.convert.conversion import run_child
+from export.convert.flatbuffer import operators, parse
+from export.convert.quantise import network_for
+from export.convert.twin import twin
 from export.recipes import RECIPES
-from export.trained import load
-from export.twin import twin
 from relple_tf.errors import InputError
 
 LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
@@ -28,11 +28,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from export.compress import compressed
-from export.convert import network_file
+from export.convert.compress import compressed
+from export.convert.conversion import network_file
 from export.recipes import RECIPES
-from export.trained import load
-from export.twin import twin
+from export.bundling.stored_run import load
+from export.convert.twin import twin
 
 folder, out = map(Path, sys.argv[1:])
 found = load(folder)

@@ -12,11 +12,11 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from export_fixtures import TARGETS, fixture_run, fixture_trained  # noqa: F401
 
-from export import convert as convert_module
-from export.convert import MARK, ConversionError, convert, front_end_file, made, network_file, run_child
-from export.flatbuffer import Builder, operators, packed, parse, signature, type_name
-from export.operators import audit, macs, unusual_types
-from export.quantise import (
+from export.convert.conversion import MARK, ConversionError, convert, front_end_file, made, network_file, run_child
+from export.convert.conversion import conversion as convert_module
+from export.convert.flatbuffer import Builder, operators, packed, parse, signature, type_name
+from export.convert.operators import audit, macs, unusual_types
+from export.convert.quantise import (
     REPRESENTATIVE,
     extreme_rows,
     layer_errors,
@@ -25,10 +25,10 @@ from export.quantise import (
     representative_rows,
 )
 from export.recipes import DEFAULT, RECIPES, chosen
-from export.runtimes import RUNTIMES
+from export.verify.runtimes import RUNTIMES
 from relple_tf.errors import InputError
-from relple_tf.models.lab_units import T2, Q
-from relple_tf.parent import PARENT
+from relple_tf.models.deployed import T2, Q
+from relple_tf.parent_process import PARENT
 
 BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
 REFERENCE = BY_NAME["LiteRT reference"]
@@ -187,7 +187,7 @@ def test_whatever_happens_to_a_child_is_one_line(code, kind, said):
 )
 def test_an_error_of_writing_in_a_child_is_one_here(raised, kind, filename):
     """So the command names what the user asked for."""
-    code = f"from export.convert import main_of_child\ndef do(job): raise {raised}\nmain_of_child(do)"
+    code = f"from export.convert.conversion import main_of_child\ndef do(job): raise {raised}\nmain_of_child(do)"
     with pytest.raises(kind) as found:
         run_child([sys.executable, "-c", code, "{}"], "recipe x", 60.0)
     if kind is OSError:
@@ -196,7 +196,7 @@ def test_an_error_of_writing_in_a_child_is_one_here(raised, kind, filename):
 
 CONVERTING = """
 import os, pathlib, sys, time
-from export.convert import main_of_child
+from export.convert.conversion import main_of_child
 def do(job):
     pathlib.Path(job["file"]).write_text(str(os.getpid()))
     time.sleep(600)
@@ -209,7 +209,7 @@ def test_a_conversion_ends_with_the_export_that_is_killed(tmp_path):
     file = tmp_path / "pid"
     job = json.dumps({"file": str(file)})
     command = f"[sys.executable, '-c', {CONVERTING!r}, {job!r}]"
-    code = f"import sys; from export.convert import run_child; run_child({command}, 'recipe x', 600)"
+    code = f"import sys; from export.convert.conversion import run_child; run_child({command}, 'recipe x', 600)"
     with subprocess.Popen([sys.executable, "-c", code], cwd=Path(convert_module.__file__).parents[1]) as export:
         assert wait_until(lambda: file.exists() and file.read_text())
         assert alive(int(file.read_text()))

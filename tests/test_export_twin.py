@@ -10,15 +10,15 @@ import pytest
 from conftest import TINY, features_of, outputs_of, problem_of, set_fixed_weights
 from export_fixtures import TARGETS, TINY_RUN, fixture_run, fixture_trained  # noqa: F401
 
-from export.trained import load
-from export.twin import behind_views, check_equal, copy_weights, twin
+from export.bundling.stored_run import load
+from export.convert.twin import behind_views, check_equal, copy_weights, twin
 from relple_tf.config import ARCHITECTURES
 from relple_tf.errors import InputError
-from relple_tf.models.lab_units import T2, Q, seeing
-from relple_tf.models.network import build
-from relple_tf.spectra import sources
-from relple_tf.spectra.sources import load as load_library
-from relple_tf.training.runs import FILES, write_manifest
+from relple_tf.models.catalogue import build
+from relple_tf.models.deployed import T2, Q, seeing
+from relple_tf.runs.folder import FILES, write_manifest
+from relple_tf.spectra.sources.named import load as load_library
+from relple_tf.spectra.sources.named import named as sources
 
 
 @pytest.fixture(scope="module")

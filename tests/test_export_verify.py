@@ -9,12 +9,12 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from export_fixtures import TARGETS, tiny_run
 
-from export.convert import made
-from export.flatbuffer import parse, signature
+from export.bundling.stored_run import load
+from export.convert.conversion import made
+from export.convert.flatbuffer import parse, signature
 from export.recipes import RECIPES
-from export.runtimes import ARENA_STEP_BYTES, RUNTIMES, LiteRt, RuntimeRefusal, arena_bytes, in_child
-from export.trained import load
-from export.verify import IMPOSSIBLE, dequantised, promise_broken, quantised, reader, verify
+from export.verify.runtimes import ARENA_STEP_BYTES, RUNTIMES, LiteRt, RuntimeRefusal, arena_bytes, in_child
+from export.verify.verification import IMPOSSIBLE, dequantised, promise_broken, quantised, reader, verify
 
 BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
 LITERT = tuple(runtime for runtime in RUNTIMES if isinstance(runtime, LiteRt))

@@ -18,11 +18,11 @@ from relple_tf.config import replace as change
 from relple_tf.errors import InputError
 from relple_tf.models.front_end import apply
 from relple_tf.pipeline import fit_model
-from relple_tf.spectra.simulate import simulate
+from relple_tf.spectra.sources.simulated import simulate
 from relple_tf.training import checkpoint
-from relple_tf.training import fit as training
+from relple_tf.training import loop as training
 from relple_tf.training.checkpoint import Checkpoints, load_state, save_state
-from relple_tf.training.fit import Batches, Monitor, TraceCache, epoch_count, joint_model, train
+from relple_tf.training.loop import Batches, Monitor, TraceCache, epoch_count, joint_model, train
 from relple_tf.training.preparation import initial_network, prepare
 
 FAST = change(CONFIG, model__architecture="shared_bottom", front_end__views=("snv_d1",))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from export.flatbuffer import merge_constants
+from export.convert.flatbuffer import merge_constants
 
 
 def tensor(kind=schema.TensorType.FLOAT32, shape=(2,), buffer=1, scale=None):

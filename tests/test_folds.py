@@ -7,10 +7,10 @@ import pytest
 
 from relple_tf.config import SplitConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.folds import folds, learning_folds
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.split import split
-from relple_tf.spectra.units import unit_labels, whole_units
+from relple_tf.spectra.splitting.folds import folds, learning_folds
+from relple_tf.spectra.splitting.grouping import unit_labels, whole_units
+from relple_tf.spectra.splitting.split import split
 
 RANDOM = SplitConfig(method="random")
 WITHIN = replace(RANDOM, within_groups=True)

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from relple_tf.spectra.foreign import KINDS, LEAF_BANDS, PLASTIC_BANDS, SENSOR_RANGES_NM, foreign_scans
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.simulate import absorption_curves, scanned_soils
+from relple_tf.spectra.sources.out_of_domain import KINDS, LEAF_BANDS, PLASTIC_BANDS, SENSOR_RANGES_NM, foreign_scans
+from relple_tf.spectra.sources.simulated import absorption_curves, scanned_soils
 
 FULL = np.arange(350.0, 2501.0, 2.0)
 GRIDS = {

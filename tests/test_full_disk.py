@@ -10,9 +10,9 @@ from pathlib import Path
 import keras
 import pytest
 
+from relple_tf.artefacts.outputs import OutputFile, check_folder
+from relple_tf.atomic_files import naming, scratch, write_bytes, write_text, write_with
 from relple_tf.errors import InputError
-from relple_tf.training.files import naming, scratch, write_bytes, write_text, write_with
-from relple_tf.training.outputs import OutputFile, check_folder
 
 ROOT = Path(__file__).parents[1]
 TOO_MUCH = bytes(1 << 20)
@@ -101,7 +101,7 @@ def test_a_file_that_grows_too_large_is_named(tmp_path):
     path = tmp_path / "p.csv"
     code = (
         "import sys\nfrom pathlib import Path\nfrom relple_tf.command_line import run\n"
-        "from relple_tf.training.files import write_text\n"
+        "from relple_tf.atomic_files import write_text\n"
         "run(lambda arguments: write_text(Path(arguments[0]), 'x' * 9999), sys.argv[1:])\n"
     )
     done = subprocess.run(

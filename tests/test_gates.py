@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from relple_tf.config import ARCHITECTURES, ModelConfig
-from relple_tf.evaluation.gates import GATED, gate_weights, owner_weights, wired
-from relple_tf.models.network import build
-from relple_tf.models.problem import Problem
-from relple_tf.models.wiring import SHARED
+from relple_tf.evaluation.gates import gate_weights, owner_weights, wired
+from relple_tf.models.catalogue import ROUTINGS, build
+from relple_tf.models.network_spec import NetworkSpec
+from relple_tf.models.routing import SHARED
 
 TARGETS = ("N_g_kg", "OC_g_kg", "pH")
 # N and OC are relevant to each other, pH to nobody.
-PROBLEM = Problem(
+PROBLEM = NetworkSpec(
     bands=32,
     channels=1,
     components=6,
@@ -35,7 +35,7 @@ def softmax(logits):
     return odds / odds.sum(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("architecture", GATED)
+@pytest.mark.parametrize("architecture", ROUTINGS)
 def test_each_gate_shares_out_one(architecture):
     config, network = tiny(architecture)
     config, levels = wired(config, PROBLEM)
@@ -126,7 +126,7 @@ def test_single_expert_has_weight_one():
     ]
 
 
-@pytest.mark.parametrize("architecture", [a for a in ARCHITECTURES if a not in GATED])
+@pytest.mark.parametrize("architecture", [a for a in ARCHITECTURES if a not in ROUTINGS])
 def test_architectures_without_gates_have_no_tables(architecture):
     config, network = tiny(architecture)
     assert owner_weights(config, PROBLEM, network, FEATURES) == []

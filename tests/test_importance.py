@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from relple_tf.evaluation.importance import band_importance, blocks, rmse, transplanted
-from relple_tf.evaluation.importance_pictures import importance
-from relple_tf.evaluation.pictures import absorption_lines
+from relple_tf.report.plots.figures import absorption_lines
+from relple_tf.report.plots.importance import importance
 
 NM = np.arange(1100.0, 1500.0, 10.0)
 DRAW = np.random.default_rng(0)

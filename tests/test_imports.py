@@ -7,7 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("relple_tf", "tuning", "export", "benchmarks")
-LAYERS = ("spectra", "models", "training", "pipeline", "evaluation")
+LAYERS = (
+    *("artefacts", "spectra", "models", "training", "pipeline", "baselines", "evaluation", "runs"),
+    *("prediction", "report", "comparison", "training_run"),
+)
 """From below to above: each may import those before it."""
 COMMANDS = ("relple_tf/train", "relple_tf/predict", "relple_tf/compare", "tuning/search", "export/bundle")
 SLOW = {"keras", "tensorflow", "tf_keras", "keras_tuner", "sklearn", "matplotlib"}
@@ -54,7 +57,9 @@ def test_a_layer_imports_only_those_below_it(path):
     assert not top(names_in(path)) & {"tuning", "export", "benchmarks"}
 
 
-@pytest.mark.parametrize("name", ["config", "config_text", "zoo", "errors", "command_line", "parent", "processes"])
+@pytest.mark.parametrize(
+    "name", ["config", "config_text", "zoo", "errors", "command_line", "parent_process", "processes"]
+)
 def test_what_help_needs_is_quick_to_import(name):
     path = ROOT / "relple_tf" / f"{name}.py"
     slow = {*SLOW, "numpy", "pandas", "scipy"}
@@ -62,7 +67,7 @@ def test_what_help_needs_is_quick_to_import(name):
     # `import_tensorflow` is where the commands take Keras in.
     assert top(names_in(path)) & slow <= ({"keras"} if name == "processes" else set())
     below = {n for n in names_in(path) if n.startswith("relple_tf.")}
-    assert all(n.split(".")[1] in ("config", "config_text", "zoo", "errors", "parent") for n in below)
+    assert all(n.split(".")[1] in ("config", "config_text", "zoo", "errors", "parent_process") for n in below)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -82,7 +87,10 @@ def test_models_leave_the_backend_a_choice(path):
     assert "tensorflow" not in top(names_in(path))
 
 
-@pytest.mark.parametrize("name", ["wiring", "relevance", "network", "experts", "gating", "ple"])
+@pytest.mark.parametrize(
+    "name",
+    ["routing", "relevance", "catalogue", "experts", "gating", "ple", "rs_ple", "mmoe", "shared_bottom", "single_task"],
+)
 def test_builders_get_their_keras_as_an_argument(name):
     assert "keras" not in top(names_in(ROOT / f"relple_tf/models/{name}.py"))
 
@@ -91,7 +99,7 @@ def test_builders_get_their_keras_as_an_argument(name):
 def test_only_export_imports_legacy_keras_and_the_runtimes(path):
     if path.relative_to(ROOT).parts[0] != "export":
         # `predict` runs bundles too.
-        own = {"ai_edge_litert"} if path == ROOT / "relple_tf/evaluation/litert.py" else set()
+        own = {"ai_edge_litert"} if path == ROOT / "relple_tf/prediction/litert.py" else set()
         assert not top(names_in(path)) & (LEGACY - own)
 
 

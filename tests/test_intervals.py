@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from relple_tf.models.lab_units import TargetScale
+from relple_tf.models.target_scaling import TargetScale
 from relple_tf.training.intervals import GROWTHS, Interval, achieved_coverage, fit_interval
 
 DRAW = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from relple_tf.models.lab_units import MARGIN, LabUnits, TargetScale
+from relple_tf.models.target_scaling import MARGIN, LabUnits, TargetScale
 
 DRAW = np.random.default_rng(0)
 VALUES = {

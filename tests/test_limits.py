@@ -11,12 +11,12 @@ from pyarrow import parquet
 from relple_tf.config import Config, DataConfig, LimitsConfig, SimulatedConfig, replace
 from relple_tf.config_text import set_fields
 from relple_tf.errors import InputError
-from relple_tf.evaluation.calibration import divide
-from relple_tf.spectra import table_file
-from relple_tf.spectra.scans import open_scans
-from relple_tf.spectra.simulate import simulate
-from relple_tf.spectra.sources import load
-from relple_tf.spectra.tables import read_parts, read_table
+from relple_tf.spectra.readers import table_file
+from relple_tf.spectra.readers.scans import open_scans
+from relple_tf.spectra.readers.tables import read_parts, read_table
+from relple_tf.spectra.sources.named import load
+from relple_tf.spectra.sources.simulated import simulate
+from relple_tf.spectra.splitting.parts import divide
 
 BANDS = [f"{nm}" for nm in range(1300, 1560, 10)]
 HEADER = ",".join(["id", "pH", *BANDS]).encode() + b"\n"

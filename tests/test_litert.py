@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from export.flatbuffer import operators, packed, parse, set_signature, signature
-from relple_tf.evaluation import bundled
-from relple_tf.evaluation.litert import LiteRtModel
+from export.convert.flatbuffer import operators, packed, parse, set_signature, signature
+from relple_tf.prediction import bundles as bundled
+from relple_tf.prediction.litert import LiteRtModel
 
 RESOLVERS = ("AUTO", "BUILTIN_REF", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
 

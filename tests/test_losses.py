@@ -9,7 +9,7 @@ import tensorflow as tf
 from conftest import TARGETS, TINY, set_fixed_weights
 
 from relple_tf.config import TrainingConfig
-from relple_tf.models.network import build
+from relple_tf.models.catalogue import build
 from relple_tf.training.balancing import STRATEGIES
 from relple_tf.training.joint import JointModel
 from relple_tf.training.losses import masked_losses

@@ -12,11 +12,11 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.svm import SVR
 
 from relple_tf.config import replace as change
-from relple_tf.models.inputs import set_bounds
-from relple_tf.models.lab_units import seeing
-from relple_tf.spectra.folds import group_k_fold
-from relple_tf.training import machine as machines
-from relple_tf.training.machine import (
+from relple_tf.models.deployed import seeing
+from relple_tf.models.views import set_bounds
+from relple_tf.spectra.splitting.folds import group_k_fold
+from relple_tf.training import kernel_regression as machines
+from relple_tf.training.kernel_regression import (
     BOUND,
     COSTS,
     EPSILON,

@@ -19,11 +19,11 @@ from conftest import (
 from scipy.special import expit, softmax
 
 from relple_tf.config import ARCHITECTURES, EXPERT_KINDS
-from relple_tf.models.kernel import KernelMachines
-from relple_tf.models.lab_units import seeing
-from relple_tf.models.network import BUILDERS, build
+from relple_tf.models.catalogue import BUILDERS, build
+from relple_tf.models.deployed import seeing
+from relple_tf.models.kernel_regression import KernelMachines
 from relple_tf.models.relevance import EPSILON
-from relple_tf.models.wiring import SHARED
+from relple_tf.models.routing import SHARED
 
 SHARING = tuple(name for name in BUILDERS if name != "single_task")
 

@@ -7,7 +7,7 @@ from scipy.stats import median_abs_deviation, norm
 
 from relple_tf.evaluation.outliers import FEWEST_RESIDUALS, LEAST_CUTOFF, cutoff, outliers, studentised
 from relple_tf.models.domain import Limits
-from relple_tf.models.lab_units import TargetScale
+from relple_tf.models.target_scaling import TargetScale
 
 LIMITS = Limits(t2=100.0, q=2.0, share=0.99)
 N = 200

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from relple_tf import predict
+from relple_tf.artefacts.outputs import OutputFile, check_folder
 from relple_tf.errors import InputError
 from relple_tf.models.domain import STATUSES
 from relple_tf.predict import holds_predictions
-from relple_tf.training.outputs import OutputFile, check_folder
 
 RESULT = "id,pH,pH_low,pH_high,status\na,6.5,6,7,ok\n"
 ROOT = Path(__file__).parents[1]
@@ -181,7 +181,7 @@ def test_what_the_command_reads_is_refused_by_every_name(tmp_path):
 def test_standard_output_is_written_by_its_name(kind, name, tmp_path):
     """Also where a shell has appended it to a file, which a rename would replace."""
     script = (
-        "import sys; from pathlib import Path; from relple_tf.training.outputs import OutputFile\n"
+        "import sys; from pathlib import Path; from relple_tf.artefacts.outputs import OutputFile\n"
         "print('before')\nsys.stdout.flush()\n"
         f"out = OutputFile(path=Path({name!r}), is_replaceable=lambda path: False)\n"
         "with out.opened() as file: file.write('text')\n"

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 CHILD = """
 import os, pathlib, sys, time
-from relple_tf import parent
+from relple_tf import parent_process as parent
 {before}
 parent.end_with_parent()
 pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
@@ -21,7 +21,7 @@ pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
 """
 PARENT = """
 import signal, subprocess, sys
-from relple_tf.parent import environment
+from relple_tf.parent_process import environment
 child = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], env=environment(), start_new_session=True)
 {then}
 """
@@ -95,6 +95,8 @@ def test_a_child_whose_parent_ended_before_it_asked_ends(before, tmp_path):
 
 
 def test_importing_the_module_is_quick():
-    code = "import sys, relple_tf.parent; print({'numpy', 'pandas', 'keras', 'multiprocessing'} & {*sys.modules})"
+    code = (
+        "import sys, relple_tf.parent_process; print({'numpy', 'pandas', 'keras', 'multiprocessing'} & {*sys.modules})"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "set()\n"

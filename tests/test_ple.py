@@ -18,9 +18,9 @@ from conftest import (
 )
 from scipy.special import softmax
 
-from relple_tf.models.network import build
+from relple_tf.models.catalogue import build
 from relple_tf.models.relevance import EPSILON
-from relple_tf.models.wiring import SHARED
+from relple_tf.models.routing import SHARED
 
 SIZES = replace(TINY, expert_kind="cnn", expert_units=8, tower_units=8, task_experts=2)
 """Wide enough that no tower is dead at the fixed weights."""

@@ -6,8 +6,8 @@ import pytest
 from soil_tables import NM, ROWS, columns, reflectance, write
 
 from relple_tf.errors import InputError
-from relple_tf.evaluation.prediction import predict_scans
-from relple_tf.spectra.scans import open_scans
+from relple_tf.prediction.runs import predict_scans
+from relple_tf.spectra.readers.scans import open_scans
 
 INTERVAL = {
     "target": "pH",

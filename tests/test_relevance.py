@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import CORRELATION, TARGETS, TINY
+from conftest import CORRELATION, TARGETS, TINY, problem_of
 
-from relple_tf.config import ARCHITECTURES
+from relple_tf.models.catalogue import ROUTINGS
 from relple_tf.models.relevance import (
     EPSILON,
     MINIMUM_COMMON_ROWS,
     pearson,
-    sources,
+    relevant_targets,
     unrelated_for_lack_of_rows,
 )
 
@@ -57,17 +57,23 @@ def test_a_target_without_variation_is_unrelated(values):
     np.testing.assert_array_equal(pearson(values)[2], [0, 0, 1])
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ROUTINGS)
 @pytest.mark.parametrize("relevance", ["hard", "soft"])
-def test_only_rs_ple_reads_foreign_experts(architecture, relevance):
+def test_only_rs_ple_reads_the_own_experts_of_another_target(architecture, relevance):
     config = replace(TINY, architecture=architecture, relevance=relevance, relevance_tau=0.0)
-    read = sources(CORRELATION, TARGETS, config)
-    assert any(read.values()) == (architecture == "rs_ple")
+    gates, *_ = ROUTINGS[architecture](config, problem_of())
+    foreign = [
+        name
+        for target in TARGETS
+        for name in gates[target]
+        if any(f".{other}." in name for other in TARGETS if other != target)
+    ]
+    assert bool(foreign) == (architecture == "rs_ple")
 
 
 @pytest.mark.parametrize("tau", [0.0, 0.2, 0.3, 0.4, 0.5, 0.7, 0.71, 2.0])
 def test_hard_reads_those_with_absolute_r_of_at_least_tau(tau):
-    read = sources(CORRELATION, TARGETS, replace(RS_PLE, relevance_tau=tau))
+    read = relevant_targets(CORRELATION, TARGETS, replace(RS_PLE, relevance_tau=tau))
     for k, target in enumerate(TARGETS):
         near = {other: 0.0 for j, other in enumerate(TARGETS) if j != k and abs(CORRELATION[k, j]) >= tau}
         assert read[target] == near
@@ -76,7 +82,7 @@ def test_hard_reads_those_with_absolute_r_of_at_least_tau(tau):
 @pytest.mark.parametrize("beta", [0.0, 1.0, 2.5])
 def test_soft_reads_all_and_adds_beta_log_r(beta):
     config = replace(RS_PLE, relevance="soft", relevance_beta=beta, relevance_tau=2.0)
-    read = sources(CORRELATION, TARGETS, config)
+    read = relevant_targets(CORRELATION, TARGETS, config)
     for k, target in enumerate(TARGETS):
         assert list(read[target]) == [other for other in TARGETS if other != target]
         for other, offset in read[target].items():
@@ -85,5 +91,5 @@ def test_soft_reads_all_and_adds_beta_log_r(beta):
 
 
 def test_soft_is_finite_for_unrelated_targets():
-    read = sources(np.eye(3), TARGETS, replace(RS_PLE, relevance="soft"))
+    read = relevant_targets(np.eye(3), TARGETS, replace(RS_PLE, relevance="soft"))
     assert all(np.isfinite(v) for offsets in read.values() for v in offsets.values())

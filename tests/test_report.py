@@ -10,25 +10,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from relple_tf.baselines.plsr import CrossValidated
+from relple_tf.baselines.plsr_baseline import Beside
 from relple_tf.config import Config, ModelConfig, SplitConfig, TrainingConfig
 from relple_tf.config import replace as changed
-from relple_tf.evaluation import verdicts
-from relple_tf.evaluation.baselines import CrossValidated
-from relple_tf.evaluation.beside import Beside
-from relple_tf.evaluation.calibration import Calibration, learning_outliers, score_parts
-from relple_tf.evaluation.figures import COLUMNS, digits, percent, texts
-from relple_tf.evaluation.illustrations import spread
+from relple_tf.evaluation.formatting import COLUMNS, digits, percent, texts
 from relple_tf.evaluation.metrics import scores
-from relple_tf.evaluation.report import report
-from relple_tf.evaluation.result import card
-from relple_tf.evaluation.soil_pictures import one_to_one
-from relple_tf.evaluation.verdicts import verdict
-from relple_tf.models.lab_units import TargetScale
+from relple_tf.models.target_scaling import TargetScale
 from relple_tf.pipeline import FittedModel
+from relple_tf.report import interpretation as verdicts
+from relple_tf.report.interpretation import verdict
+from relple_tf.report.page import report
+from relple_tf.report.plots.parity import one_to_one
+from relple_tf.report.sections import spread
+from relple_tf.runs.card import card
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.training.cross_fitting import CrossFit
 from relple_tf.training.preparation import initial_network, prepare
 from relple_tf.training.reliability import fit_reliability
+from relple_tf.training_run import Calibration, learning_outliers, score_parts
 
 NAMES = ("OC_g_kg", "pH", "a<b&c_pct")
 NOTE = "column <script>alert(1)</script> & others"

@@ -10,12 +10,13 @@ import sys
 import numpy as np
 import pytest
 
+from relple_tf import atomic_files as files
+from relple_tf.atomic_files import UNFINISHED, sha256, write_bytes, write_text, write_with
 from relple_tf.config import Config, replace
 from relple_tf.errors import InputError
-from relple_tf.training import files, runs
+from relple_tf.runs import folder as runs
+from relple_tf.runs.folder import FILES, RunFolder, data_hash, open_run, write_json
 from relple_tf.training.checkpoint import load_state, save_state
-from relple_tf.training.files import UNFINISHED, sha256, write_bytes, write_text, write_with
-from relple_tf.training.runs import FILES, RunFolder, data_hash, open_run, write_json
 
 
 @pytest.fixture
@@ -204,7 +205,7 @@ def test_a_folder_has_one_worker_at_a_time(run):
 
 def test_the_lock_of_a_folder_ends_with_its_process(run):
     script = (
-        "import os, pathlib, sys\nfrom relple_tf.training.runs import RunFolder\n"
+        "import os, pathlib, sys\nfrom relple_tf.runs.folder import RunFolder\n"
         "with RunFolder(path=pathlib.Path(sys.argv[1])).exclusive():\n"
         "    print('held', flush=True)\n    sys.stdin.read()\n"
     )

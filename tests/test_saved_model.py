@@ -9,7 +9,7 @@ from conftest import CONFIG
 
 from relple_tf.config import replace as change
 from relple_tf.pipeline import fit_model
-from relple_tf.training.saved_model import save_model
+from relple_tf.runs.saved_model import save_model
 
 FAST = change(CONFIG, training__max_epochs=1)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.svm import SVR
 
-from relple_tf.models.lab_units import TargetScale
-from relple_tf.training import scales
-from relple_tf.training.scales import CLEARLY, FOLDS, choose_scale
+from relple_tf.models.target_scaling import TargetScale
+from relple_tf.training import scale_selection as scales
+from relple_tf.training.scale_selection import CLEARLY, FOLDS, choose_scale
 
 SEED = 5
 UNITS = np.arange(120)

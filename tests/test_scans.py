@@ -8,8 +8,8 @@ from soil_tables import FORMS, NM, ROWS, changed_cell, columns, reflectance, wri
 
 from relple_tf.config import DataConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.scans import open_scans
-from relple_tf.spectra.tables import read_table
+from relple_tf.spectra.readers.scans import open_scans
+from relple_tf.spectra.readers.tables import read_table
 
 
 def joined(chunks):

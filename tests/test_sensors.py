@@ -13,10 +13,10 @@ from relple_tf.command_line import run
 from relple_tf.config import Config
 from relple_tf.config import replace as with_fields
 from relple_tf.errors import InputError
-from relple_tf.evaluation.prediction import to_model_input
+from relple_tf.prediction.runs import to_model_input
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.sensors import Sensor, band_weights, on_sensor, profile_names, read_sensor
-from relple_tf.spectra.sources import load
+from relple_tf.spectra.sensors.profiles import Sensor, band_weights, on_sensor, profile_names, read_sensor
+from relple_tf.spectra.sources.named import load
 
 SD_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
@@ -313,7 +313,7 @@ def test_an_unknown_sensor_names_the_known_ones():
 
 
 def test_without_a_sensor_the_library_is_its_own(monkeypatch):
-    monkeypatch.setattr("relple_tf.spectra.sources.on_sensor", None)
+    monkeypatch.setattr("relple_tf.spectra.sources.named.on_sensor", None)
     config = with_fields(Config(), data__source="simulated", simulated__soils=20)
     assert load(config).wavelengths_nm.tolist() == np.arange(1100, 2499, 2.0).tolist()
 

@@ -237,7 +237,7 @@ def test_a_command_with_workers_ends_by_a_signal(module, number, tmp_path):
 
 def test_a_process_that_draws_a_bar_and_is_killed_leaves_no_semaphore():
     """As a worker is at the end of a command; the tracker of semaphores would warn on stderr."""
-    code = "from relple_tf.training.progress import tqdm\nbar = tqdm()\nprint('drawn', flush=True); time.sleep(600)"
+    code = "from relple_tf.progress import tqdm\nbar = tqdm()\nprint('drawn', flush=True); time.sleep(600)"
     process = start(code)
     assert process.stdout.readline() == "drawn\n"
     process.kill()

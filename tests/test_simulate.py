@@ -8,8 +8,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from relple_tf.config import SimulatedConfig
-from relple_tf.spectra import simulate as simulator
-from relple_tf.spectra.simulate import NOTE, TARGETS, simulate
+from relple_tf.spectra.sources.named import simulated as simulator
+from relple_tf.spectra.sources.simulated import NOTE, TARGETS, simulate
 
 # More soils than one block holds, and not a multiple of it.
 SMALL = SimulatedConfig(soils=600, step_nm=10.0)

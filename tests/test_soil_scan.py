@@ -15,9 +15,10 @@ import pytest
 
 from export.runtime import soil_scan
 from export.runtime.soil_scan import SoilScan, SoilScanError
-from relple_tf.evaluation import bundled, cards
 from relple_tf.models.domain import Limits
-from relple_tf.models.lab_units import TargetScale
+from relple_tf.models.target_scaling import TargetScale
+from relple_tf.prediction import bundles as bundled
+from relple_tf.runs import card_schema as cards
 from relple_tf.spectra import library
 from relple_tf.training.intervals import Interval
 

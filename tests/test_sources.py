@@ -4,7 +4,7 @@ from LimeSoDa import load_dataset
 
 from relple_tf.config import Config, replace
 from relple_tf.errors import InputError
-from relple_tf.spectra.sources import LIMESODA_SETS, load
+from relple_tf.spectra.sources.named import LIMESODA_SETS, load
 
 
 @pytest.fixture(scope="module")

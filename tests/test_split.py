@@ -10,11 +10,11 @@ from scipy.spatial.distance import pdist, squareform
 
 from relple_tf.config import SplitConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra import distances as ordering
-from relple_tf.spectra.distances import distance_order
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.split import PARTS, split
-from relple_tf.spectra.units import block_divided, group_divided, unit_labels, whole_units
+from relple_tf.spectra.splitting import distance_order as ordering
+from relple_tf.spectra.splitting.distance_order import distance_order
+from relple_tf.spectra.splitting.grouping import block_divided, group_divided, unit_labels, whole_units
+from relple_tf.spectra.splitting.split import PARTS, split
 
 DRAWN = ("auto", "random", "kennard_stone", "spxy")
 

@@ -6,11 +6,11 @@ import pytest
 from conftest import CONFIG, TARGETS, features_of, outputs_of, problem_of, set_fixed_weights
 
 from relple_tf.config import replace as change
-from relple_tf.models.kernel import KernelMachines
-from relple_tf.models.lab_units import seeing
-from relple_tf.models.network import BUILDERS, build
+from relple_tf.models.catalogue import BUILDERS, build
+from relple_tf.models.deployed import seeing
+from relple_tf.models.kernel_regression import KernelMachines
 from relple_tf.pipeline import deployed, fit_model, validation_weights
-from relple_tf.training.fit import train
+from relple_tf.training.loop import train
 from relple_tf.training.preparation import initial_network, prepare
 from relple_tf.training.stacking import (
     EQUAL,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from relple_tf.errors import InputError
-from relple_tf.training.runs import data_hash
-from relple_tf.training.stored_data import load_data, save_data
+from relple_tf.runs.folder import data_hash
+from relple_tf.runs.stored_data import load_data, save_data
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from soil_tables import FORMS, NM, ROWS, changed_cell, columns, reflectance, wri
 
 from relple_tf.config import DataConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.quantity import QuantityCounts, settle_quantity
-from relple_tf.spectra.scans import open_scans
-from relple_tf.spectra.tables import read_parts, read_table
+from relple_tf.spectra.readers.quantity import QuantityCounts, settle_quantity
+from relple_tf.spectra.readers.scans import open_scans
+from relple_tf.spectra.readers.tables import read_parts, read_table
 
 
 def read(tmp_path, table, **data):

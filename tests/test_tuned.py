@@ -11,12 +11,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
+from relple_tf.baselines import grid_search as module
+from relple_tf.baselines.grid_search import BASELINES, svr, tuned
+from relple_tf.baselines.plsr import FOLDS, plsr, snv_first_derivative
 from relple_tf.config import BASELINE_NAMES
-from relple_tf.evaluation import tuned as module
-from relple_tf.evaluation.baselines import FOLDS, plsr, snv_first_derivative
-from relple_tf.evaluation.tuned import BASELINES, svr, tuned
-from relple_tf.models.lab_units import TargetScale
-from relple_tf.spectra.folds import group_k_fold
+from relple_tf.models.target_scaling import TargetScale
+from relple_tf.spectra.splitting.folds import group_k_fold
 
 SEED = 3
 WINDOW = {"window_points": 7, "polynomial": 2}

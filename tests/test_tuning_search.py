@@ -19,16 +19,16 @@ from tuning_jobs import toy
 from relple_tf.command_line import run
 from relple_tf.config import replace
 from relple_tf.config_text import from_toml
-from relple_tf.evaluation.calibration import divide
-from relple_tf.models.problem import Problem
+from relple_tf.models.network_spec import NetworkSpec
+from relple_tf.runs.folder import locked
+from relple_tf.spectra.splitting.parts import divide
 from relple_tf.training import cross_fitting
 from relple_tf.training.cross_fitting import DivergedError
-from relple_tf.training.runs import locked
 from relple_tf.zoo import PRESETS
 from tuning import objective
 from tuning import search as command
 from tuning.objective import learning_soils, score
-from tuning.outcome import front
+from tuning.result import front
 from tuning.size import of_graph, peak_bytes, size
 from tuning.space import TrialRules
 
@@ -356,7 +356,7 @@ def test_multiplications_and_weights_by_hand():
 def test_presets_for_microcontrollers_fit_what_the_readme_says_by_estimate(preset, flash_kib, arena_kib):
     """700 bands and three targets, as in NIRsoil; the export's own figures stand in the README."""
     correlation = np.array([[1.0, 0.8, 0.4], [0.8, 1.0, 0.3], [0.4, 0.3, 1.0]])
-    problem = Problem(
+    problem = NetworkSpec(
         bands=1, channels=1, components=1, views=((0,),), targets=("N", "OC", "CEC"), correlation=correlation
     )
     found = size(PRESETS[preset](), problem, np.arange(1100.0, 2500.0, 2.0), 618)

@@ -5,8 +5,14 @@ from dataclasses import replace
 import pytest
 from conftest import TARGETS, TINY, problem_of
 
+from relple_tf.models.catalogue import ROUTINGS
 from relple_tf.models.mmoe import all_shared
-from relple_tf.models.wiring import SHARED, expert_names, gate_name, wiring
+from relple_tf.models.routing import SHARED, expert_names, gate_name
+
+
+def wiring(config, spec):
+    return ROUTINGS[config.architecture](config, spec)
+
 
 SIZES = [(1, 1), (2, 1), (1, 3), (0, 2), (2, 0)]
 

@@ -6,12 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from relple_tf.config import Config
-from relple_tf.errors import InputError
-from relple_tf.training.artefacts import read_json
-from relple_tf.training.files import write_text
-from relple_tf.training.runs import CONFIG, RunFolder, holds_only, read_config, write_json
-from relple_tf.training.schema import (
+from relple_tf.artefacts.reading import read_json
+from relple_tf.artefacts.schema import (
     OBJECT,
     SHA256,
     TEXT,
@@ -23,6 +19,10 @@ from relple_tf.training.schema import (
     or_null,
     whole,
 )
+from relple_tf.atomic_files import write_text
+from relple_tf.config import Config
+from relple_tf.errors import InputError
+from relple_tf.runs.folder import CONFIG, RunFolder, holds_only, read_config, write_json
 from tuning.space import Space
 
 PLAN, JOURNAL, SPACE = "plan.json", "journal.json", "space.toml"

@@ -16,15 +16,15 @@ import tensorflow as tf
 from sklearn.metrics import r2_score
 
 from relple_tf.config import Config, replace
-from relple_tf.evaluation.calibration import divide
 from relple_tf.models import front_end
-from relple_tf.models.lab_units import TargetScale
-from relple_tf.models.problem import Problem
-from relple_tf.spectra.folds import learning_folds
+from relple_tf.models.network_spec import NetworkSpec
+from relple_tf.models.target_scaling import TargetScale
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.units import block_divided, group_divided
+from relple_tf.spectra.splitting.folds import learning_folds
+from relple_tf.spectra.splitting.grouping import block_divided, group_divided
+from relple_tf.spectra.splitting.parts import divide
 from relple_tf.training.cross_fitting import cross_fit, development
-from relple_tf.training.fit import TraceCache
+from relple_tf.training.loop import TraceCache
 from relple_tf.training.preparation import prepare
 from tuning.space import TrialRules
 
@@ -49,7 +49,7 @@ class Soils:
 
 def learning_soils(
     library: SpectralLibrary, config: Config, rules: TrialRules
-) -> tuple[Soils, Problem, tuple[str, ...]]:
+) -> tuple[Soils, NetworkSpec, tuple[str, ...]]:
     """Split as `relple_tf.train` does, leave the test part behind, and fit the modelled scales on the rest.
 
     Args:

@@ -10,11 +10,12 @@ from string import Template
 import numpy as np
 
 from relple_tf.config_text import to_toml
-from relple_tf.evaluation.report import items
-from relple_tf.evaluation.result import source_name, versions
-from tuning import pictures
+from relple_tf.evaluation.result import source_name
+from relple_tf.report.page import items
+from relple_tf.runs.card import versions
+from tuning import plots as pictures
 from tuning.oracles import EPOCHS, encoded
-from tuning.outcome import FEWEST, Outcome, front, importance, positions
+from tuning.result import FEWEST, Outcome, front, importance, positions
 from tuning.space import Knob, is_active, value_of
 from tuning.trials import Trial
 
@@ -37,7 +38,7 @@ def search_report(outcome: Outcome) -> str:
     lost, oob = importance(outcome)
     return Template(resources.files("tuning").joinpath("search.html").read_text("utf-8")).substitute(
         title=escape(f"Search on {source_name(plan.base)}"),
-        style=resources.files("relple_tf.evaluation").joinpath("page.css").read_text("utf-8"),
+        style=resources.files("relple_tf.report").joinpath("page.css").read_text("utf-8"),
         facts="\n".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in terms(outcome).items()),
         notes=items(escape(note) for note in outcome.notes or ("nothing",)),
         words=items(escape(line) for line in words(outcome)),

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.workers is not None and options.workers < 0:
         raise InputError(f"--workers {options.workers}: 0 runs trials in this process, 1 or more in others")
-    from relple_tf.training.outputs import check_folder
+    from relple_tf.artefacts.outputs import check_folder
 
     if options.out is not None:
         check_folder(options.out)
@@ -49,9 +49,9 @@ def main(arguments: list[str]) -> None:
 
     import_tensorflow()
     from relple_tf.evaluation.result import source_name
-    from relple_tf.training.runs import open_run, resumable
-    from tuning.conduct import conduct, trials_table
+    from relple_tf.runs.folder import open_run, resumable
     from tuning.folder import BEST, PAGE, check_same_plan
+    from tuning.run_search import conduct, trials_table
 
     folder = open_run(options.out, f"{source_name(plan.base)}-search", plan.base, resume=options.resume)
     if options.resume:

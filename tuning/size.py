@@ -13,10 +13,10 @@ import numpy as np
 
 from relple_tf.config import Config
 from relple_tf.models import front_end
+from relple_tf.models.catalogue import build
 from relple_tf.models.domain import NEIGHBOUR_COMPONENTS, NEIGHBOURS
-from relple_tf.models.network import build
-from relple_tf.models.problem import Problem
-from relple_tf.training.machine import COMPONENTS
+from relple_tf.models.network_spec import NetworkSpec
+from relple_tf.training.kernel_regression import COMPONENTS
 
 FLASH_PER_OPERATION = 330
 """Bytes of a .tflite for an operation beside its weights: shapes, quantisation, tables. Chosen between int8 files of
@@ -45,7 +45,7 @@ class Size:
     """Multiplications of a weight with an activation, per scan; its time on a device is about proportional."""
 
 
-def size(config: Config, problem: Problem, wavelengths_nm: Any, soils: int) -> Size:
+def size(config: Config, problem: NetworkSpec, wavelengths_nm: Any, soils: int) -> Size:
     """Build the network of `config`, untrained, and measure its graph.
 
     Args:
@@ -58,7 +58,7 @@ def size(config: Config, problem: Problem, wavelengths_nm: Any, soils: int) -> S
     grid = len(front_end.grid_nm(wavelengths_nm, config.front_end))
     bands, channels = front_end.channel_stage(grid, config.front_end).output.shape[1:]
     views = config.front_end.viewed_channels()
-    own = Problem(
+    own = NetworkSpec(
         bands=bands,
         channels=channels,
         components=min(config.front_end.whitened_components, soils - 1, *(len(view) * bands for view in views)),

@@ -164,8 +164,8 @@ def one_case(pipe: Connection, sources: tuple[Path, Path, Path], expected: dict[
 
 def run_command(command: str, run: Path, bundle: Path, scans: Path) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a command in this process."""
+    from export.bundling.stored_run import load
     from export.runtime import soil_scan
-    from export.trained import load
     from relple_tf import predict
     from relple_tf.command_line import run as run_main
 

@@ -58,7 +58,7 @@ class Copies:
 
 def table_of_scans(path: Path) -> Path:
     """Write twelve simulated scans on the grid of COMMAND."""
-    from relple_tf.spectra.simulate import simulate
+    from relple_tf.spectra.sources.simulated import simulate
 
     library = simulate(SimulatedConfig(soils=12, step_nm=20.0))
     header = ",".join(f"{nm:g}" for nm in library.wavelengths_nm)

@@ -10,27 +10,24 @@ from keras import ops
 
 from relple_tf.config import ModelConfig
 from relple_tf.models import front_end
+from relple_tf.models.catalogue import ROUTINGS
 from relple_tf.models.mmoe import all_shared
-from relple_tf.models.problem import Problem
-from relple_tf.models.wiring import SHARED, Gates, expert_names, gate_name, wiring
-
-GATED = ("mmoe", "cgc", "ple", "rs_ple")
-"""The architectures that have gates."""
+from relple_tf.models.network_spec import NetworkSpec
+from relple_tf.models.routing import SHARED, Gates, expert_names, gate_name
 
 BLOCK = 1024
 """Rows at a time: the recurrent experts cost as much for one row as for a thousand."""
 
 
-def wired(config: ModelConfig, problem: Problem) -> tuple[ModelConfig, list[Gates]]:
+def wired(config: ModelConfig, problem: NetworkSpec) -> tuple[ModelConfig, list[Gates]]:
     """The config that names the experts of an architecture, and its gates; MMoE is a CGC.
 
     The list is empty for architectures without gates.
     """
-    if config.architecture not in GATED:
+    if config.architecture not in ROUTINGS:
         return config, []
-    if config.architecture == "mmoe":
-        config = all_shared(config, len(problem.targets))
-    return config, wiring(config, problem)
+    gates = ROUTINGS[config.architecture](config, problem)
+    return (all_shared(config, len(problem.targets)) if config.architecture == "mmoe" else config), gates
 
 
 def gate_weights(
@@ -40,7 +37,7 @@ def gate_weights(
 
     Args:
         network: Features to standardised targets.
-        levels: From `wiring`: what each gate of each level reads.
+        levels: From `routing`: what each gate of each level reads.
         features: (n, bands, channels).
 
     Returns:
@@ -76,7 +73,7 @@ def softmax_name(stream: str, level: int) -> str:
 
 def owner_weights(
     config: ModelConfig,
-    problem: Problem,
+    problem: NetworkSpec,
     network: keras.Model,
     features: npt.NDArray[np.float32],
 ) -> list[pd.DataFrame]:

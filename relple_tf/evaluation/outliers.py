@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from relple_tf.models.domain import Limits
-from relple_tf.models.lab_units import TargetScale
+from relple_tf.models.target_scaling import TargetScale
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from keras import ops
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
-from relple_tf.spectra.folds import group_k_fold
+from relple_tf.spectra.splitting.folds import group_k_fold
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]

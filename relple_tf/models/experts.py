@@ -4,7 +4,7 @@ Su, Tian, Chen (2025) name CNN, LSTM and attention; sizes and order are our read
 """
 
 from relple_tf.config import ModelConfig
-from relple_tf.models.problem import Keras, Tensor
+from relple_tf.models.network_spec import Keras, Tensor
 
 
 def stem(features: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:

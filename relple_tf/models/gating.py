@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from relple_tf.models.problem import Keras, Tensor
+from relple_tf.models.network_spec import Keras, Tensor
 
 
 def mixture(

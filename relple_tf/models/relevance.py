@@ -1,4 +1,4 @@
-"""Which targets are relevant to each other, and so who may read whose experts. No Keras."""
+"""Which targets are relevant to each other, by the Pearson correlation of their training values. No Keras."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,6 @@ MINIMUM_COMMON_ROWS = 10
 
 EPSILON = 1e-3
 """Keeps the logarithm of the soft form finite for unrelated targets: exp(log(1e-3)) = 0.1 % of the odds."""
-
-Sources = dict[str, dict[str, float]]
-"""Target -> {other target whose own experts its gate reads: what is added to their logits}."""
 
 
 def pearson(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -47,30 +44,26 @@ def unrelated_for_lack_of_rows(values: npt.NDArray[np.float64], targets: Sequenc
     ]
 
 
-def sources(correlation: npt.NDArray[np.float64], targets: Sequence[str], config: ModelConfig) -> Sources:
-    """Whose experts each target's gate reads beside its own and the shared ones.
+def relevant_targets(
+    correlation: npt.NDArray[np.float64], targets: Sequence[str], config: ModelConfig
+) -> dict[str, dict[str, float]]:
+    """The other targets whose own experts each target's gate reads, and what is added to their logits.
 
-    Su, Tian, Chen (2025) let the Pearson correlation decide what is shared; the rule is our
-    reading: `hard` reads the experts of every target with |r| >= tau and nobody else's, `soft`
-    reads all and adds beta * log(|r| + EPSILON) to their logits. Only `rs_ple` shares by relevance;
-    the other architectures read no foreign expert.
+    `hard`: every target with |r| >= tau and no other. `soft`: all targets, with beta * log(|r| + EPSILON).
 
     Args:
         correlation: (K, K) from `pearson`.
         targets: K names.
-        config: Its `architecture`, `relevance`, `relevance_tau` and `relevance_beta` are used.
+        config: Its `relevance`, `relevance_tau` and `relevance_beta` are used.
     """
-    read: Sources = {target: {} for target in targets}
-    if config.architecture != "rs_ple":
-        return read
+    relevance: dict[str, dict[str, float]] = {target: {} for target in targets}
     strength = np.abs(correlation)
     for k, target in enumerate(targets):
         for j, other in enumerate(targets):
             if j == k:
                 continue
             if config.relevance == "soft":
-                offset = config.relevance_beta * np.log(strength[k, j] + EPSILON)
-                read[target][other] = float(offset)
+                relevance[target][other] = float(config.relevance_beta * np.log(strength[k, j] + EPSILON))
             elif strength[k, j] >= config.relevance_tau:
-                read[target][other] = 0.0
-    return read
+                relevance[target][other] = 0.0
+    return relevance

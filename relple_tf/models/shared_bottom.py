@@ -2,11 +2,11 @@
 
 from relple_tf.config import ModelConfig
 from relple_tf.models.experts import spectral_expert, tower
-from relple_tf.models.inputs import encode
-from relple_tf.models.problem import Keras, Problem, Tensor
+from relple_tf.models.network_spec import Keras, NetworkSpec, Tensor
+from relple_tf.models.views import encode
 
 
-def shared_bottom(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor:
+def shared_bottom(config: ModelConfig, problem: NetworkSpec, keras: Keras) -> Tensor:
     """One spectral expert that every tower reads.
 
     Returns:

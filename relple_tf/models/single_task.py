@@ -2,11 +2,11 @@
 
 from relple_tf.config import ModelConfig
 from relple_tf.models.experts import spectral_expert, stem, tower
-from relple_tf.models.inputs import WHITENED, basis_name, joined, whitened_views, with_basis
-from relple_tf.models.problem import Keras, Problem, Tensor
+from relple_tf.models.network_spec import Keras, NetworkSpec, Tensor
+from relple_tf.models.views import WHITENED, basis_name, joined, whitened_views, with_basis
 
 
-def single_task(config: ModelConfig, problem: Problem, keras: Keras) -> Tensor:
+def single_task(config: ModelConfig, problem: NetworkSpec, keras: Keras) -> Tensor:
     """One network per target behind one input; no weight that is trained belongs to two targets.
 
     Returns:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relple_tf.errors import InputError
-from relple_tf.spectra.table_file import shortened
+from relple_tf.spectra.readers.table_file import shortened
 
 Floats = npt.NDArray[np.float32]
 

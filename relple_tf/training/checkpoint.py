@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from relple_tf.artefacts.reading import parsed, read_arrays, readable
+from relple_tf.artefacts.schema import OBJECT, TEXT, check, whole
+from relple_tf.atomic_files import write_bytes
 from relple_tf.errors import InputError
-from relple_tf.training.artefacts import parsed, read_arrays, readable
-from relple_tf.training.files import write_bytes
-from relple_tf.training.schema import OBJECT, TEXT, check, whole
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,14 +13,14 @@ import pandas as pd
 
 from relple_tf.config import Config, replace
 from relple_tf.errors import InputError
-from relple_tf.models.lab_units import TargetScale
+from relple_tf.models.target_scaling import TargetScale
 from relple_tf.processes import ProcessDiedError, run_all
-from relple_tf.spectra.folds import learning_folds
+from relple_tf.progress import tqdm
 from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.splitting.folds import learning_folds
 from relple_tf.training.checkpoint import Checkpoints
-from relple_tf.training.fit import TraceCache, train
+from relple_tf.training.loop import TraceCache, train
 from relple_tf.training.preparation import prepare
-from relple_tf.training.progress import tqdm
 from relple_tf.training.seeds import seed_everything
 from relple_tf.training.stacking import WEIGHTS, best_weight, components, stacked_by_weight
 

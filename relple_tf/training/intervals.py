@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relple_tf.models.domain import conformal_rank
-from relple_tf.models.lab_units import TargetScale
+from relple_tf.models.target_scaling import TargetScale
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,17 +11,17 @@ from threadpoolctl import threadpool_limits
 from relple_tf.config import Config
 from relple_tf.errors import InputError
 from relple_tf.models import front_end
+from relple_tf.models.catalogue import build
 from relple_tf.models.domain import NEIGHBOURS, Distances
-from relple_tf.models.inputs import set_bounds, view_name
-from relple_tf.models.kernel import KernelMachines
-from relple_tf.models.lab_units import TargetScale
-from relple_tf.models.network import build
-from relple_tf.models.problem import Problem
+from relple_tf.models.kernel_regression import KernelMachines
+from relple_tf.models.network_spec import NetworkSpec
 from relple_tf.models.relevance import pearson, unrelated_for_lack_of_rows
+from relple_tf.models.target_scaling import TargetScale
+from relple_tf.models.views import set_bounds, view_name
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.units import unit_labels, whole_units
-from relple_tf.training.machine import kernel_machines
-from relple_tf.training.scales import choose_scale
+from relple_tf.spectra.splitting.grouping import unit_labels, whole_units
+from relple_tf.training.kernel_regression import kernel_machines
+from relple_tf.training.scale_selection import choose_scale
 from relple_tf.training.seeds import seed_everything
 
 ROUNDING = 1e-5
@@ -46,7 +46,7 @@ class Prepared:
     """From the bands and scores of the first view to T2 and Q."""
     scales: tuple[TargetScale, ...]
     """How each target is modelled."""
-    problem: Problem
+    problem: NetworkSpec
     """What the data decided about the network."""
     grid_nm: npt.NDArray[np.float64]
     """The model's own wavelengths."""
@@ -103,7 +103,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         for name, values in library.targets.items()
     )
     modelled = np.stack([scale.to_model(library.targets[scale.name]) for scale in scales], axis=1)
-    problem = Problem(
+    problem = NetworkSpec(
         bands=features.shape[1],
         channels=features.shape[2],
         components=projections[0][1].size,

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from relple_tf.models.domain import Limits, cross_validated_distances, limits
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.units import unit_labels
+from relple_tf.spectra.splitting.grouping import unit_labels
 from relple_tf.training.cross_fitting import CrossFit
 from relple_tf.training.intervals import Interval, fit_interval
 from relple_tf.training.preparation import Prepared, first_view

@@ -6,8 +6,8 @@ import numpy.typing as npt
 from keras import ops
 
 from relple_tf.models import front_end
-from relple_tf.models.kernel import KernelMachines
-from relple_tf.models.lab_units import seeing
+from relple_tf.models.deployed import seeing
+from relple_tf.models.kernel_regression import KernelMachines
 
 Floats = npt.NDArray[np.float64]
 

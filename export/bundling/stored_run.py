@@ -1,0 +1,187 @@
+"""A finished run, read back for export: the model, and the very soils that it learned from and was tested on."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from relple_tf.artefacts.reading import LARGEST_JSON_BYTES, read_bytes, readable
+from relple_tf.config import Config
+from relple_tf.models import front_end
+from relple_tf.models.deployed import T2, Q
+from relple_tf.models.domain import Distances, Limits
+from relple_tf.models.kernel_regression import KernelMachines
+from relple_tf.models.network_spec import NetworkSpec
+from relple_tf.models.target_scaling import LabUnits, TargetScale
+from relple_tf.prediction.runs import estimates
+from relple_tf.runs.card_schema import CARD, run_card
+from relple_tf.runs.folder import CONFIG, WAY_OUT, RunFolder, read_config
+from relple_tf.runs.model_loading import load_model
+from relple_tf.runs.stored_data import DATA, load_data
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What export starts from. Scans are (n, bands), in the quantity and on the bands that the model reads."""
+
+    folder: Path
+    card: dict[str, Any]
+    """card.json of the run."""
+    config: Config
+    model: keras.Model
+    """The whole graph: raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, T2, Q: (batch, 1)}."""
+    train_scans: Floats
+    """(n_train, bands); what quantisation ranges and compression may see."""
+    train_ids: npt.NDArray[np.str_]
+    """(n_train,)."""
+    train_values: dict[str, npt.NDArray[np.float64]]
+    """Target -> (n_train,) laboratory values, NaN where not measured."""
+    test_scans: Floats
+    """(n_test, bands)."""
+    test_ids: npt.NDArray[np.str_]
+    """(n_test,)."""
+    test_values: dict[str, npt.NDArray[np.float64]]
+    """Target -> (n_test,) laboratory values, NaN where not measured."""
+    test_outputs: dict[str, Floats]
+    """What Keras says of `test_scans`: every target, T2, Q -> (n_test,)."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names with units, in the order of the outputs."""
+        return tuple(self.card["targets"])
+
+    @property
+    def absorbance_stage(self) -> keras.Model:
+        """(batch, bands) scan -> (batch, grid) absorbance."""
+        return self.model.get_layer("absorbance_stage")
+
+    @property
+    def channel_stage(self) -> keras.Model:
+        """(batch, grid) absorbance -> (batch, bands, channels) features."""
+        return self.model.get_layer("channel_stage")
+
+    @cached_property
+    def network(self) -> keras.Model:
+        """Features -> {target: (batch, 1)} in standard deviations; the middle of `model`, with its own weights."""
+        return keras.Model(self._seeing.input, self._seeing.output[0], name=self._seeing.name)
+
+    @cached_property
+    def near(self) -> keras.Model:
+        """Features -> bands (batch, n) of the first view, and scores (batch, components) of each view."""
+        _, bands, scores = self._seeing.output
+        return keras.Model(self._seeing.input, (bands, list(scores)), name="near")
+
+    @property
+    def machines(self) -> KernelMachines:
+        """Scores of every view -> (batch, targets) in standard deviations, to be added to the network's."""
+        layer: KernelMachines = self.model.get_layer("kernel_machines")
+        return layer
+
+    @property
+    def _seeing(self) -> keras.Model:
+        return self.model.get_layer(self.config.model.architecture)
+
+    @property
+    def distances(self) -> Distances:
+        """Bands and scores of the first view -> T2 and Q."""
+        layer: Distances = self.model.get_layer("distances")
+        return layer
+
+    @property
+    def lab_units(self) -> LabUnits:
+        """(batch, targets) standard deviations -> laboratory units."""
+        layer: LabUnits = self.model.get_layer("lab_units")
+        return layer
+
+    @property
+    def scales(self) -> dict[str, TargetScale]:
+        """How each target is modelled."""
+        return {scale.name: scale for scale in self.lab_units.scales}
+
+    @property
+    def problem(self) -> NetworkSpec:
+        """What fixes the architecture, beside the config."""
+        _, bands, channels = self.channel_stage.output.shape
+        return NetworkSpec(
+            bands=bands,
+            channels=channels,
+            components=self.card["front_end"]["whitened_components"],
+            views=self.config.front_end.viewed_channels(),
+            targets=self.targets,
+            correlation=np.array(self.card["relevance"]["correlation"]),
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """The distances beyond which a scan is outside."""
+        found = self.card["domain"]
+        return Limits(t2=found["limits"][T2], q=found["limits"][Q], share=found["share_within"])
+
+    def features(self, scans: Floats) -> Floats:
+        """What the network reads: (n, bands) -> (n, bands, channels)."""
+        return front_end.apply(self.channel_stage, front_end.apply(self.absorbance_stage, scans))
+
+    def outputs(self, scans: Floats) -> dict[str, Floats]:
+        """What Keras says of scans (n, bands): every target in laboratory units, T2, Q -> (n,)."""
+        return estimates(self.model, scans)
+
+
+def load(run_folder: Path) -> Trained:
+    """Read a finished run and the data that it holds.
+
+    Raises:
+        InputError: the folder is no finished run or was changed, or was made without its data.
+    """
+    folder = RunFolder(path=run_folder)
+    folder.verify()
+    card = run_card(read_bytes(run_folder / CARD, WAY_OUT, LARGEST_JSON_BYTES), run_folder / CARD)
+    config = read_config(run_folder / CONFIG)
+    library, parts = load_data(run_folder / DATA)
+    train, test = parts == "train", parts == "test"
+    model = load_model(run_folder / "model.keras", card)
+    trained = Trained(
+        folder=run_folder,
+        card=card,
+        config=config,
+        model=model,
+        train_scans=library.spectra[train],
+        train_ids=library.ids[train],
+        train_values={name: values[train] for name, values in library.targets.items()},
+        test_scans=library.spectra[test],
+        test_ids=library.ids[test],
+        test_values={name: values[test] for name, values in library.targets.items()},
+        test_outputs=estimates(model, library.spectra[test]),
+    )
+    check_parts(trained)
+    return trained
+
+
+def check_parts(trained: Trained) -> None:
+    """Compare the model of a run with its config and card, layer by layer.
+
+    Raises:
+        InputError: a layer is missing, or is not what config and card say.
+    """
+    path, config, card = trained.folder / "model.keras", trained.config, trained.card
+    with readable(path, WAY_OUT):
+        problem, (_, scores) = trained.problem, trained.near.output
+        compared = {
+            "architecture": (config.model.architecture, card["model"]["architecture"]),
+            "channels": (config.front_end.channels, tuple(card["front_end"]["channels"])),
+            "number of channels": (problem.channels, len(config.front_end.channels)),
+            "grid": (trained.absorbance_stage.output.shape[1], len(card["front_end"]["grid_nm"])),
+            "components of the views": ([one.shape[1] for one in scores], [problem.components] * len(problem.views)),
+            "outputs of the network": (set(trained.network.output), set(trained.targets)),
+            "targets in laboratory units": (tuple(trained.scales), trained.targets),
+            "targets of the kernel machines": (trained.machines.targets, trained.targets),
+            "layer of distances": (type(trained.distances), Distances),
+        }
+        for what, (found, expected) in compared.items():
+            if found != expected:
+                raise ValueError(f"{what}: {found}, expected {expected}")

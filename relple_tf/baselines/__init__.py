@@ -1,0 +1,1 @@
+"""What a spectroscopist would use otherwise, fitted on the same rows."""

@@ -1,0 +1,158 @@
+"""The baselines beside PLSR, tuned by grid search on the rows that they are fitted on, and the list of all."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVR
+
+from relple_tf.baselines.plsr import FOLDS, plsr, scales_to_try, snv_first_derivative
+from relple_tf.models.target_scaling import TargetScale
+from relple_tf.spectra.splitting.folds import group_k_fold
+
+Grid = dict[str, list[Any]]
+"""Parameter of an estimator -> values to try."""
+
+
+class Baseline(Protocol):
+    """What `plsr` and the tuned baselines have in common; see `tuned` for the arguments."""
+
+    def __call__(
+        self,
+        absorbance: npt.NDArray[np.float32],
+        targets: dict[str, npt.NDArray[np.float64]],
+        fitted: npt.NDArray[np.bool_],
+        units: npt.NDArray[np.intp],
+        scales: Sequence[TargetScale],
+        *,
+        window_points: int,
+        polynomial: int,
+        seed: int,
+    ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, str]]:
+        """Target -> (n,) predictions in laboratory units, and target -> settings in words."""
+
+
+def svr(bands: int, seed: int) -> tuple[BaseEstimator, Grid]:
+    """Support vector regression, Gaussian kernel, on standardised bands.
+
+    The kernel's width goes with the number of bands, because so does the distance of two standardised spectra; at 700
+    bands gamma is 1e-4, 3e-4 and 1e-3.
+    """
+    machine = make_pipeline(StandardScaler(), SVR(epsilon=0.03))
+    return machine, {"svr__C": [3, 10, 30, 100], "svr__gamma": [width / bands for width in (0.07, 0.21, 0.7)]}
+
+
+def extra_trees(bands: int, seed: int) -> tuple[BaseEstimator, Grid]:
+    """300 extremely randomised trees (Geurts et al. 2006, Machine Learning 63, 3-42)."""
+    trees = ExtraTreesRegressor(300, random_state=seed)
+    return trees, {"min_samples_leaf": [1, 2, 5], "max_features": [0.1, 0.3]}
+
+
+def cubist(bands: int, seed: int) -> tuple[BaseEstimator, Grid]:
+    """Rules with linear models in them (Quinlan 1992, Proc. 5th Australian Joint Conference on AI, 343-348).
+
+    Without its correction by nearest neighbours, which would double the time of the search.
+    """
+    from cubist import Cubist  # a library that no other command needs
+
+    rules = make_pipeline(FunctionTransformer(_named), Cubist(random_state=seed))
+    return rules, {"cubist__n_committees": [1, 10, 20]}
+
+
+def _named(features: npt.NDArray[np.float64]) -> pd.DataFrame:
+    """Features with names; Cubist gives them some when it is fitted, and scikit-learn then warns of rows without."""
+    return pd.DataFrame(features, columns=[f"band{i}" for i in range(features.shape[1])])
+
+
+def tuned(
+    method: Callable[[int, int], tuple[BaseEstimator, Grid]],
+    absorbance: npt.NDArray[np.float32],
+    targets: dict[str, npt.NDArray[np.float64]],
+    fitted: npt.NDArray[np.bool_],
+    units: npt.NDArray[np.intp],
+    scales: Sequence[TargetScale],
+    *,
+    window_points: int,
+    polynomial: int,
+    seed: int,
+) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, str]]:
+    """A method of scikit-learn's kind, one model per target; its parameters and scale by cross-validation.
+
+    Features, folds, scales and clipping are those of `plsr`, so that only the method differs.
+
+    Args:
+        method: (bands, seed) -> estimator and grid: `svr`, `extra_trees` or `cubist`.
+        absorbance: (n, bands) on the model's grid, all rows.
+        targets: Name -> (n,), NaN where not measured.
+        fitted: (n,) the rows to fit on and to cross-validate in: train and validation, never test.
+        units: (n,) numbers of what no fold may divide (fields, or samples).
+        scales: The targets' scales, from training rows.
+        window_points: Bands in the derivative window.
+        polynomial: Order of its polynomial.
+        seed: Of the method, and of the folds where every row is its own unit.
+
+    Returns:
+        Target -> (n,) predictions in laboratory units for all rows, and target -> settings in words.
+    """
+    features = snv_first_derivative(absorbance, window_points, polynomial)
+    estimator, grid = method(features.shape[1], seed)
+    predictions, settings = {}, {}
+    for scale in scales:
+        values = targets[scale.name]
+        rows = np.flatnonzero(fitted & ~np.isnan(values))
+        x, y = features[rows], values[rows]
+        search = GridSearchCV(
+            TransformedTargetRegressor(estimator, check_inverse=False),
+            [_on_scale(grid, one) for one in scales_to_try(scale, y)],
+            scoring=_pooled_error,
+            cv=group_k_fold(units[rows], FOLDS, seed),
+        ).fit(x, y)
+        predictions[scale.name] = search.predict(features)
+        settings[scale.name] = _in_words(search.best_params_)
+    return predictions, settings
+
+
+def _on_scale(grid: Grid, scale: TargetScale) -> Grid:
+    """The grid of `TransformedTargetRegressor` that models the target on `scale`."""
+    inner = {f"regressor__{name}": values for name, values in grid.items()}
+    return {**inner, "func": [scale.to_model], "inverse_func": [scale.to_lab]}
+
+
+def _pooled_error(model: BaseEstimator, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
+    """Minus the sum of absolute errors in the target's unit.
+
+    Not squared, because a few soils at the long end of a skewed target would choose alone; not the mean, so that every
+    row counts the same in any fold.
+    """
+    return -float(np.abs(model.predict(x) - y).sum())
+
+
+def _in_words(chosen: dict[str, Any]) -> str:
+    """Such as `C 30, gamma 0.0003, square root`."""
+    root = chosen["func"].__self__.root
+    numbers = {name.rpartition("__")[2]: value for name, value in chosen.items() if name.startswith("regressor__")}
+    # Two digits, but 100 instead of 1e+02.
+    words = [f"{name} {float(f'{value:.2g}'):g}" for name, value in numbers.items()]
+    return ", ".join([*words, *(["square root"] if root else [])])
+
+
+def _plsr(*arguments: Any, **named: Any) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, str]]:
+    """`plsr` with its components in words."""
+    predictions, chosen = plsr(*arguments, **named)
+    return predictions, {target: f"components {one.components}" for target, one in chosen.items()}
+
+
+BASELINES: dict[str, Baseline] = {
+    "plsr": _plsr,
+    **{method.__name__: partial(tuned, method) for method in (svr, extra_trees, cubist)},
+}
+"""Name on the command line -> function; the names stand in `config.BASELINE_NAMES` too."""

@@ -1,0 +1,1 @@
+"""Networks and baselines on the same soils, many times."""

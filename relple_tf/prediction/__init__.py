@@ -1,0 +1,1 @@
+"""Predictions of scans by a run or a bundle."""

@@ -1,0 +1,214 @@
+"""What column names say: which are bands, and which hold ids, groups, coordinates and the declared split."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from relple_tf.errors import InputError
+from relple_tf.spectra.readers.table_file import quoted, shortened
+
+RANGE_NM = (350.0, 2600.0)
+"""Silicon to extended InGaAs detectors: the bands of a NIR or vis-NIR soil sensor."""
+MINIMUM_BANDS = 10
+
+_NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
+_BAND = re.compile(
+    rf"(?:scan_(?:visnir|nir)[._]|spc[._]?|wl[._]?|nm[._]?|x)?{_NUMBER}"
+    r"(?:[ ._]?nm)?(?:_(?P<quantity>ref|abs))?"
+)
+_PER_CM = r"cm(?:-|\.|\^-|\*\*-|⁻)?[1¹]"
+_WAVENUMBER = re.compile(
+    rf"(?:(?:wn|wavenumber|{_PER_CM})[ ._]?{_NUMBER}(?:[ ._]?{_PER_CM})?"
+    rf"|x?(?P<bare>\d+(?:[.,]\d+)?)[ ._]?{_PER_CM})"
+)
+_PLAIN = re.compile(r"x?\d+(?:[.,]\d+)?")
+_LONGEST_PLAIN_NM = 3500.0
+"""Bare numbers that start in the range and run beyond this are mid-infrared wavenumbers, not nm."""
+
+_IDS = (
+    *("id", "sampleid", "pointid", "idlayeruuidtxt", "idsamplelocalc", "idlayerlocalc"),
+    *("scanid", "soilid", "labid"),
+)
+_GROUPS = (
+    *("group", "groups", "groupid", "field", "fieldid", "site", "siteid", "profile", "profileid"),
+    *("farm", "farmid", "plot", "plotid", "idlocationolctxt"),
+)
+_COORDINATES = (
+    *(("longitudepointwgs84dd", "latitudepointwgs84dd"), ("gpslong", "gpslat"), ("thlong", "thlat")),
+    *(("longitude", "latitude"), ("lon", "lat"), ("long", "lat")),
+)
+"""Longitude and latitude as the OSSL and LUCAS (where the surveyor stood, where the grid has the point) name them, and
+as everybody does."""
+_PARTS = ("split", "part", "set")
+_TRAIN = ("train", "istrain")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandColumns:
+    """The band columns of a table."""
+
+    positions: tuple[int, ...]
+    """Positions in the header, by ascending wavelength."""
+    wavelengths_nm: npt.NDArray[np.float64]
+    """(bands,), strictly ascending."""
+    ignored: frozenset[int]
+    """Positions of spectral columns that are not read: mid-infrared, or outside RANGE_NM."""
+    quantity: str
+    """`reflectance` or `absorbance` where the names declare it (`_ref`, `_abs`), else empty."""
+    notes: tuple[str, ...]
+
+
+def band_columns(source: str, header: Sequence[str]) -> BandColumns:
+    """Find the band columns: a number in nm, bare or with a known affix, or a marked wavenumber.
+
+    Understands `1100`, `1100.5`, `X1100`, `wl_1100`, `nm_1100`, `1100nm`, `spc.400` (LUCAS),
+    `scan_visnir.1350_ref` and `scan_nir.1350_abs` (OSSL), `wn_5397.9` and `5397.9cm-1`. Bare
+    numbers that all lie beyond RANGE_NM are wavenumbers.
+
+    Raises:
+        InputError: there are fewer than MINIMUM_BANDS, two share a wavelength, or they mix
+            reflectance and absorbance.
+    """
+    wavelengths, units, quantities = _wavelengths(source, header)
+    inside = [position for position, nm in wavelengths.items() if RANGE_NM[0] <= nm <= RANGE_NM[1]]
+    if len(inside) < MINIMUM_BANDS:
+        raise InputError(
+            f"{source}: {len(inside)} band columns between {RANGE_NM[0]:g} and {RANGE_NM[1]:g} nm, "
+            f"at least {MINIMUM_BANDS} are needed; a band column is named by its wavelength in nm "
+            "(1100, X1100, 1100nm, spc.1100, scan_nir.1100_ref) or wavenumber (wn_5400); "
+            f"the columns are {name_some(header)}"
+        )
+    ordered = sorted(inside, key=wavelengths.__getitem__)
+    for first, second in pairwise(ordered):
+        if wavelengths[first] == wavelengths[second]:
+            raise InputError(
+                f"{source}: columns {quoted(header[first])} and {quoted(header[second])} are both "
+                f"{wavelengths[first]:g} nm; remove one"
+            )
+    declared = {quantities[position] for position in ordered if quantities[position]}
+    if len(declared) > 1:
+        raise InputError(f"{source}: band columns end in _ref and in _abs; keep one kind")
+    mir = [position for position, name in enumerate(header) if name.lower().startswith("scan_mir")]
+    kept = set(inside)
+    outside = [position for position in wavelengths if position not in kept]
+    return BandColumns(
+        positions=tuple(ordered),
+        wavelengths_nm=np.array([wavelengths[position] for position in ordered]),
+        ignored=frozenset((*mir, *outside)),
+        quantity={"ref": "reflectance", "abs": "absorbance"}.get(next(iter(declared), ""), ""),
+        notes=tuple(_notes(header, units, inside, ordered, outside, mir)),
+    )
+
+
+def find_column(source: str, header: Sequence[str], kind: str, given: str = "") -> str:
+    """The column of `kind` (`id`, `group`, `part` or `train`); empty where there is none.
+
+    Args:
+        source: Name of the table, for messages.
+        header: Column names to look among.
+        kind: What the column holds.
+        given: The name that the config asks for; empty looks for a known name.
+
+    Raises:
+        InputError: the given column is not in the table.
+    """
+    if given:
+        if given not in header:
+            raise InputError(
+                f"{source}: no column {given!r} as data.{kind}_column asks; "
+                f"the columns beside the bands are {name_some(header)}"
+            )
+        return given
+    known = {"id": _IDS, "group": _GROUPS, "part": _PARTS, "train": _TRAIN}[kind]
+    spelled = _spelled(header)
+    return next((spelled[name] for name in known if name in spelled), "")
+
+
+def find_coordinates(header: Sequence[str]) -> tuple[str, str] | None:
+    """The columns of longitude and latitude, by known names in any case; None where not both are there."""
+    spelled = _spelled(header)
+    pairs = ((spelled.get(longitude), spelled.get(latitude)) for longitude, latitude in _COORDINATES)
+    return next(((longitude, latitude) for longitude, latitude in pairs if longitude and latitude), None)
+
+
+def names_coordinate(name: str) -> bool:
+    """Whether a column of this name holds longitudes or latitudes."""
+    return any(spelled in pair for spelled in _spelled([name]) for pair in _COORDINATES)
+
+
+def names_role(name: str) -> bool:
+    """Whether a column of this name says which sample, group, place or part a row is of."""
+    known = {*_IDS, *_GROUPS, *_PARTS, *_TRAIN, *(one for pair in _COORDINATES for one in pair)}
+    return not known.isdisjoint(_spelled([name]))
+
+
+def name_some(header: Sequence[str], most: int = 20) -> str:
+    """Names for a message of one line: the first `most`, and how many more."""
+    named = [name for name in header if name]
+    more = f" and {len(named) - most} more" if len(named) > most else ""
+    return (", ".join(map(shortened, named[:most])) or "nameless") + more
+
+
+def _spelled(header: Sequence[str]) -> dict[str, str]:
+    """Small letters and digits of a name -> the first name that has them."""
+    spelled: dict[str, str] = {}
+    for name in header:
+        spelled.setdefault(re.sub(r"[^a-z0-9]", "", name.lower()), name)
+    return spelled
+
+
+def _wavelengths(source: str, header: Sequence[str]) -> tuple[dict[int, float], dict[int, str], dict[int, str]]:
+    """Of each column that names a band: position -> wavelength in nm, unit as written, quantity."""
+    wavelengths, units, quantities = {}, {}, {}
+    for position, name in enumerate(header):
+        text = name.strip().lower()
+        if found := _WAVENUMBER.fullmatch(text):
+            number = found["number"] or found["bare"]
+            units[position] = "cm-1"
+        elif found := _BAND.fullmatch(text):
+            number = found["number"]
+            units[position] = "bare" if _PLAIN.fullmatch(text) else "nm"
+            quantities[position] = found["quantity"] or ""
+        else:
+            continue
+        wavelengths[position] = float(number.replace(",", "."))
+        quantities.setdefault(position, "")
+    bare = [wavelengths[position] for position, unit in units.items() if unit == "bare"]
+    if bare and min(bare) > RANGE_NM[1]:
+        units = {position: "cm-1" if unit == "bare" else unit for position, unit in units.items()}
+    elif len([nm for nm in bare if nm > _LONGEST_PLAIN_NM]) >= MINIMUM_BANDS:
+        raise InputError(
+            f"{source}: band columns run from {min(bare):g} to {max(bare):g}, neither nm of a NIR "
+            "sensor nor its wavenumbers; keep those of 350..2600 nm, or name wavenumbers wn_5400"
+        )
+    for position, unit in units.items():
+        if unit == "cm-1" and wavelengths[position] > 0:
+            wavelengths[position] = 1e7 / wavelengths[position]
+    return wavelengths, units, quantities
+
+
+def _notes(
+    header: Sequence[str],
+    units: dict[int, str],
+    inside: Sequence[int],
+    ordered: Sequence[int],
+    outside: Sequence[int],
+    mir: Sequence[int],
+) -> list[str]:
+    notes = []
+    if any(units[position] == "cm-1" for position in inside):
+        first, last = header[inside[0]], header[inside[-1]]
+        notes.append(f"bands {first} to {last} are wavenumbers (cm-1), turned into nm (1e7 / cm-1)")
+    if list(inside) != list(ordered):
+        notes.append("band columns were sorted by ascending wavelength")
+    if outside:
+        names = name_some([header[position] for position in outside], 3)
+        limits = f"{RANGE_NM[0]:g}..{RANGE_NM[1]:g} nm"
+        notes.append(f"{len(outside)} bands outside {limits} were left out ({names})")
+    if mir:
+        notes.append(f"{len(mir)} mid-infrared columns (scan_mir) were left out")
+    return notes

@@ -1,0 +1,1 @@
+"""Sensors: grid, resolution and quantity."""

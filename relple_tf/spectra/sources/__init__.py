@@ -1,0 +1,1 @@
+"""Spectral libraries by name: real, simulated, and scans that are no soils."""

@@ -1,0 +1,116 @@
+"""Named spectral libraries, and tables by their path."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from LimeSoDa import load_dataset
+
+from relple_tf.config import Config
+from relple_tf.errors import InputError
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.readers.laboratory_columns import select_targets
+from relple_tf.spectra.readers.tables import read_table
+from relple_tf.spectra.sensors.profiles import on_sensor, read_sensor
+
+LIMESODA_SETS = ("CV.98", "RP.62", "SA.112", "SC.93", "SL.125", "SSP.460", "UL.120")
+"""The sets of LimeSoDa with near-infrared spectra up to 2400 nm; each is one field."""
+_GRID_NM = np.arange(1100.0, 2401.0, 2.0)
+_VAN_BEMMELEN = 1.724
+"""Organic matter per organic carbon: 58 % of organic matter is taken to be carbon."""
+_TEST_FOLDS, _VALIDATION_FOLD = (1, 2), 3
+
+_LIMESODA_NOTES = (
+    "the data are LimeSoDa, Schmidinger et al. 2025 (arXiv 2502.20139), licence CC BY-SA 4.0",
+    "reflectance in percent was divided by 100 and interpolated to 1100..2400 nm, step 2 nm",
+    "OC_g_kg is SOC in percent times 10; for SL.125 and UL.120 it is organic matter (SOM) in "
+    "percent times 10 / 1.724 (van Bemmelen)",
+    "the split is LimeSoDa's own folds, drawn inside each field: 1 and 2 test, 3 validate",
+)
+
+
+def load(config: Config) -> SpectralLibrary:
+    """The library that `config.data.source` names, with the targets of `config.data.targets`.
+
+    With `config.data.sensor`, as that sensor would have measured it.
+
+    Raises:
+        InputError: there is no such source or sensor, its data or targets are unsound, or it does not cover the sensor.
+    """
+    if not config.data.sensor:
+        return _load(config)
+    sensor = read_sensor(config.data.sensor)
+    return on_sensor(_load(config), sensor, config.front_end.start_nm, config.front_end.stop_nm)
+
+
+def _load(config: Config) -> SpectralLibrary:
+    """The library on its own grid."""
+    source = config.data.source
+    if source == "limesoda":
+        return select_targets(_limesoda(), config.data).checked()
+    if source == "simulated":
+        from relple_tf.spectra.sources.simulated import simulate
+
+        return select_targets(simulate(config.simulated), config.data).checked()
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise InputError(f"no file {source!r}; the source is limesoda, simulated, or the path of a table")
+    return read_table(path, config.data, config.limits)
+
+
+def _limesoda() -> SpectralLibrary:
+    """1,070 soils of seven fields: OC_g_kg, pH and clay_pct on 651 bands."""
+    sets = [_limesoda_set(name) for name in LIMESODA_SETS]
+    names = sets[0].targets
+    return SpectralLibrary(
+        source="limesoda",
+        spectra=np.concatenate([library.spectra for library in sets]),
+        wavelengths_nm=_GRID_NM,
+        quantity="reflectance",
+        targets={name: np.concatenate([one.targets[name] for one in sets]) for name in names},
+        ids=np.concatenate([library.ids for library in sets]),
+        groups=np.repeat(LIMESODA_SETS, [len(library) for library in sets]),
+        parts=np.concatenate([library.parts for library in sets if library.parts is not None]),
+        notes=_LIMESODA_NOTES,
+    )
+
+
+def _limesoda_set(name: str) -> SpectralLibrary:
+    """One field of LimeSoDa on the common grid."""
+    data = load_dataset(name)
+    table, folds = data["Dataset"], np.asarray(data["Folds"])
+    bands = [column for column in table.columns if column.startswith("wl_")]
+    wavelengths = np.array([float(column.removeprefix("wl_")) for column in bands])
+    percent = table[bands].to_numpy(dtype=float)
+    spectra = np.stack([np.interp(_GRID_NM, wavelengths, row) for row in percent]) / 100
+    return SpectralLibrary(
+        source=name,
+        spectra=spectra.astype(np.float32),
+        wavelengths_nm=_GRID_NM,
+        quantity="reflectance",
+        targets={
+            "OC_g_kg": _organic_carbon(table),
+            "pH": table["pH_target"].to_numpy(dtype=float),
+            "clay_pct": table["Clay_target"].to_numpy(dtype=float),
+        },
+        ids=np.array([f"{name}-{row}" for row in range(1, len(table) + 1)]),
+        parts=_parts(folds),
+    )
+
+
+def _organic_carbon(table: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """(n,) g/kg from `SOC_target` or `SOM_target`, both in percent."""
+    if "SOC_target" in table:
+        carbon: npt.NDArray[np.float64] = table["SOC_target"].to_numpy(dtype=float) * 10
+    else:
+        carbon = table["SOM_target"].to_numpy(dtype=float) * 10 / _VAN_BEMMELEN
+    return carbon
+
+
+def _parts(folds: npt.NDArray[np.int_]) -> npt.NDArray[np.str_]:
+    """(n,) parts from the ten folds of a set."""
+    parts = np.full(len(folds), "train", dtype="<U10")
+    parts[folds == _VALIDATION_FOLD] = "validation"
+    parts[np.isin(folds, _TEST_FOLDS)] = "test"
+    return parts

@@ -1,0 +1,20 @@
+"""The part of every row: by the split file of the config, as the library declares it, or drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from relple_tf.config import Config
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.readers.tables import read_parts
+from relple_tf.spectra.splitting.split import split
+
+
+def divide(library: SpectralLibrary, config: Config) -> tuple[npt.NDArray[np.str_], tuple[str, ...]]:
+    """The part of every row, by the split file, the library or a draw; and what must be said about it."""
+    if not config.split.file:
+        return split(library, config.split, config.training.seed)
+    declared, note = read_parts(Path(config.split.file), library.ids, config.limits)
+    parts, notes = split(library, config.split, config.training.seed, declared)
+    return parts, (note, *notes)

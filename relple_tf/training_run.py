@@ -1,0 +1,185 @@
+"""The main job: split, fit, score, compare with PLSR, and leave a run folder."""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from relple_tf.atomic_files import write_table, write_text, write_with
+from relple_tf.baselines.plsr_baseline import beside
+from relple_tf.config import Config
+from relple_tf.evaluation.importance import band_importance
+from relple_tf.evaluation.metrics import scores
+from relple_tf.evaluation.outliers import outliers
+from relple_tf.evaluation.recommendations import advice
+from relple_tf.evaluation.result import Calibration, Metrics
+from relple_tf.models import front_end
+from relple_tf.models.deployed import T2, Q
+from relple_tf.pipeline import FittedModel, fit_model
+from relple_tf.prediction.runs import estimates
+from relple_tf.report.page import report
+from relple_tf.runs.card import card
+from relple_tf.runs.folder import RunFolder, data_hash, write_json
+from relple_tf.runs.saved_model import save_model
+from relple_tf.runs.stored_data import DATA, save_data
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.splitting.parts import divide
+from relple_tf.spectra.splitting.split import PARTS
+from relple_tf.training.checkpoint import Checkpoints
+from relple_tf.training.cross_fitting import development
+from relple_tf.training.preparation import Prepared
+
+MOST_PERMUTED = 300
+"""Test soils that the importance of wavelengths is measured on; more would take minutes and say the same."""
+
+
+def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, *, say: Callable[[str], None]) -> Metrics:
+    """Train on `library` and fill `folder`; continues from the state that a killed run left there.
+
+    Args:
+        say: Told what was decided about the data, and what is being done.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        InputError: the library cannot be split as the config asks.
+    """
+    library = front_end.in_range(library, config.front_end)
+    parts, split_notes = divide(library, config)
+    library_sha256 = data_hash(library)
+    notes = (*library.notes, *split_notes)
+
+    def begin(prepared: Prepared) -> None:
+        # Printed when nothing can be refused any more: a refusal is one line.
+        for note in (*notes, *prepared.notes):
+            say(note)
+        rows = development(parts) if config.training.members else parts
+        used = {part: int(np.sum(rows == part)) for part in PARTS}
+        say(
+            f"{len(library)} soils x {len(library.wavelengths_nm)} bands: "
+            + ", ".join(f"{count} {part}" for part, count in used.items() if count)
+            + f"; {config.preset}"
+        )
+        if not folder.resumed:
+            folder.begin(config)
+
+    # A changed split would turn rows that were learned from into test rows.
+    fingerprint = hashlib.sha256(f"{library_sha256} {' '.join(parts.tolist())}".encode()).hexdigest()
+    checkpoints = Checkpoints(folder=folder.path, fingerprint=fingerprint)
+    fitted = fit_model(library, parts, config, checkpoints=checkpoints, before_training=begin)
+    say("PLSR on the same split ...")
+    result = evaluate(library, library_sha256, fitted, notes)
+    for note in result.notes[len(notes) + len(fitted.prepared.notes) :]:
+        say(note)
+    write_run(result, folder)
+    return result.metrics
+
+
+def evaluate(library: SpectralLibrary, library_sha256: str, fitted: FittedModel, notes: tuple[str, ...]) -> Calibration:
+    """Predict all rows, fit PLSR on the same split, score both. The test part is read here and nowhere before."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _evaluate(library, library_sha256, fitted, notes)
+
+
+def _evaluate(
+    library: SpectralLibrary, library_sha256: str, fitted: FittedModel, notes: tuple[str, ...]
+) -> Calibration:
+    parts, cross_fit = fitted.parts, fitted.cross_fit
+    outputs = estimates(fitted.model, library.spectra)
+    predictions = {name: outputs[name] for name in library.targets}
+    plsr = beside(library, parts, fitted.prepared, fitted.config)
+    metrics: Metrics = score_parts(library, parts, predictions)
+    if cross_fit is not None:
+        metrics["validation"] = {
+            name: scores(np.where(parts == "train", values, np.nan), cross_fit.predictions[name])
+            for name, values in library.targets.items()
+        }
+    metrics["baseline"] = {"plsr": score_parts(library, parts, plsr.predictions)["test"]}
+    networks = {} if cross_fit is None else metrics["validation"]
+    return Calibration(
+        config=fitted.config,
+        library=library,
+        library_sha256=library_sha256,
+        fitted=fitted,
+        predictions=predictions,
+        t2=outputs[T2],
+        q=outputs[Q],
+        plsr=plsr,
+        importance=wavelength_importance(library, fitted),
+        outliers=learning_outliers(library, fitted),
+        metrics=metrics,
+        notes=(*notes, *fitted.prepared.notes, *advice(networks, plsr)),
+    )
+
+
+def wavelength_importance(library: SpectralLibrary, fitted: FittedModel) -> pd.DataFrame:
+    """How much the error on test soils grows when blocks of wavelengths are permuted, on the modelled scale."""
+    seed, scales = fitted.config.training.seed, fitted.prepared.scales
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(fitted.parts == "test"))[:MOST_PERMUTED]
+
+    def modelled(spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float64]]:
+        found = estimates(fitted.model, spectra)
+        return {scale.name: scale.to_model(found[scale.name].astype("float64")) for scale in scales}
+
+    values = {scale.name: scale.to_model(library.targets[scale.name][rows]) for scale in scales}
+    return band_importance(modelled, library.spectra[rows], library.quantity, values, library.wavelengths_nm, seed=seed)
+
+
+def learning_outliers(library: SpectralLibrary, fitted: FittedModel) -> pd.DataFrame:
+    """All training soils that do not fit the others; by spectrum alone without out-of-fold predictions."""
+    train, reliability, cross_fit = fitted.parts == "train", fitted.reliability, fitted.cross_fit
+    nothing = np.full(int(train.sum()), np.nan)
+    return outliers(
+        library.ids[train],
+        reliability.t2[train],
+        reliability.q[train],
+        reliability.limits,
+        fitted.prepared.scales,
+        {name: values[train] for name, values in library.targets.items()},
+        {name: nothing if cross_fit is None else cross_fit.predictions[name][train] for name in library.targets},
+        most=len(nothing),
+    )
+
+
+def score_parts(
+    library: SpectralLibrary,
+    parts: npt.NDArray[np.str_],
+    predictions: dict[str, npt.NDArray[np.float64]],
+) -> Metrics:
+    """Part -> target -> figures of merit, for the parts that there are."""
+    return {
+        part: {
+            name: scores(values[parts == part], predictions[name][parts == part])
+            for name, values in library.targets.items()
+        }
+        for part in PARTS
+        if np.any(parts == part)
+    }
+
+
+def write_run(result: Calibration, folder: RunFolder) -> None:
+    """Write every file of the run folder, the manifest last."""
+    path, library = folder.path, result.library
+    table = pd.DataFrame({"id": library.ids, "part": result.parts})
+    write_table(path / "split.csv", table)
+    for name, values in library.targets.items():
+        table[f"{name}_measured"] = values
+        table[f"{name}_predicted"] = result.predictions[name]
+        if result.fitted.cross_fit is not None:
+            table[f"{name}_cross_validated"] = result.fitted.cross_fit.predictions[name].astype("float32")
+        table[f"{name}_plsr"] = result.plsr.predictions[name].astype("float32")
+    table[T2], table[Q], table["status"] = result.t2, result.q, result.status
+    write_table(path / "predictions.csv", table)
+    write_table(path / "history.csv", result.fitted.history)
+    write_table(path / "outliers.csv", result.outliers, float_format="%.4g")
+    write_json(path / "metrics.json", result.metrics)
+    write_json(path / "card.json", card(result))
+    if result.config.run.keep_data:
+        write_with(path / DATA, lambda file: save_data(file, library, result.parts))
+    write_with(path / "model.keras", lambda file: save_model(result.fitted.model, file))
+    write_text(path / "report.html", report(result))
+    folder.finish()
