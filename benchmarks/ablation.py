@@ -3,7 +3,7 @@
     python benchmarks/ablation.py [--data SOURCE] [--targets A,B] [--splits 3] [--epochs 40] [--out DIR]
 
 Every variant gets the same splits, the same steps and a single network that stops by the validation rows
-(`training.members` 0). `network` is what gradients learned, by itself; `mixed` is the head as it is shipped, with its
+(`training.cv_folds` 0). `network` is what gradients learned, by itself; `mixed` is the head as it is shipped, with its
 share of the kernel machine, which is the same for all variants. Prints test R2 in laboratory units, mean over the
 targets, median over the splits, how far `network` is ahead of the default (mean over the splits ± its standard error)
 and in how many splits. Goes on where it was cut off.
@@ -87,7 +87,7 @@ def main() -> None:
     options = parser.parse_args()
     targets = tuple(name for name in options.targets.split(",") if name)
     config = replace(Config(), data__source=options.data, data__targets=targets, simulated__soils=600)
-    config = replace(config, training__members=0, training__max_epochs=options.epochs)
+    config = replace(config, training__cv_folds=0, training__max_epochs=options.epochs)
     library = with_fields(load(config), parts=None, groups=None)
     options.out.mkdir(parents=True, exist_ok=True)
     jobs = [(seed, variant) for seed in range(options.splits) for variant in VARIANTS]

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from relple_tf.comparison.jobs import Job, Workshop, run_job
-from relple_tf.comparison.resampling import UNUSED, Draw
+from relple_tf.comparison.jobs import Job, SharedData, run_job
+from relple_tf.comparison.resampling import UNUSED, Resample
 from relple_tf.config import Config, DataConfig
 from relple_tf.processes import run_all
 from relple_tf.spectra.readers.tables import read_table
@@ -27,7 +27,7 @@ TEST_ROWS = 165
 TARGETS = ("N_g_kg", "OC_pct", "CEC_cmolc_kg")
 
 
-def draw(seed: int, rows: int, soils: int) -> Draw:
+def draw(seed: int, rows: int, soils: int) -> Resample:
     """The protocol's split; a smaller library takes the first of the rows to learn from, which are in random order."""
     order = np.random.default_rng(seed).permutation(rows)
     parts = np.full(rows, UNUSED, "U10")
@@ -36,7 +36,7 @@ def draw(seed: int, rows: int, soils: int) -> Draw:
     # A network without members has rows to stop by; all others learn from them too.
     parts[learned[: round(0.15 * len(learned))]] = "validation"
     parts[order[:TEST_ROWS]] = "test"
-    return Draw(seed=seed, fold=0, soils=len(learned), parts=parts)
+    return Resample(seed=seed, fold=0, soils=len(learned), parts=parts)
 
 
 def main() -> None:
@@ -56,11 +56,11 @@ def main() -> None:
         for name in models
     ]
     (options.out / "jobs").mkdir(parents=True, exist_ok=True)
-    workshop = Workshop(library=library, models=models, jobs=options.out / "jobs")
-    missing = [job for job in jobs if not (workshop.jobs / job.file).exists()]
+    shared = SharedData(library=library, models=models, jobs=options.out / "jobs")
+    missing = [job for job in jobs if not (shared.jobs / job.file).exists()]
     with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="fit") as bar:
-        run_all(run_job, missing, workshop, workers=0, finished=lambda *_: bar.update())
-    rows = [row for job in jobs for row in json.loads((workshop.jobs / job.file).read_text(encoding="utf-8"))]
+        run_all(run_job, missing, shared, workers=0, finished=lambda *_: bar.update())
+    rows = [row for job in jobs for row in json.loads((shared.jobs / job.file).read_text(encoding="utf-8"))]
     table = pd.DataFrame(rows)
     table.to_csv(options.out / "compare.csv", index=False)
     shown = table.groupby(["target", "model"], sort=False)[["r2", "rpiq", "rmse", "coverage", "flagged", "fit_s"]]

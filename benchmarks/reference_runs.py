@@ -87,7 +87,7 @@ def result_of(name: str, command: list[str], folder: Path) -> Run:
         "metrics": json.loads((out / "metrics.json").read_text(encoding="utf-8")),
         "predictions": {column: predictions[column].tolist() for column in predictions},
         "folds": folds(from_toml(out / "config.toml"), predictions["part"].to_numpy(str)),
-        "stacking_weights": card["model"]["trained_shares"],
+        "stacking_weights": card["model"]["stacking_weights"],
     }
 
 
@@ -95,11 +95,13 @@ def folds(config: Config, parts: Any) -> list[int]:
     """The cross-validation fold of every row, -1 for test rows."""
     from relple_tf.models import front_end
     from relple_tf.spectra.sources.named import load
-    from relple_tf.spectra.splitting.folds import learning_folds
+    from relple_tf.spectra.splitting.folds import development_folds
 
     library = front_end.in_range(load(config), config.front_end)
     training = config.training
-    fold: list[int] = learning_folds(library, parts, training.seed, training.members, config.split.block_km).tolist()
+    fold: list[int] = development_folds(
+        library, parts, training.seed, training.cv_folds, config.split.block_km
+    ).tolist()
     return fold
 
 

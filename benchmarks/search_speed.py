@@ -19,9 +19,9 @@ from relple_tf.processes import Processes, import_tensorflow
 from relple_tf.runs.folder import RunFolder
 from relple_tf.zoo import rs_ple_base
 from tuning.executors import Executor, RayTasks, connected
-from tuning.folder import Plan
-from tuning.result import Outcome
-from tuning.run_search import conduct
+from tuning.folder import SearchPlan
+from tuning.result import SearchResult
+from tuning.run_search import run_search
 from tuning.space import space_of
 
 SPACE = """
@@ -49,25 +49,25 @@ def main() -> None:
 
     seconds = {}
     for name, executor in {"1 worker": local(1), "2 workers": local(2), "Ray": on_ray}.items():
-        outcome = searched(config, options.trials, executor)
-        ends = sorted(trial.ended_s for trial in outcome.trials)
+        result = searched(config, options.trials, executor)
+        ends = sorted(trial.ended_s for trial in result.trials)
         # From the first end of a process on, each executor is warm.
         first = 2 if name != "1 worker" else 1
         seconds[name] = (ends[-1] - ends[first - 1]) / (len(ends) - first)
         print(f"{name}: {seconds[name]:.1f} s per trial, {3600 / seconds[name]:.0f} trials per hour")
         if name == "1 worker":
-            inside = sum(trial.seconds for trial in outcome.trials if trial.ended_s > ends[0]) / (len(ends) - 1)
+            inside = sum(trial.seconds for trial in result.trials if trial.ended_s > ends[0]) / (len(ends) - 1)
             print(f"overhead per trial after the first: {seconds[name] - inside:.2f} s")
     print(f"2 workers / 1 worker: {seconds['1 worker'] / seconds['2 workers']:.2f} (at least 1.7)")
     print(f"Ray / 2 workers: {seconds['2 workers'] / seconds['Ray']:.2f} (at least 0.9)")
 
 
-def searched(config: Config, trials: int, executor: Callable[[Any, float], Executor]) -> Outcome:
+def searched(config: Config, trials: int, executor: Callable[[Any, float], Executor]) -> SearchResult:
     """One search by random draws, in a folder that is thrown away."""
     with tempfile.TemporaryDirectory() as parent:
         file = Path(parent) / "space.toml"
         file.write_text(SPACE, encoding="utf-8")
-        plan = Plan(
+        plan = SearchPlan(
             base=config,
             space=space_of(config, file),
             file=file,
@@ -76,7 +76,7 @@ def searched(config: Config, trials: int, executor: Callable[[Any, float], Execu
             max_flash=None,
             max_arena=None,
         )
-        return conduct(plan, RunFolder(path=Path(parent) / "search"), executor, say=say)
+        return run_search(plan, RunFolder(path=Path(parent) / "search"), executor, notify=say)
 
 
 if __name__ == "__main__":

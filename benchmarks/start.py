@@ -42,7 +42,7 @@ def by_machines(
     prepared = prepare(library, parts, config)
     absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
     features = front_end.apply(prepared.channel_stage, absorbance)
-    _, modelled = components(initial_network(prepared, config), prepared.machines, features)
+    _, modelled = components(initial_network(prepared, config), prepared.kernel_regression, features)
     return {scale.name: scale.to_lab(column) for scale, column in zip(prepared.scales, modelled.T, strict=True)}
 
 
@@ -64,8 +64,8 @@ def main() -> None:
         predicted = {name: by_machines(library, parts, replace(config, **fields)) for name, fields in MACHINES.items()}
         predicted["svm"], _ = baseline_predictions("svr", library, parts, config)
         test = parts == "test"
-        for model, by_target in predicted.items():
-            for target, values in by_target.items():
+        for model, per_target in predicted.items():
+            for target, values in per_target.items():
                 r2[model, target].append(scores(library.targets[target][test], values[test])["r2"])
     for (model, target), found in r2.items():
         print(f"{model:22} {target:14} median R2 {np.median(found):.3f} of {len(found)} splits")

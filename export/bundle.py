@@ -1,4 +1,4 @@
-"""`python -m export.bundle`: the files by which devices run a trained model, each proven to give its answers."""
+"""`python -m export.bundle`: the files by which devices run a trained model, each verified to give its answers."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     import_tensorflow()
     from export.bundling.assembly import assemble
 
-    assemble(options.run, recipes, budget, out, say=say, show=lambda card: print(table(card), flush=True))
+    assemble(options.run, recipes, budget, out, notify=say, show=lambda card: print(table(card), flush=True))
     say(f"Bundle: {out}")
 
 

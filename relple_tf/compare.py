@@ -47,14 +47,14 @@ def main(arguments: list[str]) -> None:
     if options.out is not None:
         check_folder(options.out)
     import_tensorflow()
-    from relple_tf.comparison.folder import PAGE, Plan, check_same_plan, read_plan
+    from relple_tf.comparison.folder import PAGE, ComparisonPlan, check_same_plan, read_plan
     from relple_tf.comparison.jobs import compare
     from relple_tf.comparison.statistics import comparison_table
     from relple_tf.evaluation.result import source_name
     from relple_tf.runs.folder import open_run, resumable
     from relple_tf.spectra.sources.named import load
 
-    plan = Plan(config=replace(config, comparison__workers=0), models=models, repeats=repeats)
+    plan = ComparisonPlan(config=replace(config, comparison__workers=0), models=models, repeats=repeats)
     if options.resume and options.out is not None and says_only_where(options):
         plan = read_plan(options.out)
     folder = open_run(options.out, f"{source_name(plan.config)}-compare", plan.config, resume=options.resume)
@@ -62,15 +62,15 @@ def main(arguments: list[str]) -> None:
         check_same_plan(folder.path, plan)
     workers = config.comparison.workers
     flags = f"--set {WORKERS}{workers}" if workers else ""
-    with resumable(folder, "python -m relple_tf.compare", flags, say=say):
+    with resumable(folder, "python -m relple_tf.compare", flags, notify=say):
         if folder.is_complete:
             say(f"{folder.path}: the comparison is complete, nothing to resume")
             return
         library = load(plan.config)
-        outcome = compare(library, plan, folder, workers, say=say)
-    folds = f" of {plan.config.comparison.folds} folds" if outcome.repeat_word == "folds" else ""
+        result = compare(library, plan, folder, workers, notify=say)
+    folds = f" of {plan.config.comparison.folds} folds" if result.repeat_word == "folds" else ""
     heading = f"{library.source}: medians over {plan.repeats} repeats{folds}"
-    print(comparison_table(outcome.figures, outcome.models, heading))
+    print(comparison_table(result.figures, result.models, heading))
     print(f"\nPage: {folder.path / PAGE}")
 
 

@@ -249,17 +249,18 @@ class TrainingConfig:
 
     seed: int = 0
     """Seed of split, initialisation, batches, dropout and augmentation."""
-    members: int = 4
-    """Networks that each leave out a fold of the learning rows: they give intervals and mix tower and kernel machine,
-    and the final network learns from validation rows too; 0 trains one network that the validation rows stop."""
+    cv_folds: int = 4
+    """Cross-validation folds of the development set, one network each. Their out-of-fold predictions give stacking
+    weights and intervals, and the final network learns from validation rows too. 0 trains one network that the
+    validation rows stop."""
     workers: int = 0
-    """Processes that train members at the same time; 0 is one per core."""
+    """Processes that train the networks of folds at the same time; 0 is one per core."""
     max_epochs: int = 60
     """Passes over the training rows, at most."""
     max_steps: int = 6000
     """Optimiser steps, at most; large libraries end here before max_epochs."""
     patience: int = 40
-    """Epochs without a better validation score before training stops; only with members 0."""
+    """Epochs without a better validation score before training stops; only with cv_folds 0."""
     batch_size: int = 64
     """Rows per optimiser step."""
     learning_rate: float = 0.003
@@ -287,8 +288,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _one_of("training", "balancing", self.balancing, BALANCINGS)
-        if self.members != 0:
-            _within("training", "members", self.members, 2, 50)
+        if self.cv_folds != 0:
+            _within("training", "cv_folds", self.cv_folds, 2, 50)
         _within("training", "workers", self.workers, 0, 1024)
         for name in ("max_epochs", "max_steps", "patience", "batch_size"):
             _within("training", name, getattr(self, name), 1)

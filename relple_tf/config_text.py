@@ -99,7 +99,13 @@ def from_toml(path: Path) -> Config:
         raise InputError(f"{path}: {error}") from None
 
 
+RENAMED = {"training.members": "training.cv_folds"}
+"""Fields of earlier versions, and what they are called now."""
+
+
 def _hint(section: str, name: str, where: str) -> object:
+    if new := RENAMED.get(f"{section}.{name}"):
+        raise InputError(f"{where}: {section}.{name} is now called {new}; rename it")
     known = sections()
     if section not in known:
         raise InputError(f"{where}: no section {section!r}; there are {', '.join(known)}")

@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from relple_tf.config import Config
 from relple_tf.models import front_end
-from relple_tf.models.deployed import whole_graph
+from relple_tf.models.deployed import deployed_model
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.splitting.folds import learning_folds
+from relple_tf.spectra.splitting.folds import development_folds
 from relple_tf.training.checkpoint import Checkpoints
 from relple_tf.training.cross_fitting import CrossFit, DivergedError, cross_fit, development
 from relple_tf.training.loop import train
@@ -44,9 +44,9 @@ class FittedModel:
     model: keras.Model
     """The deployed model: raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, T2, Q: (batch, 1)}."""
     history: pd.DataFrame
-    """Of the final network, see `fit.Trained`."""
+    """Of the final network, see `fit.TrainedNetwork`."""
     cross_fit: CrossFit | None
-    """Out-of-fold predictions; None with `training.members` 0."""
+    """Out-of-fold predictions; None with `training.cv_folds` 0."""
     reliability: Reliability
 
     def components(self, spectra: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
@@ -57,7 +57,7 @@ class FittedModel:
         """
         absorbance = front_end.apply(self.prepared.absorbance_stage, spectra)
         features = front_end.apply(self.prepared.channel_stage, absorbance)
-        return components(self.network, self.prepared.machines, features)
+        return components(self.network, self.prepared.kernel_regression, features)
 
 
 def fit_model(
@@ -89,14 +89,14 @@ def fit_model(
     # BLAS adds up in an order that depends on its threads, and training makes hundredths of R2 of the last digit.
     with threadpool_limits(limits=1, user_api="blas"):
         seed_everything(training.seed)
-        if training.members:
+        if training.cv_folds:
             parts = development(parts)
             # Refuses rows that cannot be divided before anything is trained.
-            learning_folds(library, parts, training.seed, training.members, config.split.block_km)
+            development_folds(library, parts, training.seed, training.cv_folds, config.split.block_km)
         prepared = prepare(library, parts, config)
         before_training(prepared)
         crossed = None
-        if training.members:
+        if training.cv_folds:
             crossed = cross_fit(library, parts, config, checkpoints=checkpoints, show=show)
         trained = train(
             prepared,
@@ -124,7 +124,7 @@ def fit_model(
 
 def validation_weights(prepared: Prepared, network: keras.Model) -> dict[str, float]:
     """Target -> stacking weight of the network by the validation rows, where there are no out-of-fold predictions."""
-    stacked = stacked_by_weight(*components(network, prepared.machines, prepared.validation_features))
+    stacked = stacked_by_weight(*components(network, prepared.kernel_regression, prepared.validation_features))
     measured = prepared.validation_measured
     return {
         scale.name: WEIGHTS[best_weight(measured[scale.name], scale.to_lab(stacked[:, :, column]))]
@@ -138,17 +138,17 @@ def deployed(prepared: Prepared, config: Config, network: keras.Model, weights: 
     Args:
         prepared: Of the training.
         config: Likewise.
-        network: Trained; not changed.
+        network: TrainedNetwork; not changed.
         weights: Target -> stacking weight of the network.
     """
     heads = initial_network(prepared, config)
     heads.set_weights(network.get_weights())
     scale_heads(heads, weights)
-    return whole_graph(
+    return deployed_model(
         prepared.absorbance_stage,
         prepared.channel_stage,
         heads,
         prepared.scales,
-        prepared.distances,
-        prepared.machines.scaled([1 - weights[target] for target in prepared.machines.targets]),
+        prepared.domain_statistics,
+        prepared.kernel_regression.scaled([1 - weights[target] for target in prepared.kernel_regression.targets]),
     )

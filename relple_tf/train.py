@@ -40,17 +40,17 @@ def main(arguments: list[str]) -> None:
     from relple_tf.evaluation.result import source_name
     from relple_tf.runs.folder import open_run, resumable
     from relple_tf.spectra.sources.named import load
-    from relple_tf.training_run import calibrate
+    from relple_tf.training_run import train_run
 
     name = f"{source_name(config)}-{config.preset}"
     folder = open_run(options.out, name, config, resume=options.resume)
-    with resumable(folder, "python -m relple_tf.train", say=say):
+    with resumable(folder, "python -m relple_tf.train", notify=say):
         if folder.is_complete:
             folder.verify()
             say(f"{folder.path}: the run is complete, nothing to resume")
             return
         library = load(config)
-        metrics = calibrate(library, config, folder, say=say)
+        metrics = train_run(library, config, folder, notify=say)
     print(metrics_table(metrics, heading=f"{library.source}: test rows, seed {config.training.seed}"))
     print(f"\nReport: {folder.path / 'report.html'}")
 

@@ -9,13 +9,13 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from relple_tf.atomic_files import write_table, write_text, write_with
-from relple_tf.baselines.plsr_baseline import beside
+from relple_tf.baselines.plsr_baseline import plsr_baseline
 from relple_tf.config import Config
 from relple_tf.evaluation.importance import band_importance
 from relple_tf.evaluation.metrics import scores
 from relple_tf.evaluation.outliers import outliers
-from relple_tf.evaluation.recommendations import advice
-from relple_tf.evaluation.result import Calibration, Metrics
+from relple_tf.evaluation.recommendations import recommendations
+from relple_tf.evaluation.result import Metrics, RunResult
 from relple_tf.models import front_end
 from relple_tf.models.deployed import T2, Q
 from relple_tf.pipeline import FittedModel, fit_model
@@ -33,14 +33,14 @@ from relple_tf.training.cross_fitting import development
 from relple_tf.training.preparation import Prepared
 
 MOST_PERMUTED = 300
-"""Test soils that the importance of wavelengths is measured on; more would take minutes and say the same."""
+"""Test soils that the importance of wavelengths is measured on; more would take minutes and notify the same."""
 
 
-def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, *, say: Callable[[str], None]) -> Metrics:
+def train_run(library: SpectralLibrary, config: Config, folder: RunFolder, *, notify: Callable[[str], None]) -> Metrics:
     """Train on `library` and fill `folder`; continues from the state that a killed run left there.
 
     Args:
-        say: Told what was decided about the data, and what is being done.
+        notify: Told what was decided about the data, and what is being done.
 
     Returns:
         The content of metrics.json.
@@ -56,10 +56,10 @@ def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, *, sa
     def begin(prepared: Prepared) -> None:
         # Printed when nothing can be refused any more: a refusal is one line.
         for note in (*notes, *prepared.notes):
-            say(note)
-        rows = development(parts) if config.training.members else parts
+            notify(note)
+        rows = development(parts) if config.training.cv_folds else parts
         used = {part: int(np.sum(rows == part)) for part in PARTS}
-        say(
+        notify(
             f"{len(library)} soils x {len(library.wavelengths_nm)} bands: "
             + ", ".join(f"{count} {part}" for part, count in used.items() if count)
             + f"; {config.preset}"
@@ -71,27 +71,25 @@ def calibrate(library: SpectralLibrary, config: Config, folder: RunFolder, *, sa
     fingerprint = hashlib.sha256(f"{library_sha256} {' '.join(parts.tolist())}".encode()).hexdigest()
     checkpoints = Checkpoints(folder=folder.path, fingerprint=fingerprint)
     fitted = fit_model(library, parts, config, checkpoints=checkpoints, before_training=begin)
-    say("PLSR on the same split ...")
+    notify("PLSR on the same split ...")
     result = evaluate(library, library_sha256, fitted, notes)
     for note in result.notes[len(notes) + len(fitted.prepared.notes) :]:
-        say(note)
+        notify(note)
     write_run(result, folder)
     return result.metrics
 
 
-def evaluate(library: SpectralLibrary, library_sha256: str, fitted: FittedModel, notes: tuple[str, ...]) -> Calibration:
+def evaluate(library: SpectralLibrary, library_sha256: str, fitted: FittedModel, notes: tuple[str, ...]) -> RunResult:
     """Predict all rows, fit PLSR on the same split, score both. The test part is read here and nowhere before."""
     with threadpool_limits(limits=1, user_api="blas"):
         return _evaluate(library, library_sha256, fitted, notes)
 
 
-def _evaluate(
-    library: SpectralLibrary, library_sha256: str, fitted: FittedModel, notes: tuple[str, ...]
-) -> Calibration:
+def _evaluate(library: SpectralLibrary, library_sha256: str, fitted: FittedModel, notes: tuple[str, ...]) -> RunResult:
     parts, cross_fit = fitted.parts, fitted.cross_fit
     outputs = estimates(fitted.model, library.spectra)
     predictions = {name: outputs[name] for name in library.targets}
-    plsr = beside(library, parts, fitted.prepared, fitted.config)
+    plsr = plsr_baseline(library, parts, fitted.prepared, fitted.config)
     metrics: Metrics = score_parts(library, parts, predictions)
     if cross_fit is not None:
         metrics["validation"] = {
@@ -100,7 +98,7 @@ def _evaluate(
         }
     metrics["baseline"] = {"plsr": score_parts(library, parts, plsr.predictions)["test"]}
     networks = {} if cross_fit is None else metrics["validation"]
-    return Calibration(
+    return RunResult(
         config=fitted.config,
         library=library,
         library_sha256=library_sha256,
@@ -110,9 +108,9 @@ def _evaluate(
         q=outputs[Q],
         plsr=plsr,
         importance=wavelength_importance(library, fitted),
-        outliers=learning_outliers(library, fitted),
+        outliers=development_outliers(library, fitted),
         metrics=metrics,
-        notes=(*notes, *fitted.prepared.notes, *advice(networks, plsr)),
+        notes=(*notes, *fitted.prepared.notes, *recommendations(networks, plsr)),
     )
 
 
@@ -129,7 +127,7 @@ def wavelength_importance(library: SpectralLibrary, fitted: FittedModel) -> pd.D
     return band_importance(modelled, library.spectra[rows], library.quantity, values, library.wavelengths_nm, seed=seed)
 
 
-def learning_outliers(library: SpectralLibrary, fitted: FittedModel) -> pd.DataFrame:
+def development_outliers(library: SpectralLibrary, fitted: FittedModel) -> pd.DataFrame:
     """All training soils that do not fit the others; by spectrum alone without out-of-fold predictions."""
     train, reliability, cross_fit = fitted.parts == "train", fitted.reliability, fitted.cross_fit
     nothing = np.full(int(train.sum()), np.nan)
@@ -161,7 +159,7 @@ def score_parts(
     }
 
 
-def write_run(result: Calibration, folder: RunFolder) -> None:
+def write_run(result: RunResult, folder: RunFolder) -> None:
     """Write every file of the run folder, the manifest last."""
     path, library = folder.path, result.library
     table = pd.DataFrame({"id": library.ids, "part": result.parts})

@@ -1,4 +1,4 @@
-"""What the tests of the network share: a tiny problem, weights by formula, a tiny library."""
+"""What the tests of the network share: a tiny spec, weights by formula, a tiny library."""
 
 import os
 from dataclasses import replace
@@ -27,7 +27,7 @@ CONFIG = Config(
     preset="tiny",
     front_end=FrontEndConfig(step_nm=20.0, derivative_window_nm=100.0, whitened_components=6),
     model=replace(TINY, expert_kind="cnn", conv_filters=(3,)),
-    training=TrainingConfig(members=0, max_epochs=3, batch_size=16, learning_rate=0.01),
+    training=TrainingConfig(cv_folds=0, max_epochs=3, batch_size=16, learning_rate=0.01),
     augmentation=AugmentationConfig(noise=0, offset=0, slope=0, scatter=0, shift_nm=0),
 )
 """Two steps per epoch on `library`."""
@@ -47,8 +47,8 @@ def problem_of(targets=TARGETS, correlation=CORRELATION, bands=13, views=VIEWS):
     )
 
 
-def features_of(problem, rows=6):
-    x = np.random.default_rng(1).normal(size=(rows, problem.bands, problem.channels))
+def features_of(spec, rows=6):
+    x = np.random.default_rng(1).normal(size=(rows, spec.bands, spec.channels))
     return x.astype("float32")
 
 
@@ -77,13 +77,13 @@ def outputs_of(network, features):
 
 
 @pytest.fixture
-def problem():
+def spec():
     return problem_of()
 
 
 @pytest.fixture
-def features(problem):
-    return features_of(problem)
+def features(spec):
+    return features_of(spec)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ TINY_RUN = Config(
     model=ModelConfig(
         conv_filters=(4, 4), conv_kernel=3, lstm_units=3, expert_units=5, tower_units=3, basis_units=8, landmarks=24
     ),
-    training=TrainingConfig(members=0, max_epochs=8, batch_size=16, learning_rate=0.01, workers=1),
+    training=TrainingConfig(cv_folds=0, max_epochs=8, batch_size=16, learning_rate=0.01, workers=1),
     augmentation=AugmentationConfig(noise=0, offset=0, slope=0, scatter=0, shift_nm=0),
 )
 """Convolution, recurrence, attention, gates, two views, a target modelled as its square root or not."""
@@ -44,10 +44,10 @@ def tiny_run(tmp_path_factory):
     if "run" not in _made:
         from relple_tf.runs.folder import RunFolder
         from relple_tf.spectra.sources.named import load
-        from relple_tf.training_run import calibrate
+        from relple_tf.training_run import train_run
 
         folder = tmp_path_factory.mktemp("export") / "run"
-        calibrate(load(TINY_RUN), TINY_RUN, RunFolder(path=folder), say=lambda _: None)
+        train_run(load(TINY_RUN), TINY_RUN, RunFolder(path=folder), notify=lambda _: None)
         _made["run"] = folder
     return _made["run"]
 

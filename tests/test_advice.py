@@ -10,16 +10,16 @@ from sklearn.cross_decomposition import PLSRegression
 
 from relple_tf import training_run as calibration
 from relple_tf.baselines.plsr import FOLDS, CrossValidated, cross_validated, snv_first_derivative
-from relple_tf.baselines.plsr_baseline import Beside, beside, nested
+from relple_tf.baselines.plsr_baseline import PlsrBaseline, nested, plsr_baseline
 from relple_tf.config import replace as changed
-from relple_tf.evaluation.recommendations import MARGIN, advice
+from relple_tf.evaluation.recommendations import MARGIN, recommendations
 from relple_tf.models import front_end
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.pipeline import FittedModel, deployed
 from relple_tf.runs.folder import RunFolder
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.splitting.folds import group_k_fold, learning_folds
-from relple_tf.spectra.splitting.grouping import whole_units
+from relple_tf.spectra.splitting.folds import development_folds, group_k_fold
+from relple_tf.spectra.splitting.grouping import whole_groups
 from relple_tf.training.cross_fitting import CrossFit
 from relple_tf.training.preparation import initial_network, prepare
 from relple_tf.training.reliability import fit_reliability
@@ -54,26 +54,26 @@ def soils(groups=None):
     ).checked()
 
 
-CROSSED = changed(CONFIG, training__members=MEMBERS)
+CROSSED = changed(CONFIG, training__cv_folds=MEMBERS)
 
 
 @pytest.fixture(scope="module", params=[ACROSS, WHOLE, None], ids=["divided", "whole", "no groups"])
 def grouped(request):
     library = soils(request.param)
     prepared = prepare(library, SPLIT, CROSSED)
-    return library, prepared, beside(library, SPLIT, prepared, CROSSED)
+    return library, prepared, plsr_baseline(library, SPLIT, prepared, CROSSED)
 
 
 def test_new_groups_are_asked_exactly_where_the_split_divides_groups(grouped):
     library, _, found = grouped
     divided = library.groups is ACROSS
     assert (set(found.new_groups) == set(library.targets)) is divided
-    assert any("whole fields left out" in note for note in advice({}, found)) is divided
+    assert any("whole fields left out" in note for note in recommendations({}, found)) is divided
 
 
 def test_plsr_is_cross_validated_in_the_folds_of_the_networks(grouped):
     library, prepared, found = grouped
-    fold = learning_folds(library, SPLIT, CROSSED.training.seed, MEMBERS)
+    fold = development_folds(library, SPLIT, CROSSED.training.seed, MEMBERS)
     absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
     features = snv_first_derivative(
         absorbance, front_end.window_points(CROSSED.front_end), CROSSED.front_end.derivative_polynomial
@@ -90,7 +90,7 @@ def test_plsr_is_cross_validated_in_the_folds_of_the_networks(grouped):
 
 def test_whole_groups_left_out_cost_what_differs_between_groups():
     library = soils(ACROSS)
-    found = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED)
+    found = plsr_baseline(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED)
     # The spectra hold the amount, and nothing of the offsets: of these a mean over other groups knows nothing.
     assert found.new_groups["pH"].r2 < found.left_out["pH"].r2 < 0.7
     assert found.new_groups["OC_g_kg"].r2 == pytest.approx(found.left_out["OC_g_kg"].r2, abs=0.05)
@@ -99,21 +99,21 @@ def test_whole_groups_left_out_cost_what_differs_between_groups():
 def test_a_target_of_one_group_has_no_figure_for_new_ones():
     library = soils(ACROSS)
     library.targets["pH"][ACROSS != "a"] = np.nan
-    found = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED)
+    found = plsr_baseline(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED)
     assert list(found.new_groups) == ["OC_g_kg"]
 
 
 def test_the_learning_curve_is_that_of_plsr_on_parts_of_the_other_folds():
     library = soils(None)
     prepared = prepare(library, SPLIT, CROSSED)
-    found = beside(library, SPLIT, prepared, CROSSED)
+    found = plsr_baseline(library, SPLIT, prepared, CROSSED)
     learned = SPLIT != "test"
     absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
     features = snv_first_derivative(
         absorbance, front_end.window_points(CROSSED.front_end), CROSSED.front_end.derivative_polynomial
     )[learned]
     seed = CROSSED.training.seed
-    units = whole_units(library, SPLIT, 0.0)[learned]
+    units = whole_groups(library, SPLIT, 0.0)[learned]
     for scale in prepared.scales:
         values = library.targets[scale.name][learned]
         known = ~np.isnan(values)
@@ -147,18 +147,18 @@ def test_parts_of_the_learning_curve_are_nested_and_keep_units_together():
 
 def test_the_learning_curve_reads_no_test_soil():
     library = soils(None)
-    first = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED).curve
+    first = plsr_baseline(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED).curve
     test = SPLIT == "test"
     library.spectra[test] = library.spectra[test][:, ::-1]
     for values in library.targets.values():
         values[test] = 99.0
-    assert beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED).curve == first
+    assert plsr_baseline(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED).curve == first
 
 
 def test_too_few_soils_have_no_learning_curve():
     library = soils(None)
     library.targets["pH"][40:] = np.nan
-    found = beside(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED)
+    found = plsr_baseline(library, SPLIT, prepare(library, SPLIT, CROSSED), CROSSED)
     assert list(found.curve) == ["OC_g_kg"]
 
 
@@ -166,25 +166,25 @@ def beside_of(rmse, r2=0.47, in_new=None):
     scale = TargetScale(name="pH", root=False, mean=0.0, sd=1.0, low=-9.0, high=9.0, non_negative=False)
     one = CrossValidated(scale=scale, components=3, n=60, rmse=rmse, r2=r2)
     groups = {} if in_new is None else {"pH": CrossValidated(scale=scale, components=3, n=60, rmse=2.0, r2=in_new)}
-    return Beside(predictions={}, components={"pH": 3}, left_out={"pH": one}, new_groups=groups, curve={})
+    return PlsrBaseline(predictions={}, components={"pH": 3}, left_out={"pH": one}, new_groups=groups, curve={})
 
 
 @pytest.mark.parametrize(
     ("rmse", "advised"), [(0.41, True), (0.45 * (1 - MARGIN) - 1e-6, True), (0.45 * (1 - MARGIN), False), (0.6, False)]
 )
 def test_plsr_is_advised_exactly_where_its_error_is_clearly_smaller(rmse, advised):
-    notes = advice({"pH": {"rmse": 0.45}}, beside_of(rmse))
+    notes = recommendations({"pH": {"rmse": 0.45}}, beside_of(rmse))
     assert len(notes) == advised
     if rmse == 0.41:
         assert notes == ("PLSR serves better for pH: cross-validated RMSE 0.410 against 0.450 by the network",)
 
 
 def test_without_networks_that_left_soils_out_nothing_is_advised():
-    assert advice({}, beside_of(0.01)) == ()
+    assert recommendations({}, beside_of(0.01)) == ()
 
 
 def test_both_scores_stand_in_the_note_on_groups():
-    (note,) = advice({}, beside_of(0.5, in_new=-0.6))
+    (note,) = recommendations({}, beside_of(0.5, in_new=-0.6))
     assert note == (
         "PLSR, cross-validated: pH R2 0.47 with fields divided, -0.60 with whole fields left out: "
         "expect the latter in a new field"
@@ -223,7 +223,7 @@ def run(monkeypatch, folder, library, offset=1.0):
     monkeypatch.setattr(calibration, "fit_model", fit_model)
     monkeypatch.setattr(calibration, "divide", lambda *_: (SPLIT, ()))
     said = []
-    calibration.calibrate(library, CROSSED, RunFolder(path=folder), say=said.append)
+    calibration.train_run(library, CROSSED, RunFolder(path=folder), notify=said.append)
     return said
 
 

@@ -347,11 +347,11 @@ def step():
 
     def make(name):
         config = replace(TINY, architecture="cgc", expert_kind="cnn", dropout=0.0)
-        problem = problem_of()
-        network = set_fixed_weights(build(config, problem, keras))
+        spec = problem_of()
+        network = set_fixed_weights(build(config, spec, keras))
         model = FollowingModel(network, network, TARGETS, strategy_of(name), 0.5)
         model.compile(keras.optimizers.SGD(0.05), run_eagerly=True)
-        x = features_of(problem)
+        x = features_of(spec)
         y = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
         return model, x, y
 

@@ -26,8 +26,8 @@ from export.c import scan as c_scan
 from export.c import source as c_source
 from relple_tf.config import CHANNELS, FrontEndConfig
 from relple_tf.models import front_end
-from relple_tf.models.domain import Distances
-from relple_tf.models.target_scaling import LabUnits, TargetScale
+from relple_tf.models.domain import DomainStatistics
+from relple_tf.models.target_scaling import InverseTargetScaling, TargetScale
 from relple_tf.training.intervals import Interval
 
 pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler")
@@ -71,13 +71,13 @@ def constants(stages):
 
 @pytest.fixture(scope="module")
 def domain(library, stages):
-    """Distances in the first view, and the same as constants for C."""
+    """DomainStatistics in the first view, and the same as constants for C."""
     features = front_end.apply(stages[0], library.spectra)
     chosen = (CHANNELS.index("absorbance"), CHANNELS.index("snv_d1"))
     bands = features[:, :, list(chosen)].transpose(0, 2, 1).reshape(len(features), -1)
     kernel = (np.linalg.svd(bands - bands.mean(axis=0), full_matrices=False)[2][:6].T * 0.3).astype("float32")
     bias = (-bands.mean(axis=0) @ kernel).astype("float32")
-    layer = Distances()
+    layer = DomainStatistics()
     layer.build((bands.shape, (None, 6)))
     layer.fit(bands, kernel)
     return (
@@ -242,13 +242,13 @@ def test_units_and_intervals_are_those_of_python(tmp_path):
             for scale, interval in zip(shapes, intervals, strict=True)
         }
     }
-    c = compiled(written(tmp_path, c_source.lab_units([asdict(scale) for scale in shapes], card)))
+    c = compiled(written(tmp_path, c_source.target_scaling([asdict(scale) for scale in shapes], card)))
     c.soil_target_name.restype = ctypes.c_char_p
     for index, (scale, interval) in enumerate(zip(shapes, intervals, strict=True)):
         assert c.soil_target_name(index).decode() == scale.name
         for modelled in (-9.0, -1.3, 0.0, 0.7, 9.0):
             value = c.soil_to_lab(index, ctypes.c_float(modelled))
-            layer = float(LabUnits([scale])(np.array([[modelled]], "float32"))[0, 0])
+            layer = float(InverseTargetScaling([scale])(np.array([[modelled]], "float32"))[0, 0])
             assert value == pytest.approx(layer, rel=1e-5, abs=1e-5)
             low, high = ctypes.c_float(np.nan), ctypes.c_float(np.nan)
             has = c.soil_interval(

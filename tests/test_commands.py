@@ -25,7 +25,7 @@ from relple_tf.spectra.sources.simulated import simulate
 TINY = [
     f"--set={field}"
     for field in (
-        "training.members=0",
+        "training.cv_folds=0",
         "training.max_epochs=3",
         "training.batch_size=16",
         "front_end.step_nm=20",
@@ -38,7 +38,7 @@ NANO = ["--preset", "rs_ple_nano", *TINY]
 MEMBERS = [
     *NANO,
     "--set=model.architecture=shared_bottom",
-    "--set=training.members=2",
+    "--set=training.cv_folds=2",
     "--set=training.workers=1",
     "--set=training.max_epochs=20",
 ]
@@ -193,7 +193,7 @@ BAD_COMMANDS = {
     "missing config": (["--config", "no/such.toml"], ["no/such.toml"]),
     "infinite number": (["--set", "front_end.start_nm=inf"], ["start_nm", "inf"]),
     "unknown target": (["--targets", "Au_ppm"], ["Au_ppm", "pH"]),
-    "one member": (["--set", "training.members=1"], ["training.members", "between 2 and 50"]),
+    "one member": (["--set", "training.cv_folds=1"], ["training.cv_folds", "between 2 and 50"]),
     "view of a channel that is not there": (["--set", "front_end.channels=snv"], ["absorbance", "front_end.views="]),
 }
 

@@ -47,7 +47,12 @@ def finished(tmp_path_factory):
 @pytest.fixture(scope="module")
 def with_network(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "network"
-    tiny = ["training.max_epochs=1", "training.members=0", "front_end.step_nm=40", "front_end.derivative_window_nm=120"]
+    tiny = [
+        "training.max_epochs=1",
+        "training.cv_folds=0",
+        "front_end.step_nm=40",
+        "front_end.derivative_window_nm=120",
+    ]
     tiny += ["front_end.whitened_components=5", "model.expert_kind=cnn", "comparison.sizes=30,60"]
     sets = [f"--set={field}" for field in tiny]
     assert (
@@ -120,11 +125,11 @@ def cut_off_after(count, folder, monkeypatch):
     done = []
     whole = comparison.run_job
 
-    def run_job(workshop, job):
+    def run_job(shared, job):
         if len(done) == count:
             raise KeyboardInterrupt
         done.append(job)
-        whole(workshop, job)
+        whole(shared, job)
 
     with monkeypatch.context() as patched:
         patched.setattr(comparison, "run_job", run_job)

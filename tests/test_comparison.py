@@ -10,8 +10,8 @@ from conftest import CONFIG
 
 from relple_tf.comparison import jobs as comparison
 from relple_tf.comparison.folder import fingerprint
-from relple_tf.comparison.jobs import Job, Workshop, run_job
-from relple_tf.comparison.resampling import UNUSED, draws, sized
+from relple_tf.comparison.jobs import Job, SharedData, run_job
+from relple_tf.comparison.resampling import UNUSED, resamples, sized
 from relple_tf.comparison.statistics import at, comparison_table, medians, p_in_words, pairs, sentence, signed_rank_p
 from relple_tf.config import ComparisonConfig, SimulatedConfig
 from relple_tf.config import replace as changed
@@ -52,8 +52,8 @@ def check_whole(labels, parts):
 
 
 def test_repeats_draw_their_own_soils_and_the_same_ones_again(ungrouped):
-    drawn, notes = draws(ungrouped, of(), repeats=4)
-    again, _ = draws(ungrouped, of(), repeats=4)
+    drawn, notes = resamples(ungrouped, of(), repeats=4)
+    again, _ = resamples(ungrouped, of(), repeats=4)
     assert [draw.seed for draw in drawn] == [0, 1, 2, 3]
     assert len({tuple(draw.parts) for draw in drawn}) == 4
     assert notes == ()
@@ -64,26 +64,26 @@ def test_repeats_draw_their_own_soils_and_the_same_ones_again(ungrouped):
 
 
 def test_the_base_seed_is_the_first(ungrouped):
-    later, _ = draws(ungrouped, changed(of(), training__seed=2), repeats=1)
-    np.testing.assert_array_equal(later[0].parts, draws(ungrouped, of(), repeats=3)[0][2].parts)
+    later, _ = resamples(ungrouped, changed(of(), training__seed=2), repeats=1)
+    np.testing.assert_array_equal(later[0].parts, resamples(ungrouped, of(), repeats=3)[0][2].parts)
 
 
 def test_a_declared_split_is_redrawn_in_its_own_manner_and_said_so(soils):
-    drawn, notes = draws(soils, of(), repeats=2)
+    drawn, notes = resamples(soils, of(), repeats=2)
     assert not np.array_equal(drawn[0].parts, drawn[1].parts)
     check_whole(soils.ids, drawn[0].parts)
     assert len(set(drawn[0].parts[soils.groups == "field0"])) > 1
     assert any("split.method=given keeps it" in note for note in notes)
     assert any("not for a new field; --set split.method=group" in note for note in notes)
     whole = replace(soils, parts=np.where(np.char.endswith(soils.groups, "1"), "test", "train").astype("U10"))
-    drawn, notes = draws(whole, of(), repeats=1)
+    drawn, notes = resamples(whole, of(), repeats=1)
     check_whole(soils.groups, drawn[0].parts)
     assert len(notes) == 1
 
 
 @pytest.mark.parametrize("method", ["given", "group", "kennard_stone"])
 def test_a_method_that_the_user_chose_is_kept(soils, method):
-    drawn, _ = draws(soils, changed(of(), split__method=method), repeats=2)
+    drawn, _ = resamples(soils, changed(of(), split__method=method), repeats=2)
     test = [draw.parts == "test" for draw in drawn]
     if method == "group":
         check_whole(soils.groups, drawn[0].parts)
@@ -96,7 +96,7 @@ def test_a_method_that_the_user_chose_is_kept(soils, method):
 @pytest.mark.parametrize("method", ["auto", "group"])
 def test_cross_validation_tests_every_row_once_in_a_repeat(soils, method):
     config = changed(of("cross_validation", folds=4), split__method=method)
-    drawn, _ = draws(soils, config, repeats=2)
+    drawn, _ = resamples(soils, config, repeats=2)
     assert [(draw.seed, draw.fold) for draw in drawn] == [(seed, fold) for seed in (0, 1) for fold in (1, 2, 3, 4)]
     for seed in (0, 1):
         tested = sum((draw.parts == "test").astype(int) for draw in drawn if draw.seed == seed)
@@ -109,7 +109,7 @@ def test_cross_validation_tests_every_row_once_in_a_repeat(soils, method):
 
 @pytest.mark.parametrize("scheme", ["repeated", "cross_validation"])
 def test_smaller_sizes_are_inside_larger_ones_and_leave_the_test_rows_alone(ungrouped, scheme):
-    drawn, _ = draws(ungrouped, of(scheme, sizes=(40, 20, 60), folds=4), repeats=2)
+    drawn, _ = resamples(ungrouped, of(scheme, sizes=(40, 20, 60), folds=4), repeats=2)
     for first, second, third in zip(drawn[::3], drawn[1::3], drawn[2::3], strict=True):
         assert [draw.soils for draw in (first, second, third)] == [20, 40, 60]
         for smaller, larger in ((first, second), (second, third)):
@@ -144,7 +144,7 @@ REFUSED = {
 @pytest.mark.parametrize(("config", "named"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_drawn_is_refused(ungrouped, config, named):
     with pytest.raises(InputError) as refused:
-        draws(ungrouped, config, repeats=1)
+        resamples(ungrouped, config, repeats=1)
     for words in named:
         assert words in str(refused.value)
 
@@ -160,8 +160,8 @@ def test_a_size_without_values_is_refused(ungrouped):
 
 
 def test_the_fingerprint_is_of_the_data_and_of_every_part(ungrouped):
-    drawn, _ = draws(ungrouped, of(), repeats=2)
-    other, _ = draws(ungrouped, of(), repeats=3)
+    drawn, _ = resamples(ungrouped, of(), repeats=2)
+    other, _ = resamples(ungrouped, of(), repeats=3)
     swapped = drawn[0].parts.copy()
     swapped[[0, 1]] = ["test", "train"] if swapped[0] == "train" else ["train", "test"]
     marks = {
@@ -172,16 +172,16 @@ def test_the_fingerprint_is_of_the_data_and_of_every_part(ungrouped):
         fingerprint("a", [replace(drawn[0], parts=swapped), drawn[1]]),
     }
     assert len(marks) == 5
-    assert fingerprint("a", drawn) == fingerprint("a", draws(ungrouped, of(), repeats=2)[0])
+    assert fingerprint("a", drawn) == fingerprint("a", resamples(ungrouped, of(), repeats=2)[0])
 
 
-def rows_of(workshop, job):
-    run_job(workshop, job)
-    return json.loads((workshop.jobs / job.file).read_text())
+def rows_of(shared, job):
+    run_job(shared, job)
+    return json.loads((shared.jobs / job.file).read_text())
 
 
 def test_a_job_scores_the_test_rows_and_sees_no_unused_one(ungrouped, tmp_path, monkeypatch):
-    (draw,) = draws(ungrouped, of(sizes=(30,)), repeats=1)[0]
+    (draw,) = resamples(ungrouped, of(sizes=(30,)), repeats=1)[0]
     seen = {}
 
     def predict(library, parts, config):
@@ -191,7 +191,7 @@ def test_a_job_scores_the_test_rows_and_sees_no_unused_one(ungrouped, tmp_path, 
 
     monkeypatch.setattr(comparison, "network_predictions", predict)
     config = changed(CONFIG, training__seed=99)
-    rows = rows_of(Workshop(library=ungrouped, models={"net": config}, jobs=tmp_path), Job(model="net", draw=draw))
+    rows = rows_of(SharedData(library=ungrouped, models={"net": config}, jobs=tmp_path), Job(model="net", draw=draw))
     used = draw.parts != UNUSED
     np.testing.assert_array_equal(seen["ids"], ungrouped.ids[used])
     np.testing.assert_array_equal(seen["parts"], draw.parts[used])
@@ -205,7 +205,7 @@ def test_a_job_scores_the_test_rows_and_sees_no_unused_one(ungrouped, tmp_path, 
 
 
 def test_a_baseline_job_fits_train_and_validation(ungrouped, tmp_path, monkeypatch):
-    (draw,) = draws(ungrouped, of(), repeats=1)[0]
+    (draw,) = resamples(ungrouped, of(), repeats=1)[0]
     seen = {}
 
     def baseline(absorbance, targets, fitted, units, scales, **rest):
@@ -213,8 +213,8 @@ def test_a_baseline_job_fits_train_and_validation(ungrouped, tmp_path, monkeypat
         return {name: np.zeros(len(absorbance)) for name in targets}, {"OC_g_kg": "C 3"}
 
     monkeypatch.setitem(comparison.BASELINES, "svr", baseline)
-    workshop = Workshop(library=ungrouped, models={"svr": CONFIG}, jobs=tmp_path)
-    rows = rows_of(workshop, Job(model="svr", draw=draw))
+    shared = SharedData(library=ungrouped, models={"svr": CONFIG}, jobs=tmp_path)
+    rows = rows_of(shared, Job(model="svr", draw=draw))
     np.testing.assert_array_equal(seen["fitted"], draw.parts != "test")
     assert len(np.unique(seen["units"])) == len(np.unique(ungrouped.ids))
     assert (seen["rows"], seen["seed"], seen["polynomial"]) == (90, 0, 2)
@@ -224,13 +224,13 @@ def test_a_baseline_job_fits_train_and_validation(ungrouped, tmp_path, monkeypat
 def test_a_network_depends_on_its_learning_rows_alone(ungrouped, tmp_path, capsys, monkeypatch):
     """Not on the networks before it in its process, and not on what the laboratory says of its test rows."""
     monkeypatch.setattr(comparison, "scores", lambda measured, predicted: {"predicted": predicted.tolist()})
-    one, other = draws(ungrouped, of(), repeats=2)[0]
+    one, other = resamples(ungrouped, of(), repeats=2)[0]
     poisoned = {name: np.where(one.parts == "test", 14.0, values) for name, values in ungrouped.targets.items()}
     config = changed(CONFIG, training__max_epochs=1)
     predicted = []
     for draw, targets in ((one, ungrouped.targets), (other, ungrouped.targets), (one, poisoned)):
-        workshop = Workshop(library=replace(ungrouped, targets=targets), models={"net": config}, jobs=tmp_path)
-        predicted.append([row["predicted"] for row in rows_of(workshop, Job(model="net", draw=draw))])
+        shared = SharedData(library=replace(ungrouped, targets=targets), models={"net": config}, jobs=tmp_path)
+        predicted.append([row["predicted"] for row in rows_of(shared, Job(model="net", draw=draw))])
     assert predicted[0] == predicted[2] != predicted[1]
     assert capsys.readouterr().err == ""
 

@@ -11,7 +11,7 @@ import pytest
 
 from relple_tf.comparison import plots as pictures
 from relple_tf.comparison.report import comparison_report
-from relple_tf.comparison.result import Outcome
+from relple_tf.comparison.result import ComparisonResult
 from relple_tf.config import Config
 from relple_tf.config import replace as changed
 from relple_tf.spectra.library import SpectralLibrary
@@ -44,7 +44,7 @@ class Page(HTMLParser):
             self.rows[-1][-1] += text.strip()
 
 
-def outcome(models=MODELS, sizes=(), repeats=8, source="fields <1 & 2>.csv", scheme="repeated"):
+def result(models=MODELS, sizes=(), repeats=8, source="fields <1 & 2>.csv", scheme="repeated"):
     """rs_ple_base is .1 above plsr always, and .02 above svr in all repeats but the first; a little more each time."""
     config = changed(
         Config(), comparison__sizes=sizes, comparison__scheme=scheme, data__source=source, training__seed=3
@@ -71,7 +71,7 @@ def outcome(models=MODELS, sizes=(), repeats=8, source="fields <1 & 2>.csv", sch
         targets={name: rng.uniform(1, 9, 140) for name in NAMES},
         ids=np.arange(140).astype(str),
     )
-    return Outcome(
+    return ComparisonResult(
         config=config,
         models=models,
         library=library,
@@ -84,12 +84,12 @@ def outcome(models=MODELS, sizes=(), repeats=8, source="fields <1 & 2>.csv", sch
 
 @pytest.fixture(scope="module")
 def text():
-    return comparison_report(outcome())
+    return comparison_report(result())
 
 
 @pytest.fixture(scope="module")
 def curves():
-    return comparison_report(outcome(sizes=(40, 80)))
+    return comparison_report(result(sizes=(40, 80)))
 
 
 def test_the_page_needs_nothing_from_outside(text):
@@ -105,7 +105,7 @@ def test_the_page_needs_nothing_from_outside(text):
 
 
 def test_the_page_is_the_same_when_made_again(text):
-    assert comparison_report(outcome()) == text
+    assert comparison_report(result()) == text
 
 
 def test_names_and_notes_are_text(text):
@@ -118,7 +118,7 @@ def test_names_and_notes_are_text(text):
 
 def test_only_simulated_soils_have_the_warning(text):
     assert "Simulated spectra" not in text
-    assert "Simulated spectra" in comparison_report(outcome(source="simulated"))
+    assert "Simulated spectra" in comparison_report(result(source="simulated"))
 
 
 def test_the_table_holds_medians_and_pairs(text):
@@ -137,7 +137,7 @@ def test_the_best_figures_are_bold(text):
 def test_sentences_say_who_beats_whom(text):
     assert "rs_ple_base beats plsr in 8 of 8 repeats, median difference of R² 0.107, p 0.008" in text
     assert "rs_ple_base and svr: no clear difference (rs_ple_base is better in 7 of 8 repeats" in text
-    assert "too few to tell" in comparison_report(outcome(repeats=5))
+    assert "too few to tell" in comparison_report(result(repeats=5))
 
 
 def test_a_learning_curve_says_which_model_leads_with_how_many_soils(text, curves):
@@ -145,13 +145,13 @@ def test_a_learning_curve_says_which_model_leads_with_how_many_soils(text, curve
     assert "with 80 soils rs_ple_base has the highest median R²: rs_ple_base 0.57" in curves
     assert "with 80 soils, rs_ple_base beats plsr" in curves
     assert "Learning curves" not in text
-    drawn = [alt for alt in Page(curves).alts if "with 40, 80 soils" in alt]
-    assert [alt.partition(" with")[0] for alt in drawn] == [
+    curve_texts = [alt for alt in Page(curves).alts if "with 40, 80 soils" in alt]
+    assert [alt.partition(" with")[0] for alt in curve_texts] == [
         f"{name}, {figure}"
         for name, unit in (("OC (g/kg)", "g/kg"), ("a<b&c (%)", "%"))
         for figure in ("R²", f"RMSE ({unit})")
     ]
-    assert "rs_ple_base 0.265, 0.565; svr" in drawn[0]
+    assert "rs_ple_base 0.265, 0.565; svr" in curve_texts[0]
 
 
 def test_the_coverage_of_intervals_is_said_of_models_that_give_some(text):
@@ -160,13 +160,13 @@ def test_the_coverage_of_intervals_is_said_of_models_that_give_some(text):
 
 
 def test_cross_validation_counts_folds():
-    text = comparison_report(outcome(scheme="cross_validation"))
+    text = comparison_report(result(scheme="cross_validation"))
     assert "8 of 8 folds" in text
     assert "8 of 5 folds each, seeds 3 to 10" in text
 
 
 def test_one_model_alone_has_a_page_without_pairs():
-    text = comparison_report(outcome(models=("svr",)))
+    text = comparison_report(result(models=("svr",)))
     assert "svr: median R² 0.55, quartiles 0.53 to 0.56" in text
     assert "against the others" not in text
 
@@ -179,7 +179,7 @@ def test_one_wild_repeat_does_not_press_the_others_flat():
 
 
 def test_figures_of_draws_that_take_all_are_of_one_size():
-    all_soils = outcome()
+    all_soils = result()
     assert all_soils.sizes == [100]
     assert set(all_soils.table["soils"]) == {100, 101}
-    assert replace(all_soils, config=outcome(sizes=(40, 80)).config).sizes == [100, 101]
+    assert replace(all_soils, config=result(sizes=(40, 80)).config).sizes == [100, 101]

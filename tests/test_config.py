@@ -140,7 +140,7 @@ def test_set_parses_each_type_of_field(assignment, value):
         "front_end.channels=snv,d1": ("'absorbance' in 'absorbance+snv_d1'", "snv, d1", "--set front_end.views="),
         "front_end.views=d1,d1+snv": ("'snv' in 'd1+snv'", *Config().front_end.channels),
         "front_end.views=d1+": ("'' in 'd1+'",),
-        "training.members=1": ("training.members", "between 2 and 50", "1"),
+        "training.cv_folds=1": ("training.cv_folds", "between 2 and 50", "1"),
         "training.workers=-1": ("training.workers", "0", "-1"),
         "model.conv_filters=4,0": ("positive", "0"),
     }.items(),

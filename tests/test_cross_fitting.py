@@ -12,7 +12,7 @@ from relple_tf.errors import InputError
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.pipeline import fit_model
 from relple_tf.processes import ProcessDiedError
-from relple_tf.spectra.splitting.folds import learning_folds
+from relple_tf.spectra.splitting.folds import development_folds
 from relple_tf.training import cross_fitting
 from relple_tf.training import loop as fit
 from relple_tf.training.checkpoint import Checkpoints, load_state, remove_checkpoints
@@ -32,7 +32,7 @@ TINY = change(
     CONFIG,
     model__architecture="shared_bottom",
     front_end__views=("snv_d1",),
-    training__members=2,
+    training__cv_folds=2,
     training__workers=1,
     training__max_epochs=2,
 )
@@ -60,7 +60,7 @@ def folds_in(folder, fingerprint="one"):
 
 
 def fold_of(library, parts):
-    return learning_folds(library, parts, TINY.training.seed, 2)
+    return development_folds(library, parts, TINY.training.seed, 2)
 
 
 def equal_folds(folder, other):
@@ -121,8 +121,8 @@ def test_test_rows_are_never_read(library, parts, done, tmp_path):
 
 def test_a_target_may_have_no_value_in_a_fold(library, parts, tmp_path):
     """As where few fields were analysed for it: the network of that fold has no R2 of it, but predictions."""
-    three = change(TINY, training__members=3)
-    second = learning_folds(library, parts, TINY.training.seed, 3) == 1
+    three = change(TINY, training__cv_folds=3)
+    second = development_folds(library, parts, TINY.training.seed, 3) == 1
     cec = np.where(second, np.nan, library.targets["CEC_cmolc_kg"])
     found = crossed(replace(library, targets=library.targets | {"CEC_cmolc_kg": cec}), parts, tmp_path, config=three)
     assert np.isfinite(found.predictions["CEC_cmolc_kg"][second]).all()
@@ -333,7 +333,7 @@ def test_a_run_that_was_cut_off_after_its_folds_ends_at_the_same_bits(library, p
 
 
 def test_without_folds_validation_rows_choose_and_nothing_is_cross_fitted(library, parts, tmp_path):
-    config = change(TINY, training__members=0, training__max_epochs=1)
+    config = change(TINY, training__cv_folds=0, training__max_epochs=1)
     fitted = whole(library, parts, tmp_path, config)
     assert fitted.cross_fit is None
     assert fitted.reliability.intervals == {}

@@ -215,7 +215,7 @@ def test_a_hostile_journal_is_refused(search, place, value):
 # States of training.
 
 FAST = change(CONFIG, model__architecture="shared_bottom", front_end__views=("snv_d1",))
-TWO_FOLDS = change(FAST, training__members=2, training__workers=1, training__max_epochs=1)
+TWO_FOLDS = change(FAST, training__cv_folds=2, training__workers=1, training__max_epochs=1)
 
 
 @pytest.fixture(scope="module")

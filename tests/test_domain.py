@@ -16,7 +16,7 @@ from relple_tf.models.domain import (
     NEIGHBOURS,
     NTH,
     STATUSES,
-    Distances,
+    DomainStatistics,
     Limits,
     cross_validated_distances,
     limits,
@@ -52,7 +52,7 @@ def fitted(train, components=COMPONENTS, exponent=0.5, *, near=False):
     """
     pca = PCA(components, svd_solver="full").fit(flat(train).astype("float64"))
     kernel = (pca.components_.T * pca.explained_variance_ ** (-exponent / 2)).astype("float32")
-    layer = Distances()
+    layer = DomainStatistics()
     layer.build((train.shape, (None, components)))
     layer.fit(train, kernel)
     if not near:
@@ -123,7 +123,7 @@ def test_scans_of_one_sample_are_no_neighbours_of_each_other():
     kernel = fitted(TRAIN)[1]
     closeness = []
     for samples in (None, rows):
-        layer = Distances()
+        layer = DomainStatistics()
         layer.build((TRAIN.shape, (None, COMPONENTS)))
         layer.fit(TRAIN[rows], kernel, samples)
         closeness.append(np.asarray(layer.closeness))
@@ -168,7 +168,7 @@ def test_a_component_without_variance_counts_to_q_and_divides_nothing():
     twins = np.tile(features_of(4), (10, 1, 1))
     kernel, bias = whitening(flat(twins), CONFIG)
     assert (np.linalg.norm(kernel, axis=0) == 0).any()
-    layer = Distances()
+    layer = DomainStatistics()
     layer.build((twins.shape, (None, len(bias))))
     layer.fit(twins, kernel)
     got = distances(NEW, layer, kernel, bias)
@@ -179,7 +179,7 @@ def test_a_component_without_variance_counts_to_q_and_divides_nothing():
 def test_a_component_without_variance_is_found_by_its_scores_too():
     twins = np.tile(features_of(4), (10, 1, 1))
     components = PCA(6, svd_solver="full").fit(flat(twins).astype("float64")).components_.T
-    layer = Distances()
+    layer = DomainStatistics()
     layer.build((twins.shape, (None, 6)))
     layer.fit(twins, components.astype("float32"))
     np.testing.assert_array_equal(np.asarray(layer.inverse_sd) > 0, [True] * 3 + [False] * 3)
@@ -296,7 +296,7 @@ class Domain:
         front_end.fit_channel_stage(self.channels, absorbance)
         features = front_end.apply(self.channels, absorbance)
         self.kernel, self.bias = whitening(flat(features), config)
-        self.layer = Distances()
+        self.layer = DomainStatistics()
         self.layer.build((features.shape, (None, len(self.bias))))
         samples = np.unique(library.ids[train], return_inverse=True)[1]
         self.layer.fit(features, self.kernel, samples)

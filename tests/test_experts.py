@@ -80,10 +80,10 @@ def test_tower_holds_a_linear_calibration():
 
 
 @pytest.mark.parametrize("kind", ["lstm", "cnn_lstm_attention"])
-def test_fused_and_unrolled_lstm_give_the_same_outputs(kind, problem, features):
-    fused = set_fixed_weights(build(replace(TINY, expert_kind=kind), problem, keras))
+def test_fused_and_unrolled_lstm_give_the_same_outputs(kind, spec, features):
+    fused = set_fixed_weights(build(replace(TINY, expert_kind=kind), spec, keras))
     form = replace(TINY, expert_kind=kind, lstm_form="unrolled")
-    unrolled = copy_weights(fused, build(form, problem, keras))
+    unrolled = copy_weights(fused, build(form, spec, keras))
     assert unrolled.get_layer("level1.pH.expert0.lstm").unroll
     assert not fused.get_layer("level1.pH.expert0.lstm").unroll
     for name, expected in fused(features).items():
@@ -100,18 +100,18 @@ def test_no_two_layers_start_with_the_same_random_weights(architecture, shape):
     assert len(set(drawn)) == len(drawn)
 
 
-def test_same_seed_gives_the_same_weights_and_another_seed_others(problem):
+def test_same_seed_gives_the_same_weights_and_another_seed_others(spec):
     drawn = []
     for seed in (3, 3, 4):
         keras.utils.set_random_seed(seed)
-        drawn.append(build(TINY, problem, keras).get_weights())
+        drawn.append(build(TINY, spec, keras).get_weights())
     for first, second in zip(*drawn[:2], strict=True):
         np.testing.assert_array_equal(first, second)
     assert any((a != b).any() for a, b in zip(*drawn[1:], strict=True))
 
 
-def test_dropout_acts_in_training_only(problem, features):
-    network = set_fixed_weights(build(replace(TINY, dropout=0.5), problem, keras))
+def test_dropout_acts_in_training_only(spec, features):
+    network = set_fixed_weights(build(replace(TINY, dropout=0.5), spec, keras))
     plain, again, noisy = (np.asarray(network(features, training=training)["pH"]) for training in (False, False, True))
     np.testing.assert_array_equal(plain, again)
     assert (noisy != plain).any()

@@ -54,7 +54,7 @@ TINY = [
         "simulated.soils=60",
         "simulated.step_nm=20",
         "data.id_column=lab",
-        "training.members=2",
+        "training.cv_folds=2",
         "training.workers=1",
         "training.max_epochs=2",
         "training.batch_size=16",
@@ -115,7 +115,7 @@ def here(trained):
 
 def assembled(trained, out, recipes=(FLOAT32, CORE), budget=Budget(), shown=None):  # noqa: B008
     show = (lambda card: None) if shown is None else shown.append
-    return assembly.assemble(trained.folder, recipes, budget, out, say=lambda message: None, show=show)
+    return assembly.assemble(trained.folder, recipes, budget, out, notify=lambda message: None, show=show)
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +333,7 @@ def test_the_card_changes_nothing_else_in_a_file(plain):
 
 def test_card_md_names_what_people_ask_for(folder, card):
     text = (folder / "card.md").read_text()
-    assert "Trained on simulated spectra" in text
+    assert "StoredRun on simulated spectra" in text
     for name, facts in card["variants"].items():
         assert f"| {name} | {facts['file']} | {facts['bytes']:,} |" in text
     for name, figures in card["variants"][card["default_variant"]]["test"]["targets"].items():

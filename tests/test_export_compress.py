@@ -40,14 +40,14 @@ training = replace(found.config.training, batch_size=128)  # one batch is an epo
 poisoned = replace(
     found,
     config=replace(found.config, training=training),
-    card=found.card | {{"model": found.card["model"] | {{"trained_shares": {SHARES}}}}},
+    card=found.card | {{"model": found.card["model"] | {{"stacking_weights": {SHARES}}}}},
     test_scans=None,
     test_ids=None,
     test_values=None,
     test_outputs=None,
 )
 tf.config.run_functions_eagerly(True)  # graphs of so few updates take longer to trace than to run
-networks = {{"": twin(poisoned.network, poisoned.config.model, poisoned.problem, lstm_form="fused")}}
+networks = {{"": twin(poisoned.network, poisoned.config.model, poisoned.spec, lstm_form="fused")}}
 weights = {{}}
 for steps in (), ("qat",), ("pruned", "clustered"):
     network = compressed(poisoned, steps, "fused", 3) if steps else networks[""]
@@ -68,13 +68,13 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(run):
     found = load(run)
-    return replace(found, card=found.card | {"model": found.card["model"] | {"trained_shares": SHARES}})
+    return replace(found, card=found.card | {"model": found.card["model"] | {"stacking_weights": SHARES}})
 
 
 @pytest.fixture(scope="module")
 def kernels(trained):
     """Layer -> names of its kernels that are to be compressed."""
-    network = twin(trained.network, trained.config.model, trained.problem, lstm_form="fused")
+    network = twin(trained.network, trained.config.model, trained.spec, lstm_form="fused")
     return compressible(network, trained.targets)
 
 

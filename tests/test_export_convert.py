@@ -93,9 +93,9 @@ def test_outputs_of_a_sound_scan_are_those_without_the_check_to_the_bit(trained)
     features = trained.channel_stage(trained.absorbance_stage(scans))
     modelled = trained.network(features)
     bands, scores = trained.near(features)
-    together = np.concatenate([modelled[target] for target in TARGETS], axis=1) + trained.machines(scores)
-    expected = dict(zip(TARGETS, np.asarray(trained.lab_units(together)).T, strict=True))
-    expected |= dict(zip((T2, Q), np.asarray(trained.distances((bands, scores[0])))[:, :, 0], strict=True))
+    together = np.concatenate([modelled[target] for target in TARGETS], axis=1) + trained.kernel_regression(scores)
+    expected = dict(zip(TARGETS, np.asarray(trained.target_scaling(together)).T, strict=True))
+    expected |= dict(zip((T2, Q), np.asarray(trained.domain_statistics((bands, scores[0])))[:, :, 0], strict=True))
     for name, values in trained.model(scans).items():
         np.testing.assert_array_equal(np.asarray(values)[:, 0], expected[name])
 

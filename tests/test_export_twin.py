@@ -15,7 +15,7 @@ from export.convert.twin import behind_views, check_equal, copy_weights, twin
 from relple_tf.config import ARCHITECTURES
 from relple_tf.errors import InputError
 from relple_tf.models.catalogue import build
-from relple_tf.models.deployed import T2, Q, seeing
+from relple_tf.models.deployed import T2, Q, with_views
 from relple_tf.runs.folder import FILES, write_manifest
 from relple_tf.spectra.sources.named import load as load_library
 from relple_tf.spectra.sources.named import named as sources
@@ -28,13 +28,13 @@ def network():
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_twin_says_what_the_network_says(architecture):
-    config, problem = replace(TINY, architecture=architecture), problem_of()
-    original = set_fixed_weights(build(config, problem, keras))
-    made = twin(original, config, problem, lstm_form="fused")
+    config, spec = replace(TINY, architecture=architecture), problem_of()
+    original = set_fixed_weights(build(config, spec, keras))
+    made = twin(original, config, spec, lstm_form="fused")
     assert type(made).__module__.startswith("tf_keras")
-    features = features_of(problem)
+    features = features_of(spec)
     own, others = outputs_of(original, features), outputs_of(made, features)
-    assert set(own) == set(others) == set(problem.targets)
+    assert set(own) == set(others) == set(spec.targets)
     for target, values in own.items():
         np.testing.assert_allclose(others[target], values, rtol=0, atol=2e-6)
 
@@ -49,7 +49,7 @@ def test_both_forms_of_the_recurrence_are_one_function(network):
 def test_what_stands_behind_the_views_reads_their_scores(network):
     made = twin(network, TINY, problem_of(), lstm_form="fused")
     features = features_of(problem_of())
-    modelled, _, scores = seeing(made)(features)
+    modelled, _, scores = with_views(made)(features)
     halved = [0.5 * np.asarray(score) for score in scores]
     behind = behind_views(made)
     for target, values in behind([features, *scores]).items():
@@ -101,11 +101,11 @@ def test_parts_of_a_run_joined_by_hand_say_what_the_whole_says(trained):
     """Network, kernel machines, unit conversion and distances are those of the saved graph, in its order."""
     features = trained.features(trained.test_scans)
     bands, scores = trained.near(features)
-    similar, modelled = trained.machines(scores), trained.network(features)
+    similar, modelled = trained.kernel_regression(scores), trained.network(features)
     together = np.concatenate([modelled[target] for target in TARGETS], axis=1) + similar
-    for target, found in zip(TARGETS, np.asarray(trained.lab_units(together)).T, strict=True):
+    for target, found in zip(TARGETS, np.asarray(trained.target_scaling(together)).T, strict=True):
         np.testing.assert_allclose(found, trained.test_outputs[target], rtol=5e-5)
-    for name, distance in zip((T2, Q), trained.distances((bands, scores[0])), strict=True):
+    for name, distance in zip((T2, Q), trained.domain_statistics((bands, scores[0])), strict=True):
         np.testing.assert_allclose(np.asarray(distance)[:, 0], trained.test_outputs[name], rtol=1e-3)
 
 

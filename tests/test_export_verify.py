@@ -14,7 +14,7 @@ from export.convert.conversion import made
 from export.convert.flatbuffer import parse, signature
 from export.recipes import RECIPES
 from export.verify.runtimes import ARENA_STEP_BYTES, RUNTIMES, LiteRt, RuntimeRefusal, arena_bytes, in_child
-from export.verify.verification import IMPOSSIBLE, dequantised, promise_broken, quantised, reader, verify
+from export.verify.verification import IMPOSSIBLE, dequantised, quantised, reader, tolerance_exceeded, verify
 
 BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
 LITERT = tuple(runtime for runtime in RUNTIMES if isinstance(runtime, LiteRt))
@@ -55,7 +55,7 @@ def test_a_recurrence_keeps_its_state_and_every_runner_resets_it(trained, float3
         interpreter.set_tensor(inputs["spectrum"], scans[:1])
         interpreter.invoke()
         answers.append(interpreter.get_tensor(outputs["pH"]).copy())
-    assert answers[0] != answers[1]  # else nothing below is proven
+    assert answers[0] != answers[1]  # else nothing below is verified
     for runtime in (*LITERT, BY_NAME["TFLM"]):
         if runtime.available() is None:
             forth, back = runtime.run(content, scans), runtime.run(content, scans[::-1])
@@ -77,12 +77,12 @@ def test_figures_are_those_of_the_file(trained, float32, verification):
         assert figures["r2"] == pytest.approx(1 - (residual**2).sum() / ((measured - measured.mean()) ** 2).sum())
         assert verification.keras[target]["r2"] == pytest.approx(trained.card["targets"][target]["test"]["r2"])
     assert verification.bytes == float32.stat().st_size
-    assert verification.proven == tuple(runtime.name for runtime in LITERT)
+    assert verification.verified == tuple(runtime.name for runtime in LITERT)
     assert all(on.same_bits_twice for on in verification.runtimes.values())
 
 
 def test_a_promise_that_holds_is_not_broken(verification):
-    assert promise_broken(verification, RECIPES["float32"]) is None
+    assert tolerance_exceeded(verification, RECIPES["float32"]) is None
 
 
 @pytest.mark.parametrize(
@@ -101,19 +101,19 @@ def test_a_broken_promise_names_runtime_target_and_by_how_much(verification, fig
     on = verification.runtimes["LiteRT"]
     targets = on.targets | {"pH": on.targets["pH"] | {figure: value}}
     runtimes = verification.runtimes | {"LiteRT": dataclasses.replace(on, targets=targets)}
-    assert said in promise_broken(dataclasses.replace(verification, runtimes=runtimes), RECIPES["float32"])
+    assert said in tolerance_exceeded(dataclasses.replace(verification, runtimes=runtimes), RECIPES["float32"])
 
 
 def test_other_bits_a_plausible_impossible_scan_and_no_runtime_break_the_promise(verification):
     recipe = RECIPES["float32"]
     other = {name: dataclasses.replace(on, same_bits_twice=False) for name, on in verification.runtimes.items()}
-    assert "other bits the second time" in promise_broken(dataclasses.replace(verification, runtimes=other), recipe)
+    assert "other bits the second time" in tolerance_exceeded(dataclasses.replace(verification, runtimes=other), recipe)
     for state in ("ok", "outside"):
         fooled = verification.impossible | {"dark": {"LiteRT": state}}
-        assert "LiteRT gives numbers for a scan that is dark" in promise_broken(
+        assert "LiteRT gives numbers for a scan that is dark" in tolerance_exceeded(
             dataclasses.replace(verification, impossible=fooled), recipe
         )
-    assert "no runtime here ran the file" in promise_broken(dataclasses.replace(verification, runtimes={}), recipe)
+    assert "no runtime here ran the file" in tolerance_exceeded(dataclasses.replace(verification, runtimes={}), recipe)
 
 
 def test_impossible_scans_are_invalid_by_the_file_itself(verification):

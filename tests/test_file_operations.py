@@ -5,7 +5,7 @@ import sys
 from benchmarks.reliability.file_operations import COMMAND, Copies, call, faults, table_of_scans
 from relple_tf import predict, train
 
-SHORT = [*COMMAND, "--set=training.members=0", "--set=training.max_epochs=2"]
+SHORT = [*COMMAND, "--set=training.cv_folds=0", "--set=training.max_epochs=2"]
 EVERY = 7
 """Of the copies one in so many is continued here; `benchmarks/reliability/file_operations.py` continues all."""
 

@@ -59,11 +59,12 @@ def poisoned(library, rows):
 def test_everything_that_is_prepared_comes_from_training_rows(library, parts, prepared):
     other = prepare(poisoned(library, parts != "train"), parts, CONFIG)
     assert other.scales == prepared.scales
-    np.testing.assert_array_equal(other.problem.correlation, prepared.problem.correlation)
+    np.testing.assert_array_equal(other.spec.correlation, prepared.spec.correlation)
     np.testing.assert_array_equal(other.train_features, prepared.train_features)
     np.testing.assert_array_equal(other.train_values, prepared.train_values)
     layers = [
-        (one.channel_stage, initial_network(one, CONFIG), one.distances, one.machines) for one in (other, prepared)
+        (one.channel_stage, initial_network(one, CONFIG), one.domain_statistics, one.kernel_regression)
+        for one in (other, prepared)
     ]
     for pair in zip(*layers, strict=True):
         weights = (layer.get_weights() for layer in pair)
@@ -81,7 +82,9 @@ def test_what_is_prepared_does_not_depend_on_the_threads_of_linear_algebra():
         with threadpool_limits(threads, user_api="blas"):
             ready = prepare(soils, split, config)
         network = initial_network(ready, config)
-        found.append([*network.get_weights(), *ready.machines.get_weights(), *ready.distances.get_weights()])
+        found.append(
+            [*network.get_weights(), *ready.kernel_regression.get_weights(), *ready.domain_statistics.get_weights()]
+        )
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -102,13 +105,13 @@ def test_values_are_modelled_on_their_scales(library, parts, prepared):
         np.testing.assert_allclose(prepared.validation_values[:, column], expected, rtol=1e-5)
     x, y = (prepared.train_values[:, c] for c in (0, 1))
     both = ~np.isnan(y)
-    assert prepared.problem.correlation[0, 1] == pytest.approx(np.corrcoef(x[both], y[both])[0, 1])
+    assert prepared.spec.correlation[0, 1] == pytest.approx(np.corrcoef(x[both], y[both])[0, 1])
 
 
 def test_each_view_is_the_principal_components_of_its_channels(prepared):
     x, network = prepared.train_features, initial_network(prepared, CONFIG)
-    assert prepared.problem.views == ((0, 1), (2,), (3,))
-    for number, view in enumerate(prepared.problem.views, start=1):
+    assert prepared.spec.views == ((0, 1), (2,), (3,))
+    for number, view in enumerate(prepared.spec.views, start=1):
         flat = np.concatenate([x[:, :, channel] for channel in view], axis=1).astype("float64")
         left, sd, _ = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
         expected = left[:, :6] * sd[:6] ** 0.5
@@ -121,7 +124,7 @@ def test_each_view_is_the_principal_components_of_its_channels(prepared):
 def test_no_view_named_is_one_view_of_all_channels(library, parts):
     config = change(CONFIG, front_end__views=())
     ready = prepare(library, parts, config)
-    assert ready.problem.views == ((0, 1, 2, 3),)
+    assert ready.spec.views == ((0, 1, 2, 3),)
     assert not any(layer.name == "view2.scores" for layer in initial_network(ready, config).layers)
 
 
@@ -236,7 +239,7 @@ def scripted(monkeypatch, prepared, means, *, stop_early=True):
         mean = means[len(weights) - 1]
         # The mean counts, not any single target.
         spread = 0.05 * (-1) ** len(weights)
-        return mean, dict(zip(prepared.problem.targets, (0.5 - spread, 0.5 + spread), strict=True))
+        return mean, dict(zip(prepared.spec.targets, (0.5 - spread, 0.5 + spread), strict=True))
 
     monkeypatch.setattr(training, "validation_scores", scores)
     config = change(FAST, training__max_epochs=len(means) - 1, training__patience=2)

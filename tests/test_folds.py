@@ -8,8 +8,8 @@ import pytest
 from relple_tf.config import SplitConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.splitting.folds import folds, learning_folds
-from relple_tf.spectra.splitting.grouping import unit_labels, whole_units
+from relple_tf.spectra.splitting.folds import development_folds, folds
+from relple_tf.spectra.splitting.grouping import group_labels, whole_groups
 from relple_tf.spectra.splitting.split import split
 
 RANDOM = SplitConfig(method="random")
@@ -46,7 +46,7 @@ def divided(units, fold):
 def test_every_row_is_in_one_fold_and_every_unit_whole(config, count, seed):
     library = make()
     fold = folds(library, config, seed, count)
-    units = unit_labels(library, not config.within_groups, config.block_km)
+    units = group_labels(library, not config.within_groups, config.block_km)
     assert set(fold.tolist()) == set(range(count))
     assert not divided(units, fold)
     sizes = np.bincount(fold)
@@ -72,10 +72,10 @@ def test_test_rows_are_in_no_fold_and_learning_rows_in_one(config):
         # Fields would link most places into one unit.
         library = replace(library, groups=None)
     parts, _ = split(library, config, 0)
-    fold = learning_folds(library, parts, 0, 5, config.block_km)
+    fold = development_folds(library, parts, 0, 5, config.block_km)
     np.testing.assert_array_equal(fold == -1, parts == "test")
     assert set(fold[parts != "test"].tolist()) == set(range(5))
-    units = whole_units(library, parts, config.block_km)
+    units = whole_groups(library, parts, config.block_km)
     assert not divided(units[parts != "test"], fold[parts != "test"])
 
 
@@ -83,7 +83,7 @@ def test_folds_divide_groups_only_where_the_split_does():
     library = replace(make(), ids=np.array([f"s{row}" for row in range(200)]))
     for config, expected in ((RANDOM, False), (WITHIN, True)):
         parts, _ = split(library, config, 0)
-        fold = learning_folds(library, parts, 0, 5)
+        fold = development_folds(library, parts, 0, 5)
         learn = parts != "test"
         assert divided(library.groups[learn], fold[learn]) == expected
 
@@ -92,7 +92,7 @@ def test_unused_rows_are_in_no_fold_and_divide_no_group():
     library = replace(make(), ids=np.array([f"s{row}" for row in range(200)]))
     parts, _ = split(library, RANDOM, 0)
     parts = np.where(np.arange(200) % 3 == 0, "", parts)
-    fold = learning_folds(library, parts, 0, 5)
+    fold = development_folds(library, parts, 0, 5)
     learn = np.isin(parts, ("train", "validation"))
     np.testing.assert_array_equal(fold >= 0, learn)
     assert not divided(library.groups[learn], fold[learn])
@@ -104,7 +104,7 @@ def test_the_test_part_does_not_move_the_folds_of_others():
     parts, _ = split(library, RANDOM, 0)
     other = {name: np.where(parts == "test", np.nan, values) for name, values in library.targets.items()}
     changed = replace(library, targets=other)
-    np.testing.assert_array_equal(learning_folds(changed, parts, 0, 5), learning_folds(library, parts, 0, 5))
+    np.testing.assert_array_equal(development_folds(changed, parts, 0, 5), development_folds(library, parts, 0, 5))
 
 
 def test_rows_that_are_not_asked_for_are_in_no_fold():

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from relple_tf.models.target_scaling import MARGIN, LabUnits, TargetScale
+from relple_tf.models.target_scaling import MARGIN, InverseTargetScaling, TargetScale
 
 DRAW = np.random.default_rng(0)
 VALUES = {
@@ -25,7 +25,7 @@ def case(request):
 
 
 def layer_of(scale, modelled):
-    return np.asarray(LabUnits([scale])(np.asarray(modelled, "float32")[:, None]))[:, 0]
+    return np.asarray(InverseTargetScaling([scale])(np.asarray(modelled, "float32")[:, None]))[:, 0]
 
 
 def test_modelled_training_values_have_mean_zero_and_sd_one(case):
@@ -50,7 +50,7 @@ def test_targets_of_every_kind_side_by_side_are_each_as_alone():
     assert len({(scale.root, scale.non_negative) for scale in scales}) == 3
     z = np.random.default_rng(3).normal(0, 4, size=(50, len(scales))).astype("float32")
     z[0] = np.nan
-    together = np.asarray(LabUnits(scales)(z))
+    together = np.asarray(InverseTargetScaling(scales)(z))
     for column, scale in enumerate(scales):
         np.testing.assert_allclose(together[:, column], layer_of(scale, z[:, column]), rtol=1e-6, atol=1e-6)
 
@@ -128,7 +128,7 @@ def test_values_that_were_not_measured_change_nothing():
 def test_layer_survives_saving(case, tmp_path):
     _, scale = case
     scan = keras.Input((1,))
-    model = keras.Model(scan, LabUnits([scale], name="lab")(scan))
+    model = keras.Model(scan, InverseTargetScaling([scale], name="lab")(scan))
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     z = np.linspace(-4, 4, 33, dtype="float32")[:, None]

@@ -74,9 +74,9 @@ def test_gradient_is_zero_where_nothing_was_measured_and_the_clipped_error_elsew
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_target_missing_in_the_batch_trains_nothing_of_its_own(strategy, problem, features):
+def test_a_target_missing_in_the_batch_trains_nothing_of_its_own(strategy, spec, features):
     config = replace(TINY, architecture="cgc", expert_kind="cnn", task_experts=2, dropout=0.0)
-    network = set_fixed_weights(build(config, problem, keras))
+    network = set_fixed_weights(build(config, spec, keras))
     balancing = STRATEGIES[strategy](3, TrainingConfig(balancing=strategy))
     joint = JointModel(network, network, TARGETS, balancing, 0.5)
     y = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")

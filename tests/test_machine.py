@@ -1,4 +1,4 @@
-"""Laws of the kernel machines: scikit-learn's own on the same features, bounded pulls, whole units."""
+"""Laws of the kernel kernel_regression: scikit-learn's own on the same features, bounded pulls, whole units."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.svm import SVR
 
 from relple_tf.config import replace as change
-from relple_tf.models.deployed import seeing
+from relple_tf.models.deployed import with_views
 from relple_tf.models.views import set_bounds
 from relple_tf.spectra.splitting.folds import group_k_fold
 from relple_tf.training import kernel_regression as machines
@@ -24,7 +24,7 @@ from relple_tf.training.kernel_regression import (
     LINEAR_SHARE,
     STRENGTHS,
     WIDTH,
-    kernel_machines,
+    fit_kernel_regression,
     machine,
 )
 from relple_tf.training.preparation import initial_network, prepare
@@ -158,7 +158,7 @@ def curved():
 
 
 def kernel_of(plain, others, rows):
-    """The kernel of rows with others, by its formula: Gaussian, and tanh of the scores at BOUND SD, weighed."""
+    """The kernel of rows with others, by its formula: Gaussian, and tanh of the scores at BOUND SD, size_report."""
     own = plain[rows]
     gaussian = np.exp(-WIDTH * cdist(others, own, "sqeuclidean") / np.median(pdist(plain, "sqeuclidean")))
     limit = BOUND * plain.std(axis=0)
@@ -174,7 +174,7 @@ def centred(kernel, own):
 @pytest.mark.parametrize("target", ["first", "second"])
 def test_with_every_soil_a_landmark_it_is_the_mean_of_exact_kernel_machines(curved, target):
     scores, kernels, values, units = curved
-    layer = kernel_machines(
+    layer = fit_kernel_regression(
         [s[:70] for s in scores], kernels, {k: v[:70] for k, v in values.items()}, units[:70], 70, 1
     )
     got = np.asarray(layer([s[70:].astype("float32") for s in scores]))[:, [*values].index(target)]
@@ -197,7 +197,7 @@ def test_with_every_soil_a_landmark_it_is_the_mean_of_exact_kernel_machines(curv
 
 def test_a_saved_layer_says_the_same(curved, tmp_path):
     scores, kernels, values, units = curved
-    layer = kernel_machines(scores, kernels, values, units, 40, 1)
+    layer = fit_kernel_regression(scores, kernels, values, units, 40, 1)
     inputs = [keras.Input((7,)) for _ in scores]
     keras.Model(inputs, layer(inputs)).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -209,7 +209,7 @@ def test_fewer_landmarks_than_soils_come_near_the_exact_machine(curved):
     scores, kernels, values, units = curved
     rows = [s.astype("float32") for s in scores]
     exact, some, few = (
-        np.asarray(kernel_machines(scores, kernels, values, units, count, 1)(rows))[:, 0] for count in (90, 60, 6)
+        np.asarray(fit_kernel_regression(scores, kernels, values, units, count, 1)(rows))[:, 0] for count in (90, 60, 6)
     )
     assert np.std(some - exact) < 0.5 * np.std(few - exact)
     assert np.std(some - exact) < 0.2 * np.std(exact)
@@ -217,7 +217,7 @@ def test_fewer_landmarks_than_soils_come_near_the_exact_machine(curved):
 
 def test_far_from_the_training_soils_estimates_level_off(curved):
     scores, kernels, values, units = curved
-    layer = kernel_machines(scores, kernels, values, units, 90, 1)
+    layer = fit_kernel_regression(scores, kernels, values, units, 90, 1)
     at = [np.asarray(layer([factor * s[:20].astype("float32") for s in scores]))[:, 1] for factor in (1, 1e5, 1e8)]
     np.testing.assert_allclose(at[1], at[2], rtol=1e-5)
     assert np.abs(at[2]).max() < 10 * np.nanmax(np.abs(values["second"]))
@@ -227,8 +227,8 @@ def test_the_scales_of_components_do_not_matter(curved):
     """The machines take back the whitening, whatever it was."""
     scores, kernels, values, units = curved
     scale = np.geomspace(5, 0.2, 7)
-    plain = kernel_machines(scores, kernels, values, units, 90, 1)
-    other = kernel_machines([s * scale for s in scores], [k * scale for k in kernels], values, units, 90, 1)
+    plain = fit_kernel_regression(scores, kernels, values, units, 90, 1)
+    other = fit_kernel_regression([s * scale for s in scores], [k * scale for k in kernels], values, units, 90, 1)
     rows, scaled_rows = ([(s * f).astype("float32") for s in scores] for f in (1, scale))
     np.testing.assert_allclose(plain(rows), other(scaled_rows), atol=1e-4)
 
@@ -236,7 +236,7 @@ def test_the_scales_of_components_do_not_matter(curved):
 def test_a_component_that_was_left_out_for_lack_of_variance_counts_for_nothing(curved):
     scores, kernels, values, units = curved
     dead = np.where(np.arange(7) == 6, 0.0, 1.0)
-    layer = kernel_machines([s * dead for s in scores], [k * dead for k in kernels], values, units, 90, 1)
+    layer = fit_kernel_regression([s * dead for s in scores], [k * dead for k in kernels], values, units, 90, 1)
     rows = [(s * dead).astype("float32") for s in scores]
     np.testing.assert_array_equal(layer(rows), layer([r + 100 * (1 - dead) for r in rows]))
     assert np.isfinite(np.asarray(layer(rows))).all()
@@ -245,7 +245,7 @@ def test_a_component_that_was_left_out_for_lack_of_variance_counts_for_nothing(c
 def test_soils_that_are_all_alike_give_a_constant(curved):
     _, kernels, values, units = curved
     alike = [np.ones((90, 7), "float32")] * 2
-    estimates = np.asarray(kernel_machines(alike, kernels, values, units, 90, 1)(alike))
+    estimates = np.asarray(fit_kernel_regression(alike, kernels, values, units, 90, 1)(alike))
     assert np.ptp(estimates, axis=0).max() == 0
     assert values["first"].min() < estimates[0, 0] < values["first"].max()
 
@@ -253,7 +253,7 @@ def test_soils_that_are_all_alike_give_a_constant(curved):
 def test_what_the_network_reads_levels_off_at_three_sd_of_the_training_rows(library, parts):
     ready = prepare(library, parts, CONFIG)
     network = initial_network(ready, CONFIG)
-    scores = np.asarray(seeing(network)(ready.train_features)[2][0], "float64")
+    scores = np.asarray(with_views(network)(ready.train_features)[2][0], "float64")
     read = keras.Model(network.input, network.get_layer("view1.scores.bounded").output)
     sd = scores.std(axis=0)
     np.testing.assert_allclose(read(ready.train_features), 3 * sd * np.tanh(scores / (3 * sd)), rtol=1e-4, atol=1e-5)
@@ -264,7 +264,7 @@ def test_what_the_network_reads_levels_off_at_three_sd_of_the_training_rows(libr
 
 def test_a_component_that_does_not_vary_is_read_as_zero(library, parts):
     ready = prepare(library, parts, CONFIG)
-    sd = np.ones(ready.problem.components, "float32")
+    sd = np.ones(ready.spec.components, "float32")
     sd[1] = 0
     network = initial_network(ready, CONFIG)
     set_bounds(network, 0, sd)
@@ -281,8 +281,8 @@ def test_rows_that_are_not_trained_on_never_matter(library, parts):
     spectra[rows] = spectra[rows][:, ::-1]
     wild = {name: np.where(rows, 1000 * values, values) for name, values in library.targets.items()}
     other = prepare(replace(library, spectra=spectra, targets=wild), parts, CONFIG)
-    assert list(ready.machines.targets) == list(library.targets)
-    for a, b in zip(other.machines.get_weights(), ready.machines.get_weights(), strict=True):
+    assert list(ready.kernel_regression.targets) == list(library.targets)
+    for a, b in zip(other.kernel_regression.get_weights(), ready.kernel_regression.get_weights(), strict=True):
         assert a.any()
         np.testing.assert_array_equal(a, b)
 
@@ -290,11 +290,11 @@ def test_rows_that_are_not_trained_on_never_matter(library, parts):
 def test_landmarks_are_training_soils_no_more_than_were_asked_for(library, parts):
     config = change(CONFIG, model__landmarks=9)
     ready = prepare(library, parts, config)
-    scores = seeing(initial_network(ready, config))(ready.train_features)[2]
+    scores = with_views(initial_network(ready, config))(ready.train_features)[2]
     for view, (landmarks, gain) in enumerate(
-        zip(*map(np.asarray, (ready.machines.landmark, ready.machines.gain)), strict=True)
+        zip(*map(np.asarray, (ready.kernel_regression.landmark, ready.kernel_regression.gain)), strict=True)
     ):
         assert landmarks.shape[0] == 9
-        distance = cdist(landmarks, np.asarray(scores[view])[:, : ready.machines.components] * gain)
+        distance = cdist(landmarks, np.asarray(scores[view])[:, : ready.kernel_regression.components] * gain)
         assert distance.min(axis=1).max() < 1e-5
         assert len(set(distance.argmin(axis=1))) == 9

@@ -20,17 +20,17 @@ from scipy.special import expit, softmax
 
 from relple_tf.config import ARCHITECTURES, EXPERT_KINDS
 from relple_tf.models.catalogue import BUILDERS, build
-from relple_tf.models.deployed import seeing
-from relple_tf.models.kernel_regression import KernelMachines
+from relple_tf.models.deployed import with_views
+from relple_tf.models.kernel_regression import KernelRegression
 from relple_tf.models.relevance import EPSILON
 from relple_tf.models.routing import SHARED
 
 SHARING = tuple(name for name in BUILDERS if name != "single_task")
 
 
-def gates_of(config, problem):
+def gates_of(config, spec):
     """Per level: owner -> [(owner of an expert, its number, added to its logit)], after MODEL."""
-    targets, m, s = problem.targets, config.task_experts, config.shared_experts
+    targets, m, s = spec.targets, config.task_experts, config.shared_experts
     if config.architecture == "mmoe":
         m, s = 0, m * len(targets) + s
     levels = config.levels if config.architecture in ("ple", "rs_ple") else 1
@@ -44,7 +44,7 @@ def gates_of(config, problem):
         for k, target in enumerate(targets):
             read = [*experts(target), *experts(SHARED)]
             for j, other in enumerate(targets):
-                r = abs(problem.correlation[k, j])
+                r = abs(spec.correlation[k, j])
                 if config.architecture != "rs_ple" or j == k:
                     continue
                 if config.relevance == "soft":
@@ -62,9 +62,9 @@ def gates_of(config, problem):
 class Recomputation:
     """The network in NumPy, from its weights by layer name and the formulas of MODEL."""
 
-    def __init__(self, network, config, problem):
+    def __init__(self, network, config, spec):
         self.w = {layer.name: [v.astype("float64") for v in layer.get_weights()] for layer in network.layers}
-        self.config, self.problem = config, problem
+        self.config, self.spec = config, spec
 
     def dense(self, name, x):
         kernel, *bias = self.w[name]
@@ -135,7 +135,7 @@ class Recomputation:
     def scores(self, x):
         return [
             self.dense(f"view{number}.scores", np.concatenate([x[:, :, c] for c in channels], axis=1))
-            for number, channels in enumerate(self.problem.views, start=1)
+            for number, channels in enumerate(self.spec.views, start=1)
         ]
 
     def outputs(self, x):
@@ -144,7 +144,7 @@ class Recomputation:
             self.bounded(
                 number, self.dense(f"view{number}.scores", np.concatenate([x[:, :, c] for c in channels], axis=1))
             )
-            for number, channels in enumerate(self.problem.views, start=1)
+            for number, channels in enumerate(self.spec.views, start=1)
         ]
         scores = np.concatenate(views, axis=1)
         if self.config.architecture == "single_task":
@@ -154,7 +154,7 @@ class Recomputation:
             bottom = self.expert("shared.bottom", self.local("shared.bottom", x), scores)
             return {t: self.tower(t, bottom, views) for t in TARGETS}
         streams = dict.fromkeys((*TARGETS, SHARED), scores)
-        for level, gates in enumerate(gates_of(self.config, self.problem)[0], start=1):
+        for level, gates in enumerate(gates_of(self.config, self.spec)[0], start=1):
             made = {}
             for owner, i in {(o, i) for read in gates.values() for o, i, _ in read}:
                 name = f"level{level}.{owner}.expert{i}"
@@ -178,11 +178,11 @@ class Recomputation:
         return self.stem("spectrum.stem" if self.config.stem == "shared" else expert, x)
 
 
-def parameter_count(config, problem):
+def parameter_count(config, spec):
     """The closed form: what each block holds, times how often it is there."""
-    k, e, views = len(problem.targets), config.expert_units, problem.views
-    c = len(views) * problem.components
-    filters = (problem.channels, *config.conv_filters)
+    k, e, views = len(spec.targets), config.expert_units, spec.views
+    c = len(views) * spec.components
+    filters = (spec.channels, *config.conv_filters)
     stem = sum(a * b * config.conv_kernel + b for a, b in itertools.pairwise(filters))
     f, u = filters[-1], config.lstm_units
     lstm = 4 * u * (f + u + 1)
@@ -194,14 +194,14 @@ def parameter_count(config, problem):
     }[config.expert_kind]
     spectral = pool + (width + c) * e + e
     # Two fixed scales for each score, each with a mean of 0.
-    whitened = problem.bands * sum(map(len, views)) * problem.components + c + 4 * c
-    basis = len(views) * (problem.components + 1) * config.basis_units
+    whitened = spec.bands * sum(map(len, views)) * spec.components + c + 4 * c
+    basis = len(views) * (spec.components + 1) * config.basis_units
     tower = e * config.tower_units + config.tower_units + config.tower_units + c + len(views) * config.basis_units + 1
     if config.architecture == "single_task":
         return whitened + k * (basis + stem + spectral + tower)
     if config.architecture == "shared_bottom":
         return whitened + basis + stem + spectral + k * tower
-    wired, m, s = gates_of(config, problem)
+    wired, m, s = gates_of(config, spec)
     experts = k * m + s
     gates = sum(
         (c if level == 0 else e) * len(read)
@@ -235,13 +235,13 @@ def test_every_architecture_has_a_builder():
 
 
 @pytest.mark.parametrize("config", list(configs()))
-def test_network_equals_its_numpy_recomputation_and_closed_form(config, problem, features):
-    network = set_fixed_weights(build(config, problem, keras))
+def test_network_equals_its_numpy_recomputation_and_closed_form(config, spec, features):
+    network = set_fixed_weights(build(config, spec, keras))
     got = outputs_of(network, features)
     assert network.name == config.architecture or config.architecture == "mmoe"
     assert {n: tuple(t.shape) for n, t in network.output.items()} == dict.fromkeys(TARGETS, (None, 1))
-    assert network.count_params() == parameter_count(config, problem)
-    for name, expected in Recomputation(network, config, problem).outputs(features).items():
+    assert network.count_params() == parameter_count(config, spec)
+    for name, expected in Recomputation(network, config, spec).outputs(features).items():
         np.testing.assert_allclose(got[name], expected, atol=2e-5)
         assert np.ptp(expected) > 1e-3, "the weights must not make the test blind"
 
@@ -259,14 +259,14 @@ VIEWS = [(((0, 1, 2),), 4), (((2, 0), (1,), (1, 2)), 4), (((1,), (2,)), 0)]
 def test_views_are_read_in_their_order_with_and_without_a_basis(architecture, views, basis_units):
     import tf_keras
 
-    problem = problem_of(views=views)
-    features = features_of(problem)
+    spec = problem_of(views=views)
+    features = features_of(spec)
     config = replace(TINY, architecture=architecture, basis_units=basis_units, expert_kind="cnn")
-    network = set_fixed_weights(build(config, problem, keras))
-    twin = copy_weights(network, build(config, problem, tf_keras))
-    assert network.count_params() == twin.count_params() == parameter_count(config, problem)
+    network = set_fixed_weights(build(config, spec, keras))
+    twin = copy_weights(network, build(config, spec, tf_keras))
+    assert network.count_params() == twin.count_params() == parameter_count(config, spec)
     got, of_twin = outputs_of(network, features), outputs_of(twin, features)
-    for name, expected in Recomputation(network, config, problem).outputs(features).items():
+    for name, expected in Recomputation(network, config, spec).outputs(features).items():
         np.testing.assert_allclose(got[name], expected, atol=2e-5)
         np.testing.assert_allclose(of_twin[name], got[name], atol=2e-6)
 
@@ -274,23 +274,23 @@ def test_views_are_read_in_their_order_with_and_without_a_basis(architecture, vi
 def test_network_and_kernel_regression_read_twelve_views_in_the_order_of_the_config():
     """As text, view10 comes before view2; the kernel regression holds its weights by the number of the view."""
     subsets = [views for count in (1, 2, 3) for views in itertools.permutations(range(3), count)]
-    problem = problem_of(views=tuple(subsets[:12]))
-    features = features_of(problem)
+    spec = problem_of(views=tuple(subsets[:12]))
+    features = features_of(spec)
     config = replace(TINY, architecture="rs_ple", expert_kind="cnn")
-    network = set_fixed_weights(build(config, problem, keras))
-    recomputed = Recomputation(network, config, problem)
+    network = set_fixed_weights(build(config, spec, keras))
+    recomputed = Recomputation(network, config, spec)
     for name, expected in recomputed.outputs(features).items():
         np.testing.assert_allclose(outputs_of(network, features)[name], expected, atol=5e-5)
 
     x = features.astype("float64")
     expected_scores = recomputed.scores(x)
-    _, bands, scores = seeing(network)(features)
+    _, bands, scores = with_views(network)(features)
     assert len(scores) == 12
     np.testing.assert_array_equal(bands, x[:, :, 0].astype("float32"))
     for got, expected in zip(scores, expected_scores, strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-4)
 
-    machines = KernelMachines(TARGETS, landmarks=5, components=4)
+    machines = KernelRegression(TARGETS, landmarks=5, components=4)
     machines.build([score.shape for score in scores])
     draw = np.random.default_rng(2)
     machines.set_weights([draw.normal(0, 0.3, weight.shape) for weight in machines.weights])
@@ -337,15 +337,15 @@ def test_names_of_targets_change_no_estimate(architecture, relevance):
 
 
 @pytest.mark.parametrize("architecture", BUILDERS)
-def test_every_network_begins_at_zero(architecture, problem, features):
-    network = build(replace(TINY, architecture=architecture), problem, keras)
+def test_every_network_begins_at_zero(architecture, spec, features):
+    network = build(replace(TINY, architecture=architecture), spec, keras)
     for values in outputs_of(network, features).values():
         np.testing.assert_array_equal(values, 0)
 
 
 @pytest.mark.parametrize("architecture", BUILDERS)
-def test_projections_and_bases_of_the_views_are_frozen_and_all_else_is_trained(architecture, problem):
-    network = build(replace(TINY, architecture=architecture), problem, keras)
+def test_projections_and_bases_of_the_views_are_frozen_and_all_else_is_trained(architecture, spec):
+    network = build(replace(TINY, architecture=architecture), spec, keras)
     owners = [f"task.{target}." for target in TARGETS] if architecture == "single_task" else [""]
     scales = {f"view{number}.scores.{kind}" for number in (1, 2) for kind in ("shrunk", "bounded")}
     frozen = {
@@ -358,34 +358,34 @@ def test_projections_and_bases_of_the_views_are_frozen_and_all_else_is_trained(a
     assert trained_layers(network) == {layer.name for layer in network.layers if layer.weights} - frozen
 
 
-def test_mmoe_is_named_mmoe(problem):
-    network = build(replace(TINY, architecture="mmoe"), problem, keras)
+def test_mmoe_is_named_mmoe(spec):
+    network = build(replace(TINY, architecture="mmoe"), spec, keras)
     assert network.name == "mmoe"
 
 
 @pytest.mark.parametrize("architecture", BUILDERS)
 @pytest.mark.parametrize("relevance", ["hard", "soft"])
 def test_one_target_works(architecture, relevance):
-    problem = problem_of(TARGETS[:1])
+    spec = problem_of(TARGETS[:1])
     config = replace(TINY, architecture=architecture, relevance=relevance, expert_kind="cnn")
-    network = build(config, problem, keras)
-    assert network.count_params() == parameter_count(config, problem)
-    (out,) = network(features_of(problem)).values()
+    network = build(config, spec, keras)
+    assert network.count_params() == parameter_count(config, spec)
+    (out,) = network(features_of(spec)).values()
     assert out.shape == (6, 1)
 
 
 @pytest.mark.parametrize("architecture", BUILDERS)
-def test_permuting_the_targets_permutes_the_outputs(architecture, problem, features):
+def test_permuting_the_targets_permutes_the_outputs(architecture, spec, features):
     config = replace(TINY, architecture=architecture, expert_kind="cnn", task_experts=2, relevance_tau=0.3)
     if architecture == "mmoe":
         # All its experts are shared, so only gates and towers belong to a target.
         config = replace(config, task_experts=0, shared_experts=3)
     order = [2, 0, 1]
     moved = problem_of([TARGETS[i] for i in order], CORRELATION[np.ix_(order, order)])
-    network = set_fixed_weights(build(config, problem, keras))
+    network = set_fixed_weights(build(config, spec, keras))
     permuted = copy_weights(network, build(config, moved, keras))
     for level, (here, there) in enumerate(
-        zip(gates_of(config, problem)[0], gates_of(config, moved)[0], strict=True), start=1
+        zip(gates_of(config, spec)[0], gates_of(config, moved)[0], strict=True), start=1
     ):
         for owner, read in there.items() if architecture not in NO_GATES else ():
             columns = [here[owner].index(expert) for expert in read]
@@ -404,12 +404,12 @@ NO_GATES = ("single_task", "shared_bottom")
     ("architecture", "relevance", "kind"),
     [*((name, "hard", "cnn") for name in BUILDERS), *(("rs_ple", "soft", kind) for kind in EXPERT_KINDS)],
 )
-def test_twin_of_tf_keras_gives_the_same_outputs(architecture, relevance, kind, problem, features):
+def test_twin_of_tf_keras_gives_the_same_outputs(architecture, relevance, kind, spec, features):
     import tf_keras
 
     config = replace(TINY, architecture=architecture, relevance=relevance, expert_kind=kind)
-    network = set_fixed_weights(build(config, problem, keras))
-    twin = copy_weights(network, build(config, problem, tf_keras))
+    network = set_fixed_weights(build(config, spec, keras))
+    twin = copy_weights(network, build(config, spec, tf_keras))
     assert isinstance(twin, tf_keras.Model)
     for name, expected in outputs_of(network, features).items():
         np.testing.assert_allclose(outputs_of(twin, features)[name], expected, atol=1e-6)
@@ -417,8 +417,8 @@ def test_twin_of_tf_keras_gives_the_same_outputs(architecture, relevance, kind, 
 
 @pytest.mark.parametrize("architecture", BUILDERS)
 @pytest.mark.parametrize("kind", EXPERT_KINDS)
-def test_no_layer_multiplies_two_activations_as_matrices(architecture, kind, problem):
-    network = build(replace(TINY, architecture=architecture, expert_kind=kind), problem, keras)
+def test_no_layer_multiplies_two_activations_as_matrices(architecture, kind, spec):
+    network = build(replace(TINY, architecture=architecture, expert_kind=kind), spec, keras)
     kinds = {type(operation).__name__.lower() for operation in network.operations}
     assert not [k for k in kinds for bad in ("dot", "einsum", "matmul", "multihead") if bad in k]
     assert not kinds & {"attention", "additiveattention", "groupedqueryattention", "lambda"}
@@ -436,16 +436,16 @@ def touched(network, target, features):
     return {name for name, g in zip(owners, gradients, strict=True) if g is not None}
 
 
-def test_single_task_shares_no_weight_that_is_trained(problem, features):
-    network = build(replace(TINY, architecture="single_task"), problem, keras)
+def test_single_task_shares_no_weight_that_is_trained(spec, features):
+    network = build(replace(TINY, architecture="single_task"), spec, keras)
     layers = [touched(network, target, features) for target in TARGETS]
     assert all(not a & b for a, b in itertools.combinations(layers, 2))
     assert set.union(*layers) == trained_layers(network)
 
 
 @pytest.mark.parametrize("architecture", SHARING)
-def test_the_other_architectures_share_and_use_every_weight(architecture, problem, features):
-    network = build(replace(TINY, architecture=architecture), problem, keras)
+def test_the_other_architectures_share_and_use_every_weight(architecture, spec, features):
+    network = build(replace(TINY, architecture=architecture), spec, keras)
     layers = [touched(network, target, features) for target in TARGETS]
     assert "spectrum.stem.conv0" in set.intersection(*layers)
     assert set.union(*layers) == trained_layers(network)

@@ -27,13 +27,13 @@ SIZES = replace(TINY, expert_kind="cnn", expert_units=8, tower_units=8, task_exp
 
 
 @pytest.fixture
-def features(problem):
-    return features_of(problem, rows=40)
+def features(spec):
+    return features_of(spec, rows=40)
 
 
-def network_of(architecture, problem=None, **changes):
+def network_of(architecture, spec=None, **changes):
     config = replace(SIZES, architecture=architecture, **changes)
-    return set_fixed_weights(build(config, problem or problem_of(), keras))
+    return set_fixed_weights(build(config, spec or problem_of(), keras))
 
 
 def largest_gradients(network, target, features, prefixes):
@@ -100,8 +100,8 @@ def test_changing_the_expert_of_one_target_leaves_the_others_bit_for_bit(archite
 
 @pytest.mark.parametrize(("m", "s", "count"), [(1, 1, 3), (2, 3, 2), (2, 0, 3)])
 def test_shared_gate_has_km_plus_s_inputs(m, s, count):
-    problem = problem_of(TARGETS[:count])
-    network = network_of("rs_ple", problem, levels=2, task_experts=m, shared_experts=max(s, 1))
+    spec = problem_of(TARGETS[:count])
+    network = network_of("rs_ple", spec, levels=2, task_experts=m, shared_experts=max(s, 1))
     gate = network.get_layer("level1.task-shared.gate")
     assert gate.output.shape == (None, count * m + max(s, 1))
     names = {layer.name for layer in network.layers}
@@ -142,9 +142,9 @@ def test_ple_of_one_level_draws_the_weights_of_cgc():
 
 @pytest.mark.parametrize("levels", [1, 2])
 def test_rs_ple_with_tau_above_one_is_ple(levels, features):
-    problem = problem_of(correlation=np.ones((3, 3)))
-    ple = network_of("ple", problem, levels=levels)
-    rs_ple = copy_weights(ple, network_of("rs_ple", problem, levels=levels, relevance_tau=1.001))
+    spec = problem_of(correlation=np.ones((3, 3)))
+    ple = network_of("ple", spec, levels=levels)
+    rs_ple = copy_weights(ple, network_of("rs_ple", spec, levels=levels, relevance_tau=1.001))
     assert rs_ple.count_params() == ple.count_params()
     for name, expected in outputs_of(ple, features).items():
         np.testing.assert_array_equal(outputs_of(rs_ple, features)[name], expected)

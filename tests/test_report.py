@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from relple_tf.baselines.plsr import CrossValidated
-from relple_tf.baselines.plsr_baseline import Beside
+from relple_tf.baselines.plsr_baseline import PlsrBaseline
 from relple_tf.config import Config, ModelConfig, SplitConfig, TrainingConfig
 from relple_tf.config import replace as changed
 from relple_tf.evaluation.formatting import COLUMNS, digits, percent, texts
@@ -19,7 +19,7 @@ from relple_tf.evaluation.metrics import scores
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.pipeline import FittedModel
 from relple_tf.report import interpretation as verdicts
-from relple_tf.report.interpretation import verdict
+from relple_tf.report.interpretation import interpretation
 from relple_tf.report.page import report
 from relple_tf.report.plots.parity import one_to_one
 from relple_tf.report.sections import spread
@@ -28,7 +28,7 @@ from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.training.cross_fitting import CrossFit
 from relple_tf.training.preparation import initial_network, prepare
 from relple_tf.training.reliability import fit_reliability
-from relple_tf.training_run import Calibration, learning_outliers, score_parts
+from relple_tf.training_run import RunResult, development_outliers, score_parts
 
 NAMES = ("OC_g_kg", "pH", "a<b&c_pct")
 NOTE = "column <script>alert(1)</script> & others"
@@ -64,7 +64,7 @@ class Page(HTMLParser):
             self.rows[-1][-1] += text
 
 
-def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", members=4):
+def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", cv_folds=4):
     rng = np.random.default_rng(3)
     nm = np.arange(1300.0, 2400.0, 20.0)
     moisture = rng.uniform(0.5, 1.5, size=(90, 1))
@@ -81,12 +81,12 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", members=4):
         targets=targets,
         ids=np.array([f"soil$<{i}" for i in range(90)]),
     ).checked()
-    parts = np.array(["train"] * 50 + ["train" if members else "validation"] * 15 + ["test"] * 25)
+    parts = np.array(["train"] * 50 + ["train" if cv_folds else "validation"] * 15 + ["test"] * 25)
     config = changed(
         Config(
             model=ModelConfig(architecture=architecture, expert_kind="cnn", conv_filters=(4,), expert_units=4),
             split=SplitConfig(),
-            training=TrainingConfig(max_epochs=3, members=members),
+            training=TrainingConfig(max_epochs=3, cv_folds=cv_folds),
         ),
         front_end__step_nm=20.0,
         front_end__derivative_window_nm=60.0,
@@ -105,7 +105,7 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", members=4):
     shares = dict(zip(NAMES, (0.25, 0.5, 0.0), strict=True))
     metrics = score_parts(library, parts, predictions)
     crossed = None
-    if members:
+    if cv_folds:
         left_out = {name: np.where(parts == "train", one + 0.5, np.nan) for name, one in predictions.items()}
         left_out["OC_g_kg"][4] += 400
         crossed = CrossFit(weights=shares, predictions=left_out, history=history)
@@ -129,7 +129,7 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", members=4):
     )
     t2, q = (np.where(np.isnan(one), 0.1 * limit, one) for one, limit in zip(*distances(found), strict=True))
     t2[-3:] = 1.5 * found.limits.t2
-    return Calibration(
+    return RunResult(
         config=config,
         library=library,
         library_sha256="0" * 64,
@@ -137,7 +137,7 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", members=4):
         t2=t2,
         q=q,
         predictions=predictions,
-        plsr=Beside(
+        plsr=PlsrBaseline(
             predictions=baseline,
             components=dict.fromkeys(NAMES, 4),
             left_out=dict.fromkeys(NAMES, plsr_of(0.5, 1.25)),
@@ -147,7 +147,7 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", members=4):
         importance=pd.DataFrame(
             {"start_nm": [1300.0, 1900.0], "stop_nm": [1880.0, 2380.0]} | dict.fromkeys(NAMES, 0.2)
         ),
-        outliers=learning_outliers(library, fitted),
+        outliers=development_outliers(library, fitted),
         metrics=metrics,
         notes=(NOTE,),
     )
@@ -234,7 +234,7 @@ def test_table_holds_the_metrics(result, page):
 
 
 def test_validation_soils_are_not_called_cross_validated():
-    text = report(calibration(members=0))
+    text = report(calibration(cv_folds=0))
     assert "network, validation" in text
     assert "network, CV" not in text
     assert "no intervals" in paragraphs(text)["pH"]
@@ -327,7 +327,7 @@ def validation_picture(page):
 
 
 def test_best_epoch_is_marked_where_it_is_kept():
-    assert validation_picture(Page(report(calibration(members=0)))).endswith("best epoch 2, score 0.60")
+    assert validation_picture(Page(report(calibration(cv_folds=0)))).endswith("best epoch 2, score 0.60")
 
 
 def test_cross_validated_curves_are_the_members_and_mark_no_epoch(page):
@@ -358,7 +358,7 @@ def told_with(result, own, plsr_rmse=1.0, unit="g/kg"):
     metrics = {part: dict(figures) for part, figures in result.metrics.items()}
     metrics["test"]["OC_g_kg"] = metrics["test"]["OC_g_kg"] | own
     metrics["baseline"] = {"plsr": {"OC_g_kg": {"rmse": plsr_rmse}}}
-    return verdict(replace(result, metrics=metrics), "OC_g_kg", {"unit": unit, "interval": None})
+    return interpretation(replace(result, metrics=metrics), "OC_g_kg", {"unit": unit, "interval": None})
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_plsr_is_advised_where_it_cross_validates_better(result):
     name, own = "pH", result.metrics["validation"]["pH"]["rmse"]
     for share, advised in ((0.97, True), (0.99, False), (1.5, False)):
         beside = replace(result.plsr, left_out=result.plsr.left_out | {name: plsr_of(0.5, share * own)})
-        told = verdict(replace(result, plsr=beside), name, {"unit": "", "interval": None})
+        told = interpretation(replace(result, plsr=beside), name, {"unit": "", "interval": None})
         assert ("PLSR serves better" in told) is advised
 
 
@@ -401,7 +401,7 @@ def test_divided_fields_are_warned_of(result, text):
     assert "new field" not in told["OC_g_kg"]
 
 
-@pytest.mark.parametrize(("n", "told"), [(5, "5 soils are too few to tell"), (None, "training.members is 0")])
+@pytest.mark.parametrize(("n", "told"), [(5, "5 soils are too few to tell"), (None, "training.cv_folds is 0")])
 def test_missing_intervals_are_given_their_reason(n, told):
     interval = None if n is None else {"half_width": None, "n": n}
     assert told in verdicts.interval_sentence(interval, "")

@@ -327,7 +327,12 @@ def called(command, *arguments):
 def test_a_run_for_a_sensor_reads_that_sensors_scans(tmp_path):
     place = written(tmp_path, PROFILE.replace("count = 61", 'count = 61\nspacing = "wavenumber"'))
     folder = tmp_path / "run"
-    flags = ("training.members=0", "training.max_epochs=2", "front_end.step_nm=20", "front_end.derivative_window_nm=60")
+    flags = (
+        "training.cv_folds=0",
+        "training.max_epochs=2",
+        "front_end.step_nm=20",
+        "front_end.derivative_window_nm=60",
+    )
     more = ("front_end.whitened_components=5", "model.expert_kind=cnn", "simulated.soils=60")
     flags = [f"--set={flag}" for flag in (*flags, *more, "model.architecture=shared_bottom")]
     command = ("--data", "simulated", "--targets", "OC_g_kg", "--preset", "rs_ple_nano", *flags, "--sensor", place)

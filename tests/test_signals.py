@@ -180,7 +180,7 @@ def test_a_signal_while_a_process_starts_takes_effect_after_it():
 
 DATA = ["--data", "simulated", "--targets", "CEC_cmolc_kg,pH"]
 FIELDS = ["simulated.soils=80", "simulated.step_nm=20", "front_end.step_nm=40", "front_end.derivative_window_nm=120"]
-FIELDS += ["front_end.whitened_components=5", "model.expert_kind=cnn", "training.members=2"]
+FIELDS += ["front_end.whitened_components=5", "model.expert_kind=cnn", "training.cv_folds=2"]
 FIELDS += ["training.max_epochs=100000", "training.max_steps=1000000", "training.workers=2", "comparison.workers=2"]
 COMMANDS = {
     "relple_tf.train": ["--preset", "rs_ple_nano"],

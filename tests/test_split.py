@@ -13,7 +13,7 @@ from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting import distance_order as ordering
 from relple_tf.spectra.splitting.distance_order import distance_order
-from relple_tf.spectra.splitting.grouping import block_divided, group_divided, unit_labels, whole_units
+from relple_tf.spectra.splitting.grouping import block_divided, group_divided, group_labels, whole_groups
 from relple_tf.spectra.splitting.split import PARTS, split
 
 DRAWN = ("auto", "random", "kennard_stone", "spxy")
@@ -82,8 +82,8 @@ def test_within_groups_divides_groups_but_no_sample_and_says_so(method):
 
 def test_an_id_in_two_groups_makes_one_unit_of_both():
     library = make(6, groups=["a", "a", "b", "b", "c", "d"], ids=["1", "2", "2", "3", "4", "4"])
-    assert unit_labels(library, keep_groups=True).tolist() == [0, 0, 0, 0, 1, 1]
-    assert unit_labels(library, keep_groups=False).tolist() == [0, 1, 1, 2, 3, 3]
+    assert group_labels(library, keep_groups=True).tolist() == [0, 0, 0, 0, 1, 1]
+    assert group_labels(library, keep_groups=False).tolist() == [0, 1, 1, 2, 3, 3]
 
 
 BLOCKS = SplitConfig(block_km=50)
@@ -102,17 +102,17 @@ def test_blocks_are_whole_even_where_groups_are_divided(method):
     assert [np.sum(parts == part) for part in PARTS] == [130, 30, 40]
     assert notes[1] == "the rows come from 20 blocks of 50 km"
     assert (group_divided(library, parts), block_divided(library, parts, 50)) == (2, 0)
-    units = whole_units(library, parts, block_km=50)
-    np.testing.assert_array_equal(units, unit_labels(library, keep_groups=False, block_km=50))
+    units = whole_groups(library, parts, block_km=50)
+    np.testing.assert_array_equal(units, group_labels(library, keep_groups=False, block_km=50))
 
 
 def test_groups_and_blocks_link_rows_together():
     """Samples 0 and 1 share a block, 1 and 2 a group, 4 and 5 an id in two blocks."""
     places = [[0, 0], [0.001, 0], [9, 0], [20, 0], [30, 0], [40, 0]]
     library = make(6, groups=list("abbcde"), ids=list("012344"), coordinates=places)
-    assert unit_labels(library, keep_groups=True, block_km=10).tolist() == [0, 0, 0, 1, 2, 2]
-    assert unit_labels(library, keep_groups=False, block_km=10).tolist() == [0, 0, 1, 2, 3, 3]
-    assert unit_labels(library, keep_groups=True).tolist() == [0, 1, 1, 2, 3, 3]
+    assert group_labels(library, keep_groups=True, block_km=10).tolist() == [0, 0, 0, 1, 2, 2]
+    assert group_labels(library, keep_groups=False, block_km=10).tolist() == [0, 0, 1, 2, 3, 3]
+    assert group_labels(library, keep_groups=True).tolist() == [0, 1, 1, 2, 3, 3]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -124,7 +124,7 @@ def test_a_declared_split_that_divides_blocks_is_used_and_said(seed):
     divided = sum(len(found) > 1 for found in parts_of(DEGREES, parts).values())
     assert divided >= 7
     assert note.startswith(f"the declared split divides {divided} blocks of 50 km")
-    np.testing.assert_array_equal(whole_units(library, parts, 50), unit_labels(library, keep_groups=False))
+    np.testing.assert_array_equal(whole_groups(library, parts, 50), group_labels(library, keep_groups=False))
 
 
 def test_validation_leaves_blocks_whole_that_the_declared_split_leaves_whole():
@@ -148,7 +148,7 @@ def test_shares_are_within_a_unit_of_the_asked(method, test, validation):
     library = grouped(400)
     config = SplitConfig(method=method, test=test, validation=validation)
     parts, _ = split(library, config, 3)
-    largest = np.bincount(unit_labels(library, keep_groups=True)).max() / len(library)
+    largest = np.bincount(group_labels(library, keep_groups=True)).max() / len(library)
     assert share(parts, "test") == pytest.approx(test, abs=largest)
     assert share(parts, "validation") == pytest.approx(validation, abs=largest)
 

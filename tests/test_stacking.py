@@ -7,8 +7,8 @@ from conftest import CONFIG, TARGETS, features_of, outputs_of, problem_of, set_f
 
 from relple_tf.config import replace as change
 from relple_tf.models.catalogue import BUILDERS, build
-from relple_tf.models.deployed import seeing
-from relple_tf.models.kernel_regression import KernelMachines
+from relple_tf.models.deployed import with_views
+from relple_tf.models.kernel_regression import KernelRegression
 from relple_tf.pipeline import deployed, fit_model, validation_weights
 from relple_tf.training.loop import train
 from relple_tf.training.preparation import initial_network, prepare
@@ -26,18 +26,18 @@ from relple_tf.training.stacking import (
 @pytest.fixture(params=BUILDERS)
 def case(request):
     """A network with weights, machines beside it, and features."""
-    problem = problem_of()
-    network = set_fixed_weights(build(change(CONFIG, model__architecture=request.param).model, problem, keras))
-    machines = KernelMachines(TARGETS, landmarks=5, components=4, name="machines")
-    machines.build([view.shape for view in seeing(network).output[2]])
+    spec = problem_of()
+    network = set_fixed_weights(build(change(CONFIG, model__architecture=request.param).model, spec, keras))
+    machines = KernelRegression(TARGETS, landmarks=5, components=4, name="machines")
+    machines.build([view.shape for view in with_views(network).output[2]])
     draw = np.random.default_rng(2)
     machines.set_weights([draw.normal(0, 0.5, weight.shape) for weight in machines.weights])
-    return network, machines, features_of(problem)
+    return network, machines, features_of(spec)
 
 
 def summed(network, machines, features):
     """What the whole graph turns into laboratory units."""
-    modelled, _, scores = seeing(network)(features)
+    modelled, _, scores = with_views(network)(features)
     similar = np.asarray(machines(scores))
     return {target: np.asarray(modelled[target])[:, 0] + own for target, own in zip(TARGETS, similar.T, strict=True)}
 
@@ -78,7 +78,7 @@ def test_scaling_one_target_leaves_all_but_its_head(case):
 
 def test_a_scaled_copy_of_the_kernel_regression_leaves_the_original(case):
     network, machines, features = case
-    _, _, scores = seeing(network)(features)
+    _, _, scores = with_views(network)(features)
     before = np.asarray(machines(scores))
     factors = [0.5, 0.0, 2.0]
     np.testing.assert_allclose(machines.scaled(factors)(scores), before * factors, atol=1e-5)
@@ -88,7 +88,7 @@ def test_a_scaled_copy_of_the_kernel_regression_leaves_the_original(case):
 def test_components_are_the_outputs_of_network_and_kernel_regression(case):
     network, machines, features = case
     learned, kernel = components(network, machines, features)
-    _, _, scores = seeing(network)(features)
+    _, _, scores = with_views(network)(features)
     for column, target in enumerate(TARGETS):
         np.testing.assert_allclose(learned[:, column], outputs_of(network, features)[target].ravel(), atol=2e-5)
         np.testing.assert_allclose(kernel[:, column], np.asarray(machines(scores))[:, column], atol=2e-5)
@@ -158,7 +158,7 @@ def test_the_deployed_model_stacks_by_weights_from_the_validation_rows(library, 
     prepared = prepare(library, parts, SMALL)
     network = train(prepared, SMALL, stop_early=True).network
     fitted = fit_model(library, parts, SMALL, show=False)
-    learned, kernel = components(network, prepared.machines, prepared.validation_features)
+    learned, kernel = components(network, prepared.kernel_regression, prepared.validation_features)
     for column, scale in enumerate(prepared.scales):
         stacked = np.stack([w * learned[:, column] + (1 - w) * kernel[:, column] for w in WEIGHTS])
         values = library.targets[scale.name][parts == "validation"]
@@ -177,10 +177,10 @@ def test_the_deployed_model_stacks_by_weights_from_the_validation_rows(library, 
 def test_deploying_changes_neither_network_nor_kernel_regression(library, parts):
     prepared = prepare(library, parts, SMALL)
     network = initial_network(prepared, SMALL)
-    before = [network.get_weights(), prepared.machines.get_weights()]
+    before = [network.get_weights(), prepared.kernel_regression.get_weights()]
     model = deployed(prepared, SMALL, network, dict.fromkeys(library.targets, 0.25))
-    for kept, layer in zip(before, (network, prepared.machines), strict=True):
+    for kept, layer in zip(before, (network, prepared.kernel_regression), strict=True):
         for a, b in zip(kept, layer.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
-    scaled = model.get_layer("kernel_machines").get_weights()
+    scaled = model.get_layer("kernel_regression").get_weights()
     assert any((a != b).any() for a, b in zip(scaled, before[1], strict=True))

@@ -53,7 +53,7 @@ def test_an_address_that_does_not_answer_is_refused_in_time():
 def test_a_search_outlives_a_worker_and_a_node(cluster, units_only, tmp_path):
     """Trouble as with processes; then a node dies under its trials, and the head's core does them."""
     said = []
-    search = search_of("grid", space=units_only, say=said.append)
+    search = search_of("grid", space=units_only, notify=said.append)
     ray = connected(cluster.address)
     place = RayTasks(troubled, tmp_path, ray=ray, limit_s=12.0)
     assert place.free() == 3

@@ -27,7 +27,7 @@ from relple_tf.training.cross_fitting import DivergedError
 from relple_tf.zoo import PRESETS
 from tuning import objective
 from tuning import search as command
-from tuning.objective import learning_soils, score
+from tuning.objective import development_set, score
 from tuning.result import front
 from tuning.size import of_graph, peak_bytes, size
 from tuning.space import TrialRules
@@ -285,7 +285,7 @@ def test_help_and_refusals_import_nothing_slow():
 
 
 def soils_of(library, rules=TrialRules(folds=2)):  # noqa: B008
-    return learning_soils(library, CONFIG, rules)[0]
+    return development_set(library, CONFIG, rules)[0]
 
 
 def test_a_trial_never_sees_the_test_part(library):
@@ -298,7 +298,7 @@ def test_a_trial_never_sees_the_test_part(library):
         spectra=np.where(test[:, None], library.spectra[::-1], library.spectra),
         targets={name: np.where(test, 1.5 * values, values) for name, values in library.targets.items()},
     )
-    one, two = (learning_soils(soils, config, TrialRules(folds=2))[0] for soils in (library, other))
+    one, two = (development_set(soils, config, TrialRules(folds=2))[0] for soils in (library, other))
     assert len(one.library) == (~test).sum()
     assert one.library.parts is None
     np.testing.assert_array_equal(one.library.spectra, two.library.spectra)
@@ -356,10 +356,10 @@ def test_multiplications_and_weights_by_hand():
 def test_presets_for_microcontrollers_fit_what_the_readme_says_by_estimate(preset, flash_kib, arena_kib):
     """700 bands and three targets, as in NIRsoil; the export's own figures stand in the README."""
     correlation = np.array([[1.0, 0.8, 0.4], [0.8, 1.0, 0.3], [0.4, 0.3, 1.0]])
-    problem = NetworkSpec(
+    spec = NetworkSpec(
         bands=1, channels=1, components=1, views=((0,),), targets=("N", "OC", "CEC"), correlation=correlation
     )
-    found = size(PRESETS[preset](), problem, np.arange(1100.0, 2500.0, 2.0), 618)
+    found = size(PRESETS[preset](), spec, np.arange(1100.0, 2500.0, 2.0), 618)
     assert flash_kib / 2 < found.flash_bytes / 1024 < flash_kib
     # The estimate of an arena is right to a few percent.
     assert arena_kib / 2 < found.arena_bytes / 1024 < 1.05 * arena_kib

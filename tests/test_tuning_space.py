@@ -29,22 +29,22 @@ def test_trial_0_is_the_preset_itself(preset):
     space = space_of(base, None)
     assert space.start == base
     assert not space.notes
-    for knob in space.knobs:
-        own = value_of(base, knob.field)
-        assert own in knob.options if knob.options else knob.low <= own <= knob.high
+    for parameter in space.parameters:
+        own = value_of(base, parameter.field)
+        assert own in parameter.options if parameter.options else parameter.low <= own <= parameter.high
 
 
 @pytest.mark.parametrize("preset", ["rs_ple_base", "rs_ple_nano", "single_task_base"])
 def test_every_draw_is_a_config_that_differs_in_drawn_fields_only(preset):
     space = space_of(PRESETS[preset](), None)
-    fields = {knob.field: knob for knob in space.knobs}
+    fields = {parameter.field: parameter for parameter in space.parameters}
     for values in draws(space, 300):
         config = config_of(space, values)
-        for field, knob in fields.items():
+        for field, parameter in fields.items():
             if field in values:
-                assert is_active(knob, config), field
+                assert is_active(parameter, config), field
             else:
-                assert not is_active(knob, config), field
+                assert not is_active(parameter, config), field
                 assert value_of(config, field) == value_of(space.start, field)
         assert set(config.front_end.channels) == {
             c for view in value_of(config, "front_end.views") for c in view.split("+")
@@ -89,7 +89,7 @@ def test_a_file_narrows_fixes_adds_and_gives_ranges(tmp_path):
     assert space.start.model.levels == 1
     assert space.start.training.learning_rate == 0.002
     assert any("model.levels 1 instead of 2" in note for note in space.notes)
-    fields = {knob.field for knob in space.knobs}
+    fields = {parameter.field for parameter in space.parameters}
     assert "front_end.step_nm" in fields
     assert not fields & {"model.architecture", "front_end.views", "model.relevance", "model.relevance_tau"}
     for values in draws(space, 60):
@@ -141,9 +141,9 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, said):
 
 def test_a_space_without_choice_is_refused(tmp_path):
     everything = {}
-    for knob in space_of(Config(), None).knobs:
-        section, _, name = knob.field.partition(".")
-        value = value_of(Config(), knob.field)
+    for parameter in space_of(Config(), None).parameters:
+        section, _, name = parameter.field.partition(".")
+        value = value_of(Config(), parameter.field)
         text = list(value) if isinstance(value, tuple) else value
         everything.setdefault(section, []).append(f"{name} = {text!r}")
     lines = [line for section, fields in everything.items() for line in (f"[{section}]", *fields)]
@@ -154,7 +154,7 @@ def test_a_space_without_choice_is_refused(tmp_path):
 def test_a_config_outside_the_default_space_is_taken_in():
     base = replace(Config(), model__expert_units=33, training__learning_rate=0.05)
     space = space_of(base, None)
-    options = {knob.field: knob for knob in space.knobs}
+    options = {parameter.field: parameter for parameter in space.parameters}
     assert space.start == base
     assert 33 in options["model.expert_units"].options
     assert options["training.learning_rate"].high == 0.05

@@ -24,7 +24,7 @@ def processes(do, shared, workers=2, limit_s=60.0):
 
 
 def search_of(
-    algorithm="random", *, trials=8, space=SPACE, say=lambda line: None, journals=None, allowed=lambda size: True
+    algorithm="random", *, trials=8, space=SPACE, notify=lambda line: None, journals=None, allowed=lambda size: True
 ):
     kept = [] if journals is None else journals
     return Search(
@@ -34,7 +34,7 @@ def search_of(
         size=lambda config: dict(SIZE),
         allowed=allowed,
         keep=lambda journal: kept.append(list(journal)),
-        say=say,
+        notify=notify,
     )
 
 
@@ -63,7 +63,7 @@ def units_only(tmp_path_factory):
 def in_trouble(tmp_path_factory, units_only):
     """Numbers of units that mean trouble to `troubled`, tried by two processes."""
     folder, said = tmp_path_factory.mktemp("trouble"), []
-    search = search_of("grid", space=units_only, say=said.append)
+    search = search_of("grid", space=units_only, notify=said.append)
     search.run(processes(troubled, folder, limit_s=20.0))
     return search, folder, said
 
@@ -133,7 +133,7 @@ def test_every_journal_resumes_to_the_same_end(cut):
 def test_a_search_that_finds_nothing_more_that_fits_ends_with_what_it_has(algorithm):
     """Also when it is resumed."""
     said, journals = [], []
-    search = search_of(algorithm, trials=9, say=said.append, journals=journals)
+    search = search_of(algorithm, trials=9, notify=said.append, journals=journals)
     search.oracle.oracle.fits = lambda values: len(search.trials) < 4
     search.run(InThisProcess(toy, None))
     assert [trial.state for trial in search.done()] == ["done"] * 4

@@ -65,7 +65,7 @@ END_RULES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class SearchPlan:
     """What is searched, as the command says it."""
 
     base: Config
@@ -93,14 +93,14 @@ class Plan:
             "max_flash": self.max_flash,
             "max_arena": self.max_arena,
             "rules": asdict(self.space.rules),
-            "knobs": [asdict(knob) for knob in self.space.knobs],
+            "parameters": [asdict(parameter) for parameter in self.space.parameters],
             "start": asdict(self.space.start),
         }
         found: dict[str, Any] = json.loads(json.dumps(plan))
         return found
 
 
-def claim(folder: RunFolder, plan: Plan, data_sha256: str) -> list[dict[str, Any]]:
+def claim(folder: RunFolder, plan: SearchPlan, data_sha256: str) -> list[dict[str, Any]]:
     """Write the plan of a new search; or check that the one to resume is the same, on the same data.
 
     Returns:
@@ -152,7 +152,7 @@ def read_plan(path: Path) -> dict[str, Any]:
     return plan
 
 
-def check_same_plan(path: Path, plan: Plan) -> None:
+def check_same_plan(path: Path, plan: SearchPlan) -> None:
     """Refuse to resume another search; any plan suits where a kill came before the plan.
 
     Raises:

@@ -20,7 +20,7 @@ from relple_tf.models import front_end
 from relple_tf.models.network_spec import NetworkSpec
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.splitting.folds import learning_folds
+from relple_tf.spectra.splitting.folds import development_folds
 from relple_tf.spectra.splitting.grouping import block_divided, group_divided
 from relple_tf.spectra.splitting.parts import divide
 from relple_tf.training.cross_fitting import cross_fit, development
@@ -47,7 +47,7 @@ class Soils:
     """Traced steps of the trials of a process."""
 
 
-def learning_soils(
+def development_set(
     library: SpectralLibrary, config: Config, rules: TrialRules
 ) -> tuple[Soils, NetworkSpec, tuple[str, ...]]:
     """Split as `relple_tf.train` does, leave the test part behind, and fit the modelled scales on the rest.
@@ -74,10 +74,10 @@ def learning_soils(
     kept = dataclasses.replace(kept, parts=None, groups=None if divided else kept.groups)
     everything = np.full(len(kept), "train")
     for repeat in range(rules.repeats):
-        learning_folds(kept, everything, repeat_seed(config, repeat), rules.folds, block_km)
+        development_folds(kept, everything, repeat_seed(config, repeat), rules.folds, block_km)
     prepared = prepare(kept, everything, replace(config, split__block_km=block_km))
     soils = Soils(library=kept, scales=prepared.scales, rules=rules, block_km=block_km)
-    return soils, prepared.problem, (*library.notes, *notes, *prepared.notes)
+    return soils, prepared.spec, (*library.notes, *notes, *prepared.notes)
 
 
 def repeat_seed(config: Config, repeat: int) -> int:
@@ -101,7 +101,7 @@ def _repeat(soils: Soils, config: Config, seed: int) -> dict[str, float]:
     config = replace(
         config,
         split__block_km=soils.block_km,
-        training__members=soils.rules.folds,
+        training__cv_folds=soils.rules.folds,
         training__seed=seed,
         training__workers=1,
     )

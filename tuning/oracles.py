@@ -14,7 +14,7 @@ from keras_tuner import HyperParameters, Objective
 
 from relple_tf.config import Config, replace
 from tuning.kerastuner_adapter import OBJECTIVE, BayesianOracle, GridOracle, HyperbandOracle, RandomOracle, Values
-from tuning.space import Knob, Space, Value, is_active, rounded, value_of
+from tuning.space import Parameter, Space, Value, is_active, rounded, value_of
 
 EPOCHS = "tuner/epochs"
 """Hyperband's name for how long a trial is trained."""
@@ -36,44 +36,50 @@ def encoded(value: Value) -> int | float | str:
 def hyperparameters(space: Space) -> HyperParameters:
     """The space in KerasTuner's words; the default of each field is that of trial 0."""
     drawn = HyperParameters()
-    for knob in space.knobs:
-        _add(drawn, knob, list(knob.when), value_of(space.start, knob.field))
+    for parameter in space.parameters:
+        _add(drawn, parameter, list(parameter.when), value_of(space.start, parameter.field))
     return drawn
 
 
-def _add(drawn: HyperParameters, knob: Knob, when: list[Any], own: Value) -> None:
+def _add(drawn: HyperParameters, parameter: Parameter, when: list[Any], own: Value) -> None:
     if when:
         parent, values = when[0]
         with drawn.conditional_scope(parent, [encoded(value) for value in values]):
-            _add(drawn, knob, when[1:], own)
-    elif knob.options:
-        drawn.Choice(knob.field, [encoded(option) for option in knob.options], default=encoded(own))
+            _add(drawn, parameter, when[1:], own)
+    elif parameter.options:
+        drawn.Choice(parameter.field, [encoded(option) for option in parameter.options], default=encoded(own))
     else:
-        drawn.Float(knob.field, knob.low, knob.high, sampling="log" if knob.log else "linear", default=float(own))  # type: ignore[arg-type]
+        drawn.Float(
+            parameter.field,
+            parameter.low,
+            parameter.high,
+            sampling="log" if parameter.log else "linear",
+            default=float(own),  # type: ignore[arg-type]
+        )
 
 
 def start_values(space: Space) -> Values:
     """Trial 0 in KerasTuner's words."""
     return {
-        knob.field: encoded(value_of(space.start, knob.field))
-        if knob.options
-        else float(value_of(space.start, knob.field))  # type: ignore[arg-type]
-        for knob in space.knobs
-        if is_active(knob, space.start)
+        parameter.field: encoded(value_of(space.start, parameter.field))
+        if parameter.options
+        else float(value_of(space.start, parameter.field))  # type: ignore[arg-type]
+        for parameter in space.parameters
+        if is_active(parameter, space.start)
     }
 
 
 def config_of(space: Space, values: Values) -> Config:
     """The Config of a draw; Hyperband's epochs are its budget, and the most steps shrink with them."""
     found: dict[str, Value] = {}
-    for knob in space.knobs:
-        if knob.field not in values:
+    for parameter in space.parameters:
+        if parameter.field not in values:
             continue
-        value, own = values[knob.field], value_of(space.start, knob.field)
-        if knob.options:
-            found[knob.field] = {encoded(option): option for option in knob.options}[value]
+        value, own = values[parameter.field], value_of(space.start, parameter.field)
+        if parameter.options:
+            found[parameter.field] = {encoded(option): option for option in parameter.options}[value]
         else:
-            found[knob.field] = own if value == own else rounded(knob, value, own)
+            found[parameter.field] = own if value == own else rounded(parameter, value, own)
     config, training = space.config(found), space.start.training
     if (epochs := values.get(EPOCHS, training.max_epochs)) < training.max_epochs:
         steps = max(1, round(training.max_steps * epochs / training.max_epochs))

@@ -15,8 +15,8 @@ from relple_tf.report.page import items
 from relple_tf.runs.card import versions
 from tuning import plots as pictures
 from tuning.oracles import EPOCHS, encoded
-from tuning.result import FEWEST, Outcome, front, importance, positions
-from tuning.space import Knob, is_active, value_of
+from tuning.result import FEWEST, SearchResult, front, importance, positions
+from tuning.space import Parameter, is_active, value_of
 from tuning.trials import Trial
 
 COLUMNS = 8
@@ -28,63 +28,63 @@ COSTS = {
     "arena_bytes": ("working memory, KiB (estimate)", 1024, "max_arena"),
     "operations": ("multiplications per scan, thousands", 1000, ""),
 }
-"""Of Size -> axis, divisor, limit in Plan."""
+"""Of Size -> axis, divisor, limit in SearchPlan."""
 
 
-def search_report(outcome: Outcome) -> str:
+def search_report(result: SearchResult) -> str:
     """The page, complete in itself."""
-    plan, rules = outcome.plan, outcome.plan.space.rules
-    shown = outcome.shown()
-    lost, oob = importance(outcome)
+    plan, rules = result.plan, result.plan.space.rules
+    shown = result.shown()
+    lost, oob = importance(result)
     return Template(resources.files("tuning").joinpath("search.html").read_text("utf-8")).substitute(
         title=escape(f"Search on {source_name(plan.base)}"),
         style=resources.files("relple_tf.report").joinpath("page.css").read_text("utf-8"),
-        facts="\n".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in terms(outcome).items()),
-        notes=items(escape(note) for note in outcome.notes or ("nothing",)),
-        words=items(escape(line) for line in words(outcome)),
+        facts="\n".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in terms(result).items()),
+        notes=items(escape(note) for note in result.notes or ("nothing",)),
+        words=items(escape(line) for line in words(result)),
         folds=rules.folds,
         repeats=f", drawn {rules.repeats} times" if rules.repeats > 1 else "",
-        progress=progress(outcome),
+        progress=progress(result),
         heads="".join(f"<th>{head(trial)}</th>" for trial in shown),
         figures=figure_rows(shown),
-        fields="\n".join(field_row(knob, shown, plan.space.start) for knob in plan.space.knobs),
+        fields="\n".join(field_row(parameter, shown, plan.space.start) for parameter in plan.space.parameters),
         important=pictures.bars(lost.head(BARS)) if len(lost) else "",
-        importance_words=importance_words(outcome, oob),
-        parallel=parallel(outcome, list(lost.index)),
-        pareto="\n".join(pareto(outcome, name) for name in COSTS),
-        failed=failures(outcome),
+        importance_words=importance_words(result, oob),
+        parallel=parallel(result, list(lost.index)),
+        pareto="\n".join(pareto(result, name) for name in COSTS),
+        failed=failures(result),
         versions=", ".join(
             f"{name} {number}"
             for name, number in versions(("keras-tuner", "keras", "tensorflow", "scikit-learn")).items()
         ),
-        data_hash=outcome.data_sha256[:16],
-        config=escape(to_toml(outcome.best.config)),
+        data_hash=result.data_sha256[:16],
+        config=escape(to_toml(result.best.config)),
     )
 
 
-def terms(outcome: Outcome) -> dict[str, str]:
+def terms(result: SearchResult) -> dict[str, str]:
     """What was searched, how."""
-    plan = outcome.plan
+    plan = result.plan
     limits = [
         f"{name} {limit:,} bytes" for name, limit in (("flash", plan.max_flash), ("arena", plan.max_arena)) if limit
     ]
-    failed = len(outcome.trials) - len(outcome.scored)
+    failed = len(result.trials) - len(result.scored)
     facts = {
-        "Source": outcome.source,
-        "Soils": f"{outcome.soils} to learn from, {outcome.bands} bands",
+        "Source": result.source,
+        "Soils": f"{result.soils} to learn from, {result.bands} bands",
         "Trial 0": plan.base.preset,
-        "Searched": f"{len(plan.space.knobs)} fields by {plan.algorithm}, seed {plan.base.training.seed}",
-        "Trials": f"{len(outcome.trials)}, {failed} of them failed",
+        "Searched": f"{len(plan.space.parameters)} fields by {plan.algorithm}, seed {plan.base.training.seed}",
+        "Trials": f"{len(result.trials)}, {failed} of them failed",
     }
     if limits:
-        facts["Budget"] = f"{', '.join(limits)}; {outcome.rejected} draws were over it and not trained"
+        facts["Budget"] = f"{', '.join(limits)}; {result.rejected} draws were over it and not trained"
     return facts
 
 
-def words(outcome: Outcome) -> list[str]:
+def words(result: SearchResult) -> list[str]:
     """What the search found, in sentences."""
-    best = outcome.best
-    start = next((trial for trial in outcome.scored if trial.number == 0), None)
+    best = result.best
+    start = next((trial for trial in result.scored if trial.number == 0), None)
     found = []
     if start is None:
         found.append(f"trial {best.number} has the highest score, {best.score:.3f}; trial 0 failed")
@@ -92,11 +92,11 @@ def words(outcome: Outcome) -> list[str]:
         found.append(f"no trial is better than trial 0, {start.score:.3f}: keep the preset")
     else:
         found.append(f"trial {best.number} has the highest score, {best.score:.3f}; trial 0 has {start.score:.3f}")
-        by_target = ", ".join(f"{name} {value:.3f} ({value - start.r2[name]:+.3f})" for name, value in best.r2.items())
-        found.append(f"its R² by target, and how far it lies from trial 0's: {by_target}")
-    if start is not None and not outcome.plan.allows(start.size):
+        per_target = ", ".join(f"{name} {value:.3f} ({value - start.r2[name]:+.3f})" for name, value in best.r2.items())
+        found.append(f"its R² by target, and how far it lies from trial 0's: {per_target}")
+    if start is not None and not result.plan.allows(start.size):
         found.append("trial 0 is over the budget by estimate; it was trained for comparison and could not win")
-    if len({trial.config.training.max_epochs for trial in outcome.scored}) > 1:
+    if len({trial.config.training.max_epochs for trial in result.scored}) > 1:
         epochs = best.config.training.max_epochs
         found.append(f"the best was trained for {epochs} epochs, and its config says so")
         if start is not None and start.config.training.max_epochs != epochs:
@@ -127,19 +127,19 @@ def figure_rows(shown: list[Trial]) -> str:
     )
 
 
-def field_row(knob: Knob, shown: list[Trial], start: object) -> str:
+def field_row(parameter: Parameter, shown: list[Trial], start: object) -> str:
     """One field over the trials."""
     cells = []
     for trial in shown:
-        value = value_of(trial.config, knob.field)
-        own = value_of(start, knob.field)  # type: ignore[arg-type]
-        if not is_active(knob, trial.config):
+        value = value_of(trial.config, parameter.field)
+        own = value_of(start, parameter.field)  # type: ignore[arg-type]
+        if not is_active(parameter, trial.config):
             cells.append('<td class="same">·</td>')
         elif value == own:
             cells.append(f'<td class="same">{_shown(value)}</td>')
         else:
             cells.append(f"<td><strong>{_shown(value)}</strong></td>")
-    return f"<tr><th>{escape(knob.field)}</th>{''.join(cells)}</tr>"
+    return f"<tr><th>{escape(parameter.field)}</th>{''.join(cells)}</tr>"
 
 
 def _shown(value: object) -> str:
@@ -151,12 +151,12 @@ def _shown(value: object) -> str:
     return escape(str(value))
 
 
-def progress(outcome: Outcome) -> str:
+def progress(result: SearchResult) -> str:
     """Score over trials and over time."""
-    scored = outcome.scored
-    failed = [trial for trial in outcome.trials if trial.state != "done"]
+    scored = result.scored
+    failed = [trial for trial in result.trials if trial.state != "done"]
     scores = np.array([trial.score for trial in scored])
-    most = outcome.plan.space.start.training.max_epochs
+    most = result.plan.space.start.training.max_epochs
     whole = np.array([trial.config.training.max_epochs == most for trial in scored])
     drawn = []
     for axis, place in (
@@ -168,7 +168,7 @@ def progress(outcome: Outcome) -> str:
     return "\n".join(drawn)
 
 
-def importance_words(outcome: Outcome, oob: float) -> str:
+def importance_words(result: SearchResult, oob: float) -> str:
     """How far the picture above may be believed."""
     if np.isnan(oob):
         return f"Fewer than {FEWEST} trials came to an end: too few to tell what the score depends on."
@@ -181,37 +181,39 @@ def importance_words(outcome: Outcome, oob: float) -> str:
     return rule + "so much of the differences between trials is explained by the fields, the rest is luck."
 
 
-def parallel(outcome: Outcome, order: list[str]) -> str:
+def parallel(result: SearchResult, order: list[str]) -> str:
     """Parallel coordinates of the fields that count most, or of the first ones."""
-    names, places = positions(outcome)
+    names, places = positions(result)
     chosen = [names.index(name) for name in (order or names)[:COLUMNS]]
-    knobs = {knob.field: knob for knob in outcome.plan.space.knobs}
+    parameters = {parameter.field: parameter for parameter in result.plan.space.parameters}
     ends = []
     for name in (names[place] for place in chosen):
-        if name not in knobs:
-            most = max(trial.config.training.max_epochs for trial in outcome.scored)
+        if name not in parameters:
+            most = max(trial.config.training.max_epochs for trial in result.scored)
             ends.append(("0", str(most)))
             continue
-        knob = knobs[name]
-        low, high = (knob.options[0], knob.options[-1]) if knob.options else (knob.low, knob.high)
+        parameter = parameters[name]
+        low, high = (
+            (parameter.options[0], parameter.options[-1]) if parameter.options else (parameter.low, parameter.high)
+        )
         ends.append((str(encoded(low)), str(encoded(high))))
-    scores = np.array([trial.score for trial in outcome.scored])
+    scores = np.array([trial.score for trial in result.scored])
     return pictures.parallel([names[place] for place in chosen], places[:, chosen], scores, ends)
 
 
-def pareto(outcome: Outcome, name: str) -> str:
+def pareto(result: SearchResult, name: str) -> str:
     """The front of score against one of COSTS."""
     axis, divisor, limit_name = COSTS[name]
-    costs = np.array([trial.size[name] / divisor for trial in outcome.scored])
-    scores = np.array([trial.score for trial in outcome.scored])
-    limit = getattr(outcome.plan, limit_name) if limit_name else None
+    costs = np.array([trial.size[name] / divisor for trial in result.scored])
+    scores = np.array([trial.score for trial in result.scored])
+    limit = getattr(result.plan, limit_name) if limit_name else None
     scaled = None if limit is None else limit / divisor
     return pictures.pareto(costs, scores, front(costs, scores), axis=axis, limit=scaled)
 
 
-def failures(outcome: Outcome) -> str:
+def failures(result: SearchResult) -> str:
     """Trials that failed, and why."""
-    failed = [trial for trial in outcome.trials if trial.state != "done"]
+    failed = [trial for trial in result.trials if trial.state != "done"]
     if not failed:
         return ""
     lines = items(f"trial {trial.number}: {escape(trial.message)}" for trial in failed)

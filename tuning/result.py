@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
-from tuning.folder import Plan
+from tuning.folder import SearchPlan
 from tuning.oracles import EPOCHS, encoded
 from tuning.space import is_active, value_of
 from tuning.trials import Trial
@@ -23,10 +23,10 @@ FEWEST = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
+class SearchResult:
     """A search that ended."""
 
-    plan: Plan
+    plan: SearchPlan
     trials: tuple[Trial, ...]
     """In the order of their numbers."""
     best: Trial
@@ -53,13 +53,15 @@ class Outcome:
         return best + start
 
 
-def table(outcome: Outcome) -> pd.DataFrame:
+def table(result: SearchResult) -> pd.DataFrame:
     """A row for each trial; fields that a draw leaves without effect are empty."""
     rows = []
-    for trial in outcome.trials:
+    for trial in result.trials:
         fields = {
-            knob.field: encoded(value_of(trial.config, knob.field)) if is_active(knob, trial.config) else None
-            for knob in outcome.plan.space.knobs
+            parameter.field: encoded(value_of(trial.config, parameter.field))
+            if is_active(parameter, trial.config)
+            else None
+            for parameter in result.plan.space.parameters
         }
         rows.append(
             {
@@ -89,37 +91,37 @@ def front(costs: Floats, scores: Floats) -> list[int]:
     return found
 
 
-def positions(outcome: Outcome) -> tuple[list[str], Floats]:
+def positions(result: SearchResult) -> tuple[list[str], Floats]:
     """Every trial that ended as numbers 0 to 1 for each field: (n, fields); a field without effect has trial 0's."""
-    knobs = outcome.plan.space.knobs
+    parameters = result.plan.space.parameters
     columns = []
-    for knob in knobs:
+    for parameter in parameters:
         column = []
-        for trial in outcome.scored:
-            value = value_of(trial.config, knob.field)
-            if knob.options:
-                column.append(knob.options.index(value) / (len(knob.options) - 1))
+        for trial in result.scored:
+            value = value_of(trial.config, parameter.field)
+            if parameter.options:
+                column.append(parameter.options.index(value) / (len(parameter.options) - 1))
             else:
-                scale = math.log if knob.log else float
-                low, high, own = (scale(number) for number in (knob.low, knob.high, float(value)))  # type: ignore[arg-type]
+                scale = math.log if parameter.log else float
+                low, high, own = (scale(number) for number in (parameter.low, parameter.high, float(value)))  # type: ignore[arg-type]
                 column.append((own - low) / (high - low))
         columns.append(column)
-    names = [knob.field for knob in knobs]
-    budgets = [trial.config.training.max_epochs for trial in outcome.scored]
+    names = [parameter.field for parameter in parameters]
+    budgets = [trial.config.training.max_epochs for trial in result.scored]
     if len(set(budgets)) > 1:
         names.append("training.max_epochs")
         columns.append([budget / max(budgets) for budget in budgets])
     return names, np.array(columns).T
 
 
-def importance(outcome: Outcome) -> tuple[pd.Series, float]:
+def importance(result: SearchResult) -> tuple[pd.Series, float]:
     """How much a random forest on the trials loses of its R2 when a field is shuffled, and its own R2 out of bag.
 
     Returns:
         Field -> loss, largest first; empty below FEWEST trials.
     """
-    names, x = positions(outcome)
-    y = np.array([trial.score for trial in outcome.scored])
+    names, x = positions(result)
+    y = np.array([trial.score for trial in result.scored])
     if len(y) < FEWEST or np.ptp(y) == 0:
         return pd.Series(dtype=float), math.nan
     forest = RandomForestRegressor(500, oob_score=True, random_state=0, max_features=0.5).fit(x, y)

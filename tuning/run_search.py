@@ -15,39 +15,39 @@ from relple_tf.errors import InputError
 from relple_tf.runs.folder import CONFIG, RunFolder, data_hash, write_json, write_manifest
 from relple_tf.spectra.sources.named import load
 from tuning.executors import Executor
-from tuning.folder import BEST, JOURNAL, PAGE, PLAN, TABLE, WAY_OUT, Plan, claim
-from tuning.objective import learning_soils
+from tuning.folder import BEST, JOURNAL, PAGE, PLAN, TABLE, WAY_OUT, SearchPlan, claim
+from tuning.objective import development_set
 from tuning.oracles import Oracle
 from tuning.report import search_report
-from tuning.result import Outcome, table
+from tuning.result import SearchResult, table
 from tuning.size import size
 from tuning.trials import Search
 
 
-def conduct(
-    plan: Plan, folder: RunFolder, executor: Callable[[Any, float], Executor], *, say: Callable[[str], None]
-) -> Outcome:
+def run_search(
+    plan: SearchPlan, folder: RunFolder, executor: Callable[[Any, float], Executor], *, notify: Callable[[str], None]
+) -> SearchResult:
     """Search, and fill `folder`; goes on with what a search that was cut off left there.
 
     Args:
         plan: What is searched.
         folder: From `open_run`.
         executor: (what trials share, their limit in seconds) -> what runs them.
-        say: Told what was decided, and how each trial ended.
+        notify: Told what was decided, and how each trial ended.
 
     Raises:
         InputError: the library cannot be divided, the folder is another search's, nothing fits the budget, or no
             trial came to an end.
     """
     library = load(plan.base)
-    soils, problem, notes = learning_soils(library, plan.space.start, plan.space.rules)
+    soils, spec, notes = development_set(library, plan.space.start, plan.space.rules)
     notes = (*notes, *plan.space.notes)
     for note in notes:
-        say(note)
+        notify(note)
 
     @functools.lru_cache(maxsize=512)
     def sizes(config: Config) -> dict[str, int]:
-        return dataclasses.asdict(size(config, problem, soils.library.wavelengths_nm, len(soils.library)))
+        return dataclasses.asdict(size(config, spec, soils.library.wavelengths_nm, len(soils.library)))
 
     def fits(config: Config) -> bool:
         try:
@@ -72,20 +72,20 @@ def conduct(
         size=sizes,
         allowed=plan.allows,
         keep=lambda events: write_json(folder.path / JOURNAL, events),
-        say=say,
+        notify=notify,
     )
     with readable(folder.path / JOURNAL, WAY_OUT):
         search.resume(journal)
-    say(
+    notify(
         f"{len(soils.library)} soils to learn from x {len(library.wavelengths_nm)} bands; {plan.trials} trials by "
-        f"{plan.algorithm} over {len(plan.space.knobs)} fields; {len(search.done())} done; {folder.path}"
+        f"{plan.algorithm} over {len(plan.space.parameters)} fields; {len(search.done())} done; {folder.path}"
     )
     search.run(executor(soils, plan.space.rules.limit_s))
     best = search.best()
     if best is None:
         why = next((trial.message for trial in search.done() if trial.message), "none keeps within the budget")
         raise InputError(f"{folder.path}: no trial gives a model that may be used; the first one: {why}")
-    outcome = Outcome(
+    result = SearchResult(
         plan=plan,
         trials=tuple(search.done()),
         best=best,
@@ -96,20 +96,20 @@ def conduct(
         notes=notes,
         data_sha256=library_sha256,
     )
-    write_outcome(outcome, folder)
-    return outcome
+    write_result(result, folder)
+    return result
 
 
-def write_outcome(outcome: Outcome, folder: RunFolder) -> None:
+def write_result(result: SearchResult, folder: RunFolder) -> None:
     """Write best config, table and page, the manifest last."""
     path = folder.path
-    write_text(path / BEST, to_toml(outcome.best.config))
-    write_table(path / TABLE, table(outcome))
-    write_text(path / PAGE, search_report(outcome))
+    write_text(path / BEST, to_toml(result.best.config))
+    write_table(path / TABLE, table(result))
+    write_text(path / PAGE, search_report(result))
     write_manifest(path, (CONFIG, PLAN, JOURNAL, BEST, TABLE, PAGE))
 
 
-def trials_table(outcome: Outcome) -> str:
+def trials_table(result: SearchResult) -> str:
     """Trial 0 and the five best, for the screen."""
     rows = pd.DataFrame(
         [
@@ -122,10 +122,8 @@ def trials_table(outcome: Outcome) -> str:
                 "arena (est.)": f"{trial.size['arena_bytes'] / 1024:.0f} KiB",
                 "s": f"{trial.seconds:.0f}",
             }
-            for trial in outcome.shown()
+            for trial in result.shown()
         ]
     )
-    heading = (
-        f"{outcome.source}: cross-validated inside the soils to learn from; the five best, and trial 0, the preset"
-    )
+    heading = f"{result.source}: cross-validated inside the soils to learn from; the five best, and trial 0, the preset"
     return f"{heading}\n{rows.to_string(index=False)}"

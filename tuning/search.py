@@ -15,7 +15,7 @@ from tuning.executors import Executor, InThisProcess, RayTasks, connected
 from tuning.space import space_of
 
 if TYPE_CHECKING:
-    from tuning.folder import Plan
+    from tuning.folder import SearchPlan
 
 ALGORITHMS = ("bayesian", "random", "hyperband", "grid")
 DEFAULT_TRIALS = 30
@@ -51,28 +51,28 @@ def main(arguments: list[str]) -> None:
     from relple_tf.evaluation.result import source_name
     from relple_tf.runs.folder import open_run, resumable
     from tuning.folder import BEST, PAGE, check_same_plan
-    from tuning.run_search import conduct, trials_table
+    from tuning.run_search import run_search, trials_table
 
     folder = open_run(options.out, f"{source_name(plan.base)}-search", plan.base, resume=options.resume)
     if options.resume:
         check_same_plan(folder.path, plan)
-    with resumable(folder, "python -m tuning.search", say=say):
+    with resumable(folder, "python -m tuning.search", notify=say):
         if folder.is_complete:
             say(f"{folder.path}: the search is complete, nothing to resume")
             return
-        outcome = conduct(plan, folder, executor_of(options, ray), say=say)
-    print(trials_table(outcome))
+        result = run_search(plan, folder, executor_of(options, ray), notify=say)
+    print(trials_table(result))
     print(f"\nPage: {folder.path / PAGE}")
     print(f"Train the best: python -m relple_tf.train --config {folder.path / BEST}")
 
 
-def planned(options: argparse.Namespace) -> "Plan":
+def planned(options: argparse.Namespace) -> "SearchPlan":
     """What the flags ask for, or what the folder to resume began with.
 
     Raises:
         InputError: an algorithm, a number, a config field or the space is unknown or impossible.
     """
-    from tuning.folder import SPACE, Plan, read_plan
+    from tuning.folder import SPACE, SearchPlan, read_plan
 
     if options.resume and options.out is not None and says_only_where(options):
         written = read_plan(options.out)
@@ -80,7 +80,7 @@ def planned(options: argparse.Namespace) -> "Plan":
         base = from_toml(options.out / "config.toml")
         kept = {name: written[name] for name in ("algorithm", "trials", "max_flash", "max_arena")}
         narrowed = file if file.exists() else None
-        return Plan(base=base, space=space_of(base, narrowed), file=narrowed, **kept)
+        return SearchPlan(base=base, space=space_of(base, narrowed), file=narrowed, **kept)
     algorithm = options.algorithm or ALGORITHMS[0]
     if algorithm not in ALGORITHMS:
         raise InputError(f"--algorithm {algorithm}: unknown; there are {', '.join(ALGORITHMS)}")
@@ -88,7 +88,7 @@ def planned(options: argparse.Namespace) -> "Plan":
     if trials < 2:
         raise InputError(f"--trials {trials}: at least 2 are needed, for trial 0 is the preset itself")
     base = config_from(options)
-    return Plan(
+    return SearchPlan(
         base=base,
         space=space_of(base, options.space),
         file=options.space,

@@ -45,12 +45,12 @@ class Size:
     """Multiplications of a weight with an activation, per scan; its time on a device is about proportional."""
 
 
-def size(config: Config, problem: NetworkSpec, wavelengths_nm: Any, soils: int) -> Size:
+def size(config: Config, spec: NetworkSpec, wavelengths_nm: Any, soils: int) -> Size:
     """Build the network of `config`, untrained, and measure its graph.
 
     Args:
         config: Of a trial.
-        problem: Of trial 0: its targets and their correlation hold for all trials.
+        spec: Of trial 0: its targets and their correlation hold for all trials.
         wavelengths_nm: (bands,) of the library.
         soils: Learning rows; components cannot be more.
     """
@@ -63,8 +63,8 @@ def size(config: Config, problem: NetworkSpec, wavelengths_nm: Any, soils: int) 
         channels=channels,
         components=min(config.front_end.whitened_components, soils - 1, *(len(view) * bands for view in views)),
         views=views,
-        targets=problem.targets,
-        correlation=problem.correlation,
+        targets=spec.targets,
+        correlation=spec.correlation,
     )
     network = of_graph(build(config.model, own, keras), unrolled=config.model.lstm_form == "unrolled")
     landmarks = min(config.model.landmarks, soils)

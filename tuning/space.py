@@ -21,7 +21,7 @@ NOT_SEARCHED = {
     "front_end.channels": "it follows from front_end.views: every channel that a view names",
     **dict.fromkeys(("front_end.start_nm", "front_end.stop_nm"), "all trials read the same bands; use --set"),
     "training.seed": "the best seed of many is luck; use --seed",
-    "training.members": "a trial has folds of its own; use --set",
+    "training.cv_folds": "a trial has folds of its own; use --set",
     "training.workers": "it changes no result",
     "training.max_epochs": "it is the budget that hyperband deals out; use --set",
     "training.max_steps": "it is the budget that hyperband deals out; use --set",
@@ -36,7 +36,7 @@ Value = int | float | str | bool | tuple[Any, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knob:
+class Parameter:
     """One field that is searched."""
 
     field: str
@@ -77,7 +77,7 @@ class Space:
 
     start: Config
     """Trial 0: what the command asks for, moved into the space where it lay outside."""
-    knobs: tuple[Knob, ...]
+    parameters: tuple[Parameter, ...]
     """In an order in which those that switch others stand before them."""
     rules: TrialRules = TrialRules()
     """How a trial is scored."""
@@ -89,7 +89,7 @@ class Space:
         return with_values(self.start, values)
 
 
-def default_knobs(base: Config) -> tuple[Knob, ...]:
+def default_knobs(base: Config) -> tuple[Parameter, ...]:
     """The options of every field that is searched by default; those of `base` are always among them."""
     gated = ("model.architecture", ("cgc", *GATED))
     stacked = ("model.architecture", ("ple", "rs_ple"))
@@ -103,55 +103,57 @@ def default_knobs(base: Config) -> tuple[Knob, ...]:
         ("absorbance+snv_d1", "d1", "snv_d2", "snv"),
     )
     filters = ((8, 16, 16), (16, 32, 32), (16, 32, 32, 32), (16, 32, 48, 48), (32, 48, 64, 64))
-    knobs = (
-        Knob(field="model.architecture", options=architectures),
-        Knob(field="model.levels", options=(1, 2, 3), when=(stacked,)),
-        Knob(field="model.task_experts", options=(1, 2, 3), when=(gated,)),
-        Knob(field="model.shared_experts", options=(0, 1, 2, 3), when=(gated,)),
-        Knob(field="model.relevance", options=("hard", "soft"), when=(relevant,)),
-        Knob(
+    parameters = (
+        Parameter(field="model.architecture", options=architectures),
+        Parameter(field="model.levels", options=(1, 2, 3), when=(stacked,)),
+        Parameter(field="model.task_experts", options=(1, 2, 3), when=(gated,)),
+        Parameter(field="model.shared_experts", options=(0, 1, 2, 3), when=(gated,)),
+        Parameter(field="model.relevance", options=("hard", "soft"), when=(relevant,)),
+        Parameter(
             field="model.relevance_tau",
             options=(0.3, 0.45, 0.6, 0.75, 0.9),
             when=(relevant, ("model.relevance", ("hard",))),
         ),
-        Knob(field="model.relevance_beta", options=(0.3, 1.0, 3.0), when=(relevant, ("model.relevance", ("soft",)))),
-        Knob(field="model.expert_kind", options=("cnn", "lstm", "attention", "cnn_lstm_attention")),
-        Knob(field="model.expert_units", options=(16, 32, 64, 96)),
-        Knob(field="model.stem", options=("shared", "per_expert")),
-        Knob(field="model.conv_filters", options=filters),
-        Knob(field="model.conv_kernel", options=(3, 5, 7, 11)),
-        Knob(
+        Parameter(
+            field="model.relevance_beta", options=(0.3, 1.0, 3.0), when=(relevant, ("model.relevance", ("soft",)))
+        ),
+        Parameter(field="model.expert_kind", options=("cnn", "lstm", "attention", "cnn_lstm_attention")),
+        Parameter(field="model.expert_units", options=(16, 32, 64, 96)),
+        Parameter(field="model.stem", options=("shared", "per_expert")),
+        Parameter(field="model.conv_filters", options=filters),
+        Parameter(field="model.conv_kernel", options=(3, 5, 7, 11)),
+        Parameter(
             field="model.lstm_units",
             options=(8, 16, 24, 32),
             when=(("model.expert_kind", ("lstm", "cnn_lstm_attention")),),
         ),
-        Knob(field="model.tower_units", options=(8, 16, 32, 64)),
-        Knob(field="model.basis_units", options=(0, 96, 256, 512)),
-        Knob(field="model.landmarks", options=(192, 384, 768)),
-        Knob(field="model.dropout", options=(0.0, 0.1, 0.2, 0.3)),
-        Knob(field="front_end.views", options=views),
-        Knob(field="front_end.whitened_components", options=(24, 40, 60, 80)),
-        Knob(field="training.learning_rate", low=3e-4, high=1e-2, log=True),
-        Knob(field="training.weight_decay", low=1e-3, high=1e-1, log=True),
-        Knob(field="training.batch_size", options=(32, 64, 128)),
-        Knob(
+        Parameter(field="model.tower_units", options=(8, 16, 32, 64)),
+        Parameter(field="model.basis_units", options=(0, 96, 256, 512)),
+        Parameter(field="model.landmarks", options=(192, 384, 768)),
+        Parameter(field="model.dropout", options=(0.0, 0.1, 0.2, 0.3)),
+        Parameter(field="front_end.views", options=views),
+        Parameter(field="front_end.whitened_components", options=(24, 40, 60, 80)),
+        Parameter(field="training.learning_rate", low=3e-4, high=1e-2, log=True),
+        Parameter(field="training.weight_decay", low=1e-3, high=1e-1, log=True),
+        Parameter(field="training.batch_size", options=(32, 64, 128)),
+        Parameter(
             field="training.balancing",
             options=("equal", "uncertainty", "dwa", "rlw", "geometric", "imtl_l", "famo"),
         ),
     )
-    return tuple(_with_own(knob, value_of(base, knob.field)) for knob in knobs)
+    return tuple(_with_own(parameter, value_of(base, parameter.field)) for parameter in parameters)
 
 
-def _with_own(knob: Knob, own: Value) -> Knob:
-    """`knob` with `own` among its options, or in its range."""
-    if not knob.options and knob.low < knob.high:
+def _with_own(parameter: Parameter, own: Value) -> Parameter:
+    """`parameter` with `own` among its options, or in its range."""
+    if not parameter.options and parameter.low < parameter.high:
         assert isinstance(own, int | float)
-        return dataclasses.replace(knob, low=min(knob.low, own), high=max(knob.high, own))
-    if own in knob.options:
-        return knob
-    options = (*knob.options, own)
+        return dataclasses.replace(parameter, low=min(parameter.low, own), high=max(parameter.high, own))
+    if own in parameter.options:
+        return parameter
+    options = (*parameter.options, own)
     numbers = [option for option in options if isinstance(option, int | float)]
-    return dataclasses.replace(knob, options=tuple(sorted(numbers)) if len(numbers) == len(options) else options)
+    return dataclasses.replace(parameter, options=tuple(sorted(numbers)) if len(numbers) == len(options) else options)
 
 
 def value_of(config: Config, field: str) -> Value:
@@ -181,9 +183,9 @@ def with_values(base: Config, values: dict[str, Value]) -> Config:
     return changed(base, changes) if changes else base
 
 
-def is_active(knob: Knob, config: Config) -> bool:
-    """Whether a knob counts in `config`."""
-    return all(value_of(config, parent) in values for parent, values in knob.when)
+def is_active(parameter: Parameter, config: Config) -> bool:
+    """Whether a parameter counts in `config`."""
+    return all(value_of(config, parent) in values for parent, values in parameter.when)
 
 
 def space_of(base: Config, file: Path | None) -> Space:
@@ -198,13 +200,15 @@ def space_of(base: Config, file: Path | None) -> Space:
     Raises:
         InputError: the file, a key or a value is unknown or impossible, or two options exclude each other.
     """
-    knobs = {knob.field: knob for knob in default_knobs(base)}
+    parameters = {parameter.field: parameter for parameter in default_knobs(base)}
     rules = TrialRules()
     if file is not None:
         narrowed, rules = read_space(file, base)
-        for field, knob in narrowed.items():
-            knobs[field] = dataclasses.replace(knob, when=knobs[field].when if field in knobs else ())
-    moved = {knob.field: nearest(knob, value_of(base, knob.field)) for knob in knobs.values()}
+        for field, parameter in narrowed.items():
+            parameters[field] = dataclasses.replace(
+                parameter, when=parameters[field].when if field in parameters else ()
+            )
+    moved = {parameter.field: nearest(parameter, value_of(base, parameter.field)) for parameter in parameters.values()}
     where = file or "the space"
     try:
         start = with_values(base, moved)
@@ -215,52 +219,52 @@ def space_of(base: Config, file: Path | None) -> Space:
         for field, value in moved.items()
         if value != value_of(base, field)
     )
-    searched = _reachable(tuple(knob for knob in knobs.values() if len(knob.options) != 1), start)
+    searched = _reachable(tuple(parameter for parameter in parameters.values() if len(parameter.options) != 1), start)
     if not searched:
         raise InputError(f"{where}: every field is fixed, so there is nothing to search; give some of them a list")
-    space = Space(start=start, knobs=searched, rules=rules, notes=notes)
+    space = Space(start=start, parameters=searched, rules=rules, notes=notes)
     _check_pairs(space, where)
     return space
 
 
-def _reachable(knobs: tuple[Knob, ...], start: Config) -> tuple[Knob, ...]:
-    """Without the knobs that no draw switches on; conditions on fields that are fixed and true are dropped."""
+def _reachable(parameters: tuple[Parameter, ...], start: Config) -> tuple[Parameter, ...]:
+    """Without the parameters that no draw switches on; conditions on fields that are fixed and true are dropped."""
     while True:
-        searched = {knob.field: knob for knob in knobs}
+        searched = {parameter.field: parameter for parameter in parameters}
         kept = []
-        for knob in knobs:
+        for parameter in parameters:
             possible, when = True, []
-            for parent, values in knob.when:
+            for parent, values in parameter.when:
                 if parent in searched:
                     possible &= bool(set(values) & set(searched[parent].options))
                     when.append((parent, values))
                 else:
                     possible &= value_of(start, parent) in values
             if possible:
-                kept.append(dataclasses.replace(knob, when=tuple(when)))
-        if len(kept) == len(knobs):
+                kept.append(dataclasses.replace(parameter, when=tuple(when)))
+        if len(kept) == len(parameters):
             return tuple(kept)
-        knobs = tuple(kept)
+        parameters = tuple(kept)
 
 
-def nearest(knob: Knob, value: Value) -> Value:
-    """`value` if the knob can have it, else the option or end of the range next to it, or the first option."""
-    if not knob.options:
+def nearest(parameter: Parameter, value: Value) -> Value:
+    """`value` if the parameter can have it, else the option or end of the range next to it, or the first option."""
+    if not parameter.options:
         assert isinstance(value, int | float)
-        return min(max(value, type(value)(knob.low)), type(value)(knob.high))
-    if value in knob.options:
+        return min(max(value, type(value)(parameter.low)), type(value)(parameter.high))
+    if value in parameter.options:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return min(knob.options, key=lambda option: abs(option - value))  # type: ignore[operator]
-    return knob.options[0]
+        return min(parameter.options, key=lambda option: abs(option - value))  # type: ignore[operator]
+    return parameter.options[0]
 
 
 def _check_pairs(space: Space, where: Path | str) -> None:
     """Every check of Config looks at two fields at most, so if all pairs of options pass, all draws do."""
     options = [
-        [(knob.field, option) for option in knob.options or (knob.low, knob.high)]
-        for knob in space.knobs
-        if knob.field.startswith(("front_end.", "model.")) or knob.field == "training.balancing"
+        [(parameter.field, option) for option in parameter.options or (parameter.low, parameter.high)]
+        for parameter in space.parameters
+        if parameter.field.startswith(("front_end.", "model.")) or parameter.field == "training.balancing"
     ]
     for one, other in itertools.combinations(options, 2):
         for pair in itertools.product(one, other):
@@ -271,11 +275,11 @@ def _check_pairs(space: Space, where: Path | str) -> None:
                 raise InputError(f"{where}: {both} exclude each other ({error}); leave one of them out") from None
 
 
-def read_space(file: Path, base: Config) -> tuple[dict[str, Knob], TrialRules]:
-    """The knobs that a TOML file names, and its table `[trial]`; see `space_of`."""
+def read_space(file: Path, base: Config) -> tuple[dict[str, Parameter], TrialRules]:
+    """The parameters that a TOML file names, and its table `[trial]`; see `space_of`."""
     tables = read_toml(file, "give a TOML file", flag="--space")
     rules = _rules(file, tables.pop("trial", {}))
-    knobs = {}
+    parameters = {}
     for section, fields in tables.items():
         if section not in SECTIONS or not isinstance(fields, dict):
             raise InputError(f"{file}: no section {section!r}; a space has [{'], ['.join(SECTIONS)}] and [trial]")
@@ -283,8 +287,8 @@ def read_space(file: Path, base: Config) -> tuple[dict[str, Knob], TrialRules]:
             field = f"{section}.{name}"
             if field in NOT_SEARCHED:
                 raise InputError(f"{file}: {field} is not searched: {NOT_SEARCHED[field]}")
-            knobs[field] = _knob(file, field, given, base)
-    return knobs, rules
+            parameters[field] = _knob(file, field, given, base)
+    return parameters, rules
 
 
 def _rules(file: Path, table: object) -> TrialRules:
@@ -302,7 +306,7 @@ def _rules(file: Path, table: object) -> TrialRules:
         raise InputError(f"{file}: {error}") from None
 
 
-def _knob(file: Path, field: str, given: object, base: Config) -> Knob:
+def _knob(file: Path, field: str, given: object, base: Config) -> Parameter:
     if isinstance(given, dict):
         return _range(file, field, given, base)
     _typed(file, field, None, base)
@@ -314,10 +318,10 @@ def _knob(file: Path, field: str, given: object, base: Config) -> Knob:
     if not values:
         raise InputError(f"{file}: {field} has no options; name some, or leave the field out")
     options = tuple(dict.fromkeys(_typed(file, field, value, base) for value in values))
-    return Knob(field=field, options=options)
+    return Parameter(field=field, options=options)
 
 
-def _range(file: Path, field: str, given: dict[str, Any], base: Config) -> Knob:
+def _range(file: Path, field: str, given: dict[str, Any], base: Config) -> Parameter:
     if unknown := set(given) - {"min", "max", "log"} or {"min", "max"} - set(given):
         raise InputError(
             f"{file}: {field}: a range is {{min = ..., max = ..., log = true}}, {unknown.pop()!r} is wrong"
@@ -332,7 +336,7 @@ def _range(file: Path, field: str, given: dict[str, Any], base: Config) -> Knob:
     log = given.get("log", low > 0 and high / low >= 10)
     if not isinstance(log, bool) or (log and low <= 0):
         raise InputError(f"{file}: {field}: log = {log!r} needs true or false, and a min above 0 for true")
-    return Knob(field=field, low=low, high=high, log=log)
+    return Parameter(field=field, low=low, high=high, log=log)
 
 
 def _typed(file: Path, field: str, value: object, base: Config) -> Value:
@@ -358,9 +362,9 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def rounded(knob: Knob, value: float, own: Value) -> Value:
+def rounded(parameter: Parameter, value: float, own: Value) -> Value:
     """A draw from a range, with three digits, of the kind that the field has; the ends stay within."""
     if isinstance(own, int):
         return round(value)
     digits = 2 - math.floor(math.log10(abs(value))) if value else 0
-    return min(max(round(float(value), digits), knob.low), knob.high)
+    return min(max(round(float(value), digits), parameter.low), parameter.high)

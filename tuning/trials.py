@@ -55,7 +55,7 @@ class Search:
         size: Callable[[Config], dict[str, int]],
         allowed: Callable[[dict[str, int]], bool],
         keep: Callable[[list[Event]], None],
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> None:
         """Begin an empty search.
 
@@ -66,10 +66,10 @@ class Search:
             size: Estimates of a config.
             allowed: Whether such estimates keep within the budget; those of trial 0 may not, and then it cannot win.
             keep: Keeps the journal, whole or not at all; called after every event.
-            say: Told how each trial ended.
+            notify: Told how each trial ended.
         """
         self.oracle, self.space, self.most = oracle, space, trials
-        self.size, self.allowed, self.keep, self.say = size, allowed, keep, say
+        self.size, self.allowed, self.keep, self.notify = size, allowed, keep, notify
         self.journal: list[Event] = []
         self.trials: dict[int, Trial] = {}
         self.searched_s = 0.0
@@ -128,7 +128,7 @@ class Search:
                     running.discard(ended.number)
                     if ended.lost and ended.number not in lost:
                         lost.add(ended.number)
-                        self.say(f"trial {ended.number}: {ended.message}; it is run again")
+                        self.notify(f"trial {ended.number}: {ended.message}; it is run again")
                         waiting.append(self.trials[ended.number])
                         continue
                     self._finish(ended, time.monotonic() - began_s, executor.free() + len(running))
@@ -151,7 +151,7 @@ class Search:
                             f"{tell}; allow more by --max-flash and --max-arena, begin with a smaller --preset and a "
                             "--space of smaller sizes, or use --algorithm random"
                         ) from None
-                    self.say(f"{tell}: no more trials than these {len(self.trials)}")
+                    self.notify(f"{tell}: no more trials than these {len(self.trials)}")
                     self.most = len(self.trials)
             if drawn is None:
                 yield None
@@ -172,7 +172,7 @@ class Search:
         return trial
 
     def _finish(self, ended: JobResult, at_s: float, places: int) -> None:
-        """Keep the end of a trial, and say it."""
+        """Keep the end of a trial, and notify it."""
         event: Event = {"end": ended.number, "seconds": round(ended.seconds, 2), "ended_s": round(at_s, 2)}
         score = math.nan
         if ended.value is not None:
@@ -184,7 +184,7 @@ class Search:
         self.journal.append(event)
         self._end(event)
         self.keep(self.journal)
-        self.say(self._told(self.trials[ended.number], max(1, places)))
+        self.notify(self._told(self.trials[ended.number], max(1, places)))
 
     def _end(self, event: Event) -> None:
         trial = self.trials[event["end"]]

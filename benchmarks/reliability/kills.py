@@ -34,7 +34,7 @@ SIGNALS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130, signal.S
 
 TINY = [
     *("--data", "simulated", "--targets", "OC_g_kg,pH", "--preset", "rs_ple_nano"),
-    *(f"--set={field}" for field in ("simulated.soils=90", "simulated.step_nm=20", "training.members=2")),
+    *(f"--set={field}" for field in ("simulated.soils=90", "simulated.step_nm=20", "training.cv_folds=2")),
     *(f"--set={field}" for field in ("training.max_epochs=25", "training.batch_size=16", "front_end.step_nm=20")),
     *(f"--set={field}" for field in ("front_end.derivative_window_nm=60", "front_end.whitened_components=5")),
 ]

@@ -13,7 +13,7 @@ from typing import Any
 from export.budget import Budget
 from export.bundling.card import Card, card_of, largest_error_sd, markdown, tested, variant_facts
 from export.bundling.metadata import embed
-from export.bundling.stored_run import Trained, load
+from export.bundling.stored_run import StoredRun, load
 from export.c import domain as c_domain
 from export.c import front_end as c_front_end
 from export.c import scan as c_scan
@@ -23,7 +23,7 @@ from export.convert.conversion import convert, convert_front_end
 from export.recipes import Recipe
 from export.runtime.soil_scan import SoilScan, SoilScanError, repeat_golden
 from export.verify import golden
-from export.verify.verification import promise_broken, verify
+from export.verify.verification import tolerance_exceeded, verify
 from relple_tf.artefacts.outputs import check_folder
 from relple_tf.atomic_files import UNFINISHED, naming, sha256, synchronise
 from relple_tf.errors import InputError
@@ -93,7 +93,7 @@ def assemble(
     budget: Budget,
     out: Path,
     *,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
     show: Callable[[Card], None],
 ) -> Card:
     """Make the bundle of a run.
@@ -103,7 +103,7 @@ def assemble(
         recipes: What to make of it.
         budget: Of the device; a bundle has at least one variant that keeps within it.
         out: Folder of the bundle; made here.
-        say: Told what is being done.
+        notify: Told what is being done.
         show: Given the card once all variants are measured, before the budget refuses them.
 
     Returns:
@@ -115,7 +115,7 @@ def assemble(
     real = check_out(out, run_folder)
     trained = load(run_folder)
     with unfinished(out, real) as beside:
-        card = fill(beside, trained, recipes, budget, say=say, show=show)
+        card = fill(beside, trained, recipes, budget, notify=notify, show=show)
         beside.chmod(0o755)
         for file in [path for path in beside.rglob("*") if path.is_file()]:
             file.chmod(0o644)
@@ -131,11 +131,11 @@ def assemble(
 
 def fill(
     folder: Path,
-    trained: Trained,
+    trained: StoredRun,
     recipes: Sequence[Recipe],
     budget: Budget,
     *,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
     show: Callable[[Card], None],
 ) -> Card:
     """Write every file of the bundle into an empty folder; arguments and result as for `assemble`."""
@@ -144,22 +144,22 @@ def fill(
     sources = c_sources(trained, front_end, domain)
     reads_features = any(recipe.reads != "scan" for recipe in recipes)
     if reads_features:
-        say("front end: converting ...")
+        notify("front end: converting ...")
         convert_front_end(trained.folder, folder / FRONT_END_FILE, LIMIT_S)
     card = card_of(trained, front_end_file=FRONT_END_FILE if reads_features else None)
     tables = sum(table.bytes for table in (*front_end.tables(), *domain.tables()))
     variants: dict[str, Card] = {}
     verifications: dict[str, Any] = {}
     for recipe in recipes:
-        verifications[recipe.name] = proven(folder, trained, recipe, say)
+        verifications[recipe.name] = verified(folder, trained, recipe, notify)
         beside = 0 if recipe.reads == "scan" else tables
-        variants[recipe.name] = weighed(folder, recipe, beside, verifications[recipe.name], budget)
+        variants[recipe.name] = size_report(folder, recipe, beside, verifications[recipe.name], budget)
     plain = {path.name: path.read_bytes() for path in folder.glob("*.tflite")}
     card["default_variant"] = default_variant(variants)
     card["budget"] = asdict(budget)
     card["variants"] = variants
 
-    say("test soils through soil_scan.py ...")
+    notify("test soils through soil_scan.py ...")
     # A first card, without what is measured by it.
     seal(folder, card)
     for name, facts in variants.items():
@@ -192,7 +192,7 @@ def fill(
     write_json(folder / "verification.json", {"measured": measured_on(), "variants": verifications})
     seal(folder, card)
 
-    say("golden vectors ...")
+    notify("golden vectors ...")
     facts, arrays = golden.vectors(
         trained,
         front_end,
@@ -211,23 +211,23 @@ def fill(
     return card
 
 
-def proven(folder: Path, trained: Trained, recipe: Recipe, say: Callable[[str], None]) -> dict[str, Any]:
+def verified(folder: Path, trained: StoredRun, recipe: Recipe, notify: Callable[[str], None]) -> dict[str, Any]:
     """Convert a recipe into the folder and verify the file; returns what every runtime gave.
 
     Raises:
         InputError: the conversion failed, or the file breaks its promise.
     """
     file = folder / f"{recipe.name}.tflite"
-    say(f"{recipe.name}: converting ...")
+    notify(f"{recipe.name}: converting ...")
     convert(trained.folder, recipe, file, LIMIT_S)
-    say(f"{recipe.name}: verifying ...")
+    notify(f"{recipe.name}: verifying ...")
     verification = verify(trained, recipe, file)
-    if broken := promise_broken(verification, recipe):
+    if broken := tolerance_exceeded(verification, recipe):
         raise InputError(f"{broken}; leave {recipe.name} out of --recipes, or train a model that bears it")
     return verification.as_dict()
 
 
-def weighed(folder: Path, recipe: Recipe, beside: int, verification: Mapping[str, Any], budget: Budget) -> Card:
+def size_report(folder: Path, recipe: Recipe, beside: int, verification: Mapping[str, Any], budget: Budget) -> Card:
     """A variant's part of the card: sizes, errors, and where it exceeds the budget; `beside` are bytes of C tables."""
     file = f"{recipe.name}.tflite"
     facts = variant_facts(recipe, file, (folder / file).read_bytes(), beside, verification)
@@ -253,7 +253,7 @@ def refuse_if_none_fits(variants: Mapping[str, Card]) -> None:
         raise InputError(f"--budget: no variant fits, {nearest}: {reasons}; nothing was written")
 
 
-def c_sources(trained: Trained, front_end: c_front_end.FrontEnd, domain: c_domain.Domain) -> dict[str, str]:
+def c_sources(trained: StoredRun, front_end: c_front_end.FrontEnd, domain: c_domain.Domain) -> dict[str, str]:
     """Name -> text of the C sources that do not depend on a variant."""
     scales = [asdict(scale) for scale in trained.scales.values()]
     limits = trained.card["domain"]["limits"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from export.bundling.stored_run import Trained
+from export.bundling.stored_run import StoredRun
 from export.recipes import Recipe
 from export.runtime.soil_scan import FORMAT, SoilScan
 from export.verify.golden import soil_count
@@ -29,7 +29,7 @@ FROM_RUN = ("source", "simulated", "data_sha256", "soils", "input", "domain", "m
 CONVERTERS = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert")
 
 
-def card_of(trained: Trained, *, front_end_file: str | None) -> Card:
+def card_of(trained: StoredRun, *, front_end_file: str | None) -> Card:
     """The card without variants.
 
     Args:
@@ -59,7 +59,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def modelled(trained: Trained, target: str) -> Card:
+def modelled(trained: StoredRun, target: str) -> Card:
     """How standard deviations become laboratory units, for a device that does it itself."""
     return {name: value for name, value in dataclasses.asdict(trained.scales[target]).items() if name != "name"}
 
@@ -69,7 +69,7 @@ def without_test(interval: Mapping[str, Any] | None) -> Card | None:
     return None if interval is None else {name: value for name, value in interval.items() if name != "test"}
 
 
-def front_end_facts(trained: Trained) -> Card:
+def front_end_facts(trained: StoredRun) -> Card:
     """Window and order of the derivatives."""
     config = trained.config.front_end
     return {
@@ -134,7 +134,7 @@ def outcome(found: Mapping[str, Any]) -> str:
     return f"lacks {', '.join(found['lacks'])}" if found.get("lacks") else "passed"
 
 
-def tested(device: SoilScan, trained: Trained) -> Card:
+def tested(device: SoilScan, trained: StoredRun) -> Card:
     """What a variant does on the test scans, as its user has it: through soil_scan.py.
 
     Returns:
@@ -190,7 +190,7 @@ def markdown(card: Card) -> str:
         f"soils of `{card['source']}` and tested on {soils['test']:,}.",
     ]
     if card["simulated"]:
-        parts.append("**Trained on simulated spectra: no value of it is a laboratory value.**")
+        parts.append("**StoredRun on simulated spectra: no value of it is a laboratory value.**")
     parts += [
         f"It reads {quantity} at {len(nm):,} wavelengths, {nm[0]:g} to {nm[-1]:g} nm (all in card.json).",
         "## What it estimates",

@@ -13,10 +13,10 @@ from relple_tf.artefacts.reading import LARGEST_JSON_BYTES, read_bytes, readable
 from relple_tf.config import Config
 from relple_tf.models import front_end
 from relple_tf.models.deployed import T2, Q
-from relple_tf.models.domain import Distances, Limits
-from relple_tf.models.kernel_regression import KernelMachines
+from relple_tf.models.domain import DomainStatistics, Limits
+from relple_tf.models.kernel_regression import KernelRegression
 from relple_tf.models.network_spec import NetworkSpec
-from relple_tf.models.target_scaling import LabUnits, TargetScale
+from relple_tf.models.target_scaling import InverseTargetScaling, TargetScale
 from relple_tf.prediction.runs import estimates
 from relple_tf.runs.card_schema import CARD, run_card
 from relple_tf.runs.folder import CONFIG, WAY_OUT, RunFolder, read_config
@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
+class StoredRun:
     """What export starts from. Scans are (n, bands), in the quantity and on the bands that the model reads."""
 
     folder: Path
@@ -78,9 +78,9 @@ class Trained:
         return keras.Model(self._seeing.input, (bands, list(scores)), name="near")
 
     @property
-    def machines(self) -> KernelMachines:
+    def kernel_regression(self) -> KernelRegression:
         """Scores of every view -> (batch, targets) in standard deviations, to be added to the network's."""
-        layer: KernelMachines = self.model.get_layer("kernel_machines")
+        layer: KernelRegression = self.model.get_layer("kernel_regression")
         return layer
 
     @property
@@ -88,24 +88,24 @@ class Trained:
         return self.model.get_layer(self.config.model.architecture)
 
     @property
-    def distances(self) -> Distances:
+    def domain_statistics(self) -> DomainStatistics:
         """Bands and scores of the first view -> T2 and Q."""
-        layer: Distances = self.model.get_layer("distances")
+        layer: DomainStatistics = self.model.get_layer("domain_statistics")
         return layer
 
     @property
-    def lab_units(self) -> LabUnits:
+    def target_scaling(self) -> InverseTargetScaling:
         """(batch, targets) standard deviations -> laboratory units."""
-        layer: LabUnits = self.model.get_layer("lab_units")
+        layer: InverseTargetScaling = self.model.get_layer("target_scaling")
         return layer
 
     @property
     def scales(self) -> dict[str, TargetScale]:
         """How each target is modelled."""
-        return {scale.name: scale for scale in self.lab_units.scales}
+        return {scale.name: scale for scale in self.target_scaling.scales}
 
     @property
-    def problem(self) -> NetworkSpec:
+    def spec(self) -> NetworkSpec:
         """What fixes the architecture, beside the config."""
         _, bands, channels = self.channel_stage.output.shape
         return NetworkSpec(
@@ -132,7 +132,7 @@ class Trained:
         return estimates(self.model, scans)
 
 
-def load(run_folder: Path) -> Trained:
+def load(run_folder: Path) -> StoredRun:
     """Read a finished run and the data that it holds.
 
     Raises:
@@ -145,7 +145,7 @@ def load(run_folder: Path) -> Trained:
     library, parts = load_data(run_folder / DATA)
     train, test = parts == "train", parts == "test"
     model = load_model(run_folder / "model.keras", card)
-    trained = Trained(
+    trained = StoredRun(
         folder=run_folder,
         card=card,
         config=config,
@@ -162,7 +162,7 @@ def load(run_folder: Path) -> Trained:
     return trained
 
 
-def check_parts(trained: Trained) -> None:
+def check_parts(trained: StoredRun) -> None:
     """Compare the model of a run with its config and card, layer by layer.
 
     Raises:
@@ -170,17 +170,17 @@ def check_parts(trained: Trained) -> None:
     """
     path, config, card = trained.folder / "model.keras", trained.config, trained.card
     with readable(path, WAY_OUT):
-        problem, (_, scores) = trained.problem, trained.near.output
+        spec, (_, scores) = trained.spec, trained.near.output
         compared = {
             "architecture": (config.model.architecture, card["model"]["architecture"]),
             "channels": (config.front_end.channels, tuple(card["front_end"]["channels"])),
-            "number of channels": (problem.channels, len(config.front_end.channels)),
+            "number of channels": (spec.channels, len(config.front_end.channels)),
             "grid": (trained.absorbance_stage.output.shape[1], len(card["front_end"]["grid_nm"])),
-            "components of the views": ([one.shape[1] for one in scores], [problem.components] * len(problem.views)),
+            "components of the views": ([one.shape[1] for one in scores], [spec.components] * len(spec.views)),
             "outputs of the network": (set(trained.network.output), set(trained.targets)),
             "targets in laboratory units": (tuple(trained.scales), trained.targets),
-            "targets of the kernel machines": (trained.machines.targets, trained.targets),
-            "layer of distances": (type(trained.distances), Distances),
+            "targets of the kernel machines": (trained.kernel_regression.targets, trained.targets),
+            "layer of distances": (type(trained.domain_statistics), DomainStatistics),
         }
         for what, (found, expected) in compared.items():
             if found != expected:

@@ -15,7 +15,7 @@ from relple_tf.models.views import view_name
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Domain:
-    """The constants of `relple_tf.models.domain.Distances` and of the projection that it measures in."""
+    """The constants of `relple_tf.models.domain.DomainStatistics` and of the projection that it measures in."""
 
     channels: tuple[int, ...]
     """Channels of the first view, by number."""
@@ -39,7 +39,7 @@ class Domain:
         """Take the constants from a run's graph and card."""
         network = model.get_layer(card["model"]["architecture"])
         kernel, bias = network.get_layer(view_name(0)).get_weights()
-        distances = model.get_layer("distances")
+        distances = model.get_layer("domain_statistics")
         facts = card["front_end"]
         return cls(
             channels=tuple(facts["channels"].index(channel) for channel in facts["views"][0]),

@@ -10,7 +10,7 @@ the random bases, which are frozen; the heads, whose few weights carry the bases
 
 Quantisation-aware training rounds kernels and activations of the convolutions and dense layers that are trained, each
 with one range. TFMOT knows no LSTM that it could round, nor the sums and products of gates and attention: they compute
-in float meanwhile. Calibration of the plain twin rounds all of them in the end.
+in float meanwhile. RunResult of the plain twin rounds all of them in the end.
 
 Heads were scaled by their share of the estimates when training ended (`relple_tf.training.stacking`), and the kernel
 machines hold the rest. So a head over its share is compared with the measured values, which is what it once learned;
@@ -29,7 +29,7 @@ from export.convert.twin import Model, behind_views, twin
 from relple_tf.errors import InputError
 
 if TYPE_CHECKING:
-    from export.bundling.stored_run import Floats, Trained
+    from export.bundling.stored_run import Floats, StoredRun
 
 Weights = dict[str, dict[str, npt.NDArray[np.float32]]]
 """Layer -> weight, such as `kernel` or `bias` -> its values."""
@@ -56,7 +56,7 @@ PRUNING = 0.5
 """Share of UPDATES in which sparsity rises, cubically (Zhu & Gupta 2017, arXiv 1710.01878, Eq. 1)."""
 
 
-def compressed(trained: "Trained", compression: tuple[str, ...], lstm_form: str, updates: int = UPDATES) -> Model:
+def compressed(trained: "StoredRun", compression: tuple[str, ...], lstm_form: str, updates: int = UPDATES) -> Model:
     """The twin with compressed weights.
 
     Args:
@@ -82,12 +82,12 @@ def compressed(trained: "Trained", compression: tuple[str, ...], lstm_form: str,
     for position, step in enumerate(compression):
         wrap = {"pruned": _pruning, "clustered": _clustering, "qat": _quantising}[step]
         weights = _taught(trained, weights, data, updates, wrap, keep_zeros=position > 0)
-    network = twin(trained.network, trained.config.model, trained.problem, lstm_form=lstm_form)
+    network = twin(trained.network, trained.config.model, trained.spec, lstm_form=lstm_form)
     _give(weights, network)
     return network
 
 
-def training_data(trained: "Trained") -> tuple[list["Floats"], "Floats"]:
+def training_data(trained: "StoredRun") -> tuple[list["Floats"], "Floats"]:
     """What the twin without its views reads of the training part, and what it shall say.
 
     Returns:
@@ -96,7 +96,7 @@ def training_data(trained: "Trained") -> tuple[list["Floats"], "Floats"]:
     """
     features = trained.features(trained.train_scans)
     _, scores = trained.near(features)
-    shares = trained.card["model"]["trained_shares"]
+    shares = trained.card["model"]["stacking_weights"]
     values = [
         trained.scales[target].to_model(trained.train_values[target]) if shares[target] else unmeasured
         for unmeasured in [np.full(len(features), np.nan)]
@@ -125,7 +125,7 @@ Wrapped = tuple[Model, list[Any], Callable[[Model], Model]]
 
 
 def _taught(
-    trained: "Trained",
+    trained: "StoredRun",
     weights: Weights,
     data: tuple[list["Floats"], "Floats"],
     updates: int,
@@ -141,7 +141,7 @@ def _taught(
     settings = trained.config.training
     # Before layers are made: Dropout and the centroids of clusters draw from seeds of that moment.
     tf_keras.utils.set_random_seed(settings.seed)
-    student = twin(trained.network, trained.config.model, trained.problem, lstm_form="fused")
+    student = twin(trained.network, trained.config.model, trained.spec, lstm_form="fused")
     _give(weights, student)
     core = behind_views(student)
     outputs = joined([core.output[target] for target in trained.targets], tf_keras, name="estimates")
@@ -161,7 +161,7 @@ def _taught(
     return _named(strip(model))
 
 
-def joint_loss(trained: "Trained") -> Callable[[Any, Any], Any]:
+def joint_loss(trained: "StoredRun") -> Callable[[Any, Any], Any]:
     """Mean over targets of the masked Huber loss of training; (batch, K) measured and estimated, in SDs.
 
     Equal weights, not the balance that training found, which is not kept with a run.
@@ -170,7 +170,7 @@ def joint_loss(trained: "Trained") -> Callable[[Any, Any], Any]:
 
     from relple_tf.training.losses import masked_losses
 
-    shares = np.array([trained.card["model"]["trained_shares"][target] for target in trained.targets], "float32")
+    shares = np.array([trained.card["model"]["stacking_weights"][target] for target in trained.targets], "float32")
     factors = 1 / np.where(shares > 0, shares, 1)
 
     def loss(measured: Any, estimated: Any) -> Any:

@@ -29,7 +29,7 @@ from relple_tf.errors import InputError
 from relple_tf.parent_process import end_with_parent, environment
 
 if TYPE_CHECKING:
-    from export.bundling.stored_run import Trained
+    from export.bundling.stored_run import StoredRun
 
 FEATURES = "features"
 SPECTRUM = "spectrum"
@@ -151,7 +151,7 @@ def main(job: dict[str, Any]) -> None:
     write_bytes(Path(job["out"]), content)
 
 
-def made(trained: "Trained", recipe: Recipe) -> bytes:
+def made(trained: "StoredRun", recipe: Recipe) -> bytes:
     """The .tflite of a recipe, in this process.
 
     Raises:
@@ -171,7 +171,7 @@ def made(trained: "Trained", recipe: Recipe) -> bytes:
     return content
 
 
-def front_end_file(trained: "Trained") -> bytes:
+def front_end_file(trained: "StoredRun") -> bytes:
     """Scan -> features, T2, Q, as a .tflite."""
     import tensorflow as tf
 
@@ -184,7 +184,7 @@ def front_end_file(trained: "Trained") -> bytes:
     return packed(compacted(parse(converted(front_end, trained.model.variables))))
 
 
-def _front_end(trained: "Trained", spectrum: Any) -> tuple[dict[str, Any], list[Any], Callable[[Any], Any]]:
+def _front_end(trained: "StoredRun", spectrum: Any) -> tuple[dict[str, Any], list[Any], Callable[[Any], Any]]:
     """Scan -> features, T2 and Q by name; the scores of each view; what makes outputs of an impossible scan NaN."""
     from relple_tf.models.front_end import InvalidIsNan
 
@@ -195,15 +195,15 @@ def _front_end(trained: "Trained", spectrum: Any) -> tuple[dict[str, Any], list[
 
     features = trained.channel_stage(absorbance)
     bands, scores = trained.near(features)
-    t2, q = trained.distances((bands, scores[0]))
+    t2, q = trained.domain_statistics((bands, scores[0]))
     return {FEATURES: features, T2: guard(t2), Q: guard(q)}, scores, guard
 
 
-def shell_file(trained: "Trained") -> bytes:
+def shell_file(trained: "StoredRun") -> bytes:
     """All but the network: scan -> features, scores, T2, Q; and what the network says -> laboratory units."""
     import tensorflow as tf
 
-    from relple_tf.models.deployed import by_target
+    from relple_tf.models.deployed import per_target
     from relple_tf.models.views import view_name
 
     @tf.function(  # type: ignore[untyped-decorator]
@@ -212,13 +212,15 @@ def shell_file(trained: "Trained") -> bytes:
     )
     def shell(spectrum: Any, modelled: Any) -> dict[str, Any]:
         outputs, scores, guard = _front_end(trained, spectrum)
-        outputs |= by_target(guard(trained.lab_units(modelled + trained.machines(scores))), trained.targets)
+        outputs |= per_target(
+            guard(trained.target_scaling(modelled + trained.kernel_regression(scores))), trained.targets
+        )
         return outputs | {view_name(view): one for view, one in enumerate(scores)}
 
     return converted(shell, trained.model.variables)
 
 
-def network_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
+def network_file(trained: "StoredRun", network: Any, recipe: Recipe) -> bytes:
     """A tf_keras network without its views: features and the scores of each view -> MODELLED (1, targets)."""
     import tensorflow as tf
 
@@ -227,19 +229,19 @@ def network_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
     from export.convert.twin import behind_views
     from relple_tf.models.views import view_name
 
-    problem, read = trained.problem, behind_views(network)
-    names = [view_name(view) for view in range(len(problem.views))]
+    spec, read = trained.spec, behind_views(network)
+    names = [view_name(view) for view in range(len(spec.views))]
 
     @tf.function(  # type: ignore[untyped-decorator]
         autograph=False,
         input_signature=[
-            _spec(FEATURES, problem.bands, problem.channels),
-            *(_spec(name, problem.components) for name in names),
+            _spec(FEATURES, spec.bands, spec.channels),
+            *(_spec(name, spec.components) for name in names),
         ],
     )
     def core(features: Any, *scores: Any) -> Any:
         modelled = read([features, *scores], training=False)
-        return {MODELLED: tf.concat([modelled[target] for target in problem.targets], axis=1)}
+        return {MODELLED: tf.concat([modelled[target] for target in spec.targets], axis=1)}
 
     def representative() -> Iterator[dict[str, Any]]:
         features = representative_features(trained)
@@ -262,7 +264,7 @@ def network_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
     return converted(core, network.variables, configure)
 
 
-def core_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
+def core_file(trained: "StoredRun", network: Any, recipe: Recipe) -> bytes:
     """Network and kernel machines, 8-bit features in, 8-bit standard deviations out.
 
     The kernel machines stay float within: with similarities of 8 bits, whose rounding their slopes blow up, R2 fell by
@@ -272,16 +274,16 @@ def core_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
 
     from export.convert.converter_adapter import only_calibrate, quantised_but
     from export.convert.quantise import representative_features
-    from relple_tf.models.deployed import by_target, seeing
+    from relple_tf.models.deployed import per_target, with_views
 
-    problem, read = trained.problem, seeing(network)
+    spec, read = trained.spec, with_views(network)
 
-    @tf.function(autograph=False, input_signature=[_spec(FEATURES, problem.bands, problem.channels)])  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False, input_signature=[_spec(FEATURES, spec.bands, spec.channels)])  # type: ignore[untyped-decorator]
     def core(features: Any) -> dict[str, Any]:
         modelled, _, scores = read(features, training=False)
         with tf.name_scope(FLOAT):
-            similar = by_target(trained.machines(scores), problem.targets)
-        return {target: modelled[target] + similar[target] for target in problem.targets}
+            similar = per_target(trained.kernel_regression(scores), spec.targets)
+        return {target: modelled[target] + similar[target] for target in spec.targets}
 
     def configure(converter: Any) -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -289,7 +291,7 @@ def core_file(trained: "Trained", network: Any, recipe: Recipe) -> bytes:
         converter.representative_dataset = lambda: ({FEATURES: row[None]} for row in features)
         only_calibrate(converter)
 
-    calibrated = converted(core, [*network.variables, *trained.machines.variables], configure)
+    calibrated = converted(core, [*network.variables, *trained.kernel_regression.variables], configure)
     return quantised_but(calibrated, FLOAT)
 
 

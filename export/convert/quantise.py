@@ -14,13 +14,13 @@ from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.distance_order import MOST_DISTANCE_UNITS, distance_order
 
 if TYPE_CHECKING:
-    from export.bundling.stored_run import Floats, Trained
+    from export.bundling.stored_run import Floats, StoredRun
 
 REPRESENTATIVE = 200
 """Training scans that quantisation ranges are taken from."""
 
 
-def network_for(trained: "Trained", recipe: Recipe) -> Any:
+def network_for(trained: "StoredRun", recipe: Recipe) -> Any:
     """The tf_keras network that a recipe converts.
 
     Raises:
@@ -31,17 +31,17 @@ def network_for(trained: "Trained", recipe: Recipe) -> Any:
         from export.convert.compress import compressed
 
         return compressed(trained, recipe.compression, recipe.lstm_form)
-    return twin(trained.network, trained.config.model, trained.problem, lstm_form=recipe.lstm_form)
+    return twin(trained.network, trained.config.model, trained.spec, lstm_form=recipe.lstm_form)
 
 
 STRETCH = 1.5
 """How much farther from the mean than the training soil of the highest or lowest estimate ranges reach."""
 
 
-def representative_features(trained: "Trained") -> "Floats":
+def representative_features(trained: "StoredRun") -> "Floats":
     """What the network reads of REPRESENTATIVE training scans that span the training part: (n, bands, channels).
 
-    Beside them, for each target, the scans of its lowest and highest estimate, STRETCH times as far from the mean
+    PlsrBaseline them, for each target, the scans of its lowest and highest estimate, STRETCH times as far from the mean
     (features are standardised): a new soil may lie beyond all training soils, and an 8-bit tensor cuts off what is
     beyond its range, while wider ranges only make its steps a little coarser.
     """
@@ -50,13 +50,13 @@ def representative_features(trained: "Trained") -> "Floats":
     return np.concatenate([features, STRETCH * extreme])
 
 
-def extreme_rows(trained: "Trained") -> Any:
+def extreme_rows(trained: "StoredRun") -> Any:
     """Training rows with the lowest and the highest estimate of each target, two per target."""
     outputs = trained.outputs(trained.train_scans)
     return np.array([pick(outputs[target]) for target in trained.targets for pick in (np.argmin, np.argmax)])
 
 
-def representative_rows(trained: "Trained", count: int = REPRESENTATIVE) -> Any:
+def representative_rows(trained: "StoredRun", count: int = REPRESENTATIVE) -> Any:
     """Training rows in the order in which Kennard-Stone takes them, at most `count`; of many, a draw by seed."""
     total = len(trained.train_scans)
     drawn = np.random.default_rng(0).permutation(total)[:MOST_DISTANCE_UNITS]

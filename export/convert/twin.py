@@ -19,13 +19,13 @@ LARGEST_DIFFERENCE = 1e-5
 CHECKED_ROWS = 16
 
 
-def twin(network: keras.Model, config: ModelConfig, problem: NetworkSpec, *, lstm_form: str) -> Model:
+def twin(network: keras.Model, config: ModelConfig, spec: NetworkSpec, *, lstm_form: str) -> Model:
     """The same network on tf_keras.
 
     Args:
-        network: Trained, from `build(config, problem, keras)`.
+        network: StoredRun, from `build(config, spec, keras)`.
         config: What it was built from.
-        problem: Likewise.
+        spec: Likewise.
         lstm_form: `fused` or `unrolled`; the weights are the same.
 
     Returns:
@@ -39,9 +39,9 @@ def twin(network: keras.Model, config: ModelConfig, problem: NetworkSpec, *, lst
 
     # Layers without a name of their own are numbered through the process, and the converter orders operators by name.
     tf_keras.backend.clear_session()
-    made = build(dataclasses.replace(config, lstm_form=lstm_form), problem, tf_keras)
+    made = build(dataclasses.replace(config, lstm_form=lstm_form), spec, tf_keras)
     copy_weights(network, made)
-    check_equal(network, made, problem)
+    check_equal(network, made, spec)
     return made
 
 
@@ -49,9 +49,9 @@ def behind_views(network: Model) -> Model:
     """The network without the projections of its views: [features, scores of each view] -> {target: (batch, 1)}."""
     import tf_keras
 
-    from relple_tf.models.deployed import seeing
+    from relple_tf.models.deployed import with_views
 
-    _, _, scores = seeing(network).output
+    _, _, scores = with_views(network).output
     return tf_keras.Model([network.input, *scores], network.output, name=network.name)
 
 
@@ -69,16 +69,16 @@ def copy_weights(source: Model, target: Model) -> None:
         layer.set_weights(kept[name].get_weights())
 
 
-def check_equal(network: Model, other: Model, problem: NetworkSpec) -> None:
+def check_equal(network: Model, other: Model, spec: NetworkSpec) -> None:
     """Compare outputs of normal features, of both.
 
     Raises:
         ValueError: a target differs by more than LARGEST_DIFFERENCE.
     """
-    shape = (CHECKED_ROWS, problem.bands, problem.channels)
+    shape = (CHECKED_ROWS, spec.bands, spec.channels)
     features = np.random.default_rng(0).normal(size=shape).astype("float32")
     own, others = network(features, training=False), other(features, training=False)
-    for target in problem.targets:
+    for target in spec.targets:
         difference = float(np.abs(np.asarray(own[target]) - np.asarray(others[target])).max())
         # A NaN is no equality either.
         if not difference <= LARGEST_DIFFERENCE * max(1.0, float(np.abs(np.asarray(own[target])).max())):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.bundling.stored_run import Trained
+from export.bundling.stored_run import StoredRun
 from export.c.front_end import FrontEnd
 from export.recipes import Recipe
 from export.runtime.soil_scan import SoilScan, dequantise, quantise
@@ -36,7 +36,7 @@ DISTANCE_TOLERANCE = 0.01
 """Of T2 and Q, as a share of the larger of distance and limit."""
 
 
-def cases(trained: Trained) -> dict[str, Floats]:
+def cases(trained: StoredRun) -> dict[str, Floats]:
     """Name -> scan (bands,): soils from the most ordinary to the strangest by T2, and what is no scan of a soil."""
     found = {}
     for part, ids, scans in (
@@ -62,13 +62,13 @@ def cases(trained: Trained) -> dict[str, Floats]:
     return found
 
 
-def soil_count(trained: Trained) -> int:
+def soil_count(trained: StoredRun) -> int:
     """How many scans of training and test soils `cases` takes."""
     return sum(min(SOILS // 2, len(scans)) for scans in (trained.train_scans, trained.test_scans))
 
 
 def vectors(
-    trained: Trained,
+    trained: StoredRun,
     front_end: FrontEnd,
     devices: dict[str, SoilScan],
     recipes: dict[str, Recipe],
@@ -121,7 +121,7 @@ def vectors(
     return facts, packed(arrays)
 
 
-def tolerances(trained: Trained, recipe: Recipe) -> dict[str, float]:
+def tolerances(trained: StoredRun, recipe: Recipe) -> dict[str, float]:
     """Target -> what its recipe promises, in the target's unit."""
     return {name: recipe.largest_error * float(np.nanstd(values)) for name, values in trained.test_values.items()}
 

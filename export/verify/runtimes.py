@@ -1,4 +1,4 @@
-"""The runtimes that a device file is proven on: one scan at a time, each from a fresh state.
+"""The runtimes that a device file is verified on: one scan at a time, each from a fresh state.
 
 `RUNTIMES` holds them. `runtime.available()` is None, or why it cannot be used here. `runtime.run(content, scans)` takes
 the bytes of a .tflite and rows (n, bands) float32, or (n, bands, channels) int8 for a file that reads features, and
@@ -92,12 +92,12 @@ class InChild(Runtime):
     """Of KINDS."""
     package: str
     """What it is imported from."""
-    machines: tuple[str, ...] = ()
+    kernel_regression: tuple[str, ...] = ()
     """Of `platform.machine()` under Linux where it exists; empty is everywhere."""
 
     def available(self) -> str | None:
-        if self.machines and not (sys.platform == "linux" and platform.machine() in self.machines):
-            return f"{self.package} exists for Linux on {', '.join(self.machines)} only"
+        if self.kernel_regression and not (sys.platform == "linux" and platform.machine() in self.kernel_regression):
+            return f"{self.package} exists for Linux on {', '.join(self.kernel_regression)} only"
         if find_spec(self.package):
             return None
         return f"{self.package} is not installed (pip install {self.package.replace('_', '-')})"
@@ -113,7 +113,7 @@ RUNTIMES: tuple[Runtime, ...] = (
     LiteRt(name="LiteRT reference", resolver="BUILTIN_REF"),
     LiteRt(name="LiteRT no delegate", resolver="BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
     InChild(name="CompiledModel", kind="compiled", package="ai_edge_litert"),
-    InChild(name="TFLM", kind="tflm", package="tflite_micro", machines=("x86_64",)),
+    InChild(name="TFLM", kind="tflm", package="tflite_micro", kernel_regression=("x86_64",)),
 )
 """In the order of the table that the bundle prints."""
 

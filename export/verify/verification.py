@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.bundling.stored_run import Floats, Trained
+from export.bundling.stored_run import Floats, StoredRun
 from export.convert.flatbuffer import Model, parse, signature
 from export.convert.operators import audit
 from export.recipes import Recipe
@@ -82,12 +82,12 @@ class Verification:
         return asdict(self)
 
     @property
-    def proven(self) -> tuple[str, ...]:
+    def verified(self) -> tuple[str, ...]:
         """Runtimes that ran the file."""
         return tuple(name for name, found in self.runtimes.items() if found.targets is not None)
 
 
-def verify(trained: Trained, recipe: Recipe, file: Path, runtimes: tuple[Runtime, ...] = RUNTIMES) -> Verification:
+def verify(trained: StoredRun, recipe: Recipe, file: Path, runtimes: tuple[Runtime, ...] = RUNTIMES) -> Verification:
     """Run a file on all test scans with every runtime.
 
     Args:
@@ -134,14 +134,14 @@ def verify(trained: Trained, recipe: Recipe, file: Path, runtimes: tuple[Runtime
     )
 
 
-def promise_broken(verification: Verification, recipe: Recipe) -> str | None:
+def tolerance_exceeded(verification: Verification, recipe: Recipe) -> str | None:
     """One line that names the runtime, the target and by how much a file is worse than its recipe promises, or None.
 
-    A file that no runtime here took has proven nothing, which is a broken promise too.
+    A file that no runtime here took has verified nothing, which is a broken promise too.
     """
-    if not verification.proven:
+    if not verification.verified:
         return f"{recipe.name}: no runtime here ran the file, so nothing of its promise is known"
-    for runtime in verification.proven:
+    for runtime in verification.verified:
         found = verification.runtimes[runtime]
         for target, figures in (found.targets or {}).items():
             error, loss = figures["largest_error_sd"], verification.keras[target]["r2"] - figures["r2"]
@@ -169,7 +169,7 @@ Reader = Callable[[Floats], npt.NDArray[Any]]
 """Scans (n, bands) -> the rows that a file reads."""
 
 
-def reader(trained: Trained, recipe: Recipe, model: Model) -> tuple[Reader, Callable[[Outputs], Outputs]]:
+def reader(trained: StoredRun, recipe: Recipe, model: Model) -> tuple[Reader, Callable[[Outputs], Outputs]]:
     """How scans become the input of a file, and its outputs laboratory units."""
     if recipe.reads == "scan":
         return (lambda scans: scans), (lambda outputs: outputs)
@@ -182,7 +182,7 @@ def reader(trained: Trained, recipe: Recipe, model: Model) -> tuple[Reader, Call
 
     def in_lab_units(found: Outputs) -> Outputs:
         modelled = [dequantised(found[name], tensors[outputs[name]]) for name in trained.targets]
-        values = np.asarray(trained.lab_units(np.stack(modelled, axis=1)))
+        values = np.asarray(trained.target_scaling(np.stack(modelled, axis=1)))
         return dict(zip(trained.targets, values.T, strict=True))
 
     return rows, in_lab_units
@@ -203,7 +203,7 @@ def dequantised(steps: npt.NDArray[Any], tensor: Any) -> Floats:
     return values
 
 
-def test_sd(trained: Trained) -> dict[str, float]:
+def test_sd(trained: StoredRun) -> dict[str, float]:
     """Target -> SD of its measured test values, in its unit."""
     return {target: float(np.nanstd(values)) for target, values in trained.test_values.items()}
 
@@ -213,7 +213,7 @@ def _on(
     content: bytes,
     rows: npt.NDArray[Any],
     in_lab_units: Callable[[Outputs], Outputs],
-    trained: Trained,
+    trained: StoredRun,
 ) -> OnRuntime:
     raw, _ = runtime.timed(content, rows)
     again, seconds = runtime.timed(content, rows[::-1])
@@ -241,7 +241,7 @@ def _on(
     )
 
 
-def _distance_errors(found: Outputs, trained: Trained) -> dict[str, float]:
+def _distance_errors(found: Outputs, trained: StoredRun) -> dict[str, float]:
     errors = {}
     for name, limit in ((T2, trained.limits.t2), (Q, trained.limits.q)):
         inside = trained.test_outputs[name] <= limit
@@ -260,7 +260,7 @@ def impossible(
     content: bytes,
     rows: Reader,
     in_lab_units: Callable[[Outputs], Outputs],
-    trained: Trained,
+    trained: StoredRun,
 ) -> dict[str, str]:
     """Kind of IMPOSSIBLE scan -> status by the outputs of the file alone, without the check that every runner has.
 

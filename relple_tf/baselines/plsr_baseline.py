@@ -17,8 +17,8 @@ from relple_tf.config import Config
 from relple_tf.models import front_end
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.splitting.folds import group_k_fold, learning_folds
-from relple_tf.spectra.splitting.grouping import group_divided, unit_labels, whole_units
+from relple_tf.spectra.splitting.folds import development_folds, group_k_fold
+from relple_tf.spectra.splitting.grouping import group_divided, group_labels, whole_groups
 from relple_tf.training.preparation import Prepared
 
 FEWEST_ROWS = 10
@@ -28,7 +28,7 @@ SIZES = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Beside:
+class PlsrBaseline:
     """PLSR on the soils of a run; all but `predictions` from learning soils only."""
 
     predictions: dict[str, npt.NDArray[np.float64]]
@@ -43,7 +43,9 @@ class Beside:
     """Target -> {soils learned from: RMSE of others}, see `learning_curve`."""
 
 
-def beside(library: SpectralLibrary, parts: npt.NDArray[np.str_], prepared: Prepared, config: Config) -> Beside:
+def plsr_baseline(
+    library: SpectralLibrary, parts: npt.NDArray[np.str_], prepared: Prepared, config: Config
+) -> PlsrBaseline:
     """Fit and cross-validate PLSR.
 
     Args:
@@ -59,7 +61,7 @@ def beside(library: SpectralLibrary, parts: npt.NDArray[np.str_], prepared: Prep
         absorbance,
         library.targets,
         learned,
-        whole_units(library, parts, config.split.block_km),
+        whole_groups(library, parts, config.split.block_km),
         prepared.scales,
         window_points=window,
         polynomial=polynomial,
@@ -68,17 +70,19 @@ def beside(library: SpectralLibrary, parts: npt.NDArray[np.str_], prepared: Prep
     features = snv_first_derivative(absorbance[learned], window, polynomial)
     values = {name: measured[learned] for name, measured in library.targets.items()}
     left_out, new_groups = chosen, {}
-    if members := config.training.members:
+    if members := config.training.cv_folds:
         # Their folds, for with others it would have learned from more soils than the networks, or from fewer.
-        fold = learning_folds(library, parts, seed, members, config.split.block_km)[learned]
+        fold = development_folds(library, parts, seed, members, config.split.block_km)[learned]
         left_out = chosen | without(features, values, fold, prepared.scales, seed, members)
     if group_divided(library, parts):
-        groups = unit_labels(library, keep_groups=True)[learned]
+        groups = group_labels(library, keep_groups=True)[learned]
         new_groups = without(features, values, groups, prepared.scales, seed)
-    units = whole_units(library, parts, config.split.block_km)[learned]
+    units = whole_groups(library, parts, config.split.block_km)[learned]
     curve = learning_curve(features, values, units, prepared.scales, seed)
     components = {name: one.components for name, one in chosen.items()}
-    return Beside(predictions=predictions, components=components, left_out=left_out, new_groups=new_groups, curve=curve)
+    return PlsrBaseline(
+        predictions=predictions, components=components, left_out=left_out, new_groups=new_groups, curve=curve
+    )
 
 
 def without(

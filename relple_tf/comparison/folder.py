@@ -11,8 +11,8 @@ from relple_tf.artefacts.reading import read_json
 from relple_tf.artefacts.schema import NAME, OBJECT, SHA256, TEXT, check, items, number, or_null, whole
 from relple_tf.atomic_files import write_table, write_text
 from relple_tf.comparison.report import comparison_report
-from relple_tf.comparison.resampling import Draw
-from relple_tf.comparison.result import Outcome
+from relple_tf.comparison.resampling import Resample
+from relple_tf.comparison.result import ComparisonResult
 from relple_tf.config import BASELINE_NAMES, Config
 from relple_tf.config_text import to_toml
 from relple_tf.errors import InputError
@@ -54,7 +54,7 @@ JOB_RULES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ComparisonPlan:
     """What is compared, as the command says it."""
 
     config: Config
@@ -64,7 +64,7 @@ class Plan:
     repeats: int
 
 
-def fingerprint(library_sha256: str, drawn: list[Draw]) -> str:
+def fingerprint(library_sha256: str, drawn: list[Resample]) -> str:
     """SHA-256 of the data and of every part of every draw; results of two of these are not to be mixed."""
     digest = hashlib.sha256(library_sha256.encode())
     for draw in drawn:
@@ -72,7 +72,7 @@ def fingerprint(library_sha256: str, drawn: list[Draw]) -> str:
     return digest.hexdigest()
 
 
-def claim(folder: RunFolder, plan: Plan, mark: str) -> None:
+def claim(folder: RunFolder, plan: ComparisonPlan, mark: str) -> None:
     """Begin a folder with its plan; or check that the one to resume holds the same data and draws.
 
     Raises:
@@ -83,7 +83,7 @@ def claim(folder: RunFolder, plan: Plan, mark: str) -> None:
     if (folder.path / PLAN).exists():
         if _read(folder.path)["fingerprint"] != mark:
             raise InputError(
-                f"{folder.path}: the data or their draws changed since this comparison was cut off; bring the old ones "
+                f"{folder.path}: the data or their draws changed since this comparison began; restore the old ones "
                 "back, or start a new one with another --out"
             )
         return
@@ -95,7 +95,7 @@ def claim(folder: RunFolder, plan: Plan, mark: str) -> None:
     write_json(folder.path / PLAN, {"models": list(plan.models), "repeats": plan.repeats, "fingerprint": mark})
 
 
-def read_plan(folder: Path) -> Plan:
+def read_plan(folder: Path) -> ComparisonPlan:
     """The plan of the comparison that lives in `folder`.
 
     Raises:
@@ -111,7 +111,7 @@ def read_plan(folder: Path) -> Plan:
         model: config if model in BASELINE_NAMES else read_config(folder / CONFIGS / f"{model}.toml")
         for model in written["models"]
     }
-    return Plan(config=config, models=models, repeats=written["repeats"])
+    return ComparisonPlan(config=config, models=models, repeats=written["repeats"])
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def read_job(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def check_same_plan(folder: Path, plan: Plan) -> None:
+def check_same_plan(folder: Path, plan: ComparisonPlan) -> None:
     """Refuse to resume `folder` with another plan than its own; any plan suits where a kill came before the plan.
 
     Raises:
@@ -148,11 +148,11 @@ def check_same_plan(folder: Path, plan: Plan) -> None:
         )
 
 
-def write_outcome(outcome: Outcome, drawn: list[Draw], folder: RunFolder) -> None:
+def write_result(result: ComparisonResult, drawn: list[Resample], folder: RunFolder) -> None:
     """Write the tables and the page, the manifest last."""
     path = folder.path
-    table: dict[str, Any] = {"id": outcome.library.ids, **{draw.name: draw.parts for draw in drawn}}
+    table: dict[str, Any] = {"id": result.library.ids, **{draw.name: draw.parts for draw in drawn}}
     write_table(path / SPLITS, pd.DataFrame(table))
-    write_table(path / TABLE, outcome.table)
-    write_text(path / PAGE, comparison_report(outcome))
+    write_table(path / TABLE, result.table)
+    write_text(path / PAGE, comparison_report(result))
     write_manifest(path, (CONFIG, PLAN, SPLITS, TABLE, PAGE))

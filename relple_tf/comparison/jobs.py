@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from relple_tf.baselines.grid_search import BASELINES
-from relple_tf.comparison.folder import JOBS, Plan, claim, fingerprint, read_job, write_outcome
-from relple_tf.comparison.resampling import UNUSED, Draw, Parts, draws
-from relple_tf.comparison.result import Outcome
+from relple_tf.comparison.folder import JOBS, ComparisonPlan, claim, fingerprint, read_job, write_result
+from relple_tf.comparison.resampling import UNUSED, Parts, Resample, resamples
+from relple_tf.comparison.result import ComparisonResult
 from relple_tf.config import Config, replace
 from relple_tf.errors import InputError
 from relple_tf.evaluation.metrics import scores
@@ -31,7 +31,7 @@ from relple_tf.processes import ProcessDiedError, run_all
 from relple_tf.progress import tqdm
 from relple_tf.runs.folder import RunFolder, data_hash, write_json
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.splitting.grouping import whole_units
+from relple_tf.spectra.splitting.grouping import whole_groups
 from relple_tf.training.intervals import achieved_coverage
 
 LONGEST_FIRST = ("cubist", "extra_trees", "svr", "plsr")
@@ -45,7 +45,7 @@ class Job:
     """One model on one draw."""
 
     model: str
-    draw: Draw
+    draw: Resample
 
     @property
     def file(self) -> str:
@@ -54,7 +54,7 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Workshop:
+class SharedData:
     """What all jobs share."""
 
     library: SpectralLibrary
@@ -64,44 +64,44 @@ class Workshop:
 
 def compare(
     library: SpectralLibrary,
-    plan: Plan,
+    plan: ComparisonPlan,
     folder: RunFolder,
     workers: int,
     *,
-    say: Callable[[str], None],
-) -> Outcome:
+    notify: Callable[[str], None],
+) -> ComparisonResult:
     """Run what is missing of `plan` and fill `folder`.
 
     Args:
         workers: Processes at most; 0 is one per core.
-        say: Told what was decided about the data, and what is being done.
+        notify: Told what was decided about the data, and what is being done.
 
     Raises:
         InputError: the library cannot be divided as asked, the folder belongs to other data, or a process died.
     """
     for config in plan.models.values():
         front_end.in_range(library, config.front_end)
-    drawn, notes = draws(front_end.in_range(library, plan.config.front_end), plan.config, plan.repeats)
+    drawn, notes = resamples(front_end.in_range(library, plan.config.front_end), plan.config, plan.repeats)
     jobs = [Job(model=model, draw=draw) for draw in drawn for model in plan.models]
     library_sha256 = data_hash(library)
     claim(folder, plan, fingerprint(library_sha256, drawn))
     notes = (*library.notes, *notes)
     for note in notes:
-        say(note)
-    say(f"{len(library)} soils x {len(library.wavelengths_nm)} bands; {len(jobs)} models to fit; {folder.path}")
-    workshop = Workshop(library=library, models=plan.models, jobs=folder.path / JOBS)
-    missing = [job for job in jobs if not (workshop.jobs / job.file).exists()]
+        notify(note)
+    notify(f"{len(library)} soils x {len(library.wavelengths_nm)} bands; {len(jobs)} models to fit; {folder.path}")
+    shared = SharedData(library=library, models=plan.models, jobs=folder.path / JOBS)
+    missing = [job for job in jobs if not (shared.jobs / job.file).exists()]
     missing.sort(key=lambda job: (job.model in BASELINES and 1 + LONGEST_FIRST.index(job.model), -job.draw.soils))
     try:
         with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="fit", desc="compare") as bar:
-            run_all(run_job, missing, workshop, workers=workers, finished=lambda *_: bar.update())
+            run_all(run_job, missing, shared, workers=workers, finished=lambda *_: bar.update())
     except ProcessDiedError:
         raise InputError(
             "a process died, for lack of memory mostly; what is done is kept; continue with: python -m "
             f"relple_tf.compare --out {folder.path} --resume --set comparison.workers=1"
         ) from None
     rows = [row for job in jobs for row in read_job(folder.path / JOBS / job.file)]
-    outcome = Outcome(
+    result = ComparisonResult(
         config=plan.config,
         models=tuple(plan.models),
         library=library,
@@ -110,16 +110,16 @@ def compare(
         notes=notes,
         repeats=plan.repeats,
     )
-    write_outcome(outcome, drawn, folder)
-    return outcome
+    write_result(result, drawn, folder)
+    return result
 
 
-def run_job(workshop: Workshop, job: Job) -> None:
+def run_job(shared: SharedData, job: Job) -> None:
     """Fit, predict, score, and write one row for each target."""
     keras.backend.clear_session()  # the hundredth network of a process is to find what the first one found
     draw, kept = job.draw, job.draw.parts != UNUSED
-    library, parts = workshop.library.rows(kept), draw.parts[kept]
-    config = replace(workshop.models[job.model], training__seed=draw.seed)
+    library, parts = shared.library.rows(kept), draw.parts[kept]
+    config = replace(shared.models[job.model], training__seed=draw.seed)
     started_s = time.perf_counter()
     settings: dict[str, str] = {}
     trusted: dict[str, dict[str, float | None]] = {}
@@ -136,7 +136,7 @@ def run_job(workshop: Workshop, job: Job) -> None:
         | {"fit_s": fit_s, "settings": settings.get(target, "")}
         for target, values in library.targets.items()
     ]
-    write_json(workshop.jobs / job.file, rows)
+    write_json(shared.jobs / job.file, rows)
 
 
 def network_predictions(
@@ -176,7 +176,7 @@ def baseline_predictions(
         front_end.apply(stage, library.spectra),
         library.targets,
         parts != "test",
-        whole_units(library, parts, config.split.block_km),
+        whole_groups(library, parts, config.split.block_km),
         [TargetScale.fit(target, values[parts == "train"]) for target, values in library.targets.items()],
         window_points=front_end.window_points(config.front_end),
         polynomial=config.front_end.derivative_polynomial,

@@ -21,7 +21,7 @@ UNUSED = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Draw:
+class Resample:
     """What every model of one repeat (or fold) and size gets."""
 
     seed: int
@@ -40,8 +40,8 @@ class Draw:
         return f"seed{self.seed}{fold}-soils{self.soils}"
 
 
-def draws(library: SpectralLibrary, config: Config, repeats: int) -> tuple[list[Draw], tuple[str, ...]]:
-    """Draw every repeat, and in it every fold and size.
+def resamples(library: SpectralLibrary, config: Config, repeats: int) -> tuple[list[Resample], tuple[str, ...]]:
+    """Resample every repeat, and in it every fold and size.
 
     `split.method=auto` means a fresh draw for every repeat, also where the data declare a split; with a method or a
     split file that the user chose, what is declared stays, and repeats differ in what is drawn beside it. The test
@@ -66,7 +66,7 @@ def draws(library: SpectralLibrary, config: Config, repeats: int) -> tuple[list[
         for fold, (parts, told) in _divisions(library, replace(config, training__seed=seed)).items():
             notes.append(told)
             for size, kept in sized(library, parts, config.comparison.sizes, seed).items():
-                drawn.append(Draw(seed=seed, fold=fold, soils=size, parts=kept))
+                drawn.append(Resample(seed=seed, fold=fold, soils=size, parts=kept))
     return drawn, (*own_notes, *notes[0])
 
 
@@ -94,7 +94,7 @@ def _redrawn(library: SpectralLibrary, config: Config) -> tuple[SpectralLibrary,
     if group_divided(library, library.parts):
         groups = None
         notes.append(
-            "like the declared split, the draws divide groups: scores hold for further soils of the same fields, not "
+            "like the declared split, repeats divide groups: scores hold for further soils of the same fields, not "
             "for a new field; --set split.method=group measures that"
         )
     return dataclasses.replace(library, parts=None, groups=groups), config, tuple(notes)

@@ -11,7 +11,7 @@ from relple_tf.spectra.library import SpectralLibrary
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
+class ComparisonResult:
     """What the folder of a comparison is written from, and what the command prints."""
 
     config: Config
@@ -30,7 +30,7 @@ class Outcome:
 
     @cached_property
     def figures(self) -> pd.DataFrame:
-        """`table`, with one number of soils for draws that take all; units that stay whole make it vary a little."""
+        """`table`, with one number of soils for repeats that take all, although groups make it vary a little."""
         if self.config.comparison.sizes:
             return self.table
         return self.table.assign(soils=int(self.table["soils"].median()))

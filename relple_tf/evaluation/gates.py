@@ -19,15 +19,15 @@ BLOCK = 1024
 """Rows at a time: the recurrent experts cost as much for one row as for a thousand."""
 
 
-def wired(config: ModelConfig, problem: NetworkSpec) -> tuple[ModelConfig, list[Gates]]:
+def wired(config: ModelConfig, spec: NetworkSpec) -> tuple[ModelConfig, list[Gates]]:
     """The config that names the experts of an architecture, and its gates; MMoE is a CGC.
 
     The list is empty for architectures without gates.
     """
     if config.architecture not in ROUTINGS:
         return config, []
-    gates = ROUTINGS[config.architecture](config, problem)
-    return (all_shared(config, len(problem.targets)) if config.architecture == "mmoe" else config), gates
+    gates = ROUTINGS[config.architecture](config, spec)
+    return (all_shared(config, len(spec.targets)) if config.architecture == "mmoe" else config), gates
 
 
 def gate_weights(
@@ -73,7 +73,7 @@ def softmax_name(stream: str, level: int) -> str:
 
 def owner_weights(
     config: ModelConfig,
-    problem: NetworkSpec,
+    spec: NetworkSpec,
     network: keras.Model,
     features: npt.NDArray[np.float32],
 ) -> list[pd.DataFrame]:
@@ -83,12 +83,10 @@ def owner_weights(
         Tables with a row per gate (its stream) and a column per owner that has experts; NaN where
         the gate reads none of them. An empty list for architectures without gates.
     """
-    config, levels = wired(config, problem)
+    config, levels = wired(config, spec)
     tables = []
     for level, gates in enumerate(gate_weights(network, levels, features), start=1):
-        experts = {
-            owner: names for owner in (*problem.targets, SHARED) if (names := expert_names(config, owner, level))
-        }
+        experts = {owner: names for owner in (*spec.targets, SHARED) if (names := expert_names(config, owner, level))}
         table = pd.DataFrame(np.nan, index=list(gates), columns=list(experts))
         for stream, weights in gates.items():
             for owner, names in experts.items():

@@ -6,7 +6,7 @@ Decided on learning rows only, so that the test scores stay those of soils that 
 from typing import Any
 
 from relple_tf.baselines.plsr import CrossValidated
-from relple_tf.baselines.plsr_baseline import Beside
+from relple_tf.baselines.plsr_baseline import PlsrBaseline
 from relple_tf.evaluation.formatting import digits
 
 MARGIN = 0.02
@@ -18,7 +18,7 @@ def plsr_serves_better(network: dict[str, Any], plsr: CrossValidated) -> bool:
     return bool(plsr.rmse < (1 - MARGIN) * network["rmse"])
 
 
-def advice(networks: dict[str, dict[str, Any]], plsr: Beside) -> tuple[str, ...]:
+def recommendations(networks: dict[str, dict[str, Any]], plsr: PlsrBaseline) -> tuple[str, ...]:
     """Notes for the terminal, the card and the report.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from relple_tf.baselines.plsr_baseline import Beside
+from relple_tf.baselines.plsr_baseline import PlsrBaseline
 from relple_tf.config import Config
 from relple_tf.models.domain import status
 from relple_tf.pipeline import FittedModel
@@ -19,7 +19,7 @@ Metrics = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Calibration:
+class RunResult:
     """A finished run in memory; the run folder and the report are made from it."""
 
     config: Config
@@ -33,7 +33,7 @@ class Calibration:
     """(n,) likewise Q."""
     predictions: dict[str, npt.NDArray[np.float64]]
     """Target -> (n,) in laboratory units, all rows."""
-    plsr: Beside
+    plsr: PlsrBaseline
     importance: pd.DataFrame
     """From `band_importance`, of test soils."""
     outliers: pd.DataFrame

@@ -7,23 +7,23 @@ from typing import Any
 import keras
 from keras import ops
 
-from relple_tf.models.domain import Distances
+from relple_tf.models.domain import DomainStatistics
 from relple_tf.models.front_end import InvalidIsNan
-from relple_tf.models.kernel_regression import KernelMachines
-from relple_tf.models.target_scaling import LabUnits, TargetScale
+from relple_tf.models.kernel_regression import KernelRegression
+from relple_tf.models.target_scaling import InverseTargetScaling, TargetScale
 from relple_tf.models.views import joined, view_name
 
 T2, Q = "T2", "Q"
-"""Names of the outputs that say how far a scan lies from the training spectra; see `domain.Distances`."""
+"""Names of the outputs that say how far a scan lies from the training spectra; see `domain.DomainStatistics`."""
 
 
-def whole_graph(
+def deployed_model(
     absorbance: keras.Model,
     channels: keras.Model,
     network: keras.Model,
     scales: Sequence[TargetScale],
-    distances: Distances,
-    machines: KernelMachines,
+    distances: DomainStatistics,
+    kernel_regression: KernelRegression,
 ) -> keras.Model:
     """Join the trained parts to one graph; network and kernel machines each hold their share of the estimates.
 
@@ -33,12 +33,12 @@ def whole_graph(
     """
     spectrum = keras.Input(absorbance.input.shape[1:], name="spectrum")
     on_grid = absorbance(spectrum)
-    modelled, bands, scores = seeing(network)(channels(on_grid))
-    similar = machines(scores)
+    modelled, bands, scores = with_views(network)(channels(on_grid))
+    similar = kernel_regression(scores)
     learned = joined([modelled[scale.name] for scale in scales], keras, name="learned")
     together = keras.layers.Add(name="stack")([learned, similar])
     guard = InvalidIsNan(name="invalid_is_nan")
-    values = guard((on_grid, LabUnits(scales, name="lab_units")(together)))
+    values = guard((on_grid, InverseTargetScaling(scales, name="target_scaling")(together)))
     outputs = PerTarget([scale.name for scale in scales], name="per_target")(values)
     outputs[T2], outputs[Q] = (guard((on_grid, distance)) for distance in distances((bands, scores[0])))
     return keras.Model(spectrum, outputs, name="scan_to_lab")
@@ -46,7 +46,7 @@ def whole_graph(
 
 @keras.saving.register_keras_serializable("relple_tf")
 class PerTarget(keras.layers.Layer):
-    """`by_target` as a layer.
+    """`per_target` as a layer.
 
     Every operation of the deployed model is a layer with a name: Keras would number operations through the process, and
     the saved file would depend on what was built before.
@@ -57,19 +57,19 @@ class PerTarget(keras.layers.Layer):
         self.targets = tuple(targets)
 
     def call(self, values: Any) -> Any:
-        return by_target(values, self.targets)
+        return per_target(values, self.targets)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "targets": self.targets}
 
 
-def by_target(values: Any, targets: Sequence[str]) -> dict[str, Any]:
+def per_target(values: Any, targets: Sequence[str]) -> dict[str, Any]:
     """(batch, targets) -> {target: (batch, 1)}."""
     return dict(zip(targets, ops.split(values, len(targets), axis=1), strict=True))
 
 
-def seeing(network: Any) -> Any:
-    """The network with what `Distances` and `KernelMachines` read of it.
+def with_views(network: Any) -> Any:
+    """The network with what `DomainStatistics` and `KernelRegression` read of it.
 
     Args:
         network: Of either Keras.

@@ -44,7 +44,7 @@ MOST_LEVERAGE = 0.9
 
 
 @keras.saving.register_keras_serializable("relple_tf")
-class Distances(keras.layers.Layer):
+class DomainStatistics(keras.layers.Layer):
     """How far a scan lies from the training spectra: T2 from their mean, Q from their plane and from each of them.
 
     T2 is Hotelling's, the sum of (score / SD)^2. Q is the squared norm of features minus mean less that of the scores
@@ -147,8 +147,8 @@ def _neighbours(scores: Floats, samples: Indices | None, count: int) -> tuple[Fl
 
     Args:
         scores: (n, k) of the training rows.
-        samples: See `Distances.fit`.
-        count: See `Distances`.
+        samples: See `DomainStatistics.fit`.
+        count: See `DomainStatistics`.
 
     Returns:
         `count` rows of `scores`, drawn at random, some more than once where there are fewer; 1 / radius of each, 0
@@ -172,7 +172,7 @@ def _left_out(left: Floats, t2: Floats) -> Floats:
     """The squared residuals (n,) as they would be if each row were left out of the components that it helped to find.
 
     Each over (1 - leverage)^2, which is exact in regression (Allen 1974, Technometrics 16(1), 125-127) and close here
-    (Martens & Naes 1989, Multivariate Calibration, leverage correction): 0.7 to 0.9 of what folds give, where the plain
+    (Martens & Naes 1989, Multivariate RunResult, leverage correction): 0.7 to 0.9 of what folds give, where the plain
     residuals are 0.2 to 0.7 of it.
     """
     leverage = 1 / len(t2) + t2 / (len(t2) - 1)
@@ -213,7 +213,7 @@ def cross_validated_distances(
         components: Of the whitened projection; a fold has fewer where it has fewer rows.
         seed: Of folds of single rows, and of the PCA.
         folds: At most.
-        count: See `Distances`.
+        count: See `DomainStatistics`.
 
     Returns:
         T2 and Q, (n,) each.
@@ -224,7 +224,7 @@ def cross_validated_distances(
         pca = PCA(min(components, len(fitted) - 1, flat.shape[1]), random_state=seed).fit(flat[fitted])
         kernel = pca.components_.T
         scores = (flat[held] - pca.mean_) @ kernel
-        layer = Distances(count)
+        layer = DomainStatistics(count)
         layer.build((flat.shape, scores.shape))
         layer.fit(flat[fitted], kernel, units[fitted])
         # The layer itself, so that its rounding is in the limits too.
@@ -271,7 +271,7 @@ def status(values: Mapping[str, npt.ArrayLike], t2: Floats, q: Floats, limits: L
 
     Args:
         values: Target -> (n,) estimates.
-        t2: (n,) from `Distances`.
+        t2: (n,) from `DomainStatistics`.
         q: (n,) likewise.
         limits: From `limits`.
 

@@ -183,8 +183,8 @@ class FlatIsNan(keras.layers.Layer):
 class InvalidIsNan(keras.layers.Layer):
     """Outputs of a scan whose absorbance is NaN at any band become NaN, others pass.
 
-    The last layer of the graph: minimum and maximum of `LabUnits` swallow NaN on every device runtime, and an 8-bit
-    network has no NaN. A comparison and a selection are certain.
+    The last layer of the graph: minimum and maximum of `InverseTargetScaling` swallow NaN on every device runtime, and
+    an 8-bit network has no NaN. A comparison and a selection are certain.
 
     Reads absorbance (batch, grid) and outputs (batch, n); returns the outputs.
     """

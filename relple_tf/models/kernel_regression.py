@@ -8,7 +8,7 @@ from keras import ops
 
 
 @keras.saving.register_keras_serializable("relple_tf")
-class KernelMachines(keras.layers.Layer):
+class KernelRegression(keras.layers.Layer):
     """Sums of Gaussian and bounded linear kernel machines, one for each view of the spectrum and each target.
 
     A view's machine compares a scan with landmarks, which are training soils: with z the view's first scores times
@@ -64,9 +64,9 @@ class KernelMachines(keras.layers.Layer):
         product = ops.matmul(scores, ops.transpose(2.0 * landmark * gain)) + ops.sum(-ops.square(landmark), axis=1)
         return ops.exp(product - ops.matmul(ops.square(scores), ops.square(gain)[:, None]))
 
-    def scaled(self, factors: Sequence[float]) -> "KernelMachines":
+    def scaled(self, factors: Sequence[float]) -> "KernelRegression":
         """A copy of this layer whose estimates of each target are multiplied by a factor."""
-        copy: KernelMachines = type(self).from_config(self.get_config())
+        copy: KernelRegression = type(self).from_config(self.get_config())
         copy.build([(None, self.components)] * self.gain.shape[0])
         copy.set_weights(self.get_weights())
         for weight in (copy.slope, copy.linear, copy.level):

@@ -6,18 +6,18 @@ from relple_tf.models.network_spec import Keras, NetworkSpec, Tensor
 from relple_tf.models.views import WHITENED, basis_name, joined, whitened_views, with_basis
 
 
-def single_task(config: ModelConfig, problem: NetworkSpec, keras: Keras) -> Tensor:
+def single_task(config: ModelConfig, spec: NetworkSpec, keras: Keras) -> Tensor:
     """One network per target behind one input; no weight that is trained belongs to two targets.
 
     Returns:
         A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard
         deviations.
     """
-    features = keras.Input((problem.bands, problem.channels), name="features")
-    views = whitened_views(features, problem, keras)
+    features = keras.Input((spec.bands, spec.channels), name="features")
+    views = whitened_views(features, spec, keras)
     scores = joined(views, keras, name=WHITENED)
     outputs = {}
-    for target in problem.targets:
+    for target in spec.targets:
         name = f"task.{target}.expert"
         local = stem(features, config, keras, name=name)
         expert = spectral_expert(local, scores, config, keras, name=name)

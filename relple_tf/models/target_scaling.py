@@ -70,7 +70,7 @@ class TargetScale:
 
 
 @keras.saving.register_keras_serializable("relple_tf")
-class LabUnits(keras.layers.Layer):
+class InverseTargetScaling(keras.layers.Layer):
     """`to_lab` of all targets as a layer: (batch, targets) standard deviations -> (batch, targets) laboratory units.
 
     Clips on the modelled scale: no estimate leaves the range of the training soils by more than MARGIN.

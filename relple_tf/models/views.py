@@ -35,10 +35,10 @@ class Encoded:
     """Name of an expert -> (batch, steps, n), the stem that this expert reads."""
 
 
-def encode(config: ModelConfig, problem: NetworkSpec, keras: Keras) -> Encoded:
+def encode(config: ModelConfig, spec: NetworkSpec, keras: Keras) -> Encoded:
     """Input, whitened views, bounded, with their bases, and stem."""
-    features = keras.Input((problem.bands, problem.channels), name="features")
-    scores = whitened_views(features, problem, keras)
+    features = keras.Input((spec.bands, spec.channels), name="features")
+    scores = whitened_views(features, spec, keras)
     bases = [with_basis(score, config, keras, name=basis_name(view)) for view, score in enumerate(scores)]
     return Encoded(
         features=features,
@@ -58,7 +58,7 @@ def basis_name(view: int) -> str:
     return f"view{view + 1}.basis"
 
 
-def whitened_views(features: Tensor, problem: NetworkSpec, keras: Keras) -> list[Tensor]:
+def whitened_views(features: Tensor, spec: NetworkSpec, keras: Keras) -> list[Tensor]:
     """Each view's channels projected on their principal components and bounded, (batch, components) per view.
 
     Views differ in preprocessing, so that the calibrations on them err differently and their mean errs less. The
@@ -66,22 +66,22 @@ def whitened_views(features: Tensor, problem: NetworkSpec, keras: Keras) -> list
     gradients move together and far, and the applicability domain measures distances in the first of them.
     """
     layers = keras.layers
-    if problem.channels == 1:
+    if spec.channels == 1:
         flat = {0: layers.Flatten(name="channel1.flat")(features)}
     else:
         by_channel = layers.Permute((2, 1), name="channels.first")(features)
-        last = problem.channels - 1
+        last = spec.channels - 1
         flat = {
             channel: layers.Flatten(name=f"channel{channel + 1}.flat")(
                 layers.Cropping1D((channel, last - channel), name=f"channel{channel + 1}.crop")(by_channel)
             )
-            for channel in sorted({channel for view in problem.views for channel in view})
+            for channel in sorted({channel for view in spec.views for channel in view})
         }
     scores = []
-    for view, channels in enumerate(problem.views):
+    for view, channels in enumerate(spec.views):
         name = view_name(view)
         bands = joined([flat[channel] for channel in channels], keras, name=f"{name}.bands")
-        projected = layers.Dense(problem.components, trainable=False, name=name)(bands)
+        projected = layers.Dense(spec.components, trainable=False, name=name)(bands)
         scores.append(bounded(projected, keras, name=name))
     return scores
 

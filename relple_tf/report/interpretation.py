@@ -5,7 +5,7 @@ from typing import Any
 
 from relple_tf.evaluation.formatting import digits, percent, texts
 from relple_tf.evaluation.recommendations import plsr_serves_better
-from relple_tf.evaluation.result import Calibration
+from relple_tf.evaluation.result import RunResult
 
 USES = {
     "suited for quantitative use": {"rpiq": 2.5, "rpd": 2.0},
@@ -39,7 +39,7 @@ def against_plsr(own: float, plsr: float) -> str:
     return f"{percent(abs(change))} {'above' if change > 0 else 'below'} PLSR's"
 
 
-def verdict(result: Calibration, target: str, facts: Mapping[str, Any]) -> str:
+def interpretation(result: RunResult, target: str, facts: Mapping[str, Any]) -> str:
     """A paragraph on one target.
 
     Args:
@@ -74,7 +74,7 @@ def verdict(result: Calibration, target: str, facts: Mapping[str, Any]) -> str:
 def interval_sentence(interval: Mapping[str, Any] | None, unit: str) -> str:
     """How wide the intervals of the test soils are and how many of the laboratory's values they hold."""
     if interval is None:
-        return "It has no intervals, for no network left soils out (training.members is 0)"
+        return "It has no intervals, for no network left soils out (training.cv_folds is 0)"
     if interval["half_width"] is None:
         return f"It has no intervals, for {interval['n']} soils are too few to tell"
     found, name = interval["test"], f"{percent(interval['coverage'])} interval"

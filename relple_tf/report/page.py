@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from relple_tf.config_text import to_toml
 from relple_tf.evaluation.formatting import percent
-from relple_tf.evaluation.result import Calibration, source_name
+from relple_tf.evaluation.result import RunResult, source_name
 from relple_tf.report import sections as drawn
 from relple_tf.report import tables
-from relple_tf.report.interpretation import CLOSE, NO_USE, rule, verdict
+from relple_tf.report.interpretation import CLOSE, NO_USE, interpretation, rule
 from relple_tf.report.plots.training import LOWEST_R2
 from relple_tf.runs.card import card
 
@@ -37,7 +37,7 @@ KEPT_LAST = (
 KEPT_BEST = "The network of the epoch with the best score is kept. R² and score are those before its heads were mixed."
 
 
-def report(result: Calibration) -> str:
+def report(result: RunResult) -> str:
     """The page, complete in itself."""
     facts, page = card(result), resources.files("relple_tf.report")
     units = {target: entry["unit"] for target, entry in facts["targets"].items()}
@@ -47,7 +47,7 @@ def report(result: Calibration) -> str:
         style=page.joinpath("page.css").read_text("utf-8"),
         warning=warnings(result),
         facts=terms(result, facts),
-        verdicts="\n".join(paragraph(result, target, entry) for target, entry in facts["targets"].items()),
+        interpretations="\n".join(paragraph(result, target, entry) for target, entry in facts["targets"].items()),
         rule=rule(),
         no_use=NO_USE,
         close=percent(CLOSE),
@@ -78,19 +78,19 @@ def report(result: Calibration) -> str:
     )
 
 
-def warnings(result: Calibration) -> str:
+def warnings(result: RunResult) -> str:
     """What a reader must know before the first figure."""
     simulated = SIMULATED if result.library.source == "simulated" else ""
     return simulated + (DIVIDED if result.plsr.new_groups else "")
 
 
-def paragraph(result: Calibration, target: str, facts: dict[str, Any]) -> str:
+def paragraph(result: RunResult, target: str, facts: dict[str, Any]) -> str:
     """A target's verdict; numbers and their signs of percent stay on one line."""
-    words = escape(verdict(result, target, facts), quote=False).replace(" %", "&nbsp;%")
+    words = escape(interpretation(result, target, facts), quote=False).replace(" %", "&nbsp;%")
     return f'<p class="verdict"><strong>{escape(target)}</strong>: {words}</p>'
 
 
-def left_out(result: Calibration) -> str:
+def left_out(result: RunResult) -> str:
     """Which soils the lower rows of the table of scores are of."""
     if result.fitted.cross_fit is None:
         return (
@@ -108,7 +108,7 @@ def items(entries: Any) -> str:
     return "\n".join(f"<li>{entry}</li>" for entry in entries)
 
 
-def terms(result: Calibration, facts: dict[str, Any]) -> str:
+def terms(result: RunResult, facts: dict[str, Any]) -> str:
     """Which data and which network, as a list of terms."""
     grid, scanned_nm = result.fitted.prepared.grid_nm, result.library.wavelengths_nm
     parts = ", ".join(f"{count} {part}" for part, count in facts["soils"].items() if count)
@@ -128,7 +128,7 @@ def _range(wavelengths_nm: npt.NDArray[np.float64]) -> str:
     return f"{wavelengths_nm[0]:g} to {wavelengths_nm[-1]:g} nm"
 
 
-def outlier_table(result: Calibration) -> str:
+def outlier_table(result: RunResult) -> str:
     """The table of the worst training soils, and how many there are."""
     count, shown = len(result.outliers), min(len(result.outliers), tables.MOST_OUTLIERS)
     if not count:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from relple_tf.evaluation.formatting import texts, with_unit
 from relple_tf.evaluation.gates import owner_weights
-from relple_tf.evaluation.result import Calibration
+from relple_tf.evaluation.result import RunResult
 from relple_tf.report.plots import figures as pictures
 from relple_tf.report.plots import importance as importance_pictures
 from relple_tf.report.plots import parity as soil_pictures
@@ -23,13 +23,13 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of the first target's training values: where the example spectra are taken."""
 
 
-def quantity(result: Calibration) -> str:
+def quantity(result: RunResult) -> str:
     """What was scanned, in words."""
     known = {"absorbance": "absorbance log10(1/R)", "reflectance": "reflectance (0 to 1)"}
     return known[result.library.quantity]
 
 
-def one_to_one(result: Calibration, target: str, unit: str) -> str:
+def one_to_one(result: RunResult, target: str, unit: str) -> str:
     """The picture of predicted over measured for a target's test soils."""
     values = result.library.targets[target]
     rows = (result.parts == "test") & ~np.isnan(values)
@@ -48,7 +48,7 @@ def one_to_one(result: Calibration, target: str, unit: str) -> str:
     )
 
 
-def domain(result: Calibration) -> str:
+def domain(result: RunResult) -> str:
     """The picture of the distances from the training soils."""
     train, test = result.parts == "train", result.parts == "test"
     return soil_pictures.domain(
@@ -59,7 +59,7 @@ def domain(result: Calibration) -> str:
     )
 
 
-def importance(result: Calibration) -> str:
+def importance(result: RunResult) -> str:
     """Which wavelengths each target's estimates read, below the mean spectrum of the training soils."""
     library, styles = result.library, pictures.line_styles(list(result.library.targets))
     mean = library.spectra[result.parts == "train"].mean(axis=0, dtype="float64")
@@ -77,14 +77,14 @@ def importance(result: Calibration) -> str:
     return "\n".join(drawn)
 
 
-def learning_curves(result: Calibration) -> str:
+def learning_curves(result: RunResult) -> str:
     """PLSR's error over the number of soils."""
     if not result.plsr.curve:
         return "<p>There are too few soils to leave most of them out.</p>"
     return soil_pictures.learning_curves(result.plsr.curve, list(result.library.targets))
 
 
-def training(result: Calibration) -> str:
+def training(result: RunResult) -> str:
     """Scores, loss and weights by epoch; the scores are the members' where there are some."""
     targets, history, crossed = list(result.library.targets), result.fitted.history, result.fitted.cross_fit
     scored = history if crossed is None else crossed.history
@@ -97,14 +97,14 @@ def training(result: Calibration) -> str:
     )
 
 
-def shared(result: Calibration) -> tuple[str, str]:
+def shared(result: RunResult) -> tuple[str, str]:
     """Pictures of the targets' correlation and of the gates, and a text on the latter."""
-    problem, model = result.fitted.prepared.problem, result.config.model
-    names = list(problem.targets)
-    correlation = pd.DataFrame(problem.correlation, index=names, columns=names)
+    spec, model = result.fitted.prepared.spec, result.config.model
+    names = list(spec.targets)
+    correlation = pd.DataFrame(spec.correlation, index=names, columns=names)
     drawn = [pictures.heat_map(correlation, title="Correlation of the targets", signed=True)]
     features = result.fitted.prepared.train_features
-    levels = owner_weights(model, problem, result.fitted.network, features)
+    levels = owner_weights(model, spec, result.fitted.network, features)
     for level, table in enumerate(levels, start=1):
         title = f"Level {level}: weight that a gate (row) gives"
         drawn.append(pictures.heat_map(table, title=title, axis="to the experts of"))
@@ -112,7 +112,7 @@ def shared(result: Calibration) -> tuple[str, str]:
     return "\n".join(drawn), GATES if levels else none
 
 
-def example_spectra(result: Calibration, units: dict[str, str]) -> str:
+def example_spectra(result: RunResult, units: dict[str, str]) -> str:
     """A few training spectra as scanned, and below as the network reads them."""
     library, prepared = result.library, result.fitted.prepared
     target, unit = next(iter(units.items()))
@@ -126,8 +126,8 @@ def example_spectra(result: Calibration, units: dict[str, str]) -> str:
     scanned = library.spectra[rows]
     drawn = [pictures.spectra(library.wavelengths_nm, scanned, labels, axis=quantity(result))]
     # The front end drops half a derivative window at both ends of the grid.
-    half = (len(prepared.grid_nm) - prepared.problem.bands) // 2
-    bands_nm = prepared.grid_nm[half : half + prepared.problem.bands]
+    half = (len(prepared.grid_nm) - prepared.spec.bands) // 2
+    bands_nm = prepared.grid_nm[half : half + prepared.spec.bands]
     for i, channel in enumerate(result.config.front_end.channels):
         read = prepared.train_features[chosen, :, i]
         drawn.append(pictures.spectra(bands_nm, read, labels, axis=f"channel {channel} (SD)"))

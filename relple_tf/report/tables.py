@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from relple_tf.evaluation.formatting import COLUMNS, digits, percent, texts
-from relple_tf.evaluation.result import Calibration
+from relple_tf.evaluation.result import RunResult
 
 MOST_OUTLIERS = 12
 """Rows of the page's table; `outliers.csv` has all."""
 
 
-def score_rows(result: Calibration, target: str, unit: str) -> str:
+def score_rows(result: RunResult, target: str, unit: str) -> str:
     """A target's figures: network and PLSR on the test soils, and both on learning soils that were left out."""
     own, plsr = result.metrics["test"][target], result.metrics["baseline"]["plsr"][target]
     chosen = result.plsr.left_out[target]
@@ -68,7 +68,7 @@ def interval_rows(targets: Mapping[str, Any]) -> str:
     return "<tbody>\n" + "\n".join(rows) + "\n</tbody>"
 
 
-def domain_rows(result: Calibration) -> str:
+def domain_rows(result: RunResult) -> str:
     """Limits of the domain, and the share of soils that lie beyond them."""
     train, test, limits = result.parts == "train", result.parts == "test", result.fitted.reliability.limits
     beyond = {
@@ -87,7 +87,7 @@ def domain_rows(result: Calibration) -> str:
     return "<tbody>\n" + "\n".join(rows) + "\n</tbody>"
 
 
-def outlier_rows(result: Calibration) -> str:
+def outlier_rows(result: RunResult) -> str:
     """The worst training soils, with the reason in words."""
     rows = [
         f'<tr><th scope="row">{escape(str(row.id))}</th>{_multiple(row.t2_by_limit)}{_multiple(row.q_by_limit)}'

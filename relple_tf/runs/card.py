@@ -9,16 +9,16 @@ import numpy as np
 
 from relple_tf import __version__
 from relple_tf.evaluation.formatting import unit
-from relple_tf.evaluation.result import Calibration
+from relple_tf.evaluation.result import RunResult
 from relple_tf.models.deployed import T2, Q
 from relple_tf.models.relevance import relevant_targets
 from relple_tf.spectra.splitting.split import PARTS
 from relple_tf.training.intervals import achieved_coverage
 
 
-def card(result: Calibration) -> dict[str, Any]:
+def card(result: RunResult) -> dict[str, Any]:
     """What someone who holds only the model must know about it."""
-    library, problem, config = result.library, result.fitted.prepared.problem, result.config
+    library, spec, config = result.library, result.fitted.prepared.spec, result.config
     return {
         "source": library.source,
         "simulated": library.source == "simulated",
@@ -48,20 +48,20 @@ def card(result: Calibration) -> dict[str, Any]:
         "front_end": {
             "grid_nm": result.fitted.prepared.grid_nm.tolist(),
             "channels": list(config.front_end.channels),
-            "views": [[config.front_end.channels[channel] for channel in view] for view in problem.views],
-            "whitened_components": problem.components,
+            "views": [[config.front_end.channels[channel] for channel in view] for view in spec.views],
+            "whitened_components": spec.components,
         },
         "model": {
             "preset": config.preset,
             "architecture": config.model.architecture,
             "weights": int(result.fitted.model.count_params()),
-            "trained_shares": result.fitted.weights,
+            "stacking_weights": result.fitted.weights,
         },
         "relevance": {
-            "correlation": problem.correlation.tolist(),
-            "reads": relevant_targets(problem.correlation, problem.targets, config.model)
+            "correlation": spec.correlation.tolist(),
+            "reads": relevant_targets(spec.correlation, spec.targets, config.model)
             if config.model.architecture == "rs_ple"
-            else {target: {} for target in problem.targets},
+            else {target: {} for target in spec.targets},
         },
         "seed": config.training.seed,
         "notes": list(result.notes),
@@ -74,7 +74,7 @@ def versions(names: Iterable[str]) -> dict[str, str]:
     return {"relple_tf": __version__, **{name: version(name) for name in names}}
 
 
-def interval_facts(result: Calibration, target: str) -> dict[str, Any] | None:
+def interval_facts(result: RunResult, target: str) -> dict[str, Any] | None:
     """What a device needs to show an interval, and what it did on the test soils; None where there is none."""
     interval = result.fitted.reliability.intervals.get(target)
     if interval is None:
@@ -89,7 +89,7 @@ def interval_facts(result: Calibration, target: str) -> dict[str, Any] | None:
     return asdict(interval) | {"test": achieved | typical_half_width(result, target)}
 
 
-def typical_half_width(result: Calibration, target: str) -> dict[str, float | None]:
+def typical_half_width(result: RunResult, target: str) -> dict[str, float | None]:
     """Half of the median width of a target's intervals on the measured test soils, in the target's unit."""
     ends = result.bounds(target)
     if ends is None:

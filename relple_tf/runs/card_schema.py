@@ -130,7 +130,7 @@ def run_card(content: bytes, path: Path) -> Card:
     targets, correlation = list(card["targets"]), card["relevance"]["correlation"]
     if {len(row) for row in [correlation, *correlation]} != {len(targets)}:
         raise InputError(f"{path}: relevance.correlation: expected a row and column for each target; {RUN_WAY_OUT}")
-    if list(card["model"]["trained_shares"]) != targets:
+    if list(card["model"]["stacking_weights"]) != targets:
         raise InputError(f"{path}: model.trained_shares: expected one for each target; {RUN_WAY_OUT}")
     if not {channel for view in card["front_end"]["views"] for channel in view} <= {*card["front_end"]["channels"]}:
         raise InputError(f"{path}: front_end.views: expected channels of front_end.channels; {RUN_WAY_OUT}")

@@ -184,14 +184,14 @@ def holds_only(folder: Path, names: Collection[str]) -> bool:
 
 
 @contextmanager
-def resumable(folder: RunFolder, command: str, flags: str = "", *, say: Callable[[str], None]) -> Iterator[None]:
+def resumable(folder: RunFolder, command: str, flags: str = "", *, notify: Callable[[str], None]) -> Iterator[None]:
     """Work in a folder alone, and name the command that continues where the work is interrupted.
 
     Args:
         folder: From `open_run`.
         command: Without flags.
         flags: To be given again beside `--out` and `--resume`.
-        say: Told how to continue.
+        notify: Told how to continue.
 
     Raises:
         InputError: another process works in the folder.
@@ -201,7 +201,7 @@ def resumable(folder: RunFolder, command: str, flags: str = "", *, say: Callable
             yield
         except KeyboardInterrupt:
             if folder.is_started and not folder.is_complete:
-                say(f"interrupted; continue with: {command} --out {folder.path} --resume {flags}".rstrip())
+                notify(f"interrupted; continue with: {command} --out {folder.path} --resume {flags}".rstrip())
             raise
 
 

@@ -21,7 +21,7 @@ from relple_tf.models.deployed import T2, Q
 from relple_tf.runs.card_schema import MOST_WEIGHTS
 from relple_tf.runs.folder import WAY_OUT
 
-OWN_LAYERS = (front_end.ToAbsorbance, lab_units.LabUnits, domain.Distances, kernel.KernelMachines)
+OWN_LAYERS = (front_end.ToAbsorbance, lab_units.InverseTargetScaling, domain.DomainStatistics, kernel.KernelRegression)
 """Loading a model needs its registered layers imported."""
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"

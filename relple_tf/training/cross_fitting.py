@@ -17,7 +17,7 @@ from relple_tf.models.target_scaling import TargetScale
 from relple_tf.processes import ProcessDiedError, run_all
 from relple_tf.progress import tqdm
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.splitting.folds import learning_folds
+from relple_tf.spectra.splitting.folds import development_folds
 from relple_tf.training.checkpoint import Checkpoints
 from relple_tf.training.loop import TraceCache, train
 from relple_tf.training.preparation import prepare
@@ -51,7 +51,7 @@ class FoldFit:
     stacked: Floats
     """(weights, n_held, K) predictions of the rows held back in laboratory units, for each of WEIGHTS."""
     history: pd.DataFrame
-    """See `fit.Trained`."""
+    """See `fit.TrainedNetwork`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,7 +79,7 @@ def cross_fit(
     show: bool = True,
     traces: TraceCache | None = None,
 ) -> CrossFit:
-    """Train one network for each of `training.members` folds, some at a time.
+    """Train one network for each of `training.cv_folds` folds, some at a time.
 
     Args:
         library: All rows.
@@ -94,7 +94,7 @@ def cross_fit(
         DivergedError: an out-of-fold prediction is not finite.
     """
     training = config.training
-    fold = learning_folds(library, parts, training.seed, training.members, config.split.block_km)
+    fold = development_folds(library, parts, training.seed, training.cv_folds, config.split.block_km)
     found: dict[int, FoldFit] = {}
     for number in range(fold.max() + 1):
         shape = (len(WEIGHTS), int(np.sum(fold == number)), len(library.targets))
@@ -130,7 +130,7 @@ def fit_fold(shared: _Shared, number: int) -> FoldFit:
     parts = np.where(shared.fold == number, "validation", shared.parts)
     prepared = prepare(shared.library, parts, config)
     trained = train(prepared, config, stop_early=False, show=False, traces=shared.traces)
-    stacked = stacked_by_weight(*components(trained.network, prepared.machines, prepared.validation_features))
+    stacked = stacked_by_weight(*components(trained.network, prepared.kernel_regression, prepared.validation_features))
     return FoldFit(stacked=to_lab(prepared.scales, stacked), history=trained.history)
 
 

@@ -1,4 +1,4 @@
-"""The kernel machines: support vector machines on every view's scores, fitted without gradients."""
+"""The kernel kernel_regression: support vector machines on every view's scores, fitted without gradients."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVR
 
-from relple_tf.models.kernel_regression import KernelMachines
+from relple_tf.models.kernel_regression import KernelRegression
 from relple_tf.models.views import BOUND
 from relple_tf.spectra.splitting.folds import group_k_fold
 
@@ -37,14 +37,14 @@ STRENGTHS = np.logspace(-4, 4, 25)
 """Of that ridge, tried by leave-one-out."""
 
 
-def kernel_machines(
+def fit_kernel_regression(
     scores: list[npt.NDArray[np.float32]],
     kernels: list[npt.NDArray[np.float32]],
     values: Mapping[str, Floats],
     units: Indices,
     landmarks: int,
     seed: int,
-) -> KernelMachines:
+) -> KernelRegression:
     """For every target the mean of its views' machines, as a layer.
 
     Args:
@@ -58,7 +58,7 @@ def kernel_machines(
     count = min(landmarks, len(units))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(units))[:count])
     components = min(COMPONENTS, scores[0].shape[1])
-    layer = KernelMachines(tuple(values), count, components, name="kernel_machines")
+    layer = KernelRegression(tuple(values), count, components, name="kernel_regression")
     layer.build([view.shape for view in scores])
     fitted = [
         _view_machines(own[:, :components], kernel[:, :components], values, units, chosen, seed)

@@ -41,7 +41,7 @@ WARM_UP = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
+class TrainedNetwork:
     """What training ends with."""
 
     network: keras.Model
@@ -95,7 +95,7 @@ def train(
     fingerprint: str = "",
     show: bool = True,
     traces: TraceCache | None = None,
-) -> Trained:
+) -> TrainedNetwork:
     """Train a network from its start.
 
     Args:
@@ -144,7 +144,7 @@ def train(
         # The cache keeps this network for the next training.
         network = initial_network(prepared, config)
     network.set_weights(monitor.best_weights)
-    return Trained(network=network, history=pd.DataFrame(monitor.history))
+    return TrainedNetwork(network=network, history=pd.DataFrame(monitor.history))
 
 
 def epoch_count(steps_per_epoch: int, config: TrainingConfig) -> int:
@@ -158,7 +158,7 @@ def joint_model(network: keras.Model, prepared: Prepared, config: Config) -> tup
     Without augmentation the channels are constant, so training starts from the features computed
     once; with it, from the absorbance on the model's grid.
     """
-    targets, training = prepared.problem.targets, config.training
+    targets, training = prepared.spec.targets, config.training
     balancing = STRATEGIES[training.balancing](len(targets), training)
     body, rows = network, prepared.train_features
     if is_active(config.augmentation):
@@ -362,14 +362,14 @@ def validation_scores(network: keras.Model, prepared: Prepared) -> tuple[float, 
     """
     features = prepared.validation_features
     if not len(features):
-        return np.nan, dict.fromkeys(prepared.problem.targets, np.nan)
+        return np.nan, dict.fromkeys(prepared.spec.targets, np.nan)
     # Not `predict`, whose setting up costs a tenth of an epoch of a small library.
     blocks = [
         network.predict_on_batch(features[first : first + VALIDATION_BLOCK])
         for first in range(0, len(features), VALIDATION_BLOCK)
     ]
     errors, r2 = [], {}
-    for column, target in enumerate(prepared.problem.targets):
+    for column, target in enumerate(prepared.spec.targets):
         measured = prepared.validation_values[:, column]
         known = ~np.isnan(measured)
         if known.sum() < 2:

@@ -12,15 +12,15 @@ from relple_tf.config import Config
 from relple_tf.errors import InputError
 from relple_tf.models import front_end
 from relple_tf.models.catalogue import build
-from relple_tf.models.domain import NEIGHBOURS, Distances
-from relple_tf.models.kernel_regression import KernelMachines
+from relple_tf.models.domain import NEIGHBOURS, DomainStatistics
+from relple_tf.models.kernel_regression import KernelRegression
 from relple_tf.models.network_spec import NetworkSpec
 from relple_tf.models.relevance import pearson, unrelated_for_lack_of_rows
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.models.views import set_bounds, view_name
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.splitting.grouping import unit_labels, whole_units
-from relple_tf.training.kernel_regression import kernel_machines
+from relple_tf.spectra.splitting.grouping import group_labels, whole_groups
+from relple_tf.training.kernel_regression import fit_kernel_regression
 from relple_tf.training.scale_selection import choose_scale
 from relple_tf.training.seeds import seed_everything
 
@@ -40,13 +40,13 @@ class Prepared:
     """Kernel and bias of each view, from `whitening`."""
     score_sd: tuple[npt.NDArray[np.float32], ...]
     """(components,) of each view: SD of its scores over the training rows."""
-    machines: KernelMachines
+    kernel_regression: KernelRegression
     """From the scores of all views to what kernel machines say of the targets; the network's heads begin at 0."""
-    distances: Distances
+    domain_statistics: DomainStatistics
     """From the bands and scores of the first view to T2 and Q."""
     scales: tuple[TargetScale, ...]
     """How each target is modelled."""
-    problem: NetworkSpec
+    spec: NetworkSpec
     """What the data decided about the network."""
     grid_nm: npt.NDArray[np.float64]
     """The model's own wavelengths."""
@@ -87,7 +87,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
                 f"training.{name} has {count} numbers; give one for each of {', '.join(library.targets)}, or none"
             )
     train, validation = parts == "train", parts == "validation"
-    units = whole_units(library, parts, config.split.block_km)
+    units = whole_groups(library, parts, config.split.block_km)
     targets = tuple(library.targets)
     stage = front_end.absorbance_stage(library.wavelengths_nm, library.quantity, config.front_end)
     train_absorbance = front_end.apply(stage, library.spectra[train])
@@ -103,7 +103,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         for name, values in library.targets.items()
     )
     modelled = np.stack([scale.to_model(library.targets[scale.name]) for scale in scales], axis=1)
-    problem = NetworkSpec(
+    spec = NetworkSpec(
         bands=features.shape[1],
         channels=features.shape[2],
         components=projections[0][1].size,
@@ -111,11 +111,11 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         targets=targets,
         correlation=pearson(modelled[train]),
     )
-    distances = Distances(min(NEIGHBOURS, config.model.landmarks), name="distances")
+    domain_statistics = DomainStatistics(min(NEIGHBOURS, config.model.landmarks), name="domain_statistics")
     first = viewed(features, views[0])
-    distances.build((first.shape, (None, problem.components)))
-    distances.fit(first, projections[0][0], unit_labels(library, keep_groups=False)[train])
-    machines = kernel_machines(
+    domain_statistics.build((first.shape, (None, spec.components)))
+    domain_statistics.fit(first, projections[0][0], group_labels(library, keep_groups=False)[train])
+    kernel_regression = fit_kernel_regression(
         scores,
         [kernel for kernel, _ in projections],
         dict(zip(targets, modelled[train].T, strict=True)),
@@ -128,10 +128,10 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         channel_stage=channels,
         projections=tuple(projections),
         score_sd=tuple(score.std(axis=0) for score in scores),
-        machines=machines,
-        distances=distances,
+        kernel_regression=kernel_regression,
+        domain_statistics=domain_statistics,
         scales=scales,
-        problem=problem,
+        spec=spec,
         grid_nm=front_end.grid_nm(library.wavelengths_nm, config.front_end),
         train_absorbance=train_absorbance,
         train_features=features,
@@ -155,7 +155,7 @@ def initial_network(prepared: Prepared, config: Config) -> keras.Model:
         (batch, bands, channels) features -> {target: (batch, 1)} in standard deviations.
     """
     seed_everything(config.training.seed)
-    network = build(config.model, prepared.problem, keras)
+    network = build(config.model, prepared.spec, keras)
     for view, (projection, sd) in enumerate(zip(prepared.projections, prepared.score_sd, strict=True)):
         network.get_layer(view_name(view)).set_weights(projection)
         set_bounds(network, view, sd)
@@ -164,7 +164,7 @@ def initial_network(prepared: Prepared, config: Config) -> keras.Model:
 
 def first_view(prepared: Prepared) -> npt.NDArray[np.float32]:
     """What the distances of the training rows are taken in: (n_train, bands of the first view)."""
-    return viewed(prepared.train_features, prepared.problem.views[0])
+    return viewed(prepared.train_features, prepared.spec.views[0])
 
 
 def viewed(features: npt.NDArray[np.float32], view: tuple[int, ...]) -> npt.NDArray[np.float32]:

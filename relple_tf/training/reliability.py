@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from relple_tf.models.domain import Limits, cross_validated_distances, limits
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.splitting.grouping import unit_labels
+from relple_tf.spectra.splitting.grouping import group_labels
 from relple_tf.training.cross_fitting import CrossFit
 from relple_tf.training.intervals import Interval, fit_interval
 from relple_tf.training.preparation import Prepared, first_view
@@ -42,10 +42,10 @@ def fit_reliability(
     pass, and it is in a new group that predictions are to be flagged.
     """
     train = parts == "train"
-    units = unit_labels(library, keep_groups=False)[train]
+    units = group_labels(library, keep_groups=False)[train]
     t2, q = np.full((2, len(library)), np.nan)
     t2[train], q[train] = cross_validated_distances(
-        first_view(prepared), units, prepared.problem.components, seed, count=prepared.distances.count
+        first_view(prepared), units, prepared.spec.components, seed, count=prepared.domain_statistics.count
     )
     fitted = limits(t2[train], q[train])
     intervals = {}

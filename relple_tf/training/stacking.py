@@ -6,8 +6,8 @@ import numpy.typing as npt
 from keras import ops
 
 from relple_tf.models import front_end
-from relple_tf.models.deployed import seeing
-from relple_tf.models.kernel_regression import KernelMachines
+from relple_tf.models.deployed import with_views
+from relple_tf.models.kernel_regression import KernelRegression
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,18 +22,21 @@ LARGEST_ERROR = 3.0
 
 
 def components(
-    network: keras.Model, machines: KernelMachines, features: npt.NDArray[np.float32]
+    network: keras.Model, kernel_regression: KernelRegression, features: npt.NDArray[np.float32]
 ) -> tuple[Floats, Floats]:
     """Predictions of the network and of the kernel regression, (n, K) each, in standard deviations.
 
     Args:
-        network: Trained.
-        machines: From `kernel_machines`.
+        network: TrainedNetwork.
+        kernel_regression: From `fit_kernel_regression`.
         features: (n, bands, channels).
     """
-    read = seeing(network)
+    read = with_views(network)
     learned, _, scores = read.output
-    both = [ops.concatenate([learned[target] for target in machines.targets], axis=1), machines(scores)]
+    both = [
+        ops.concatenate([learned[target] for target in kernel_regression.targets], axis=1),
+        kernel_regression(scores),
+    ]
     predictions = front_end.apply(keras.Model(read.input, ops.stack(both, axis=1)), features).astype("float64")
     return predictions[:, 0], predictions[:, 1]
 

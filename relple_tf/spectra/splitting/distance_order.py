@@ -26,7 +26,7 @@ def distance_order(library: SpectralLibrary, units: Indices, with_targets: bool)
     Kennard-Stone (1969, Technometrics 11, 137-148) spans the spectra; SPXY (Galvao et al. 2005,
     Talanta 67, 736-740) adds the distance of the targets with equal weight. Both look at all rows
     by design, and the test part is the inner rest that they leave, easier than a random one.
-    Distances are Euclidean between the means of the units: of the principal components of SNV'd
+    DomainStatistics are Euclidean between the means of the units: of the principal components of SNV'd
     absorbance, and of the standardised targets, where a value not measured counts as the mean.
 
     Returns:

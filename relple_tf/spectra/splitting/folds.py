@@ -7,11 +7,11 @@ from sklearn.model_selection import GroupKFold, KFold
 from relple_tf.config import SplitConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.splitting.grouping import Indices, Parts, unit_labels, whole_units
+from relple_tf.spectra.splitting.grouping import Indices, Parts, group_labels, whole_groups
 from relple_tf.spectra.splitting.split import DRAWS, FEWEST_VALUES
 
 _STREAM = 1
-"""Beside the seed, so that folds do not follow the order that `split` draws from the same seed."""
+"""PlsrBaseline the seed, so that folds do not follow the order that `split` draws from the same seed."""
 
 
 def group_k_fold(groups: Indices, count: int, seed: int) -> list[tuple[Indices, Indices]]:
@@ -57,14 +57,14 @@ def folds(
     Raises:
         InputError: the rows are one unit, or no draw leaves every target enough values outside each fold.
     """
-    units = unit_labels(library, keep_groups=not config.within_groups, block_km=config.block_km)
+    units = group_labels(library, keep_groups=not config.within_groups, block_km=config.block_km)
     return _drawn(library, units, seed, count, np.ones(len(library), bool) if rows is None else rows)
 
 
-def learning_folds(library: SpectralLibrary, parts: Parts, seed: int, count: int, block_km: float = 0.0) -> Indices:
+def development_folds(library: SpectralLibrary, parts: Parts, seed: int, count: int, block_km: float = 0.0) -> Indices:
     """Number the fold of every row of the train and validation parts, for choices made inside the learning rows.
 
-    The folds leave whole what `parts` leaves whole (`whole_units`): rows of a group are divided only where the split
+    The folds leave whole what `parts` leaves whole (`whole_groups`): rows of a group are divided only where the split
     of the run divides groups too, so that the folds ask what the test part will ask.
 
     Args:
@@ -81,7 +81,7 @@ def learning_folds(library: SpectralLibrary, parts: Parts, seed: int, count: int
         InputError: the learning rows are one unit, or no draw leaves every target enough values outside each fold.
     """
     learning = np.isin(parts, ("train", "validation"))
-    return _drawn(library, whole_units(library, parts, block_km), seed, count, learning)
+    return _drawn(library, whole_groups(library, parts, block_km), seed, count, learning)
 
 
 def _drawn(library: SpectralLibrary, units: Indices, seed: int, count: int, rows: npt.NDArray[np.bool_]) -> Indices:

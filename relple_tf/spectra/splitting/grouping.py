@@ -14,7 +14,7 @@ Indices = npt.NDArray[np.intp]
 Parts = npt.NDArray[np.str_]
 
 
-def unit_labels(library: SpectralLibrary, keep_groups: bool, block_km: float = 0.0) -> Indices:
+def group_labels(library: SpectralLibrary, keep_groups: bool, block_km: float = 0.0) -> Indices:
     """Number the units that no split divides: rows linked by id and, where asked, by group or by block.
 
     Args:
@@ -36,7 +36,7 @@ def unit_labels(library: SpectralLibrary, keep_groups: bool, block_km: float = 0
     return units
 
 
-def whole_units(library: SpectralLibrary, parts: Parts, block_km: float = 0.0) -> Indices:
+def whole_groups(library: SpectralLibrary, parts: Parts, block_km: float = 0.0) -> Indices:
     """The units that `parts` leaves whole, for folds inside the learning rows to leave whole too.
 
     Groups are linked unless `parts` divides one, and so are blocks of `block_km` (0: there are none).
@@ -47,7 +47,7 @@ def whole_units(library: SpectralLibrary, parts: Parts, block_km: float = 0.0) -
     Raises:
         InputError: blocks are asked for, and the library or a row has no coordinates.
     """
-    return unit_labels(
+    return group_labels(
         library,
         keep_groups=not group_divided(library, parts),
         block_km=0.0 if block_divided(library, parts, block_km) else block_km,

@@ -8,7 +8,7 @@ from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.coordinates import block_labels
 from relple_tf.spectra.splitting.distance_order import distance_order
-from relple_tf.spectra.splitting.grouping import block_divided, divided, group_divided, unit_labels
+from relple_tf.spectra.splitting.grouping import block_divided, divided, group_divided, group_labels
 
 Indices = npt.NDArray[np.intp]
 Parts = npt.NDArray[np.str_]
@@ -47,7 +47,7 @@ def split(
         method = "random" if declared is None else "given"
     _check_groups(library, config, method)
     known = _given(library, declared) if method == "given" else None
-    units = unit_labels(
+    units = group_labels(
         library,
         keep_groups=not config.within_groups and (known is None or not group_divided(library, known)),
         block_km=0.0 if known is not None and block_divided(library, known, config.block_km) else config.block_km,
