@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_tuning_trials import ONE_FIELD, search_of
+from test_search_trials import ONE_FIELD, search_of
 from tuning_jobs import held, one_with_units, troubled
 
 from relple_tf.errors import InputError
@@ -20,7 +20,7 @@ pytest.importorskip("ray", reason="the extra cluster is not installed")
 @pytest.fixture(scope="module")
 def cluster():
     """A head of one core and a second node of two."""
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     from ray.cluster_utils import Cluster
 

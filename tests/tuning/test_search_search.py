@@ -32,7 +32,7 @@ from tuning.result import front
 from tuning.size import of_graph, peak_bytes, size
 from tuning.space import TrialRules
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 TINY = ["front_end.step_nm=40", "front_end.derivative_window_nm=120", "front_end.whitened_components=5"]
 TINY += ["model.expert_kind=cnn", "training.max_epochs=9", "simulated.soils=60", "simulated.step_nm=20"]
 DATA = ["--data", "simulated", "--targets", "CEC_cmolc_kg,pH", "--preset", "rs_ple_nano"]

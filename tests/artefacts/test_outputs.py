@@ -18,7 +18,7 @@ from relple_tf.models.domain import STATUSES
 from relple_tf.predict import holds_predictions
 
 RESULT = "id,pH,pH_low,pH_high,status\na,6.5,6,7,ok\n"
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def output(path, *inputs):

@@ -21,7 +21,7 @@ from export.convert.flatbuffer import operators, parse, signature, type_name
 
 TENSORFLOW = f"tensorflow {version('tensorflow')}"
 TFMOT = f"tensorflow-model-optimization {version('tensorflow-model-optimization')}"
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ROWS = np.random.default_rng(0).normal(size=(32, 1, 6)).astype("float32")
 KEEP = "kept"
 """Name scope whose operators are to stay float32."""

@@ -288,7 +288,7 @@ def test_help_imports_nothing_heavy():
         "except SystemExit as end:\n"
         "    print(end.code, sorted({'numpy', 'pandas', 'keras', 'tensorflow', 'sklearn'} & set(sys.modules)))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
     for name in (*PRESETS, "plsr", "svr", "extra_trees", "cubist"):

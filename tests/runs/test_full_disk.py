@@ -14,7 +14,7 @@ from relple_tf.artefacts.outputs import OutputFile, check_folder
 from relple_tf.atomic_files import naming, scratch, write_bytes, write_text, write_with
 from relple_tf.errors import InputError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TOO_MUCH = bytes(1 << 20)
 
 

@@ -15,7 +15,7 @@ from keras_tuner import HyperParameters, oracles
 
 from tuning import kerastuner_adapter as adapter
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NAME = f"keras-tuner {version('keras-tuner')}"
 TUNING = sorted((ROOT / "tuning").glob("*.py"))
 
