@@ -1,6 +1,7 @@
 """The device's own runtime: what it gives, what it refuses, and that it needs nothing else."""
 
 import contextlib
+import functools
 import json
 import math
 import signal
@@ -412,6 +413,8 @@ class Script:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Tests that a shell starts in the background inherit an ignored SIGINT.
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         # A script that waits for more, which it must not, ends here.
         self.alarm = threading.Timer(60, self.process.kill)

@@ -58,7 +58,11 @@ ODD = (
 """Cells, names and separators with which tables went wrong."""
 
 piece = st.one_of(st.sampled_from([word.encode() for word in ODD]), st.binary(max_size=5))
-edit = st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 30), piece)
+edit = st.tuples(st.integers(0, 999_999), st.integers(0, 30), piece)
+"""Where an edit begins, in millionths of the content; how many bytes it removes; what it inserts.
+
+Not a float: Hypothesis refuses floats in a process where a runtime rounds subnormal numbers to zero.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +98,7 @@ def is_sound_or_refused(path, content):
 
 def edited(content, edits):
     for place, cut, new in edits:
-        start = int(place * len(content))
+        start = place * len(content) // 1_000_000
         content = content[:start] + new + content[start + cut :]
     return content
 
