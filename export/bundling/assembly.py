@@ -261,7 +261,7 @@ def c_sources(trained: StoredRun, front_end: c_front_end.FrontEnd, domain: c_dom
         **c_scan.scan(front_end, (limits["T2"], limits["Q"])),
         **c_front_end.front_end(front_end),
         **c_domain.domain(domain),
-        **c_source.lab_units(scales, trained.card),
+        **c_source.target_scaling(scales, trained.card),
     }
 
 

@@ -75,7 +75,7 @@ def model_source(
     Args:
         content: Of the .tflite without its card, which would only cost flash.
         reads: `scan`, or `features_int8` where it is a core between front end and unit conversion.
-        targets: In the order of lab_units.h.
+        targets: In the order of target_scaling.h.
         arena_bytes: That TFLM needs; None where it was not measured.
         wavelengths_nm: Of a scan.
     """
@@ -128,7 +128,7 @@ ONE_SCAN = {
 //  3. The outputs are target values in laboratory units, T2 and Q.
 //  4. soil_trust(t2, q): no value is shown where it is SOIL_NOT_FINITE, nor one that is not finite; SOIL_OUTSIDE goes
 //     with the values.
-//  5. soil_interval(target, value, soil_difficulty(t2), &low, &high) of lab_units.h.
+//  5. soil_interval(target, value, soil_difficulty(t2), &low, &high) of target_scaling.h.
 // What soil_front_end, soil_distances and soil_to_lab do is in the model already: neither front_end.c nor domain.c is
 // needed.""",
     "features_int8": """\
@@ -138,7 +138,7 @@ ONE_SCAN = {
 //  3. input = feature / scale + zero point, to the nearest integer (halves to the even one), -128 at least and 127 at
 //     most.
 //  4. interpreter.Reset(), for a recurrent operator keeps its state from scan to scan; Invoke().
-//  5. soil_to_lab(target, (output - zero point) * scale) of lab_units.h.
+//  5. soil_to_lab(target, (output - zero point) * scale) of target_scaling.h.
 //  6. soil_interval(target, value, soil_difficulty(t2), &low, &high).""",
 }
 """What a model reads -> how a firmware runs it."""
@@ -154,7 +154,7 @@ MODEL_H = """\
 // One scan:
 {one_scan}
 
-// The output of each target, in the order of lab_units.h: int at[] = SOIL_MODEL_OUTPUT_OF_TARGET;
+// The output of each target, in the order of target_scaling.h: int at[] = SOIL_MODEL_OUTPUT_OF_TARGET;
 #define SOIL_MODEL_OUTPUT_OF_TARGET {{{places}}}
 
 // Inputs and outputs of the interpreter. Where there is a scale: real = scale * (stored - zero point), and what leaves

@@ -51,8 +51,8 @@ class Table:
         return f"static const {self.kind} {self.name}{self.shape} = {{\n{body}\n}};\n"
 
 
-def lab_units(scales: Sequence[Mapping[str, Any]], card: Mapping[str, Any]) -> dict[str, str]:
-    """lab_units.h and lab_units.c: standard deviations to laboratory units, and intervals.
+def target_scaling(scales: Sequence[Mapping[str, Any]], card: Mapping[str, Any]) -> dict[str, str]:
+    """target_scaling.h and target_scaling.c: standard deviations to laboratory units, and intervals.
 
     Args:
         scales: Of each target, in the network's order: the fields of `relple_tf.models.target_scaling.TargetScale`.
@@ -74,8 +74,11 @@ def lab_units(scales: Sequence[Mapping[str, Any]], card: Mapping[str, Any]) -> d
             literal(interval.get("growth", 0.0)),
         ]
         rows.append("    {" + ", ".join(columns) + "}")
-    header = LAB_UNITS_H.format(count=len(scales), numbers=numbers)
-    return {"lab_units.h": NOTICE + header, "lab_units.c": NOTICE + LAB_UNITS_C.replace("ROWS", ",\n".join(rows))}
+    header = TARGET_SCALING_H.format(count=len(scales), numbers=numbers)
+    return {
+        "target_scaling.h": NOTICE + header,
+        "target_scaling.c": NOTICE + TARGET_SCALING_C.replace("ROWS", ",\n".join(rows)),
+    }
 
 
 def literal(value: float) -> str:
@@ -105,9 +108,9 @@ def lines(words: Sequence[str], per_line: int = PER_LINE) -> str:
     return ",\n".join("    " + ", ".join(part) for part in parts)
 
 
-LAB_UNITS_H = """\
-#ifndef SOIL_LAB_UNITS_H
-#define SOIL_LAB_UNITS_H
+TARGET_SCALING_H = """\
+#ifndef SOIL_TARGET_SCALING_H
+#define SOIL_TARGET_SCALING_H
 
 #ifdef __cplusplus
 extern "C" {{
@@ -134,8 +137,8 @@ int soil_interval(int target, float value, float difficulty, float *low, float *
 #endif
 """
 
-LAB_UNITS_C = """\
-#include "lab_units.h"
+TARGET_SCALING_C = """\
+#include "target_scaling.h"
 
 #include <math.h>
 

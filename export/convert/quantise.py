@@ -11,7 +11,7 @@ from export.convert.twin import twin
 from export.recipes import Recipe
 from relple_tf.prediction.litert import LiteRtModel
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.splitting.distance_order import MOST_DISTANCE_UNITS, distance_order
+from relple_tf.spectra.splitting.distance_order import MOST_DISTANCE_GROUPS, distance_order
 
 if TYPE_CHECKING:
     from export.bundling.stored_run import Floats, StoredRun
@@ -59,7 +59,7 @@ def extreme_rows(trained: "StoredRun") -> Any:
 def representative_rows(trained: "StoredRun", count: int = REPRESENTATIVE) -> Any:
     """Training rows in the order in which Kennard-Stone takes them, at most `count`; of many, a draw by seed."""
     total = len(trained.train_scans)
-    drawn = np.random.default_rng(0).permutation(total)[:MOST_DISTANCE_UNITS]
+    drawn = np.random.default_rng(0).permutation(total)[:MOST_DISTANCE_GROUPS]
     library = SpectralLibrary(
         source=trained.card["source"],
         spectra=trained.train_scans[drawn],

@@ -31,7 +31,7 @@ class Baseline(Protocol):
         absorbance: npt.NDArray[np.float32],
         targets: dict[str, npt.NDArray[np.float64]],
         fitted: npt.NDArray[np.bool_],
-        units: npt.NDArray[np.intp],
+        groups: npt.NDArray[np.intp],
         scales: Sequence[TargetScale],
         *,
         window_points: int,
@@ -78,7 +78,7 @@ def tuned(
     absorbance: npt.NDArray[np.float32],
     targets: dict[str, npt.NDArray[np.float64]],
     fitted: npt.NDArray[np.bool_],
-    units: npt.NDArray[np.intp],
+    groups: npt.NDArray[np.intp],
     scales: Sequence[TargetScale],
     *,
     window_points: int,
@@ -94,11 +94,11 @@ def tuned(
         absorbance: (n, bands) on the model's grid, all rows.
         targets: Name -> (n,), NaN where not measured.
         fitted: (n,) the rows to fit on and to cross-validate in: train and validation, never test.
-        units: (n,) numbers of what no fold may divide (fields, or samples).
+        groups: (n,) numbers of what no fold may divide (fields, or samples).
         scales: The targets' scales, from training rows.
         window_points: Bands in the derivative window.
         polynomial: Order of its polynomial.
-        seed: Of the method, and of the folds where every row is its own unit.
+        seed: Of the method, and of the folds where every row is its own group.
 
     Returns:
         Target -> (n,) predictions in laboratory units for all rows, and target -> settings in words.
@@ -114,7 +114,7 @@ def tuned(
             TransformedTargetRegressor(estimator, check_inverse=False),
             [_on_scale(grid, one) for one in scales_to_try(scale, y)],
             scoring=_pooled_error,
-            cv=group_k_fold(units[rows], FOLDS, seed),
+            cv=group_k_fold(groups[rows], FOLDS, seed),
         ).fit(x, y)
         predictions[scale.name] = search.predict(features)
         settings[scale.name] = _in_words(search.best_params_)

@@ -38,7 +38,7 @@ def plsr(
     absorbance: npt.NDArray[np.float32],
     targets: dict[str, npt.NDArray[np.float64]],
     fitted: npt.NDArray[np.bool_],
-    units: npt.NDArray[np.intp],
+    groups: npt.NDArray[np.intp],
     scales: Sequence[TargetScale],
     *,
     window_points: int,
@@ -55,7 +55,7 @@ def plsr(
         absorbance: (n, bands) on the model's grid, all rows.
         targets: Name -> (n,), NaN where not measured.
         fitted: (n,) the rows to fit on and to cross-validate in: train and validation, never test.
-        units: (n,) numbers of what no fold may divide (fields, or samples).
+        groups: (n,) numbers of what no fold may divide (fields, or samples).
         scales: The targets' scales, from training rows.
         window_points: Bands in the derivative window.
         polynomial: Order of its polynomial.
@@ -70,7 +70,7 @@ def plsr(
         values = targets[scale.name]
         rows = np.flatnonzero(fitted & ~np.isnan(values))
         x, y = features[rows], values[rows]
-        best = cross_validated(x, y, units[rows], scale, seed)
+        best = cross_validated(x, y, groups[rows], scale, seed)
         model = PLSRegression(best.components, scale=True).fit(x, best.scale.to_model(y))
         predictions[scale.name] = best.scale.to_lab(model.predict(features).ravel())
         chosen[scale.name] = best
@@ -78,20 +78,20 @@ def plsr(
 
 
 def cross_validated(
-    x: Floats, y: Floats, units: npt.NDArray[np.intp], scale: TargetScale, seed: int, folds: int = FOLDS
+    x: Floats, y: Floats, groups: npt.NDArray[np.intp], scale: TargetScale, seed: int, folds: int = FOLDS
 ) -> CrossValidated:
     """Choose components and scale by the squared error of rows that were left out.
 
     Args:
         x: (n, bands) features.
         y: (n,) laboratory values.
-        units: (n,) numbers of what no fold may divide; two at least.
+        groups: (n,) numbers of what no fold may divide; two at least.
         scale: The network's.
-        seed: Of the folds where every row is a unit of its own.
+        seed: Of the folds where every row is a group of its own.
         folds: At most.
     """
     tried = scales_to_try(scale, y)
-    errors = [cross_validated_errors(x, y, units, one, seed, folds) for one in tried]
+    errors = [cross_validated_errors(x, y, groups, one, seed, folds) for one in tried]
     best = int(np.argmin([error.min() for error in errors]))
     squared_error = float(errors[best].min())
     return CrossValidated(
@@ -106,7 +106,7 @@ def cross_validated(
 def cross_validated_errors(
     x: npt.NDArray[np.float64],
     y: npt.NDArray[np.float64],
-    units: npt.NDArray[np.intp],
+    groups: npt.NDArray[np.intp],
     scale: TargetScale,
     seed: int,
     folds: int = FOLDS,
@@ -118,16 +118,16 @@ def cross_validated_errors(
     Args:
         x: (n, bands) features.
         y: (n,) laboratory values.
-        units: (n,) numbers of what no fold may divide.
+        groups: (n,) numbers of what no fold may divide.
         scale: How y is modelled.
-        seed: Of the folds where every row is a unit of its own.
+        seed: Of the folds where every row is a group of its own.
         folds: At most.
 
     Returns:
         (at most MAXIMUM_COMPONENTS,).
     """
     modelled = scale.to_model(y)
-    splits = group_k_fold(units, folds, seed)
+    splits = group_k_fold(groups, folds, seed)
     most = min(MAXIMUM_COMPONENTS, x.shape[1], min(len(train) for train, _ in splits) - 1)
     squared_error = np.zeros(most)
     for train, held in splits:

@@ -77,8 +77,8 @@ def plsr_baseline(
     if group_divided(library, parts):
         groups = group_labels(library, keep_groups=True)[learned]
         new_groups = without(features, values, groups, prepared.scales, seed)
-    units = whole_groups(library, parts, config.split.block_km)[learned]
-    curve = learning_curve(features, values, units, prepared.scales, seed)
+    groups = whole_groups(library, parts, config.split.block_km)[learned]
+    curve = learning_curve(features, values, groups, prepared.scales, seed)
     components = {name: one.components for name, one in chosen.items()}
     return PlsrBaseline(
         predictions=predictions, components=components, left_out=left_out, new_groups=new_groups, curve=curve
@@ -88,28 +88,28 @@ def plsr_baseline(
 def without(
     features: npt.NDArray[np.float64],
     targets: dict[str, npt.NDArray[np.float64]],
-    units: npt.NDArray[np.intp],
+    groups: npt.NDArray[np.intp],
     scales: tuple[TargetScale, ...],
     seed: int,
     folds: int = FOLDS,
 ) -> dict[str, CrossValidated]:
-    """What PLSR does where whole units are left out.
+    """What PLSR does where whole groups are left out.
 
     Args:
         features: (n, bands) from `snv_first_derivative`.
         targets: Name -> (n,), NaN where not measured.
-        units: (n,) 0, 1, 2, ...
+        groups: (n,) 0, 1, 2, ...
         scales: The targets' scales.
-        seed: Of the folds where every row is a unit of its own.
+        seed: Of the folds where every row is a group of its own.
         folds: At most.
 
     Returns:
-        Target -> the best model; without targets of which no more than FEWEST_ROWS values lie outside some unit.
+        Target -> the best model; without targets of which no more than FEWEST_ROWS values lie outside some group.
     """
     found = {}
     for scale in scales:
         rows = np.flatnonzero(~np.isnan(targets[scale.name]))
-        y, held = targets[scale.name][rows], units[rows]
+        y, held = targets[scale.name][rows], groups[rows]
         if len(rows) - np.bincount(held).max() > FEWEST_ROWS:
             found[scale.name] = cross_validated(features[rows], y, held, scale, seed, folds)
     return found
@@ -118,7 +118,7 @@ def without(
 def learning_curve(
     features: npt.NDArray[np.float64],
     targets: dict[str, npt.NDArray[np.float64]],
-    units: npt.NDArray[np.intp],
+    groups: npt.NDArray[np.intp],
     scales: tuple[TargetScale, ...],
     seed: int,
 ) -> dict[str, dict[int, float]]:
@@ -130,26 +130,26 @@ def learning_curve(
     Args:
         features: (n, bands) from `snv_first_derivative`.
         targets: Name -> (n,), NaN where not measured.
-        units: (n,) numbers of what no fold may divide.
+        groups: (n,) numbers of what no fold may divide.
         scales: The targets' scales.
         seed: Of the folds and the parts.
 
     Returns:
         Target -> {soils learned from: RMSE}, ascending; without targets of which the smallest part has fewer than
-        FEWEST_ROWS soils, or is of a single unit.
+        FEWEST_ROWS soils, or is of a single group.
     """
     curve = {}
     for scale in scales:
         rows = np.flatnonzero(~np.isnan(targets[scale.name]))
-        x, y, unit = features[rows], targets[scale.name][rows], units[rows]
-        folds = group_k_fold(unit, FOLDS, seed)
-        parts = [nested(learned, unit, [seed, fold]) for fold, (learned, _) in enumerate(folds)]
-        if any(len(smallest) < FEWEST_ROWS or len(np.unique(unit[smallest])) == 1 for smallest, *_ in parts):
+        x, y, group = features[rows], targets[scale.name][rows], groups[rows]
+        folds = group_k_fold(group, FOLDS, seed)
+        parts = [nested(learned, group, [seed, fold]) for fold, (learned, _) in enumerate(folds)]
+        if any(len(smallest) < FEWEST_ROWS or len(np.unique(group[smallest])) == 1 for smallest, *_ in parts):
             continue
         squares = np.empty((len(SIZES), len(y)))
         for (_, held), sizes in zip(folds, parts, strict=True):
             for size, part in enumerate(sizes):
-                best = cross_validated(x[part], y[part], unit[part], scale, seed)
+                best = cross_validated(x[part], y[part], group[part], scale, seed)
                 model = PLSRegression(best.components, scale=True).fit(x[part], best.scale.to_model(y[part]))
                 squares[size, held] = (best.scale.to_lab(model.predict(x[held]).ravel()) - y[held]) ** 2
         counts = np.mean([[len(part) for part in sizes] for sizes in parts], axis=0).round().astype(int)
@@ -158,9 +158,9 @@ def learning_curve(
 
 
 def nested(
-    rows: npt.NDArray[np.intp], units: npt.NDArray[np.intp], seed: int | list[int]
+    rows: npt.NDArray[np.intp], groups: npt.NDArray[np.intp], seed: int | list[int]
 ) -> list[npt.NDArray[np.intp]]:
-    """The first of `rows` in one random order of their units, for each of SIZES."""
-    place = np.random.default_rng(seed).permutation(units.max() + 1)
-    order = rows[np.argsort(place[units[rows]], kind="stable")]
+    """The first of `rows` in one random order of their groups, for each of SIZES."""
+    place = np.random.default_rng(seed).permutation(groups.max() + 1)
+    order = rows[np.argsort(place[groups[rows]], kind="stable")]
     return [np.sort(order[: round(share * len(rows))]) for share in SIZES]

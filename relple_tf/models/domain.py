@@ -196,7 +196,7 @@ class Limits:
 
 def cross_validated_distances(
     features: npt.NDArray[np.float32],
-    units: Indices,
+    groups: Indices,
     components: int,
     seed: int,
     folds: int = 10,
@@ -209,7 +209,7 @@ def cross_validated_distances(
 
     Args:
         features: (n, ...) of the training rows, at least 3.
-        units: (n,) numbers of what no fold may divide (fields, or samples); a single one is divided by rows.
+        groups: (n,) numbers of what no fold may divide (fields, or samples); a single one is divided by rows.
         components: Of the whitened projection; a fold has fewer where it has fewer rows.
         seed: Of folds of single rows, and of the PCA.
         folds: At most.
@@ -220,13 +220,13 @@ def cross_validated_distances(
     """
     flat = features.reshape(len(features), -1)
     t2, q = np.full((2, len(flat)), np.nan)
-    for fitted, held in group_k_fold(units, folds, seed):
+    for fitted, held in group_k_fold(groups, folds, seed):
         pca = PCA(min(components, len(fitted) - 1, flat.shape[1]), random_state=seed).fit(flat[fitted])
         kernel = pca.components_.T
         scores = (flat[held] - pca.mean_) @ kernel
         layer = DomainStatistics(count)
         layer.build((flat.shape, scores.shape))
-        layer.fit(flat[fitted], kernel, units[fitted])
+        layer.fit(flat[fitted], kernel, groups[fitted])
         # The layer itself, so that its rounding is in the limits too.
         t2[held], q[held] = (ops.convert_to_numpy(distance)[:, 0] for distance in layer((flat[held], scores)))
     return t2, q

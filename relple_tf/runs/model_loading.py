@@ -14,14 +14,18 @@ import keras
 import numpy as np
 
 from relple_tf.artefacts.reading import check_archive, opened, readable, short
-from relple_tf.models import domain, front_end
+from relple_tf.models import domain, front_end, target_scaling
 from relple_tf.models import kernel_regression as kernel
-from relple_tf.models import target_scaling as lab_units
 from relple_tf.models.deployed import T2, Q
 from relple_tf.runs.card_schema import MOST_WEIGHTS
 from relple_tf.runs.folder import WAY_OUT
 
-OWN_LAYERS = (front_end.ToAbsorbance, lab_units.InverseTargetScaling, domain.DomainStatistics, kernel.KernelRegression)
+OWN_LAYERS = (
+    front_end.ToAbsorbance,
+    target_scaling.InverseTargetScaling,
+    domain.DomainStatistics,
+    kernel.KernelRegression,
+)
 """Loading a model needs its registered layers imported."""
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"

@@ -1,4 +1,4 @@
-"""The kernel kernel_regression: support vector machines on every view's scores, fitted without gradients."""
+"""The kernel regression: support vector machines on every view's scores, fitted without gradients."""
 
 from collections.abc import Mapping
 
@@ -41,7 +41,7 @@ def fit_kernel_regression(
     scores: list[npt.NDArray[np.float32]],
     kernels: list[npt.NDArray[np.float32]],
     values: Mapping[str, Floats],
-    units: Indices,
+    groups: Indices,
     landmarks: int,
     seed: int,
 ) -> KernelRegression:
@@ -51,17 +51,17 @@ def fit_kernel_regression(
         scores: For each view (n, components) of the training rows.
         kernels: For each view (bands, components) of its projection: orthonormal columns, each times a scale.
         values: Target -> (n,) in standard deviations, NaN where not measured.
-        units: (n,) numbers of what no fold may divide.
+        groups: (n,) numbers of what no fold may divide.
         landmarks: Training rows that a scan is compared with, at most; drawn at random where there are more.
         seed: Of that draw and of the folds.
     """
-    count = min(landmarks, len(units))
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(units))[:count])
+    count = min(landmarks, len(groups))
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(groups))[:count])
     components = min(COMPONENTS, scores[0].shape[1])
     layer = KernelRegression(tuple(values), count, components, name="kernel_regression")
     layer.build([view.shape for view in scores])
     fitted = [
-        _view_machines(own[:, :components], kernel[:, :components], values, units, chosen, seed)
+        _view_kernel_regression(own[:, :components], kernel[:, :components], values, groups, chosen, seed)
         for own, kernel in zip(scores, kernels, strict=True)
     ]
     levels = np.mean([found.pop("level") for found in fitted], axis=0)
@@ -72,11 +72,11 @@ def fit_kernel_regression(
     return layer
 
 
-def _view_machines(
+def _view_kernel_regression(
     scores: npt.NDArray[np.float32],
     kernel: npt.NDArray[np.float32],
     values: Mapping[str, Floats],
-    units: Indices,
+    groups: Indices,
     chosen: Indices,
     seed: int,
 ) -> dict[str, Floats]:
@@ -107,7 +107,7 @@ def _view_machines(
     slopes, linear, levels = [], [], []
     for y in values.values():
         known = ~np.isnan(y)
-        slope, level = machine(features[known], y[known], units[known], seed)
+        slope, level = fit_svm(features[known], y[known], groups[known], seed)
         slopes.append(root @ slope[: root.shape[1]])
         linear.append(weight * slope[root.shape[1] :])
         levels.append(level)
@@ -121,7 +121,7 @@ def _view_machines(
     }
 
 
-def machine(x: Floats, y: Floats, units: Indices, seed: int) -> tuple[Floats, float]:
+def fit_svm(x: Floats, y: Floats, groups: Indices, seed: int) -> tuple[Floats, float]:
     """A linear support vector machine, its C by cross-validation: y is about x @ slope + level.
 
     On a random basis it is a kernel machine. Unlike a ridge regression it gives a soil with a wild laboratory value a
@@ -130,7 +130,7 @@ def machine(x: Floats, y: Floats, units: Indices, seed: int) -> tuple[Floats, fl
     Args:
         x: (n, m).
         y: (n,) in standard deviations.
-        units: (n,) numbers of what no fold may divide.
+        groups: (n,) numbers of what no fold may divide.
         seed: Of the folds.
 
     Returns:
@@ -146,7 +146,7 @@ def machine(x: Floats, y: Floats, units: Indices, seed: int) -> tuple[Floats, fl
     search = GridSearchCV(
         SVR(kernel="precomputed", epsilon=EPSILON),
         {"C": COSTS},
-        cv=group_k_fold(units, FOLDS, seed),
+        cv=group_k_fold(groups, FOLDS, seed),
         scoring="neg_mean_squared_error",
     )
     best = search.fit(gram, y).best_estimator_

@@ -87,7 +87,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
                 f"training.{name} has {count} numbers; give one for each of {', '.join(library.targets)}, or none"
             )
     train, validation = parts == "train", parts == "validation"
-    units = whole_groups(library, parts, config.split.block_km)
+    groups = whole_groups(library, parts, config.split.block_km)
     targets = tuple(library.targets)
     stage = front_end.absorbance_stage(library.wavelengths_nm, library.quantity, config.front_end)
     train_absorbance = front_end.apply(stage, library.spectra[train])
@@ -99,7 +99,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
     projections = [whitening(viewed(features, view), config) for view in views]
     scores = [viewed(features, view) @ kernel + bias for view, (kernel, bias) in zip(views, projections, strict=True)]
     scales = tuple(
-        choose_scale(name, values[train], scores[0].astype("float64"), units[train], config.training.seed)
+        choose_scale(name, values[train], scores[0].astype("float64"), groups[train], config.training.seed)
         for name, values in library.targets.items()
     )
     modelled = np.stack([scale.to_model(library.targets[scale.name]) for scale in scales], axis=1)
@@ -119,7 +119,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         scores,
         [kernel for kernel, _ in projections],
         dict(zip(targets, modelled[train].T, strict=True)),
-        units[train],
+        groups[train],
         config.model.landmarks,
         config.training.seed,
     )

@@ -42,10 +42,10 @@ def fit_reliability(
     pass, and it is in a new group that predictions are to be flagged.
     """
     train = parts == "train"
-    units = group_labels(library, keep_groups=False)[train]
+    groups = group_labels(library, keep_groups=False)[train]
     t2, q = np.full((2, len(library)), np.nan)
     t2[train], q[train] = cross_validated_distances(
-        first_view(prepared), units, prepared.spec.components, seed, count=prepared.domain_statistics.count
+        first_view(prepared), groups, prepared.spec.components, seed, count=prepared.domain_statistics.count
     )
     fitted = limits(t2[train], q[train])
     intervals = {}

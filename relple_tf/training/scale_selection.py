@@ -17,7 +17,7 @@ CLEARLY = 0.9
 """A skewed target is modelled as it is where that brings the RMSE below this share of its square root's."""
 
 
-def choose_scale(name: str, values: Floats, scores: Floats, units: npt.NDArray[np.intp], seed: int) -> TargetScale:
+def choose_scale(name: str, values: Floats, scores: Floats, groups: npt.NDArray[np.intp], seed: int) -> TargetScale:
     """The square root for a skewed target, unless a support vector machine predicts it clearly better as it is.
 
     Errors are compared in the target's unit, by cross-validation: the root suits a target whose error grows
@@ -27,7 +27,7 @@ def choose_scale(name: str, values: Floats, scores: Floats, units: npt.NDArray[n
         name: Of the target, with unit.
         values: (n,) of the training rows, NaN where not measured.
         scores: (n, components) of the first view, their mean variance 1.
-        units: (n,) numbers of what no fold may divide.
+        groups: (n,) numbers of what no fold may divide.
         seed: Of the folds, and of the rows that are tried where there are more than MOST_SVM_ROWS.
     """
     skewed = TargetScale.fit(name, values)
@@ -41,7 +41,7 @@ def choose_scale(name: str, values: Floats, scores: Floats, units: npt.NDArray[n
     rmse = []
     for scale in (skewed, plain):
         estimated = np.empty(len(y))
-        for fitted, held in group_k_fold(units[known], FOLDS, seed):
+        for fitted, held in group_k_fold(groups[known], FOLDS, seed):
             kernel = SVR(C=COST, epsilon=EPSILON, gamma=0.5 / x.shape[1])
             estimated[held] = scale.to_lab(kernel.fit(x[fitted], scale.to_model(y[fitted])).predict(x[held]))
         rmse.append(np.sqrt(np.mean((estimated - y) ** 2)))

@@ -28,33 +28,33 @@ def spectra():
     return x.astype("float32"), y
 
 
-def folds_of(x, y, units):
-    if len(np.unique(units)) == len(x):
+def folds_of(x, y, groups):
+    if len(np.unique(groups)) == len(x):
         return list(KFold(FOLDS, shuffle=True, random_state=SEED).split(x))
-    return list(GroupKFold(FOLDS).split(x, y, units))
+    return list(GroupKFold(FOLDS).split(x, y, groups))
 
 
 @pytest.mark.parametrize("size", [1, 3], ids=["rows", "groups"])
 def test_component_count_is_that_of_models_refitted_with_each_number(spectra, size, monkeypatch):
     x, y = spectra
-    units = np.arange(len(x)) // size
+    groups = np.arange(len(x)) // size
     monkeypatch.setattr(baselines, "MAXIMUM_COMPONENTS", 8)
     error = np.zeros(8)
-    for train, held in folds_of(x, y, units):
+    for train, held in folds_of(x, y, groups):
         for count in range(1, 9):
             model = PLSRegression(count, scale=True).fit(x[train], y[train])
             error[count - 1] += ((model.predict(x[held]).ravel() - y[held]) ** 2).sum()
     seen = []
     whole = np.argmin
     monkeypatch.setattr(baselines.np, "argmin", lambda a: seen.append(np.array(a)) or whole(a))
-    got = component_count(x.astype("float64"), y, units)
+    got = component_count(x.astype("float64"), y, groups)
     np.testing.assert_allclose(seen[-1], error, rtol=1e-5)
     assert got == np.argmin(error) + 1
 
 
 def test_no_fold_divides_a_group(spectra, monkeypatch):
     x, y = spectra
-    units = np.repeat(np.arange(12), 5)
+    groups = np.repeat(np.arange(12), 5)
     fitted = []
     fit = PLSRegression.fit
 
@@ -63,12 +63,12 @@ def test_no_fold_divides_a_group(spectra, monkeypatch):
         return fit(self, x_train, y_train)
 
     monkeypatch.setattr(PLSRegression, "fit", spy)
-    component_count(x, y, units)
+    component_count(x, y, groups)
     assert len(fitted) == FOLDS
     for rows in fitted:
         inside = np.array([tuple(row) in rows for row in x])
         for unit in range(12):
-            assert len(set(inside[units == unit])) == 1
+            assert len(set(inside[groups == unit])) == 1
 
 
 @pytest.mark.parametrize("rows", [8, 12])
@@ -95,8 +95,8 @@ def test_cross_validated_figures_are_those_of_models_refitted_without_each_fold(
 AS_IS = TargetScale(name="a", root=False, mean=0.0, sd=1.0, low=-1e9, high=1e9, non_negative=False)
 
 
-def component_count(x, y, units):
-    return int(np.argmin(cross_validated_errors(x, y, units, AS_IS, SEED))) + 1
+def component_count(x, y, groups):
+    return int(np.argmin(cross_validated_errors(x, y, groups, AS_IS, SEED))) + 1
 
 
 def fit_plsr(x, y, fitted, scale):

@@ -42,10 +42,10 @@ def ridge(bands, seed):
     return make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": [0.1, 10.0, 1000.0]}
 
 
-def fitted_by(baseline, x, y, fitted, units=None, scale=None):
-    units = np.arange(len(x)) if units is None else units
+def fitted_by(baseline, x, y, fitted, groups=None, scale=None):
+    groups = np.arange(len(x)) if groups is None else groups
     scale = scale or TargetScale.fit("a", y[fitted])
-    predictions, settings = baseline(x, {"a": y}, fitted, units, [scale], **WINDOW, seed=SEED)
+    predictions, settings = baseline(x, {"a": y}, fitted, groups, [scale], **WINDOW, seed=SEED)
     return predictions["a"], settings["a"]
 
 
@@ -63,13 +63,13 @@ def test_settings_are_said_in_words_that_are_short():
     assert module._in_words(chosen) == "C 100, gamma 0.00021"
 
 
-def by_hand(x, y, units, scales, candidates):
+def by_hand(x, y, groups, scales, candidates):
     """The estimator with the least sum of absolute errors in laboratory units over folds, its name and its scale."""
     error = {}
     for scale in scales:
         for name, estimator in candidates.items():
             error[name, scale.root] = 0.0
-            for train, held in group_k_fold(units, FOLDS, SEED):
+            for train, held in group_k_fold(groups, FOLDS, SEED):
                 model = estimator.fit(x[train], scale.to_model(y[train]))
                 error[name, scale.root] += np.abs(scale.to_lab(model.predict(x[held])) - y[held]).sum()
     name, root = min(error, key=error.get)
@@ -82,7 +82,7 @@ def test_svr_is_the_machine_that_cross_validates_best(spectra, size):
     fitted = np.arange(60) < 45
     y = y.copy()
     y[:5] = np.nan
-    units = np.arange(60) // size
+    groups = np.arange(60) // size
     rows = np.flatnonzero(fitted & ~np.isnan(y))
     features = snv_first_derivative(x, *WINDOW.values())
     scale = TargetScale.fit("a", y[fitted])
@@ -93,9 +93,9 @@ def test_svr_is_the_machine_that_cross_validates_best(spectra, size):
         for c in (3, 10, 30, 100)
         for gamma in (0.07, 0.21, 0.7)
     }
-    model, name, _ = by_hand(features[rows], y[rows], units[rows], [scale], machines)
+    model, name, _ = by_hand(features[rows], y[rows], groups[rows], [scale], machines)
     expected = scale.to_lab(model.fit(features[rows], scale.to_model(y[rows])).predict(features))
-    got, settings = fitted_by(BASELINES["svr"], x, y, fitted, units, scale)
+    got, settings = fitted_by(BASELINES["svr"], x, y, fitted, groups, scale)
     assert settings == name
     np.testing.assert_allclose(got, expected, rtol=1e-9)
 
@@ -151,14 +151,15 @@ class Recorder(RegressorMixin, BaseEstimator):
 def test_no_fold_divides_a_unit_and_no_test_row_is_fitted(spectra, monkeypatch):
     x, y = spectra
     monkeypatch.setattr(Recorder, "seen", [])
-    units, fitted = np.repeat(np.arange(12), 5), np.arange(60) < 45
-    fitted_by(lambda *a, **k: tuned(lambda bands, seed: (Recorder(), {"offset": [0, 1]}), *a, **k), x, y, fitted, units)
+    groups, fitted = np.repeat(np.arange(12), 5), np.arange(60) < 45
+    grid = {"offset": [0, 1]}
+    fitted_by(lambda *a, **k: tuned(lambda bands, seed: (Recorder(), grid), *a, **k), x, y, fitted, groups)
     assert len(Recorder.seen) == 2 * 5 + 1
     number = {row.tobytes(): i for i, row in enumerate(snv_first_derivative(x, *WINDOW.values()))}
     fits = [np.array([number[row] for row in rows]) for rows in Recorder.seen]
     for rows in fits:
         assert rows.max() < 45
-        assert all(np.isin(units[:45], unit).sum() == np.isin(units[rows], unit).sum() for unit in set(units[rows]))
+        assert all(np.isin(groups[:45], unit).sum() == np.isin(groups[rows], unit).sum() for unit in set(groups[rows]))
     assert {len(rows) for rows in fits[:-1]} == {35, 40}
 
 

@@ -208,15 +208,15 @@ def test_a_baseline_job_fits_train_and_validation(ungrouped, tmp_path, monkeypat
     (draw,) = resamples(ungrouped, of(), repeats=1)[0]
     seen = {}
 
-    def baseline(absorbance, targets, fitted, units, scales, **rest):
-        seen.update(rest, fitted=fitted, units=units, rows=len(absorbance))
+    def baseline(absorbance, targets, fitted, groups, scales, **rest):
+        seen.update(rest, fitted=fitted, groups=groups, rows=len(absorbance))
         return {name: np.zeros(len(absorbance)) for name in targets}, {"OC_g_kg": "C 3"}
 
     monkeypatch.setitem(comparison.BASELINES, "svr", baseline)
     shared = SharedData(library=ungrouped, models={"svr": CONFIG}, jobs=tmp_path)
     rows = rows_of(shared, Job(model="svr", draw=draw))
     np.testing.assert_array_equal(seen["fitted"], draw.parts != "test")
-    assert len(np.unique(seen["units"])) == len(np.unique(ungrouped.ids))
+    assert len(np.unique(seen["groups"])) == len(np.unique(ungrouped.ids))
     assert (seen["rows"], seen["seed"], seen["polynomial"]) == (90, 0, 2)
     assert [row["settings"] for row in rows] == ["C 3", ""]
 

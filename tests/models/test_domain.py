@@ -212,21 +212,21 @@ def test_constants_are_saved_and_not_trained(tmp_path):
     assert np.asarray(model(NEW)["t2"]).max() > 0
 
 
-@pytest.mark.parametrize("units", [np.repeat([7, 3, 5], 30), np.tile([0, 1], 45)], ids=["three", "two"])
-def test_each_unit_is_measured_by_components_found_without_it(units):
-    t2, q = cross_validated_distances(TRAIN, units, COMPONENTS, seed=0)
-    for unit in np.unique(units):
-        held = units == unit
-        # Of two units one is left, which is no reason to have no neighbours at all.
-        samples = units[~held] if len(np.unique(units)) > 2 else np.arange(45)
+@pytest.mark.parametrize("groups", [np.repeat([7, 3, 5], 30), np.tile([0, 1], 45)], ids=["three", "two"])
+def test_each_unit_is_measured_by_components_found_without_it(groups):
+    t2, q = cross_validated_distances(TRAIN, groups, COMPONENTS, seed=0)
+    for unit in np.unique(groups):
+        held = groups == unit
+        # Of two groups one is left, which is no reason to have no neighbours at all.
+        samples = groups[~held] if len(np.unique(groups)) > 2 else np.arange(45)
         expected = reference_with_neighbours(TRAIN[~held], TRAIN[held], samples)
         np.testing.assert_allclose(t2[held], expected[0], rtol=1e-3)
         np.testing.assert_allclose(q[held], expected[1], rtol=3e-3)
 
 
-@pytest.mark.parametrize("units", [np.arange(90), np.zeros(90, int)], ids=["own", "one"])
-def test_single_rows_and_a_single_unit_are_folded_by_rows(units):
-    t2, q = cross_validated_distances(TRAIN, units, COMPONENTS, seed=1, folds=90)
+@pytest.mark.parametrize("groups", [np.arange(90), np.zeros(90, int)], ids=["own", "one"])
+def test_single_rows_and_a_single_unit_are_folded_by_rows(groups):
+    t2, q = cross_validated_distances(TRAIN, groups, COMPONENTS, seed=1, folds=90)
     row = 11
     others = np.arange(90) != row
     expected = reference_with_neighbours(TRAIN[others], TRAIN[[row]], np.arange(89))

@@ -36,8 +36,8 @@ def make(rows=200, seed=0):
     )
 
 
-def divided(units, fold):
-    return any(len(set(fold[units == unit].tolist())) > 1 for unit in set(units.tolist()))
+def divided(groups, fold):
+    return any(len(set(fold[groups == unit].tolist())) > 1 for unit in set(groups.tolist()))
 
 
 @pytest.mark.parametrize("config", [RANDOM, WITHIN, replace(WITHIN, block_km=50)], ids=["groups", "ids", "blocks"])
@@ -46,11 +46,11 @@ def divided(units, fold):
 def test_every_row_is_in_one_fold_and_every_unit_whole(config, count, seed):
     library = make()
     fold = folds(library, config, seed, count)
-    units = group_labels(library, not config.within_groups, config.block_km)
+    groups = group_labels(library, not config.within_groups, config.block_km)
     assert set(fold.tolist()) == set(range(count))
-    assert not divided(units, fold)
+    assert not divided(groups, fold)
     sizes = np.bincount(fold)
-    assert sizes.max() - sizes.min() <= np.bincount(units).max()
+    assert sizes.max() - sizes.min() <= np.bincount(groups).max()
 
 
 def test_single_rows_make_folds_of_one_size():
@@ -69,14 +69,14 @@ def test_seed_decides_the_folds():
 def test_test_rows_are_in_no_fold_and_learning_rows_in_one(config):
     library = make()
     if config is BLOCKS:
-        # Fields would link most places into one unit.
+        # Fields would link most places into one group.
         library = replace(library, groups=None)
     parts, _ = split(library, config, 0)
     fold = development_folds(library, parts, 0, 5, config.block_km)
     np.testing.assert_array_equal(fold == -1, parts == "test")
     assert set(fold[parts != "test"].tolist()) == set(range(5))
-    units = whole_groups(library, parts, config.block_km)
-    assert not divided(units[parts != "test"], fold[parts != "test"])
+    groups = whole_groups(library, parts, config.block_km)
+    assert not divided(groups[parts != "test"], fold[parts != "test"])
 
 
 def test_folds_divide_groups_only_where_the_split_does():

@@ -102,8 +102,8 @@ def test_blocks_are_whole_even_where_groups_are_divided(method):
     assert [np.sum(parts == part) for part in PARTS] == [130, 30, 40]
     assert notes[1] == "the rows come from 20 blocks of 50 km"
     assert (group_divided(library, parts), block_divided(library, parts, 50)) == (2, 0)
-    units = whole_groups(library, parts, block_km=50)
-    np.testing.assert_array_equal(units, group_labels(library, keep_groups=False, block_km=50))
+    groups = whole_groups(library, parts, block_km=50)
+    np.testing.assert_array_equal(groups, group_labels(library, keep_groups=False, block_km=50))
 
 
 def test_groups_and_blocks_link_rows_together():
@@ -357,6 +357,6 @@ def test_declared_parts_of_another_length_are_refused():
 
 
 def test_too_many_units_for_all_distances_are_refused(monkeypatch):
-    monkeypatch.setattr(ordering, "MOST_DISTANCE_UNITS", 50)
+    monkeypatch.setattr(ordering, "MOST_DISTANCE_GROUPS", 50)
     with pytest.raises(InputError, match=r"60 samples or groups are more than 50.*method=random"):
         split(make(60), SplitConfig(method="spxy"), 0)

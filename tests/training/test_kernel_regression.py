@@ -1,4 +1,4 @@
-"""Laws of the kernel kernel_regression: scikit-learn's own on the same features, bounded pulls, whole units."""
+"""Laws of the kernel regression: scikit-learn's own on the same features, bounded pulls, whole groups."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from relple_tf.training.kernel_regression import (
     STRENGTHS,
     WIDTH,
     fit_kernel_regression,
-    machine,
+    fit_svm,
 )
 from relple_tf.training.preparation import initial_network, prepare
 
@@ -34,7 +34,7 @@ SEED = 7
 
 @pytest.fixture
 def drawn():
-    """(80, 12) features far from mean 0, and what they say of y, with noise; every row is a unit of its own."""
+    """(80, 12) features far from mean 0, and what they say of y, with noise; every row is a group of its own."""
     draw = np.random.default_rng(0)
     x = draw.normal(size=(80, 12)) * np.geomspace(2, 0.05, 12)
     y = np.tanh(x @ draw.normal(size=12)) + draw.normal(0, 0.1, 80)
@@ -55,14 +55,14 @@ def searched(kernel, x, y):
 
 
 def test_machine_is_the_linear_support_vector_machine_of_scikit_learn(drawn):
-    x, y, units = drawn
-    slope, level = machine(x, y, units, SEED)
+    x, y, groups = drawn
+    slope, level = fit_svm(x, y, groups, SEED)
     np.testing.assert_allclose(x @ slope + level, searched("linear", scaled(x), y).predict(scaled(x)), atol=1e-8)
 
 
 def test_machine_is_a_kernel_machine_on_the_products_of_new_rows_with_its_own(drawn):
-    x, y, units = drawn
-    slope, level = machine(x[:60], y[:60], units[:60], SEED)
+    x, y, groups = drawn
+    slope, level = fit_svm(x[:60], y[:60], groups[:60], SEED)
     centre = x[:60].mean(axis=0)
     size = np.sqrt(np.mean(np.sum((x[:60] - centre) ** 2, axis=1)))
     own, new = (x[:60] - centre) / size, (x[60:] - centre) / size
@@ -71,15 +71,15 @@ def test_machine_is_a_kernel_machine_on_the_products_of_new_rows_with_its_own(dr
 
 
 def test_estimates_depend_on_neither_unit_nor_origin_of_the_features(drawn):
-    x, y, units = drawn
-    slope, level = machine(x, y, units, SEED)
-    other, other_level = machine(40 * x - 300, y, units, SEED)
+    x, y, groups = drawn
+    slope, level = fit_svm(x, y, groups, SEED)
+    other, other_level = fit_svm(40 * x - 300, y, groups, SEED)
     np.testing.assert_allclose((40 * x - 300) @ other + other_level, x @ slope + level, atol=1e-7)
 
 
 def test_features_that_do_not_vary_give_a_constant(drawn):
-    x, y, units = drawn
-    slope, level = machine(np.ones_like(x), y, units, SEED)
+    x, y, groups = drawn
+    slope, level = fit_svm(np.ones_like(x), y, groups, SEED)
     np.testing.assert_array_equal(slope, 0)
     assert y.min() < level < y.max()
 
@@ -87,11 +87,11 @@ def test_features_that_do_not_vary_give_a_constant(drawn):
 def test_a_wild_value_pulls_no_harder_the_wilder_it_is(drawn, monkeypatch):
     """C must be the same: its choice by squared errors is what a wild value does move."""
     monkeypatch.setattr(machines, "COSTS", (3.0,))
-    x, y, units = drawn
+    x, y, groups = drawn
     estimates, ridges = [], []
     for value in (20.0, 20_000.0):
-        wild = np.where(units == 4, value, y)
-        slope, level = machine(x, wild, units, SEED)
+        wild = np.where(groups == 4, value, y)
+        slope, level = fit_svm(x, wild, groups, SEED)
         estimates.append(x @ slope + level)
         ridges.append(RidgeCV([1.0]).fit(x, wild).predict(x))
     np.testing.assert_allclose(*estimates, atol=1e-8)
@@ -99,33 +99,33 @@ def test_a_wild_value_pulls_no_harder_the_wilder_it_is(drawn, monkeypatch):
 
 
 def test_many_rows_are_fitted_by_ridge_regression(drawn, monkeypatch):
-    x, y, units = drawn
+    x, y, groups = drawn
     monkeypatch.setattr(machines, "MOST_SVM_ROWS", 79)
-    slope, level = machine(x, y, units, SEED)
+    slope, level = fit_svm(x, y, groups, SEED)
     np.testing.assert_allclose(x @ slope + level, RidgeCV(STRENGTHS).fit(x, y).predict(x), atol=1e-8)
     monkeypatch.setattr(machines, "MOST_SVM_ROWS", 80)
-    assert np.abs(machine(x, y, units, SEED)[0] - slope).max() > 1e-3
+    assert np.abs(fit_svm(x, y, groups, SEED)[0] - slope).max() > 1e-3
 
 
 @pytest.mark.parametrize(
-    "units",
+    "groups",
     [np.arange(30), np.arange(30) // 4, np.arange(30) % 2, np.zeros(30, int), np.repeat([0, 1, 2], [1, 2, 27])],
     ids=["rows", "fours", "two", "one", "uneven"],
 )
-def test_folds_hold_every_row_back_once_and_leave_units_whole(units):
-    folds = group_k_fold(units, 4, SEED)
-    distinct = len(np.unique(units))
+def test_folds_hold_every_row_back_once_and_leave_units_whole(groups):
+    folds = group_k_fold(groups, 4, SEED)
+    distinct = len(np.unique(groups))
     assert len(folds) == (4 if distinct == 1 else min(4, distinct))
     np.testing.assert_array_equal(np.sort(np.concatenate([held for _, held in folds])), np.arange(30))
     for fitted, held in folds:
         np.testing.assert_array_equal(np.sort(np.concatenate([fitted, held])), np.arange(30))
-        # A single unit is divided, for there is no other.
-        assert distinct == 1 or not set(units[fitted]) & set(units[held])
+        # A single group is divided, for there is no other.
+        assert distinct == 1 or not set(groups[fitted]) & set(groups[held])
 
 
 def test_the_choice_of_c_divides_no_unit(drawn, monkeypatch):
     x, y, _ = drawn
-    units = np.repeat(np.arange(16), 5)
+    groups = np.repeat(np.arange(16), 5)
     length = np.sum(scaled(x) ** 2, axis=1)
     fitted = []
     fit = SVR.fit
@@ -136,7 +136,7 @@ def test_the_choice_of_c_divides_no_unit(drawn, monkeypatch):
         return fit(self, gram, *arguments, **options)
 
     monkeypatch.setattr(SVR, "fit", spy)
-    machine(x, y, units, SEED)
+    fit_svm(x, y, groups, SEED)
     assert len(fitted) == FOLDS * len(COSTS) + 1
     assert fitted[-1].all()
     for inside in fitted[:-1]:
@@ -146,7 +146,7 @@ def test_the_choice_of_c_divides_no_unit(drawn, monkeypatch):
 
 @pytest.fixture
 def curved():
-    """Scores of two views (90, 7), their projections, two targets with missing values, and units."""
+    """Scores of two views (90, 7), their projections, two targets with missing values, and groups."""
     draw = np.random.default_rng(5)
     spectra = (draw.normal(size=(90, 7)) * np.geomspace(3, 0.1, 7)) @ draw.normal(size=(7, 20))
     kernels = [np.linalg.qr(draw.normal(size=(20, 7)))[0] * np.geomspace(1, 4, 7) for _ in range(2)]
@@ -173,9 +173,9 @@ def centred(kernel, own):
 
 @pytest.mark.parametrize("target", ["first", "second"])
 def test_with_every_soil_a_landmark_it_is_the_mean_of_exact_kernel_machines(curved, target):
-    scores, kernels, values, units = curved
+    scores, kernels, values, groups = curved
     layer = fit_kernel_regression(
-        [s[:70] for s in scores], kernels, {k: v[:70] for k, v in values.items()}, units[:70], 70, 1
+        [s[:70] for s in scores], kernels, {k: v[:70] for k, v in values.items()}, groups[:70], 70, 1
     )
     got = np.asarray(layer([s[70:].astype("float32") for s in scores]))[:, [*values].index(target)]
     known = np.flatnonzero(~np.isnan(values[target][:70]))
@@ -196,8 +196,8 @@ def test_with_every_soil_a_landmark_it_is_the_mean_of_exact_kernel_machines(curv
 
 
 def test_a_saved_layer_says_the_same(curved, tmp_path):
-    scores, kernels, values, units = curved
-    layer = fit_kernel_regression(scores, kernels, values, units, 40, 1)
+    scores, kernels, values, groups = curved
+    layer = fit_kernel_regression(scores, kernels, values, groups, 40, 1)
     inputs = [keras.Input((7,)) for _ in scores]
     keras.Model(inputs, layer(inputs)).save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -206,18 +206,19 @@ def test_a_saved_layer_says_the_same(curved, tmp_path):
 
 
 def test_fewer_landmarks_than_soils_come_near_the_exact_machine(curved):
-    scores, kernels, values, units = curved
+    scores, kernels, values, groups = curved
     rows = [s.astype("float32") for s in scores]
     exact, some, few = (
-        np.asarray(fit_kernel_regression(scores, kernels, values, units, count, 1)(rows))[:, 0] for count in (90, 60, 6)
+        np.asarray(fit_kernel_regression(scores, kernels, values, groups, count, 1)(rows))[:, 0]
+        for count in (90, 60, 6)
     )
     assert np.std(some - exact) < 0.5 * np.std(few - exact)
     assert np.std(some - exact) < 0.2 * np.std(exact)
 
 
 def test_far_from_the_training_soils_estimates_level_off(curved):
-    scores, kernels, values, units = curved
-    layer = fit_kernel_regression(scores, kernels, values, units, 90, 1)
+    scores, kernels, values, groups = curved
+    layer = fit_kernel_regression(scores, kernels, values, groups, 90, 1)
     at = [np.asarray(layer([factor * s[:20].astype("float32") for s in scores]))[:, 1] for factor in (1, 1e5, 1e8)]
     np.testing.assert_allclose(at[1], at[2], rtol=1e-5)
     assert np.abs(at[2]).max() < 10 * np.nanmax(np.abs(values["second"]))
@@ -225,27 +226,27 @@ def test_far_from_the_training_soils_estimates_level_off(curved):
 
 def test_the_scales_of_components_do_not_matter(curved):
     """The machines take back the whitening, whatever it was."""
-    scores, kernels, values, units = curved
+    scores, kernels, values, groups = curved
     scale = np.geomspace(5, 0.2, 7)
-    plain = fit_kernel_regression(scores, kernels, values, units, 90, 1)
-    other = fit_kernel_regression([s * scale for s in scores], [k * scale for k in kernels], values, units, 90, 1)
+    plain = fit_kernel_regression(scores, kernels, values, groups, 90, 1)
+    other = fit_kernel_regression([s * scale for s in scores], [k * scale for k in kernels], values, groups, 90, 1)
     rows, scaled_rows = ([(s * f).astype("float32") for s in scores] for f in (1, scale))
     np.testing.assert_allclose(plain(rows), other(scaled_rows), atol=1e-4)
 
 
 def test_a_component_that_was_left_out_for_lack_of_variance_counts_for_nothing(curved):
-    scores, kernels, values, units = curved
+    scores, kernels, values, groups = curved
     dead = np.where(np.arange(7) == 6, 0.0, 1.0)
-    layer = fit_kernel_regression([s * dead for s in scores], [k * dead for k in kernels], values, units, 90, 1)
+    layer = fit_kernel_regression([s * dead for s in scores], [k * dead for k in kernels], values, groups, 90, 1)
     rows = [(s * dead).astype("float32") for s in scores]
     np.testing.assert_array_equal(layer(rows), layer([r + 100 * (1 - dead) for r in rows]))
     assert np.isfinite(np.asarray(layer(rows))).all()
 
 
 def test_soils_that_are_all_alike_give_a_constant(curved):
-    _, kernels, values, units = curved
+    _, kernels, values, groups = curved
     alike = [np.ones((90, 7), "float32")] * 2
-    estimates = np.asarray(fit_kernel_regression(alike, kernels, values, units, 90, 1)(alike))
+    estimates = np.asarray(fit_kernel_regression(alike, kernels, values, groups, 90, 1)(alike))
     assert np.ptp(estimates, axis=0).max() == 0
     assert values["first"].min() < estimates[0, 0] < values["first"].max()
 

@@ -47,18 +47,18 @@ def folds(
         library: Rows to divide.
         config: Its `within_groups` and `block_km`.
         seed: Seed of the draw.
-        count: Folds, 2 or more; fewer are made where there are fewer units that stay whole.
+        count: Folds, 2 or more; fewer are made where there are fewer groups that stay whole.
         rows: (n,) true for the rows to divide; None divides all.
 
     Returns:
         (n,) 0 to the number of folds less 1, each of them used; -1 for rows that are not divided. The largest fold
-        has at most the rows of one unit more than the smallest.
+        has at most the rows of one group more than the smallest.
 
     Raises:
-        InputError: the rows are one unit, or no draw leaves every target enough values outside each fold.
+        InputError: the rows are one group, or no draw leaves every target enough values outside each fold.
     """
-    units = group_labels(library, keep_groups=not config.within_groups, block_km=config.block_km)
-    return _drawn(library, units, seed, count, np.ones(len(library), bool) if rows is None else rows)
+    groups = group_labels(library, keep_groups=not config.within_groups, block_km=config.block_km)
+    return _drawn(library, groups, seed, count, np.ones(len(library), bool) if rows is None else rows)
 
 
 def development_folds(library: SpectralLibrary, parts: Parts, seed: int, count: int, block_km: float = 0.0) -> Indices:
@@ -71,23 +71,23 @@ def development_folds(library: SpectralLibrary, parts: Parts, seed: int, count: 
         library: All rows.
         parts: (n,) of PARTS; empty for rows that a run leaves unused.
         seed: Seed of the draw.
-        count: Folds, 2 or more; fewer are made where there are fewer units that stay whole.
+        count: Folds, 2 or more; fewer are made where there are fewer groups that stay whole.
         block_km: `split.block_km` of the run.
 
     Returns:
         (n,) 0 to the number of folds less 1, each of them used; -1 for test rows and unused ones.
 
     Raises:
-        InputError: the learning rows are one unit, or no draw leaves every target enough values outside each fold.
+        InputError: the learning rows are one group, or no draw leaves every target enough values outside each fold.
     """
     learning = np.isin(parts, ("train", "validation"))
     return _drawn(library, whole_groups(library, parts, block_km), seed, count, learning)
 
 
-def _drawn(library: SpectralLibrary, units: Indices, seed: int, count: int, rows: npt.NDArray[np.bool_]) -> Indices:
+def _drawn(library: SpectralLibrary, groups: Indices, seed: int, count: int, rows: npt.NDArray[np.bool_]) -> Indices:
     """The first draw that leaves every target enough values outside each fold."""
-    units = np.unique(units[rows], return_inverse=True)[1]
-    sizes = np.bincount(units)
+    groups = np.unique(groups[rows], return_inverse=True)[1]
+    sizes = np.bincount(groups)
     if len(sizes) < 2:
         raise InputError(
             f"{library.source}: {rows.sum()} rows are one sample, group or block that stays whole; cross-validation "
@@ -96,7 +96,7 @@ def _drawn(library: SpectralLibrary, units: Indices, seed: int, count: int, rows
         )
     targets = {name: values[rows] for name, values in library.targets.items()}
     for draw in range(DRAWS):
-        fold = _balanced(sizes, min(count, len(sizes)), np.random.default_rng([seed, _STREAM, draw]))[units]
+        fold = _balanced(sizes, min(count, len(sizes)), np.random.default_rng([seed, _STREAM, draw]))[groups]
         lacking = _lacking(targets, fold)
         if not lacking:
             break
@@ -108,12 +108,12 @@ def _drawn(library: SpectralLibrary, units: Indices, seed: int, count: int, rows
 
 
 def _balanced(sizes: Indices, count: int, rng: np.random.Generator) -> Indices:
-    """(units,) folds: units in random order, each to the fold that has the fewest rows by then."""
+    """(groups,) folds: groups in random order, each to the fold that has the fewest rows by then."""
     fold = np.empty(len(sizes), np.intp)
     held = np.zeros(count, np.intp)
-    for unit in rng.permutation(len(sizes)).tolist():
-        fold[unit] = np.argmin(held)
-        held[fold[unit]] += sizes[unit]
+    for group in rng.permutation(len(sizes)).tolist():
+        fold[group] = np.argmin(held)
+        held[fold[group]] += sizes[group]
     return fold
 
 

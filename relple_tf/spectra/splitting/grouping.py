@@ -15,7 +15,7 @@ Parts = npt.NDArray[np.str_]
 
 
 def group_labels(library: SpectralLibrary, keep_groups: bool, block_km: float = 0.0) -> Indices:
-    """Number the units that no split divides: rows linked by id and, where asked, by group or by block.
+    """Number the groups that no split divides: rows linked by id and, where asked, by group or by block.
 
     Args:
         library: Rows to number.
@@ -23,21 +23,21 @@ def group_labels(library: SpectralLibrary, keep_groups: bool, block_km: float = 
         block_km: Edge of the blocks whose rows are linked; 0 links none.
 
     Returns:
-        (n,) 0, 1, 2, ...; an id that occurs in two groups makes one unit of both.
+        (n,) 0, 1, 2, ...; an id that occurs in two groups makes one group of both.
 
     Raises:
         InputError: blocks are asked for, and the library or a row has no coordinates.
     """
-    units: Indices = np.unique(library.ids, return_inverse=True)[1]
+    groups: Indices = np.unique(library.ids, return_inverse=True)[1]
     if library.groups is not None and keep_groups:
-        units = _linked(units, np.unique(library.groups, return_inverse=True)[1])
+        groups = _linked(groups, np.unique(library.groups, return_inverse=True)[1])
     if block_km:
-        units = _linked(units, block_labels(library, block_km))
-    return units
+        groups = _linked(groups, block_labels(library, block_km))
+    return groups
 
 
 def whole_groups(library: SpectralLibrary, parts: Parts, block_km: float = 0.0) -> Indices:
-    """The units that `parts` leaves whole, for folds inside the learning rows to leave whole too.
+    """The groups that `parts` leaves whole, for folds inside the learning rows to leave whole too.
 
     Groups are linked unless `parts` divides one, and so are blocks of `block_km` (0: there are none).
 
@@ -73,11 +73,11 @@ def divided(labels: npt.NDArray[Any], parts: Parts) -> npt.NDArray[Any]:
     return found
 
 
-def _linked(units: Indices, others: Indices) -> Indices:
+def _linked(groups: Indices, others: Indices) -> Indices:
     """Units joined where a row of each carries the same label of `others`, numbered anew."""
-    others = others + units.max() + 1
+    others = others + groups.max() + 1
     nodes = others.max() + 1
-    links = coo_array((np.ones(len(units)), (units, others)), shape=(nodes, nodes))
+    links = coo_array((np.ones(len(groups)), (groups, others)), shape=(nodes, nodes))
     component = connected_components(links, directed=False)[1]
-    joined: Indices = np.unique(component[units], return_inverse=True)[1]
+    joined: Indices = np.unique(component[groups], return_inverse=True)[1]
     return joined

@@ -47,17 +47,17 @@ def split(
         method = "random" if declared is None else "given"
     _check_groups(library, config, method)
     known = _given(library, declared) if method == "given" else None
-    units = group_labels(
+    groups = group_labels(
         library,
         keep_groups=not config.within_groups and (known is None or not group_divided(library, known)),
         block_km=0.0 if known is not None and block_divided(library, known, config.block_km) else config.block_km,
     )
-    _check_units(library, config, units, known)
+    _check_size(library, config, groups, known)
     order = None
     if method in ("kennard_stone", "spxy"):
-        order = distance_order(library, units, with_targets=method == "spxy")
+        order = distance_order(library, groups, with_targets=method == "spxy")
     for draw in range(DRAWS):
-        parts = _divide(units, known, order, config, np.random.default_rng([seed, draw]))
+        parts = _divide(groups, known, order, config, np.random.default_rng([seed, draw]))
         lacking = _lacking(library, parts)
         if not lacking:
             break
@@ -67,24 +67,24 @@ def split(
 
 
 def _divide(
-    units: Indices,
+    groups: Indices,
     known: Parts | None,
     order: Indices | None,
     config: SplitConfig,
     rng: np.random.Generator,
 ) -> Parts:
-    """One draw: test units unless parts are known, then validation units unless known too."""
-    sizes = np.bincount(units)
+    """One draw: test groups unless parts are known, then validation groups unless known too."""
+    sizes = np.bincount(groups)
     if known is not None:
         parts = known.copy()
     else:
-        wanted = config.test * len(units)
+        wanted = config.test * len(groups)
         test = _fill(rng.permutation(len(sizes)), sizes, wanted, 2) if order is None else _rest(order, sizes, wanted)
-        parts = np.where(np.isin(units, test), "test", "train").astype("U10")
+        parts = np.where(np.isin(groups, test), "test", "train").astype("U10")
     if not np.any(parts == "validation"):
-        candidates = rng.permutation(np.unique(units[parts == "train"]))
-        drawn = _fill(candidates, sizes, config.validation * len(units), 1)
-        parts[np.isin(units, drawn)] = "validation"
+        candidates = rng.permutation(np.unique(groups[parts == "train"]))
+        drawn = _fill(candidates, sizes, config.validation * len(groups), 1)
+        parts[np.isin(groups, drawn)] = "validation"
     return parts
 
 
@@ -92,15 +92,15 @@ def _fill(candidates: Indices, sizes: Indices, wanted: float, spared: int) -> li
     """Candidates in order, each if it brings the rows nearer to `wanted`; never none, never all."""
     taken: list[int] = []
     rows = 0
-    for unit in candidates.tolist():
-        if len(taken) < len(candidates) - spared and abs(rows + sizes[unit] - wanted) < abs(rows - wanted):
-            taken.append(unit)
-            rows += sizes[unit]
+    for group in candidates.tolist():
+        if len(taken) < len(candidates) - spared and abs(rows + sizes[group] - wanted) < abs(rows - wanted):
+            taken.append(group)
+            rows += sizes[group]
     return taken or [int(candidates[np.argmin(sizes[candidates])])]
 
 
 def _rest(order: Indices, sizes: Indices, wanted: float) -> Indices:
-    """The last chosen units, as many as come nearest to `wanted` rows and leave two."""
+    """The last chosen groups, as many as come nearest to `wanted` rows and leave two."""
     last = order[::-1]
     count = 1 + int(np.argmin(np.abs(np.cumsum(sizes[last]) - wanted)))
     return last[: min(count, len(order) - 2)]
@@ -141,19 +141,19 @@ def _check_groups(library: SpectralLibrary, config: SplitConfig, method: str) ->
         raise InputError("split.method=group keeps groups whole, split.within_groups=true divides them; drop one")
 
 
-def _check_units(library: SpectralLibrary, config: SplitConfig, units: Indices, known: Parts | None) -> None:
+def _check_size(library: SpectralLibrary, config: SplitConfig, groups: Indices, known: Parts | None) -> None:
     """Refuse rows that are too few for a part each."""
     way_out = "add samples"
     if config.block_km:
         way_out += f", or make blocks smaller than split.block_km={config.block_km:g}"
     if library.groups is not None:
         way_out += ", or divide groups with --set split.within_groups=true (not with split.method=group)"
-    if known is None and (count := len(np.unique(units))) < 3:
+    if known is None and (count := len(np.unique(groups))) < 3:
         raise InputError(
             f"{library.source}: {len(library)} rows in {count} samples, groups or blocks that stay whole; "
             f"train, validation and test need 3; {way_out}"
         )
-    if known is not None and not np.any(known == "validation") and len(np.unique(units[known == "train"])) < 2:
+    if known is not None and not np.any(known == "validation") and len(np.unique(groups[known == "train"])) < 2:
         raise InputError(
             f"{library.source}: the declared training rows are 1 sample, group or block that stays whole, "
             f"so none is left for validation; declare validation rows, or {way_out}"
