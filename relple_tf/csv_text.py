@@ -10,7 +10,7 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
-def neutral(text: str) -> str:
+def escape_formula(text: str) -> str:
     """Put an apostrophe before a text that a spreadsheet would run as a formula.
 
     Such a text begins with `=`, `+`, `-`, `@`, tab or CR and is no plain number. A text of that kind that has
@@ -20,16 +20,16 @@ def neutral(text: str) -> str:
 
 
 def csv_text(frame: "pd.DataFrame", float_format: str | None = None, *, header: bool = True) -> str:
-    """CSV of a table, without its index; texts and column names are `neutral`, numbers are as pandas writes them.
+    """CSV of a table, without its index; texts and column names are `escape_formula`, numbers are as pandas writes them.
 
     Args:
         frame: Its columns are named by texts and hold numbers or texts.
         float_format: As for `pandas.DataFrame.to_csv`.
         header: Whether the column names are written.
     """
-    safe = frame.rename(columns=neutral)
+    safe = frame.rename(columns=escape_formula)
     for name in safe.columns:
         if safe[name].dtype.kind not in "biuf":
-            safe[name] = safe[name].map(lambda cell: neutral(cell) if isinstance(cell, str) else cell)
+            safe[name] = safe[name].map(lambda cell: escape_formula(cell) if isinstance(cell, str) else cell)
     text: str = safe.to_csv(index=False, float_format=float_format, header=header)
     return text

@@ -36,7 +36,7 @@ VIEWS = ((0, 2), (1,))
 """Of three channels: one view joins two that are no neighbours, so that their order counts."""
 
 
-def problem_of(targets=TARGETS, correlation=CORRELATION, bands=13, views=VIEWS):
+def spec_of(targets=TARGETS, correlation=CORRELATION, bands=13, views=VIEWS):
     return NetworkSpec(
         bands=bands,
         channels=3,
@@ -78,7 +78,7 @@ def outputs_of(network, features):
 
 @pytest.fixture
 def spec():
-    return problem_of()
+    return spec_of()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from relple_tf.atomic_files import write_table
 from relple_tf.config import DataConfig
-from relple_tf.csv_text import csv_text, neutral
+from relple_tf.csv_text import csv_text, escape_formula
 from relple_tf.spectra.readers.tables import read_parts, read_table
 
 FORMULAS = [
@@ -37,17 +37,17 @@ def cells(text):
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_formula_gets_an_apostrophe_and_keeps_its_text(text):
-    assert neutral(text) == f"'{text}"
+    assert escape_formula(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_other_texts_and_plain_numbers_stay(text):
-    assert neutral(text) == text
+    assert escape_formula(text) == text
 
 
 def test_different_texts_stay_different():
     texts = {apostrophes + text for apostrophes in ("", "'", "''", "'''") for text in FORMULAS + PLAIN}
-    assert len({neutral(text) for text in texts}) == len(texts)
+    assert len({escape_formula(text) for text in texts}) == len(texts)
 
 
 def test_texts_and_column_names_are_neutral_and_numbers_are_those_of_pandas():

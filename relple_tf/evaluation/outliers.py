@@ -43,7 +43,7 @@ def outliers(
 
     Args:
         ids: (n,).
-        t2: (n,) from `cross_validated_distances`.
+        t2: (n,) from `cross_validated_statistics`.
         q: (n,) likewise.
         limits: From `limits`.
         scales: How each target is modelled; residuals are taken on that scale.

@@ -20,10 +20,10 @@ Indices = npt.NDArray[np.intp]
 STATUSES = ("ok", "outside", "invalid")
 """`ok`: like the training spectra; `outside`: unlike them; `invalid`: something is no number."""
 
-SHARE = 0.99
+SHARE_WITHIN = 0.99
 """Share of new soils, of the kind trained on, that each of the two limits lets pass."""
 
-DEAD = 1e-6
+NEGLIGIBLE_SD = 1e-6
 """A component whose SD is this share of the largest has no variance; `preparation.whitening` draws the same line."""
 
 NEIGHBOURS = 256
@@ -33,7 +33,7 @@ to a library of several fields."""
 NEIGHBOUR_COMPONENTS = 20
 """Components that neighbours are found in; 10 to 60 find the same, and each costs a weight per neighbour."""
 
-NTH = 5
+NTH_NEIGHBOUR = 5
 """A neighbour's own surroundings reach to this one of the training rows next to it."""
 
 SMALLEST_RADIUS = 0.01
@@ -52,7 +52,7 @@ class DomainStatistics(keras.layers.Layer):
     projection. Both take the training soils for one cloud. In a library of several fields, some of them scanned with
     more noise, the space between the clouds is near the mean and the noisiest field sets the limits, so Q is also
     large far from every soil: with d_j the distance to training row j in the first components and r_j the distance
-    from there to its NTH neighbour (a local scale, as in LOF: Breunig et al. 2000, SIGMOD Record 29(2), 93-104), it is
+    from there to its NTH_NEIGHBOUR neighbour (a local scale, as in LOF: Breunig et al. 2000, SIGMOD Record 29(2), 93-104), it is
     at least the smallest (d_j / r_j)^8 times a constant, by which as many training soils are far as are out of plane.
     The power is there because that constant is uncertain by half, residuals having long tails and (d / r) none.
 
@@ -100,7 +100,7 @@ class DomainStatistics(keras.layers.Layer):
         sd = scores.std(axis=0, ddof=1)
         scale = np.linalg.norm(wide, axis=0)
         of_component = np.divide(sd, scale, out=np.zeros_like(sd), where=scale > 0)
-        alive = of_component > DEAD * of_component.max()
+        alive = of_component > NEGLIGIBLE_SD * of_component.max()
         inverse_sd = np.divide(1.0, sd, out=np.zeros_like(sd), where=alive)
         inverse_scale = np.divide(1.0, scale, out=np.zeros_like(scale), where=alive)
         self.mean.assign(mean)
@@ -111,8 +111,8 @@ class DomainStatistics(keras.layers.Layer):
         left = np.sum(centred**2, axis=1) - np.sum(plain**2, axis=1)
         t2 = np.sum((scores * inverse_sd) ** 2, axis=1)
         neighbours, inverse_radius, apart = _neighbours(plain[:, : self.neighbours.shape[1]], samples, self.count)
-        usual = _at_share(apart, SHARE)
-        closeness = max(_at_share(_left_out(left, t2), SHARE), 0.0) ** 0.25 / usual if usual > 0 else 0.0
+        usual = _at_share(apart, SHARE_WITHIN)
+        closeness = max(_at_share(_left_out(left, t2), SHARE_WITHIN), 0.0) ** 0.25 / usual if usual > 0 else 0.0
         self.neighbours.assign(neighbours)
         self.closeness.assign(closeness * inverse_radius**2)
 
@@ -160,7 +160,7 @@ def _neighbours(scores: Floats, samples: Indices | None, count: int) -> tuple[Fl
     same = own[:, None] == own[chosen]
     squared[same] = np.inf
     others = int((~same).sum(axis=0).min())
-    radius = np.sqrt(np.sort(squared, axis=0)[min(NTH, others) - 1])
+    radius = np.sqrt(np.sort(squared, axis=0)[min(NTH_NEIGHBOUR, others) - 1])
     radius = np.maximum(radius, SMALLEST_RADIUS * np.median(radius))
     inverse = np.divide(1.0, radius, out=np.zeros_like(radius), where=radius > 0)
     # inf times 0 is NaN: where no two rows differ, nothing is apart.
@@ -194,7 +194,7 @@ class Limits:
         return np.sqrt(t2 / self.t2)
 
 
-def cross_validated_distances(
+def cross_validated_statistics(
     features: npt.NDArray[np.float32],
     groups: Indices,
     components: int,
@@ -232,7 +232,7 @@ def cross_validated_distances(
     return t2, q
 
 
-def limits(t2: Floats, q: Floats, share: float = SHARE) -> Limits:
+def limits(t2: Floats, q: Floats, share: float = SHARE_WITHIN) -> Limits:
     """The limits of T2 and Q that a new soil stays within, each with probability `share`.
 
     The conformal rank among the distances: a new soil, exchangeable with those measured, exceeds it with probability
@@ -240,7 +240,7 @@ def limits(t2: Floats, q: Floats, share: float = SHARE) -> Limits:
     0.99, have no such rank; the largest is taken then, which a new soil exceeds with probability 1 / (n + 1).
 
     Args:
-        t2: (n,) from `cross_validated_distances`.
+        t2: (n,) from `cross_validated_statistics`.
         q: (n,) likewise.
         share: Above 0, below 1.
 

@@ -76,7 +76,7 @@ class Resample(keras.layers.Layer):
         self.input_nm = [float(value) for value in input_nm]
         self.output_nm = [float(value) for value in output_nm]
         self._bands, self._weights = triangle_weights(np.array(self.input_nm), np.array(self.output_nm))
-        self._stride = whole_stride(np.array(self.input_nm), np.array(self.output_nm))
+        self._stride = integer_stride(np.array(self.input_nm), np.array(self.output_nm))
 
     def call(self, spectra: Any) -> Any:
         if self._stride:
@@ -119,7 +119,7 @@ class Resample(keras.layers.Layer):
         return {**super().get_config(), "input_nm": self.input_nm, "output_nm": self.output_nm}
 
 
-def whole_stride(input_nm: npt.NDArray[np.float64], output_nm: npt.NDArray[np.float64]) -> int:
+def integer_stride(input_nm: npt.NDArray[np.float64], output_nm: npt.NDArray[np.float64]) -> int:
     """Every how many bands of an even grid the new, even grid has one, from 2; 0 where it is not so."""
     step = float(np.mean(np.diff(input_nm)))
     places = (output_nm - input_nm[0]) / step

@@ -14,7 +14,7 @@ from relple_tf.models.network_spec import Keras, NetworkSpec, Tensor
 BOUND = 3.0
 """Standard deviations of a component at which the network, and the linear kernel, level off."""
 
-NEVER = 1e30
+ZEROING_VARIANCE = 1e30
 """A variance by which everything becomes 0."""
 
 WHITENED = "views.whitened"
@@ -109,8 +109,8 @@ def set_bounds(network: Any, view: int, sd: npt.NDArray[np.float32]) -> None:
     zeros = np.zeros_like(sd)
     # A column is divided by the root of the variance. Components without variance become 0.
     bound = BOUND * np.maximum(sd, 1e-9)
-    network.get_layer(f"{view_name(view)}.shrunk").set_weights([zeros, np.where(sd > 0, bound**2, NEVER)])
-    network.get_layer(f"{view_name(view)}.bounded").set_weights([zeros, np.where(sd > 0, bound**-2, NEVER)])
+    network.get_layer(f"{view_name(view)}.shrunk").set_weights([zeros, np.where(sd > 0, bound**2, ZEROING_VARIANCE)])
+    network.get_layer(f"{view_name(view)}.bounded").set_weights([zeros, np.where(sd > 0, bound**-2, ZEROING_VARIANCE)])
 
 
 def with_basis(scores: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from relple_tf.models.domain import Limits, cross_validated_distances, limits
+from relple_tf.models.domain import Limits, cross_validated_statistics, limits
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.grouping import group_labels
 from relple_tf.training.cross_fitting import CrossFit
@@ -44,7 +44,7 @@ def fit_reliability(
     train = parts == "train"
     groups = group_labels(library, keep_groups=False)[train]
     t2, q = np.full((2, len(library)), np.nan)
-    t2[train], q[train] = cross_validated_distances(
+    t2[train], q[train] = cross_validated_statistics(
         first_view(prepared), groups, prepared.spec.components, seed, count=prepared.domain_statistics.count
     )
     fitted = limits(t2[train], q[train])

@@ -14,7 +14,7 @@ import hand_made
 import keras
 import numpy as np
 import pytest
-from conftest import TINY, problem_of
+from conftest import TINY, spec_of
 from export_fixtures import fixture_run  # noqa: F401
 
 from benchmarks.reliability.alterations import ALTERATIONS, LISTS, random_alteration, seal
@@ -327,7 +327,7 @@ def test_weights_beyond_all_memory_are_counted_and_not_allocated():
 def test_every_network_consists_of_known_layers(architecture, kind):
     for form, relevance, stem, basis in (("fused", "hard", "shared", 0), ("unrolled", "soft", "per_expert", 4)):
         config = replace(TINY, architecture=architecture, expert_kind=kind, lstm_form=form, relevance=relevance)
-        network = build(replace(config, stem=stem, basis_units=basis), problem_of(), keras)
+        network = build(replace(config, stem=stem, basis_units=basis), spec_of(), keras)
         model_file.check_layers(json.loads(network.to_json()))
         assert model_file.count_weights(network.to_json()) == network.count_params()
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from conftest import TINY, features_of, outputs_of, problem_of, set_fixed_weights
+from conftest import TINY, features_of, outputs_of, set_fixed_weights, spec_of
 from export_fixtures import TARGETS, TINY_RUN, fixture_run, fixture_trained  # noqa: F401
 
 from export.bundling.stored_run import load
@@ -23,12 +23,12 @@ from relple_tf.spectra.sources.named import named as sources
 
 @pytest.fixture(scope="module")
 def network():
-    return set_fixed_weights(build(replace(TINY, architecture="rs_ple"), problem_of(), keras))
+    return set_fixed_weights(build(replace(TINY, architecture="rs_ple"), spec_of(), keras))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_twin_says_what_the_network_says(architecture):
-    config, spec = replace(TINY, architecture=architecture), problem_of()
+    config, spec = replace(TINY, architecture=architecture), spec_of()
     original = set_fixed_weights(build(config, spec, keras))
     made = twin(original, config, spec, lstm_form="fused")
     assert type(made).__module__.startswith("tf_keras")
@@ -40,15 +40,15 @@ def test_a_twin_says_what_the_network_says(architecture):
 
 
 def test_both_forms_of_the_recurrence_are_one_function(network):
-    made = twin(network, TINY, problem_of(), lstm_form="unrolled")
-    features = features_of(problem_of())
+    made = twin(network, TINY, spec_of(), lstm_form="unrolled")
+    features = features_of(spec_of())
     for target, values in outputs_of(network, features).items():
         np.testing.assert_allclose(outputs_of(made, features)[target], values, rtol=0, atol=2e-6)
 
 
 def test_what_stands_behind_the_views_reads_their_scores(network):
-    made = twin(network, TINY, problem_of(), lstm_form="fused")
-    features = features_of(problem_of())
+    made = twin(network, TINY, spec_of(), lstm_form="fused")
+    features = features_of(spec_of())
     modelled, _, scores = with_views(made)(features)
     halved = [0.5 * np.asarray(score) for score in scores]
     behind = behind_views(made)
@@ -61,19 +61,19 @@ def test_what_stands_behind_the_views_reads_their_scores(network):
 def test_a_single_changed_weight_is_no_twin(network):
     import tf_keras
 
-    made = copy_weights_of(network, build(TINY, problem_of(), tf_keras))
+    made = copy_weights_of(network, build(TINY, spec_of(), tf_keras))
     layer = next(layer for layer in made.layers if layer.name == "view1.scores")
     kernel, bias = layer.get_weights()
     kernel[3, 2] += 0.01
     layer.set_weights([kernel, bias])
     with pytest.raises(ValueError, match="the twin differs from the network by"):
-        check_equal(network, made, problem_of())
+        check_equal(network, made, spec_of())
 
 
 def test_networks_of_other_layers_are_no_twins(network):
     import tf_keras
 
-    other = build(replace(TINY, levels=1), problem_of(), tf_keras)
+    other = build(replace(TINY, levels=1), spec_of(), tf_keras)
     with pytest.raises(ValueError, match="is in one of the two networks only"):
         copy_weights(network, other)
 

@@ -14,11 +14,11 @@ from relple_tf.models import front_end
 from relple_tf.models.domain import (
     NEIGHBOUR_COMPONENTS,
     NEIGHBOURS,
-    NTH,
+    NTH_NEIGHBOUR,
     STATUSES,
     DomainStatistics,
     Limits,
-    cross_validated_distances,
+    cross_validated_statistics,
     limits,
     status,
 )
@@ -85,7 +85,7 @@ def reference_with_neighbours(train, x, samples, components=COMPONENTS):
     scores, new = (pca.transform(flat(rows))[:, :NEIGHBOUR_COMPONENTS] for rows in (train, x))
     between = cdist(scores, scores)
     between[samples[:, None] == samples] = np.inf
-    radius = np.sort(between, axis=0)[NTH - 1]
+    radius = np.sort(between, axis=0)[NTH_NEIGHBOUR - 1]
     apart, usual_apart = (cdist(new, scores) / radius).min(axis=1), np.max((between / radius).min(axis=1))
     leverage = 1 / len(train) + own_t2 / (len(train) - 1)
     usual_left = np.max(own_left / (1 - leverage) ** 2)
@@ -111,7 +111,7 @@ def test_the_middle_of_two_fields_is_far_from_both():
     fields = np.concatenate([features_of(60), features_of(60, seed=1) + shift])
     middle = (features_of(20, seed=2) + shift / 2).astype("float32")
     held_out = np.concatenate([features_of(20, seed=3), features_of(20, seed=4) + shift])
-    found = limits(*cross_validated_distances(fields, np.arange(120), COMPONENTS, seed=0))
+    found = limits(*cross_validated_statistics(fields, np.arange(120), COMPONENTS, seed=0))
     with_neighbours, plane_only = (distances(middle, *fitted(fields, near=near)) for near in (True, False))
     assert (status({}, *with_neighbours, found) == "outside").all()
     assert (status({}, *plane_only, found) == "ok").all()
@@ -119,7 +119,7 @@ def test_the_middle_of_two_fields_is_far_from_both():
 
 
 def test_scans_of_one_sample_are_no_neighbours_of_each_other():
-    rows = np.repeat(np.arange(len(TRAIN)), NTH + 1)
+    rows = np.repeat(np.arange(len(TRAIN)), NTH_NEIGHBOUR + 1)
     kernel = fitted(TRAIN)[1]
     closeness = []
     for samples in (None, rows):
@@ -214,7 +214,7 @@ def test_constants_are_saved_and_not_trained(tmp_path):
 
 @pytest.mark.parametrize("groups", [np.repeat([7, 3, 5], 30), np.tile([0, 1], 45)], ids=["three", "two"])
 def test_each_unit_is_measured_by_components_found_without_it(groups):
-    t2, q = cross_validated_distances(TRAIN, groups, COMPONENTS, seed=0)
+    t2, q = cross_validated_statistics(TRAIN, groups, COMPONENTS, seed=0)
     for unit in np.unique(groups):
         held = groups == unit
         # Of two groups one is left, which is no reason to have no neighbours at all.
@@ -226,7 +226,7 @@ def test_each_unit_is_measured_by_components_found_without_it(groups):
 
 @pytest.mark.parametrize("groups", [np.arange(90), np.zeros(90, int)], ids=["own", "one"])
 def test_single_rows_and_a_single_unit_are_folded_by_rows(groups):
-    t2, q = cross_validated_distances(TRAIN, groups, COMPONENTS, seed=1, folds=90)
+    t2, q = cross_validated_statistics(TRAIN, groups, COMPONENTS, seed=1, folds=90)
     row = 11
     others = np.arange(90) != row
     expected = reference_with_neighbours(TRAIN[others], TRAIN[[row]], np.arange(89))
@@ -234,13 +234,13 @@ def test_single_rows_and_a_single_unit_are_folded_by_rows(groups):
 
 
 def test_seed_fixes_the_folds():
-    one, same, other = (cross_validated_distances(TRAIN, np.arange(90), 5, seed=s)[0] for s in (0, 0, 1))
+    one, same, other = (cross_validated_statistics(TRAIN, np.arange(90), 5, seed=s)[0] for s in (0, 0, 1))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
 
 
 def test_few_rows_and_many_components_still_give_distances():
-    t2, q = cross_validated_distances(TRAIN[:4], np.arange(4), 60, seed=0)
+    t2, q = cross_validated_statistics(TRAIN[:4], np.arange(4), 60, seed=0)
     assert np.isfinite([t2, q]).all()
 
 
@@ -300,7 +300,7 @@ class Domain:
         self.layer.build((features.shape, (None, len(self.bias))))
         samples = np.unique(library.ids[train], return_inverse=True)[1]
         self.layer.fit(features, self.kernel, samples)
-        self.limits = limits(*cross_validated_distances(features, samples, len(self.bias), seed=0))
+        self.limits = limits(*cross_validated_statistics(features, samples, len(self.bias), seed=0))
 
     def measure(self, scans):
         features = front_end.apply(self.channels, front_end.apply(self.first, scans))

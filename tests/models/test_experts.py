@@ -5,7 +5,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from conftest import TINY, copy_weights, problem_of, set_fixed_weights
+from conftest import TINY, copy_weights, set_fixed_weights, spec_of
 
 from relple_tf.config import ARCHITECTURES, EXPERT_KINDS
 from relple_tf.models.catalogue import build
@@ -94,7 +94,7 @@ def test_fused_and_unrolled_lstm_give_the_same_outputs(kind, spec, features):
 @pytest.mark.parametrize("shape", ["shared", "per_expert"])
 def test_no_two_layers_start_with_the_same_random_weights(architecture, shape):
     config = replace(TINY, architecture=architecture, stem=shape, task_experts=2, shared_experts=2)
-    network = build(config, problem_of(), keras)
+    network = build(config, spec_of(), keras)
     # Heads begin at 0.
     drawn = [w.tobytes() for w in network.get_weights() if w.ndim > 1 and w.any()]
     assert len(set(drawn)) == len(drawn)

@@ -24,8 +24,8 @@ from relple_tf.models.front_end import (
     channel_stage,
     fit_channel_stage,
     grid_nm,
+    integer_stride,
     triangle_weights,
-    whole_stride,
     window_points,
 )
 from relple_tf.spectra.library import ABSORBANCE_RANGE, REFLECTANCE_RANGE, SpectralLibrary
@@ -181,7 +181,7 @@ def test_resampling_as_a_convolution_is_the_sum_of_weighed_bands(stride, first, 
     """Whole strides, wherever the new grid begins and ends, so that triangles are cut off or not."""
     old = 1100 + 2.0 * np.arange(first + 12 * stride + 1 + left)
     new = old[first : first + 12 * stride + 1 : stride]
-    assert whole_stride(old, new) == stride
+    assert integer_stride(old, new) == stride
     bands, weights = triangle_weights(old, new)
     x = np.random.default_rng(0).normal(size=(3, len(old))).astype("float32")
     np.testing.assert_allclose(Resample(old, new)(x), np.sum(x[:, bands] * weights, axis=2), atol=1e-6)
@@ -198,8 +198,8 @@ def test_resampling_as_a_convolution_is_the_sum_of_weighed_bands(stride, first, 
     ids=["same step", "between bands", "half a stride", "uneven"],
 )
 def test_other_grids_have_no_whole_stride(new):
-    assert whole_stride(np.arange(1100, 1201, 2.0), new) == 0
-    assert whole_stride(np.geomspace(1100, 1201, 51), np.arange(1100, 1200, 4.0)) == 0
+    assert integer_stride(np.arange(1100, 1201, 2.0), new) == 0
+    assert integer_stride(np.geomspace(1100, 1201, 51), np.arange(1100, 1200, 4.0)) == 0
 
 
 def test_resampling_to_a_coarser_grid_averages_noise_away():

@@ -13,8 +13,8 @@ from conftest import (
     copy_weights,
     features_of,
     outputs_of,
-    problem_of,
     set_fixed_weights,
+    spec_of,
 )
 from scipy.special import expit, softmax
 
@@ -259,7 +259,7 @@ VIEWS = [(((0, 1, 2),), 4), (((2, 0), (1,), (1, 2)), 4), (((1,), (2,)), 0)]
 def test_views_are_read_in_their_order_with_and_without_a_basis(architecture, views, basis_units):
     import tf_keras
 
-    spec = problem_of(views=views)
+    spec = spec_of(views=views)
     features = features_of(spec)
     config = replace(TINY, architecture=architecture, basis_units=basis_units, expert_kind="cnn")
     network = set_fixed_weights(build(config, spec, keras))
@@ -274,7 +274,7 @@ def test_views_are_read_in_their_order_with_and_without_a_basis(architecture, vi
 def test_network_and_kernel_regression_read_twelve_views_in_the_order_of_the_config():
     """As text, view10 comes before view2; the kernel regression holds its weights by the number of the view."""
     subsets = [views for count in (1, 2, 3) for views in itertools.permutations(range(3), count)]
-    spec = problem_of(views=tuple(subsets[:12]))
+    spec = spec_of(views=tuple(subsets[:12]))
     features = features_of(spec)
     config = replace(TINY, architecture="rs_ple", expert_kind="cnn")
     network = set_fixed_weights(build(config, spec, keras))
@@ -317,7 +317,7 @@ def test_names_of_targets_change_no_estimate(architecture, relevance):
     correlation = np.clip(np.eye(count) + 0.7 * (np.abs(np.subtract.outer(range(count), range(count))) == 1), -1, 1)
     config = replace(TINY, architecture=architecture, relevance=relevance, expert_kind="cnn")
     plain = [f"target{number}" for number in range(count)]
-    networks = [build(config, problem_of(targets, correlation), keras) for targets in (plain, HOSTILE)]
+    networks = [build(config, spec_of(targets, correlation), keras) for targets in (plain, HOSTILE)]
     set_fixed_weights(networks[0])
     known = dict(zip(HOSTILE, plain, strict=True))
     for layer in networks[1].layers:
@@ -329,7 +329,7 @@ def test_names_of_targets_change_no_estimate(architecture, relevance):
         name = ".".join(parts)
         if layer.weights:
             layer.set_weights(networks[0].get_layer(name).get_weights())
-    features = features_of(problem_of(plain, correlation))
+    features = features_of(spec_of(plain, correlation))
     expected, got = (outputs_of(network, features) for network in networks)
     assert list(got) == list(HOSTILE)
     for hostile, name in known.items():
@@ -366,7 +366,7 @@ def test_mmoe_is_named_mmoe(spec):
 @pytest.mark.parametrize("architecture", BUILDERS)
 @pytest.mark.parametrize("relevance", ["hard", "soft"])
 def test_one_target_works(architecture, relevance):
-    spec = problem_of(TARGETS[:1])
+    spec = spec_of(TARGETS[:1])
     config = replace(TINY, architecture=architecture, relevance=relevance, expert_kind="cnn")
     network = build(config, spec, keras)
     assert network.count_params() == parameter_count(config, spec)
@@ -381,7 +381,7 @@ def test_permuting_the_targets_permutes_the_outputs(architecture, spec, features
         # All its experts are shared, so only gates and towers belong to a target.
         config = replace(config, task_experts=0, shared_experts=3)
     order = [2, 0, 1]
-    moved = problem_of([TARGETS[i] for i in order], CORRELATION[np.ix_(order, order)])
+    moved = spec_of([TARGETS[i] for i in order], CORRELATION[np.ix_(order, order)])
     network = set_fixed_weights(build(config, spec, keras))
     permuted = copy_weights(network, build(config, moved, keras))
     for level, (here, there) in enumerate(

@@ -13,8 +13,8 @@ from conftest import (
     copy_weights,
     features_of,
     outputs_of,
-    problem_of,
     set_fixed_weights,
+    spec_of,
 )
 from scipy.special import softmax
 
@@ -33,7 +33,7 @@ def features(spec):
 
 def network_of(architecture, spec=None, **changes):
     config = replace(SIZES, architecture=architecture, **changes)
-    return set_fixed_weights(build(config, spec or problem_of(), keras))
+    return set_fixed_weights(build(config, spec or spec_of(), keras))
 
 
 def largest_gradients(network, target, features, prefixes):
@@ -100,7 +100,7 @@ def test_changing_the_expert_of_one_target_leaves_the_others_bit_for_bit(archite
 
 @pytest.mark.parametrize(("m", "s", "count"), [(1, 1, 3), (2, 3, 2), (2, 0, 3)])
 def test_shared_gate_has_km_plus_s_inputs(m, s, count):
-    spec = problem_of(TARGETS[:count])
+    spec = spec_of(TARGETS[:count])
     network = network_of("rs_ple", spec, levels=2, task_experts=m, shared_experts=max(s, 1))
     gate = network.get_layer("level1.task-shared.gate")
     assert gate.output.shape == (None, count * m + max(s, 1))
@@ -135,14 +135,14 @@ def test_ple_of_one_level_draws_the_weights_of_cgc():
     for architecture in ("cgc", "ple"):
         keras.utils.set_random_seed(5)
         config = replace(SIZES, architecture=architecture, levels=1)
-        drawn.append(build(config, problem_of(), keras).get_weights())
+        drawn.append(build(config, spec_of(), keras).get_weights())
     for cgc, ple in zip(*drawn, strict=True):
         np.testing.assert_array_equal(cgc, ple)
 
 
 @pytest.mark.parametrize("levels", [1, 2])
 def test_rs_ple_with_tau_above_one_is_ple(levels, features):
-    spec = problem_of(correlation=np.ones((3, 3)))
+    spec = spec_of(correlation=np.ones((3, 3)))
     ple = network_of("ple", spec, levels=levels)
     rs_ple = copy_weights(ple, network_of("rs_ple", spec, levels=levels, relevance_tau=1.001))
     assert rs_ple.count_params() == ple.count_params()
@@ -151,7 +151,7 @@ def test_rs_ple_with_tau_above_one_is_ple(levels, features):
 
 
 def test_rs_ple_with_tau_zero_reads_the_experts_of_every_target(features):
-    network = network_of("rs_ple", problem_of(correlation=np.eye(3)), levels=1, relevance_tau=0.0)
+    network = network_of("rs_ple", spec_of(correlation=np.eye(3)), levels=1, relevance_tau=0.0)
     for target in TARGETS:
         got = largest_gradients(network, target, features, [f"level1.{owner}.expert" for owner in TARGETS])
         assert min(got.values()) > 1e-6
@@ -159,7 +159,7 @@ def test_rs_ple_with_tau_zero_reads_the_experts_of_every_target(features):
 
 @pytest.mark.parametrize("beta", [0.5, 2.0])
 def test_soft_relevance_adds_beta_log_r_to_the_logits(beta):
-    features = features_of(problem_of())
+    features = features_of(spec_of())
     network = network_of("rs_ple", levels=1, relevance="soft", relevance_beta=beta)
     scores = np.asarray(keras.Model(network.input, network.get_layer("views.whitened").output)(features))
     for k, target in enumerate(TARGETS):

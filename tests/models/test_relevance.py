@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import CORRELATION, TARGETS, TINY, problem_of
+from conftest import CORRELATION, TARGETS, TINY, spec_of
 
 from relple_tf.models.catalogue import ROUTINGS
 from relple_tf.models.relevance import (
@@ -61,7 +61,7 @@ def test_a_target_without_variation_is_unrelated(values):
 @pytest.mark.parametrize("relevance", ["hard", "soft"])
 def test_only_rs_ple_reads_the_own_experts_of_another_target(architecture, relevance):
     config = replace(TINY, architecture=architecture, relevance=relevance, relevance_tau=0.0)
-    gates, *_ = ROUTINGS[architecture](config, problem_of())
+    gates, *_ = ROUTINGS[architecture](config, spec_of())
     foreign = [
         name
         for target in TARGETS

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import TARGETS, TINY, features_of, problem_of, set_fixed_weights
+from conftest import TARGETS, TINY, features_of, set_fixed_weights, spec_of
 from scipy.special import softmax
 
 from relple_tf.config import ARCHITECTURES, BALANCINGS, TrainingConfig
@@ -333,7 +333,7 @@ LAST_SHARED = {
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_last_shared_layer_is_the_deepest_that_all_targets_read(architecture):
     config = replace(TINY, architecture=architecture, expert_kind="cnn", shared_experts=2)
-    network = build(config, problem_of(), keras)
+    network = build(config, spec_of(), keras)
     if architecture not in LAST_SHARED:
         with pytest.raises(ValueError, match="no layer is shared"):
             last_shared_layer(network)
@@ -347,7 +347,7 @@ def step():
 
     def make(name):
         config = replace(TINY, architecture="cgc", expert_kind="cnn", dropout=0.0)
-        spec = problem_of()
+        spec = spec_of()
         network = set_fixed_weights(build(config, spec, keras))
         model = FollowingModel(network, network, TARGETS, strategy_of(name), 0.5)
         model.compile(keras.optimizers.SGD(0.05), run_eagerly=True)

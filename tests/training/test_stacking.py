@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import CONFIG, TARGETS, features_of, outputs_of, problem_of, set_fixed_weights
+from conftest import CONFIG, TARGETS, features_of, outputs_of, set_fixed_weights, spec_of
 
 from relple_tf.config import replace as change
 from relple_tf.models.catalogue import BUILDERS, build
@@ -26,7 +26,7 @@ from relple_tf.training.stacking import (
 @pytest.fixture(params=BUILDERS)
 def case(request):
     """A network with weights, machines beside it, and features."""
-    spec = problem_of()
+    spec = spec_of()
     network = set_fixed_weights(build(change(CONFIG, model__architecture=request.param).model, spec, keras))
     machines = KernelRegression(TARGETS, landmarks=5, components=4, name="machines")
     machines.build([view.shape for view in with_views(network).output[2]])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relple_tf.config import DataConfig, LimitsConfig
-from relple_tf.csv_text import neutral
+from relple_tf.csv_text import escape_formula
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.readers.cells import read_blocks, read_cells, read_layout
@@ -100,7 +100,7 @@ def read_parts(path: Path, ids: Names, limits: LimitsConfig = DEFAULT_LIMITS) ->
         )
     wanted = set(ids.tolist())
     # A file that this program wrote holds some ids with an apostrophe before them.
-    by_cell = {neutral(identity): identity for identity in wanted} | {identity: identity for identity in wanted}
+    by_cell = {escape_formula(identity): identity for identity in wanted} | {identity: identity for identity in wanted}
     texts = {name: [by_cell.get(cell, cell) for cell in cells] for name, cells in texts.items()}
     shares = {name: len(wanted.intersection(texts[name])) for name in texts if name != column}
     if not shares or max(shares.values()) < len(wanted):
