@@ -271,6 +271,9 @@ class TrainingConfig:
     """Errors above this many standard deviations count linearly; 0 is the squared error."""
     balancing: str = "uncertainty"
     """How the joint loss weighs the targets, one of BALANCINGS."""
+    callbacks: tuple[str, ...] = ()
+    """Functions `package.module:function` without arguments, each of which returns a Keras callback for the training of
+    the final network. They run code: name only modules that you trust."""
     tensorboard: bool = False
     """Also write TensorBoard logs into the run folder; needs the extra `tensorboard`."""
     schedule_start: tuple[float, ...] = ()

@@ -3,7 +3,7 @@
 `relple_tf.train`, `relple_tf.compare`, the search and the benchmarks call it; nobody repeats its steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -17,6 +17,7 @@ from relple_tf.models import front_end
 from relple_tf.models.deployed import deployed_model
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.folds import development_folds
+from relple_tf.training.callbacks import load_callbacks
 from relple_tf.training.checkpoint import Checkpoints
 from relple_tf.training.cross_fitting import CrossFit, DivergedError, cross_fit, development
 from relple_tf.training.loop import train
@@ -68,6 +69,7 @@ def fit_model(
     checkpoints: Checkpoints | None = None,
     before_training: Callable[[Prepared], None] = lambda prepared: None,
     show: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> FittedModel:
     """Fit everything that a deployed model holds; test rows are not read.
 
@@ -80,6 +82,7 @@ def fit_model(
         checkpoints: Where the state is kept; training continues from what is there. None keeps none.
         before_training: Called once everything that can be refused has been checked, before the first training step.
         show: Whether to draw progress bars.
+        callbacks: Keras callbacks of the final network's training.
 
     Raises:
         InputError: the library cannot be divided or prepared as the config asks, the state belongs to other data, or
@@ -89,6 +92,7 @@ def fit_model(
     # BLAS adds up in an order that depends on its threads, and training makes hundredths of R2 of the last digit.
     with threadpool_limits(limits=1, user_api="blas"):
         seed_everything(training.seed)
+        attached = (*load_callbacks(training.callbacks), *callbacks)
         if training.cv_folds:
             parts = development(parts)
             # Refuses rows that cannot be divided before anything is trained.
@@ -105,6 +109,7 @@ def fit_model(
             checkpoint=None if checkpoints is None else checkpoints.final,
             fingerprint="" if checkpoints is None else checkpoints.fingerprint,
             show=show,
+            callbacks=attached,
         )
         if not all(np.isfinite(weights).all() for weights in trained.network.get_weights()):
             raise DivergedError("the network's weights are not finite: training diverged; lower training.learning_rate")

@@ -9,9 +9,11 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
+import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -205,7 +207,7 @@ class Processes:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self.content), daemon=True)
         worker = _Worker(process=process, connection=ours)
-        with _signals_held():
+        with _signals_held(), _without_main():
             process.start()
             self.running.append(worker)
         theirs.close()
@@ -258,6 +260,21 @@ class Processes:
             worker.process.kill()
             worker.process.join()
         self.running.clear()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the main module from a process that starts.
+
+    It would run the user's script again, which need not have a guard `if __name__ == "__main__"`. Jobs are functions of
+    modules, so no process needs it.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager

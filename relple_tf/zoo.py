@@ -105,3 +105,8 @@ PRESETS: dict[str, Callable[[], Config]] = {
     )
 }
 """Name on the command line -> function."""
+
+
+def presets() -> dict[str, str]:
+    """Name of every preset -> the first line of its description."""
+    return {name: (preset.__doc__ or "").splitlines()[0] for name, preset in PRESETS.items()}

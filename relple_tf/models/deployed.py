@@ -10,7 +10,7 @@ from keras import ops
 from relple_tf.models.domain import DomainStatistics
 from relple_tf.models.front_end import InvalidIsNan
 from relple_tf.models.kernel_regression import KernelRegression
-from relple_tf.models.target_scaling import InverseTargetScaling, TargetScale
+from relple_tf.models.target_scaling import LOWEST, InverseTargetScaling, TargetScale
 from relple_tf.models.views import joined, view_name
 
 T2, Q = "T2", "Q"
@@ -37,7 +37,8 @@ def deployed_model(
     similar = kernel_regression(scores)
     learned = joined([modelled[scale.name] for scale in scales], keras, name="learned")
     together = keras.layers.Add(name="stack")([learned, similar])
-    guard = InvalidIsNan(name="invalid_is_nan")
+    lowest = InvalidIsNan().lowest if absorbance.get_layer("absorbance").quantity != "features" else LOWEST
+    guard = InvalidIsNan(lowest, name="invalid_is_nan")
     values = guard((on_grid, InverseTargetScaling(scales, name="target_scaling")(together)))
     outputs = PerTarget([scale.name for scale in scales], name="per_target")(values)
     outputs[T2], outputs[Q] = (guard((on_grid, distance)) for distance in distances((bands, scores[0])))

@@ -17,13 +17,7 @@ from scipy.signal import savgol_coeffs
 
 from relple_tf.config import FrontEndConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.library import (
-    ABSORBANCE_RANGE,
-    FLATTEST_ABSORBANCE,
-    REFLECTANCE_FLOOR,
-    REFLECTANCE_RANGE,
-    SpectralLibrary,
-)
+from relple_tf.spectra.library import FLATTEST_ABSORBANCE, RANGES, REFLECTANCE_FLOOR, SpectralLibrary
 
 register = keras.saving.register_keras_serializable("relple_tf")
 
@@ -43,9 +37,8 @@ class ToAbsorbance(keras.layers.Layer):
         self.quantity = quantity
 
     def call(self, spectra: Any) -> Any:
-        (low, high), absorbance = ABSORBANCE_RANGE, spectra
+        (low, high), absorbance = RANGES[self.quantity], spectra
         if self.quantity == "reflectance":
-            low, high = REFLECTANCE_RANGE
             absorbance = ops.log(ops.maximum(spectra, REFLECTANCE_FLOOR)) * (-1 / math.log(10))
         # NaN is neither above nor below a number on any runtime; a minimum or maximum may swallow it.
         possible = ops.logical_and(ops.greater_equal(spectra, low), ops.less_equal(spectra, high))
@@ -187,7 +180,17 @@ class InvalidIsNan(keras.layers.Layer):
     an 8-bit network has no NaN. A comparison and a selection are certain.
 
     Reads absorbance (batch, grid) and outputs (batch, n); returns the outputs.
+
+    Args:
+        lowest: Below the mean of every possible scan; absorbance is above -1.
     """
+
+    def __init__(self, lowest: float = -1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lowest = lowest
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "lowest": self.lowest}
 
     def call(self, inputs: Sequence[Any]) -> Any:
         absorbance, outputs = inputs
@@ -307,7 +310,7 @@ def grid_nm(wavelengths_nm: npt.NDArray[np.float64], config: FrontEndConfig) -> 
     start = max(config.start_nm, float(wavelengths_nm[0]))
     stop = min(config.stop_nm or np.inf, float(wavelengths_nm[-1]))
     count = int((stop - start) / config.step_nm + 1e-6) + 1
-    shortest = 2 * window_points(config)
+    shortest = 2 * window_points(config) if window_points(config) > 1 else 1
     if count < shortest:
         raise InputError(
             f"front_end: {config.start_nm:g}..{config.stop_nm:g} nm of a library that covers "
@@ -319,7 +322,9 @@ def grid_nm(wavelengths_nm: npt.NDArray[np.float64], config: FrontEndConfig) -> 
 
 
 def window_points(config: FrontEndConfig) -> int:
-    """Bands in the Savitzky-Golay window: odd, and enough for the polynomial."""
+    """Bands in the Savitzky-Golay window: odd, and enough for the polynomial; 1 where no channel is a derivative."""
+    if not any(channel[-1].isdigit() for channel in config.channels):
+        return 1
     half = round(config.derivative_window_nm / config.step_nm / 2)
     return 2 * max(half, (config.derivative_polynomial + 1) // 2) + 1
 
@@ -331,7 +336,9 @@ def absorbance_stage(wavelengths_nm: npt.NDArray[np.float64], quantity: str, con
     x = ToAbsorbance(quantity, name="absorbance")(spectrum)
     if len(grid) != len(wavelengths_nm) or np.abs(grid - wavelengths_nm).max() > 1e-6:
         x = Resample(wavelengths_nm.tolist(), grid.tolist(), name="resample")(x)
-    return keras.Model(spectrum, FlatIsNan(name="flat_is_nan")(x), name="absorbance_stage")
+    if quantity != "features":
+        x = FlatIsNan(name="flat_is_nan")(x)
+    return keras.Model(spectrum, x, name="absorbance_stage")
 
 
 def channel_stage(bands: int, config: FrontEndConfig) -> keras.Model:

@@ -1,6 +1,9 @@
 """The spectral library: spectra with laboratory values, checked once at the border."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +20,11 @@ REFLECTANCE_RANGE = (0.0, 1.5)
 ABSORBANCE_RANGE = (-0.2, 6.0)
 """log10(1/R) of a scan a little brighter than its white reference, up to 20 bits of a detector."""
 
-_RANGES = {"reflectance": REFLECTANCE_RANGE, "absorbance": ABSORBANCE_RANGE}
+FEATURE_RANGE = (-1e37, 1e37)
+"""Numbers whose mean over a thousand columns float32 holds."""
+
+RANGES = {"reflectance": REFLECTANCE_RANGE, "absorbance": ABSORBANCE_RANGE, "features": FEATURE_RANGE}
+"""`features` are numbers that `SoilRegressor` receives; no file and no instrument gives them."""
 
 HIGHEST = {"pH": 14.0, "pct": 100.0, "g_kg": 1000.0, "cmolc_kg": 1000.0, "mg_kg": 1e6}
 """Unit at the end of a target's name -> highest possible value; the lowest is 0. Other units are not checked."""
@@ -62,6 +69,81 @@ class SpectralLibrary:
     first_row: int = 1
     """Row of the source that the first row here is; messages count from it."""
 
+    @classmethod
+    def from_arrays(
+        cls,
+        spectra: npt.ArrayLike,
+        targets: Mapping[str, npt.ArrayLike],
+        *,
+        wavelengths_nm: npt.ArrayLike,
+        quantity: str = "reflectance",
+        sample_ids: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
+        source: str = "arrays",
+    ) -> "SpectralLibrary":
+        """Make a library of arrays.
+
+        Args:
+            spectra: (n, n_bands) scans.
+            targets: Target name with its unit (`OC_g_kg`) -> (n,) laboratory values, NaN where not measured.
+            wavelengths_nm: (n_bands,) in nm; sorted ascending here, without duplicates.
+            quantity: `reflectance` (0..1) or `absorbance` (log10(1/R)).
+            sample_ids: (n,) text or integers; rows of equal id are scans of one sample. None numbers the rows.
+            groups: (n,) text or integers: fields, profiles or sites that no split divides.
+            source: Origin of the data, for the card and the report.
+
+        Raises:
+            InputError: a length does not match, a name or wavelength occurs twice, or a value is impossible.
+        """
+        scans = _numbers(spectra, "spectra")
+        nm = _numbers(wavelengths_nm, "wavelengths_nm")
+        if scans.ndim != 2 or nm.ndim != 1 or scans.shape[1] != len(nm):
+            raise InputError(
+                f"{source}: expected spectra (n, n_bands) and wavelengths_nm (n_bands,); received {scans.shape} and "
+                f"{nm.shape}"
+            )
+        order = np.argsort(nm, kind="stable")
+        if (twice := np.flatnonzero(np.diff(nm[order]) == 0)).size:
+            raise InputError(
+                f"{source}: wavelengths_nm: expected each wavelength once; {nm[order][twice[0]]:g} nm occurs twice"
+            )
+        values = {str(name): _numbers(column, str(name)) for name, column in targets.items()}
+        if len(values) != len(targets):
+            raise InputError(f"{source}: targets: expected each name once; received {', '.join(map(str, targets))}")
+        ids = np.arange(1, len(scans) + 1).astype(str) if sample_ids is None else _labels(sample_ids, "sample_ids")
+        labels = None if groups is None else _labels(groups, "groups")
+        columns = {**values, "sample_ids": ids, **({} if labels is None else {"groups": labels})}
+        for name, column in columns.items():
+            if column.shape != (len(scans),):
+                raise InputError(f"{source}: {name}: expected shape ({len(scans)},); received {column.shape}")
+        with np.errstate(over="ignore"):  # becomes infinite, which `checked` refuses
+            narrow = scans[:, order].astype("float32")
+        return cls(
+            source=source,
+            spectra=narrow,
+            wavelengths_nm=nm[order],
+            quantity=quantity,
+            targets=values,
+            ids=ids,
+            groups=labels,
+        ).checked()
+
+    @classmethod
+    def from_table(cls, path: str | Path, **settings: Any) -> "SpectralLibrary":
+        """Read a table of scans with laboratory values.
+
+        Args:
+            path: CSV (also .gz) or Parquet.
+            settings: Fields of `relple_tf.config.DataConfig`, such as `targets=("OC_g_kg",)` or `group_column="field"`.
+
+        Raises:
+            InputError: the table is unsound.
+        """
+        from relple_tf.config import Config, changed
+        from relple_tf.spectra.sources.named import load
+
+        return load(changed(Config(), {"data": {**settings, "source": str(path)}}))
+
     def __len__(self) -> int:
         return len(self.spectra)
 
@@ -85,8 +167,8 @@ class SpectralLibrary:
         """
         if not len(self.spectra):
             raise InputError(f"{self.source}: no rows; a spectral library needs at least one scan")
-        if self.quantity not in QUANTITIES:
-            raise InputError(f"{self.source}: quantity is {self.quantity!r}; it is one of {', '.join(QUANTITIES)}")
+        if self.quantity not in RANGES:
+            raise InputError(f"{self.source}: quantity is {self.quantity!r}; it is one of {', '.join(RANGES)}")
         if self.spectra.shape[1] != len(self.wavelengths_nm):
             raise InputError(f"{self.source}: {self.spectra.shape[1]} bands but {len(self.wavelengths_nm)} wavelengths")
         if np.any(np.diff(self.wavelengths_nm) <= 0):
@@ -100,7 +182,7 @@ class SpectralLibrary:
         bad = np.flatnonzero(impossible_scans(self.spectra.min(axis=1), self.spectra.max(axis=1), self.quantity))
         if not bad.size:
             return
-        row, (low, high) = bad[0], _RANGES[self.quantity]
+        row, (low, high) = bad[0], RANGES[self.quantity]
         spectrum = self.spectra[row]
         for band in np.flatnonzero(~((spectrum >= low) & (spectrum <= high)))[:1]:
             place = f"{self.source}: {self._scan(row)} is {spectrum[band]:g} at {self.wavelengths_nm[band]:g} nm"
@@ -148,6 +230,29 @@ class SpectralLibrary:
             )
 
 
+def _numbers(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+    """An array of float64."""
+    try:
+        return np.asarray(values, dtype="float64")
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name}: expected numbers; received {np.asarray(values, dtype=object).dtype} values"
+        ) from None
+
+
+def _labels(values: npt.ArrayLike, name: str) -> npt.NDArray[np.str_]:
+    """Labels as text; a missing label would make one sample of all rows without label."""
+    labels = np.asarray(values)
+    if labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == np.round(labels)).all():
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind not in "USOiub":
+        raise InputError(f"{name}: expected text or integers; received {labels.dtype}")
+    missing = [label is None or label != label or label == "" for label in labels.ravel().tolist()]
+    if any(missing):
+        raise InputError(f"{name}: expected a label for every row; row {missing.index(True) + 1} has none")
+    return labels.astype(str)
+
+
 def impossible_scans(lowest: Floats, highest: Floats, quantity: str) -> npt.NDArray[np.bool_]:
     """Which scans no sensor measures on a soil: a value is not finite or outside the range, or the scan is constant.
 
@@ -156,8 +261,10 @@ def impossible_scans(lowest: Floats, highest: Floats, quantity: str) -> npt.NDAr
         highest: (n,) largest value of each scan.
         quantity: One of QUANTITIES.
     """
-    low, high = _RANGES[quantity]
+    low, high = RANGES[quantity]
     possible = (lowest >= low) & (highest <= high)  # not so where NaN
+    if quantity == "features":
+        return ~possible
     if quantity == "reflectance":
         lowest, highest = (-np.log10(np.maximum(ends, REFLECTANCE_FLOOR)) for ends in (highest, lowest))
     with np.errstate(invalid="ignore"):  # two infinities

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,7 @@ def train(
     fingerprint: str = "",
     show: bool = True,
     traces: TraceCache | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> TrainedNetwork:
     """Train a network from its start.
 
@@ -107,6 +109,7 @@ def train(
         fingerprint: Of the library and its split, kept with the state.
         show: Whether to draw a progress bar.
         traces: Traced steps to use and to leave; None traces anew.
+        callbacks: Further Keras callbacks; their logs hold the scores of each epoch.
 
     Raises:
         InputError: the state belongs to other data.
@@ -124,9 +127,9 @@ def train(
     monitor.set_model(joint)
     if checkpoint is not None and checkpoint.exists():
         monitor.restore(checkpoint)
-    callbacks: list[keras.callbacks.Callback] = [monitor]
+    attached: list[keras.callbacks.Callback] = [monitor, *callbacks]
     if config.training.tensorboard and checkpoint is not None:
-        callbacks.append(keras.callbacks.TensorBoard(checkpoint.parent / "tensorboard"))
+        attached.append(keras.callbacks.TensorBoard(checkpoint.parent / "tensorboard"))
     batches.start_at(monitor.epochs_done)
     if not monitor.ended:
         try:
@@ -134,7 +137,7 @@ def train(
                 batches,
                 epochs=epochs,
                 initial_epoch=monitor.epochs_done,
-                callbacks=callbacks,
+                callbacks=attached,
                 shuffle=False,
                 verbose=0,
             )

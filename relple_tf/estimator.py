@@ -1,0 +1,280 @@
+"""`SoilRegressor`: the calibration pipeline as a scikit-learn estimator."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from relple_tf.config import Config, DataConfig, changed
+from relple_tf.errors import InputError
+from relple_tf.models.deployed import T2, Q
+from relple_tf.models.domain import Limits, status
+from relple_tf.models.target_scaling import TargetScale
+from relple_tf.pipeline import FittedModel, fit_model
+from relple_tf.prediction.runs import estimates
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.readers.laboratory_columns import select_targets
+from relple_tf.spectra.splitting.split import split
+from relple_tf.training.intervals import COVERAGE, Interval, fit_interval
+from relple_tf.zoo import PRESETS
+
+Floats = npt.NDArray[np.float64]
+
+FIRST_BAND_NM = 1000.0
+"""Wavelength given to the first column where the caller gives no wavelengths; the front end needs a grid in nm."""
+
+
+class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Multi-task calibration of spectra: RS-PLE network stacked with a kernel regression, with prediction intervals.
+
+    `fit` learns from all rows that it receives. Stacking weights and intervals come from out-of-fold predictions
+    inside these rows (`training.cv_folds`).
+
+    Args:
+        preset: Name of a preset, see `relple_tf.presets()`.
+        wavelengths_nm: (n_bands,) of the columns of X, ascending, in nm. None: the columns are bands in order, and
+            nothing is resampled.
+        quantity: What X contains: `reflectance` (0..1), `absorbance` (log10(1/R)), or `features` for any other numbers.
+            Features are used as they are, without derivatives.
+        config: A `relple_tf.config.Config`, which replaces the preset, or a mapping such as
+            `{"training.max_epochs": 20}`, which changes fields of the preset.
+        callbacks: Keras callbacks of the final network's training.
+        random_state: Seed, or a NumPy random state from which the seed is drawn.
+
+    Attributes:
+        target_names_: Names of the targets, in the order of fitting.
+        model_: The deployed Keras model: (n, n_bands) -> {target, T2, Q: (n, 1)}.
+        stacking_weights_: Target -> weight of the network; the kernel regression has the rest.
+        n_features_in_: Number of bands.
+    """
+
+    def __init__(
+        self,
+        preset: str = "rs_ple_base",
+        *,
+        wavelengths_nm: Any = None,
+        quantity: str = "reflectance",
+        config: Any = None,
+        callbacks: Any = (),
+        random_state: Any = 0,
+    ) -> None:
+        self.preset = preset
+        self.wavelengths_nm = wavelengths_nm
+        self.quantity = quantity
+        self.config = config
+        self.callbacks = callbacks
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, *, groups: Any = None, sample_ids: Any = None) -> "SoilRegressor":  # noqa: N803
+        """Calibrate on all rows.
+
+        Args:
+            X: (n, n_bands) spectra.
+            y: Laboratory values: (n,) or (n, n_targets) array, Series, DataFrame, or mapping target -> (n,). NaN where
+                not measured.
+            groups: (n,) labels such as fields; no cross-validation fold divides a group.
+            sample_ids: (n,) labels of samples; rows of one sample are replicate scans, and no fold divides them.
+
+        Raises:
+            InputError: a ValueError; the spectra, values or settings are impossible.
+        """
+        config = self._resolved_config()
+        spectra = validate_data(self, X, dtype="float64", ensure_min_samples=2)
+        names, values, self._output = _laboratory_values(y, len(spectra))
+        spectra = _float32(spectra)
+        config, wavelengths_nm = self._grid(config, spectra.shape[1])
+        library = SpectralLibrary.from_arrays(
+            spectra,
+            values,
+            wavelengths_nm=wavelengths_nm,
+            quantity=self.quantity,
+            groups=groups,
+            sample_ids=sample_ids,
+        )
+        library = select_targets(library, DataConfig(targets=tuple(names), minimum_values=10))
+        parts = np.full(len(library), "train", "U10")
+        if not config.training.cv_folds:
+            drawn, _ = split(library, config.split, config.training.seed)
+            parts = np.where(drawn == "validation", "validation", "train").astype("U10")
+        fitted = fit_model(library, parts, config, show=False, callbacks=tuple(self.callbacks))
+        self._keep(fitted, library)
+        return self
+
+    def predict(self, X: Any) -> Any:  # noqa: N803
+        """Predict laboratory values.
+
+        Args:
+            X: (n, n_bands) spectra.
+
+        Returns:
+            (n, n_targets) array in the order of fitting, (n,) where `fit` received a one-dimensional y, a DataFrame
+            where it received a DataFrame. NaN for an impossible scan.
+        """
+        outputs = self._outputs(X)
+        values = np.stack([outputs[name] for name in self.target_names_], axis=1).astype("float64")
+        if self._output == "frame":
+            return pd.DataFrame(values, columns=self.target_names_, index=getattr(X, "index", None))
+        return values[:, 0] if self._output == "vector" else values
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """Mean R2 of the targets, each over its measured rows."""
+        _, values, _ = _laboratory_values(y, len(X))
+        predictions = np.asarray(self.predict(X)).reshape(len(X), -1)
+        scores = []
+        for column, measured in enumerate(values.values()):
+            known = np.isfinite(measured)
+            weight = None if sample_weight is None else np.asarray(sample_weight)[known]
+            scores.append(r2_score(measured[known], predictions[known, column], sample_weight=weight))
+        return float(np.mean(scores))
+
+    def predict_interval(self, X: Any, coverage: float = COVERAGE) -> Any:  # noqa: N803
+        """Predict intervals (split conformal, from out-of-fold errors).
+
+        Args:
+            X: (n, n_bands) spectra.
+            coverage: Fraction of new soils of the same kind whose laboratory value lies in its interval; 0..1.
+
+        Returns:
+            (n, n_targets, 2) lower and upper ends; a DataFrame with columns (target, `low`) and (target, `high`) where
+            `fit` received a DataFrame. NaN where there are too few soils for this coverage.
+
+        Raises:
+            InputError: the estimator was fitted with `training.cv_folds` 0, or coverage is outside 0..1.
+        """
+        check_is_fitted(self)
+        if not 0 < coverage < 1:
+            raise InputError(f"coverage: expected a number between 0 and 1; received {coverage!r}")
+        if not self._residuals:
+            raise InputError(
+                "predict_interval: expected out-of-fold predictions; the estimator was fitted with "
+                "training.cv_folds 0; fit with config={'training.cv_folds': 4}"
+            )
+        outputs = self._outputs(X)
+        difficulty = self._limits.difficulty(outputs[T2])
+        ends = []
+        for name in self.target_names_:
+            interval: Interval = fit_interval(*self._residuals[name], coverage)
+            ends.append(np.stack(interval.bounds(outputs[name], difficulty), axis=-1))
+        stacked = np.stack(ends, axis=1)
+        if self._output == "frame":
+            columns = pd.MultiIndex.from_product([self.target_names_, ["low", "high"]])
+            return pd.DataFrame(stacked.reshape(len(stacked), -1), columns=columns, index=getattr(X, "index", None))
+        return stacked
+
+    def predict_domain(self, X: Any) -> pd.DataFrame:  # noqa: N803
+        """State whether each scan lies in the calibration domain.
+
+        Returns:
+            DataFrame with `status` (`ok`, `outside`, `invalid`), `T2` and `Q`, one row per scan.
+        """
+        outputs = self._outputs(X)
+        values = {name: outputs[name] for name in self.target_names_}
+        states = status(values, outputs[T2], outputs[Q], self._limits)
+        return pd.DataFrame(
+            {"status": states, T2: outputs[T2], Q: outputs[Q]},
+            index=getattr(X, "index", None),
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = True  # a network needs more than the thirty rows of the checks
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_fitted"}
+
+    def _resolved_config(self) -> Config:
+        """The config of this fit, with its seed."""
+        if self.quantity not in ("reflectance", "absorbance", "features"):
+            raise InputError(f"quantity: expected reflectance, absorbance or features; received {self.quantity!r}")
+        if self.preset not in PRESETS:
+            raise InputError(f"preset: expected one of {', '.join(PRESETS)}; received {self.preset!r}")
+        config = self.config if isinstance(self.config, Config) else PRESETS[self.preset]()
+        if isinstance(self.config, Mapping):
+            config = _changed(config, self.config)
+        elif self.config is not None and not isinstance(self.config, Config):
+            raise InputError(f"config: expected a Config or a mapping; received {type(self.config).__name__}")
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31 - 1)
+        config = changed(config, {"training": {"seed": int(seed)}})
+        if self.quantity == "features":
+            config = changed(config, {"front_end": {"channels": ("absorbance",), "views": ()}})
+        return config
+
+    def _grid(self, config: Config, bands: int) -> tuple[Config, Floats]:
+        """The wavelengths of the columns, and the config whose grid they are where the caller gives none."""
+        if self.wavelengths_nm is None:
+            nm = (FIRST_BAND_NM + config.front_end.step_nm * np.arange(bands)).astype("float64")
+            return changed(config, {"front_end": {"start_nm": 0.0, "stop_nm": 0.0}}), nm
+        nm = np.asarray(self.wavelengths_nm, "float64")
+        if nm.shape != (bands,):
+            raise InputError(
+                f"wavelengths_nm: expected {bands} numbers, one per column of X; received shape {nm.shape}"
+            )
+        return config, nm
+
+    def _keep(self, fitted: FittedModel, library: SpectralLibrary) -> None:
+        self._fitted, self._library = fitted, library
+        self._limits: Limits = fitted.reliability.limits
+        self._residuals: dict[str, tuple[TargetScale, Floats, Floats, Floats]] = {}
+        if fitted.cross_fit is not None:
+            difficulty = self._limits.difficulty(fitted.reliability.t2)
+            self._residuals = {
+                scale.name: (scale, library.targets[scale.name], fitted.cross_fit.predictions[scale.name], difficulty)
+                for scale in fitted.prepared.scales
+            }
+        self.target_names_ = list(library.targets)
+        self.model_: keras.Model = fitted.model
+        self.stacking_weights_ = fitted.weights
+
+    def _outputs(self, X: Any) -> dict[str, npt.NDArray[Any]]:  # noqa: N803
+        check_is_fitted(self)
+        spectra = validate_data(self, X, reset=False, dtype="float64", ensure_all_finite=False)
+        return estimates(self.model_, _float32(spectra))
+
+
+def _float32(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused or predicted as NaN
+        return values.astype("float32")
+
+
+def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Change fields addressed as `section.field`."""
+    nested: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        section, dot, name = str(path).partition(".")
+        if not dot or not hasattr(getattr(config, section, None), name):
+            raise InputError(f"config: expected keys such as 'training.max_epochs'; received {path!r}")
+        nested.setdefault(section, {})[name] = tuple(value) if isinstance(value, list) else value
+    return changed(config, nested)
+
+
+def _laboratory_values(y: Any, rows: int) -> tuple[Sequence[str], dict[str, Floats], str]:
+    """Names, values per target, and the kind of y: `vector`, `matrix` or `frame`."""
+    if isinstance(y, Mapping):
+        y = pd.DataFrame({name: np.asarray(values) for name, values in y.items()})
+    if y is None:
+        raise InputError("requires y to be passed, but the target y is None: expected laboratory values")
+    table = check_array(y, dtype="float64", ensure_all_finite="allow-nan", ensure_2d=False, input_name="y")
+    kind, names = "matrix" if table.ndim > 1 else "vector", []
+    if isinstance(y, pd.DataFrame):
+        kind, names = "frame", [str(name) for name in y.columns]
+    elif isinstance(y, pd.Series) and y.name is not None:
+        names = [str(y.name)]
+    table = table.reshape(len(table), -1)
+    if len(table) != rows:
+        raise InputError(f"y: expected {rows} rows, one per row of X; received {len(table)}")
+    names = names or (["y"] if table.shape[1] == 1 else [f"y{column}" for column in range(table.shape[1])])
+    if len(set(names)) != len(names):
+        raise InputError(f"y: expected each target name once; received {', '.join(names)}")
+    return names, dict(zip(names, table.T.copy(), strict=True)), kind
