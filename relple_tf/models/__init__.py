@@ -1,1 +1,1 @@
-"""The network: front-end layers, and functional builders that take the Keras module."""
+"""The layers of the deployed model, and one functional builder per network architecture."""
