@@ -1,3 +1,3 @@
-"""RS-PLE for soil spectra: a raw near-infrared scan in, laboratory values out, in one Keras graph."""
+"""RS-PLE for soil spectra: one Keras model from a raw near-infrared scan to laboratory values."""
 
 __version__ = "0.1.0"

@@ -1,11 +1,11 @@
-"""What the tests of the network share: a tiny spec, weights by formula, a tiny library."""
+"""Fixtures of the network tests: a small spec, weights by formula, a small library."""
 
 import os
 from dataclasses import replace
 
 from relple_tf.processes import THREADS
 
-# One thread, as in a worker, which is then this process where one is asked for.
+# One thread, as in a worker process; a single worker is this process.
 os.environ.update(dict.fromkeys(THREADS, "1"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -33,7 +33,7 @@ CONFIG = Config(
 """Two steps per epoch on `library`."""
 
 VIEWS = ((0, 2), (1,))
-"""Of three channels: one view joins two that are no neighbours, so that their order counts."""
+"""Of three channels: the first view joins two that are not adjacent, so their order matters."""
 
 
 def spec_of(targets=TARGETS, correlation=CORRELATION, bands=13, views=VIEWS):
@@ -53,7 +53,7 @@ def features_of(spec, rows=6):
 
 
 def set_fixed_weights(network):
-    """Sine of a running index: a value of its own for each weight, whatever seed and initialiser."""
+    """Set weights to the sine of a running index: all differ, independent of seed and initialiser."""
     first = 1
     for variable in network.weights:
         index = first + np.arange(np.prod(variable.shape))
@@ -72,7 +72,7 @@ def copy_weights(source, target):
 
 
 def outputs_of(network, features):
-    """{target: (batch,)} of an untraining pass."""
+    """Outputs in inference mode, {target: (batch,)}."""
     return {name: np.asarray(out)[:, 0] for name, out in network(features).items()}
 
 
@@ -97,5 +97,5 @@ def library():
 
 @pytest.fixture(scope="session")
 def parts():
-    """Which of the library's rows train, validate and test: 36, 14, 10."""
+    """Parts of the library's rows: 36 train, 14 validation, 10 test."""
     return np.array(["train"] * 36 + ["validation"] * 14 + ["test"] * 10)

@@ -198,7 +198,7 @@ class InvalidIsNan(keras.layers.Layer):
 
 @register
 class Snv(keras.layers.Layer):
-    """Standard normal variate: each spectrum minus its mean, over its own SD; (batch, bands) kept.
+    """Standard normal variate: each spectrum minus its mean, divided by its SD; (batch, bands) kept.
 
     Barnes et al. (1989), Appl. Spectrosc. 43(5), 772-777. Divides by the population SD, as chemotools does (R's
     prospectr divides by the sample SD, a factor that band standardisation removes).

@@ -1,7 +1,7 @@
 """MMoE: multi-gate mixture of experts, all of them shared.
 
-Ma et al. (2018), KDD, doi 10.1145/3219819.3220007. MMoE adds to the shared bottom several experts instead of one, and a
-gate per target that weighs them.
+Ma et al. (2018), KDD, doi 10.1145/3219819.3220007. MMoE replaces the single expert of the shared bottom by several, and
+adds a gate per target that weighs them.
 """
 
 import dataclasses

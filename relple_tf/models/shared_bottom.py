@@ -1,7 +1,7 @@
 """Shared bottom: hard parameter sharing.
 
-Caruana (1997), Machine Learning 28, 41-75. All targets share one expert; it adds to the single-task networks that the
-targets learn a common representation. Each target has a tower.
+Caruana (1997), Machine Learning 28, 41-75. It replaces the single-task networks by a common representation: a single
+expert learns from all targets, and each target has a tower that reads it.
 """
 
 from relple_tf.config import ModelConfig
