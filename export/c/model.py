@@ -93,9 +93,9 @@ def model_source(
         )
     ]
     arena = (
-        "/* TFLM's arena was not measured where this file was made. */"
+        "/* The arena of TFLM was not measured during this export. */"
         if arena_bytes is None
-        else f"#define SOIL_MODEL_ARENA_BYTES {arena_bytes} // the least on x86-64; align it to 16 bytes"
+        else f"#define SOIL_MODEL_ARENA_BYTES {arena_bytes} // the minimum on x86-64; align it to 16 bytes"
     )
     output_of = {port.name: port.index for port in outputs}
     header = fill(

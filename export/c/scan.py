@@ -9,8 +9,8 @@ from export.c.source import fill, literal
 from relple_tf.spectra.library import ABSORBANCE_RANGE, FLATTEST_ABSORBANCE, REFLECTANCE_FLOOR, REFLECTANCE_RANGE
 
 QUANTITY = {
-    "reflectance": "reflectance, of which a white reference has 1 (divide percent by 100)",
-    "absorbance": "absorbance, log10(1/R) of reflectances R of which a white reference has 1",
+    "reflectance": "reflectance, which is 1 for a white reference (divide percent by 100)",
+    "absorbance": "absorbance, log10(1/R) of a reflectance R that is 1 for a white reference",
 }
 """Quantity -> its definition in a comment of scan.h."""
 

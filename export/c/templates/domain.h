@@ -1,4 +1,4 @@
-/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json beside it says from what. */
+/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */
 #ifndef SOIL_DOMAIN_H
 #define SOIL_DOMAIN_H
 
@@ -10,8 +10,8 @@ extern "C" {
 
 #define SOIL_COMPONENTS $components /* values of the work space */
 
-/* How far a scan lies from the training soils: Hotelling's T2 from their mean, Q from their plane and from each of
- * them. `work` is overwritten. */
+/* Domain statistics of a scan: T2 is Hotelling's distance from the mean of the training soils; Q is the larger of the
+ * residual outside their plane and the scaled distance from the nearest training soil. Overwrites `work`. */
 void soil_distances(const float features[SOIL_FEATURE_BANDS * SOIL_CHANNELS], float work[SOIL_COMPONENTS], float *t2,
                     float *q);
 

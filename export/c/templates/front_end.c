@@ -1,4 +1,4 @@
-/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json beside it says from what. */
+/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */
 #include "front_end.h"
 
 #include <math.h>
@@ -33,7 +33,7 @@ soil_status soil_front_end(const float scan[SOIL_BANDS], double work[SOIL_GRID],
         highest = work[grid] > highest ? work[grid] : highest;
         middle += work[grid] / SOIL_GRID;
     }
-    /* Again, for averaging may have levelled it. */
+    /* soil_check tested this too, but interpolation may have made the scan constant. */
     if (highest - lowest <= (double)FLATTEST) {
         return SOIL_FLAT;
     }

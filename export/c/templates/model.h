@@ -1,4 +1,4 @@
-/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json beside it says from what. */
+/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */
 #ifndef SOIL_MODEL_H
 #define SOIL_MODEL_H
 
@@ -7,14 +7,14 @@
 #define SOIL_MODEL_GIVES_LAB_UNITS $gives_lab_units
 $arena
 
-// One scan:
+// To run a scan:
 $one_scan
 
-// The output of each target, in the order of target_scaling.h: int at[] = SOIL_MODEL_OUTPUT_OF_TARGET;
+// Index of the output of each target, in the order of target_scaling.h: int at[] = SOIL_MODEL_OUTPUT_OF_TARGET;
 #define SOIL_MODEL_OUTPUT_OF_TARGET {$outputs_of_targets}
 
-// Inputs and outputs of the interpreter. Where there is a scale: real = scale * (stored - zero point), and what leaves
-// the range of the stored type is clipped to it.
+// Inputs and outputs of the interpreter. If a scale is defined: real = scale * (stored - zero point), and the stored
+// value is clipped to the range of its type.
 $ports
 
 extern const float soil_model_wavelengths_nm[SOIL_MODEL_BANDS];

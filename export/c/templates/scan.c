@@ -1,4 +1,4 @@
-/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json beside it says from what. */
+/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */
 #include "scan.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json beside it says from what. */
+/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */
 #include "target_scaling.h"
 
 #include <math.h>
@@ -12,7 +12,7 @@ static const struct {
     float sd;
     float low;
     float high;
-    float half_width; /* below 0: there is none */
+    float half_width; /* negative: no interval */
     float growth;
 } targets[SOIL_TARGETS] = {
 $rows
@@ -38,7 +38,7 @@ static float from_modelled(int target, float value)
 
 float soil_to_lab(int target, float modelled)
 {
-    /* No estimate leaves the range of the training soils by much. */
+    /* Keep estimates near the range of the training soils. */
     if (modelled < targets[target].low) {
         modelled = targets[target].low;
     }
