@@ -9,7 +9,7 @@ from tuning_jobs import FIXED, Counted, one_with_units, process_of, slow, toy, t
 
 from relple_tf.config import Config
 from relple_tf.errors import InputError
-from relple_tf.processes import Processes
+from relple_tf.processes import WorkerPool
 from tuning.executors import InThisProcess
 from tuning.oracles import Oracle
 from tuning.space import space_of
@@ -20,7 +20,7 @@ SPACE = space_of(Config(), None)
 
 
 def processes(do, shared, workers=2, limit_s=60.0):
-    return Processes(do, shared, workers=workers, limit_s=limit_s)
+    return WorkerPool(do, shared, workers=workers, limit_s=limit_s)
 
 
 def search_of(
