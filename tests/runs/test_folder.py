@@ -271,7 +271,7 @@ def test_a_damaged_state_is_named(tmp_path):
 def test_a_state_of_other_data_is_refused_by_its_folder(tmp_path):
     state = tmp_path / "fold-1.npz"
     save_state(state, {}, {"fingerprint": "a1"})
-    with pytest.raises(InputError, match="the data or their split changed since this run was cut off") as refused:
+    with pytest.raises(InputError, match="the data or their split changed since this run was interrupted") as refused:
         load_state(state, "a2")
     assert str(tmp_path) in str(refused.value)
     assert load_state(state, "a1") == ({}, {"fingerprint": "a1"})
