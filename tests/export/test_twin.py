@@ -17,8 +17,8 @@ from relple_tf.errors import InputError
 from relple_tf.models.catalogue import build
 from relple_tf.models.deployed import T2, Q, with_views
 from relple_tf.runs.folder import FILES, write_manifest
+from relple_tf.spectra.sources import named as sources
 from relple_tf.spectra.sources.named import load as load_library
-from relple_tf.spectra.sources.named import named as sources
 
 
 @pytest.fixture(scope="module")
