@@ -96,7 +96,7 @@ def test_a_stored_run_holds_the_scans_and_values_of_the_library(trained, run):
 def test_the_parts_of_a_stored_run_compute_the_outputs_of_its_model(trained):
     """Network plus kernel regression, then target scaling; and the domain statistics."""
     features = trained.features(trained.test_scans)
-    bands, scores = trained.near(features)
+    bands, scores = trained.projections(features)
     from_kernel_regression, modelled = trained.kernel_regression(scores), trained.network(features)
     stacked = np.concatenate([modelled[target] for target in TARGETS], axis=1) + from_kernel_regression
     for target, predictions in zip(TARGETS, np.asarray(trained.target_scaling(stacked)).T, strict=True):
@@ -123,5 +123,5 @@ def test_a_run_without_stored_data_is_refused_with_the_config_key_that_stores_th
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no manifest\.json"):
+    with pytest.raises(InputError, match=r"expected manifest\.json, received none"):
         load(tmp_path)
