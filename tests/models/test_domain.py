@@ -23,7 +23,7 @@ from relple_tf.models.domain import (
     status,
 )
 from relple_tf.spectra.sources.named import load
-from relple_tf.spectra.sources.out_of_domain import KINDS, foreign_scans
+from relple_tf.spectra.sources.out_of_domain import KINDS, out_of_domain_scans
 from relple_tf.spectra.sources.simulated import simulate
 from relple_tf.training.preparation import whitening
 
@@ -342,14 +342,14 @@ def test_held_out_simulated_soils_are_rarely_flagged(simulated):
 @pytest.mark.parametrize("kind", KINDS)
 def test_scans_of_other_materials_are_flagged(simulated, kind):
     library, domain = simulated
-    assert domain.flagged(foreign_scans(kind, library.wavelengths_nm, 60, seed=0)) >= 0.95
+    assert domain.flagged(out_of_domain_scans(kind, library.wavelengths_nm, 60, seed=0)) >= 0.95
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scans_of_other_materials_are_flagged_by_a_library_of_real_soils(limesoda, kind):
     """Seven fields by several instruments, one of them noisy: only the neighbours detect soils of another range."""
     library, domain = limesoda
-    assert domain.flagged(foreign_scans(kind, library.wavelengths_nm, 60, seed=0)) >= 0.95
+    assert domain.flagged(out_of_domain_scans(kind, library.wavelengths_nm, 60, seed=0)) >= 0.95
 
 
 def test_almost_white_scans_are_flagged_by_a_library_of_real_soils(limesoda):
