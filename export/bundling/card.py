@@ -229,8 +229,8 @@ def markdown(card: Card) -> str:
             ],
         ),
         "Bytes: size of the file with its card. Flash: size of the model without the card and, if it reads features, "
-        "of the tables in front_end.c and domain.c; the code of TFLM is not included. Arena: the smallest arena in which "
-        "TFLM ran on x86-64; align it to 16 bytes and add a reserve.",
+        "of the tables in front_end.c and domain.c; the code of TFLM is not included. Arena: the smallest arena in "
+        "which TFLM ran on x86-64; align it to 16 bytes and add a reserve.",
         f"`python soil_scan.py . scans.csv` predicts a table of scans with `{card['default_variant']}`; it needs "
         "numpy and ai-edge-litert. `c/` holds the sources for a microcontroller; the head of `c/VARIANT/model.h` "
         "describes how to run a scan. golden.json and golden.npz hold the expected results of every runtime, "
