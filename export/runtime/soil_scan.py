@@ -689,7 +689,7 @@ def positions_of(wavelengths_nm: np.ndarray, bands: list[tuple[float, int]]) -> 
         raise SoilScanError(
             f"expected a column at {wavelengths_nm[missing[0]]:g} nm, received {len(named)} bands from "
             f"{named.min():g} to {named.max():g} nm; give all {len(wavelengths_nm)} bands from "
-            f"{wavelengths_nm[0]:g} to {wavelengths_nm[-1]:g} nm, or use python -m relple_tf.predict, which interpolates"
+            f"{wavelengths_nm[0]:g} to {wavelengths_nm[-1]:g} nm, or use python -m relple_tf.predict to interpolate"
         )
     return [bands[at][1] for at in nearest]
 
