@@ -1,12 +1,12 @@
-"""The paper's claim, tested: architectures, parts of an expert, weighting strategies, at one budget.
+"""Ablation: architectures, parts of an expert and weighting strategies with equal splits and steps.
 
-    python benchmarks/ablation.py [--data SOURCE] [--targets A,B] [--splits 3] [--epochs 40] [--out DIR]
+    python -m benchmarks.ablation [--data SOURCE] [--targets A,B] [--splits 3] [--epochs 40] [--out DIR]
 
-Every variant gets the same splits, the same steps and a single network that stops by the validation rows
-(`training.cv_folds` 0). `network` is what gradients learned, by itself; `mixed` is the head as it is shipped, with its
-share of the kernel machine, which is the same for all variants. Prints test R2 in laboratory units, mean over the
-targets, median over the splits, how far `network` is ahead of the default (mean over the splits ± its standard error)
-and in how many splits. Goes on where it was cut off.
+Every variant is a single network with early stopping on the validation rows (`training.cv_folds` 0). `network` is the
+network alone; `stacked` is the deployed prediction: network and kernel regression combined by the stacking weight. The
+kernel regression is the same for all variants. Prints test R2 in laboratory units, mean over the targets, median over
+the splits; the mean difference of `network` from the default (± its standard error over the splits) and the number of
+splits in which it is positive. Repeat the command to continue after an interruption.
 """
 
 import argparse
@@ -26,6 +26,8 @@ from relple_tf.spectra.sources.named import load
 from relple_tf.spectra.splitting.split import split
 
 DEFAULT = "rs_ple (hard)"
+ESTIMATES = ("network", "stacked", "kernel regression")
+"""Predictions that are scored: stacking weights 1, fitted and 0."""
 VARIANTS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     "rs_ple (soft)": {"model__relevance": "soft"},
@@ -66,13 +68,13 @@ def measure(shared: tuple[SpectralLibrary, Config, Path], job: tuple[int, str]) 
     parts, _ = split(library, config.split, seed)
     fitted = fit_model(library, parts, config, show=False)
     test = parts == "test"
-    learned, machine = fitted.components(library.spectra[test])
+    network, kernel_regression = fitted.components(library.spectra[test])
     row: dict[str, Any] = {"seed": seed, "variant": variant, "weights": fitted.network.count_params()}
     for column, scale in enumerate(fitted.prepared.scales):
         measured = library.targets[scale.name][test]
-        for name, weight in (("network", 1.0), ("mixed", fitted.weights[scale.name]), ("machine", 0.0)):
-            estimated = scale.to_lab(weight * learned[:, column] + (1 - weight) * machine[:, column])
-            row[f"{name} {scale.name}"] = scores(measured, estimated)["r2"]
+        for name, weight in zip(ESTIMATES, (1.0, fitted.weights[scale.name], 0.0), strict=True):
+            predicted = scale.to_lab(weight * network[:, column] + (1 - weight) * kernel_regression[:, column])
+            row[f"{name} {scale.name}"] = scores(measured, predicted)["r2"]
     write_json(folder / f"{seed}-{list(VARIANTS).index(variant)}.json", row)
 
 
@@ -97,22 +99,22 @@ def main() -> None:
         run_all(measure, missing, (library, config, options.out), workers=0, finished=lambda *_: bar.update())
     table = pd.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in files.values()])
     table.to_csv(options.out / "ablation.csv", index=False)
-    for kind in ("network", "mixed", "machine"):
+    for kind in ESTIMATES:
         table[kind] = table[[column for column in table if column.startswith(f"{kind} ")]].mean(axis=1)
     by_split = table.pivot_table(index="seed", columns="variant", values="network")
     print(f"{library.source}, {', '.join(library.targets)}: {options.splits} splits, {options.epochs} epochs at most")
-    print("| variant | weights | network | ahead of the default | wins | mixed |\n|---|---|---|---|---|---|")
+    print("| variant | weights | network | ahead of the default | wins | stacked |\n|---|---|---|---|---|---|")
     for variant in VARIANTS:
         rows = table[table["variant"] == variant]
         ahead = by_split[variant] - by_split[DEFAULT]
         error = f" ± {ahead.sem():.3f}" if len(ahead) > 1 else ""
         compared = f"{ahead.mean():+.3f}{error} | {np.sum(ahead > 0)} of {len(ahead)}"
-        network, mixed = rows["network"].median(), rows["mixed"].median()
+        network, stacked = rows["network"].median(), rows["stacked"].median()
         print(
             f"| {variant} | {rows['weights'].max():,} | {network:.3f} | {' | ' if variant == DEFAULT else compared} "
-            f"| {mixed:.3f} |"
+            f"| {stacked:.3f} |"
         )
-    print(f"\nkernel machine alone: {table['machine'].median():.3f}")
+    print(f"\nkernel regression alone: {table['kernel regression'].median():.3f}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Wall time of the commands a newcomer types, in fresh processes.
+"""Wall time of `--help` and of the default training run, in new processes.
 
     python benchmarks/default_run.py [--repeats 3]
 
-Prints the median seconds of `--help` of every command and of the default training run, from the
-command to the report.
+Prints the median seconds of `--help` of `relple_tf.train` and `relple_tf.predict`, and of the default training run
+from the command to the report.
 """
 
 import argparse

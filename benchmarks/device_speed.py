@@ -1,9 +1,9 @@
-"""Scans per second through LiteRT and through Keras, side by side, on the test soils of a run.
+"""Scans per second of LiteRT and of Keras on the test soils of a run.
 
     python -m benchmarks.device_speed RUN BUNDLE [--repeats 7] [--scans 1000]
 
-Each repeat scores the same scans with `keras.Model.predict` (batches of 32, its default, and of 256) and with every
-variant of the bundle that reads a scan: all of them as `relple_tf.predict BUNDLE` does, and one at a time on one thread
+Each repeat predicts the same scans with `keras.Model.predict` (batches of 32, its default, and of 256) and with every
+variant of the bundle that reads a scan: in batches, as `relple_tf.predict BUNDLE` does, and scan by scan on one thread,
 as a device does. Prints medians over the repeats and their ratios. Needs idle cores.
 """
 
@@ -17,7 +17,7 @@ from tqdm import trange
 from relple_tf.processes import import_tensorflow
 
 BATCH_SIZES = (32, 256)
-"""Scans; `keras.Model.predict` takes the first unless it is told otherwise."""
+"""Scans per batch; the first is the default of `keras.Model.predict`."""
 
 
 def main() -> None:
@@ -49,22 +49,22 @@ def main() -> None:
         trained.model.predict(scans, batch_size=size, verbose=0)
     for _ in trange(options.repeats, unit="repeat"):
         for name, size in batches.items():
-            begun = time.perf_counter()
+            start = time.perf_counter()
             trained.model.predict(scans, batch_size=size, verbose=0)
-            seconds[name].append(time.perf_counter() - begun)
+            seconds[name].append(time.perf_counter() - start)
         for name, content in variants.items():
-            begun = time.perf_counter()
+            start = time.perf_counter()
             outputs(content, scans)
-            seconds[name].append(time.perf_counter() - begun)
-            _, each = runtime.timed(content, scans)
-            latency_ms[name].append(1e3 * float(np.median(each)))
-    middle = {name: float(np.median(found)) for name, found in seconds.items()}
+            seconds[name].append(time.perf_counter() - start)
+            _, scan_seconds = runtime.timed(content, scans)
+            latency_ms[name].append(1e3 * float(np.median(scan_seconds)))
+    medians = {name: float(np.median(times)) for name, times in seconds.items()}
     print("| model | scans per second | " + " | ".join(f"of {name}" for name in batches) + " | ms per scan |")
     print("|---|---|" + "---|" * len(batches) + "---|")
-    for name, own in middle.items():
-        ratios = " | ".join(f"{middle[keras] / own:.2f}" for keras in batches)
+    for name, median_s in medians.items():
+        ratios = " | ".join(f"{medians[keras] / median_s:.2f}" for keras in batches)
         latency = f"{np.median(latency_ms[name]):.3f}" if name in variants else ""
-        print(f"| {name} | {len(scans) / own:.0f} | {ratios} | {latency} |")
+        print(f"| {name} | {len(scans) / median_s:.0f} | {ratios} | {latency} |")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The default preset and the baselines on NIRsoil, ten fixed splits of 660 soils to learn from and 165 to test.
+"""The default preset and the baselines on NIRsoil, in ten fixed splits of 660 development and 165 test soils.
 
-    python benchmarks/nirsoil_protocol.py TABLE [--models A,B] [--splits 10] [--soils 75] [--out DIR]
+    python -m benchmarks.nirsoil_protocol TABLE [--models A,B] [--splits 10] [--soils 75] [--out DIR]
 
 TABLE is NIRsoil (R package prospectr): 825 soils; the test rows of seed s are `default_rng(s).permutation(825)[:165]`.
-With --soils that many of the others, drawn by seed, are all there is to learn from. Prints the median R2 and RPIQ per
-target and model, the coverage of 90 % intervals, and what share of the test scans is flagged; writes DIR/compare.csv.
-A run that was cut off goes on with the same command.
+With --soils the development set is that many of the other rows, drawn by seed. Prints the median R2 and RPIQ per target
+and model, the coverage of 90 % intervals and the fraction of flagged test scans; writes DIR/compare.csv. Repeat the
+command to continue after an interruption.
 """
 
 import argparse
@@ -28,15 +28,15 @@ TARGETS = ("N_g_kg", "OC_pct", "CEC_cmolc_kg")
 
 
 def draw(seed: int, rows: int, soils: int) -> Resample:
-    """The protocol's split; a smaller library takes the first of the rows to learn from, which are in random order."""
+    """The split of the protocol; `soils` limits the development set to its first rows, which are in random order."""
     order = np.random.default_rng(seed).permutation(rows)
     parts = np.full(rows, UNUSED, "U10")
-    learned = order[TEST_ROWS:][: soils or None]
-    parts[learned] = "train"
-    # A network without members has rows to stop by; all others learn from them too.
-    parts[learned[: round(0.15 * len(learned))]] = "validation"
+    development_rows = order[TEST_ROWS:][: soils or None]
+    parts[development_rows] = "train"
+    # A network without cross-validation folds stops on the validation rows; other models are trained on them too.
+    parts[development_rows[: round(0.15 * len(development_rows))]] = "validation"
     parts[order[:TEST_ROWS]] = "test"
-    return Resample(seed=seed, fold=0, soils=len(learned), parts=parts)
+    return Resample(seed=seed, fold=0, soils=len(development_rows), parts=parts)
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
     library = read_table(options.table, DataConfig(targets=TARGETS))
     models = {name: PRESETS[name]() if name in PRESETS else Config() for name in options.models.split(",")}
     jobs = [
-        Job(model=name, draw=draw(seed, len(library), options.soils))
+        Job(model=name, resample=draw(seed, len(library), options.soils))
         for seed in range(options.splits)
         for name in models
     ]
@@ -65,7 +65,7 @@ def main() -> None:
     table.to_csv(options.out / "compare.csv", index=False)
     shown = table.groupby(["target", "model"], sort=False)[["r2", "rpiq", "rmse", "coverage", "flagged", "fit_s"]]
     print(shown.median().round(3).to_string())
-    print("mean coverage and share flagged:", table[["coverage", "flagged"]].mean().round(3).to_dict())
+    print("mean coverage and fraction flagged:", table[["coverage", "flagged"]].mean().round(3).to_dict())
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What masking, adaptive weights and metrics cost over a bare `model.fit` with plain MSE of the same graph.
+"""Training time of masks, adaptive weights and metrics, relative to a bare `model.fit` with MSE on the same graph.
 
-    python benchmarks/overhead.py [--repeats 5] [--epochs 4]
+    python -m benchmarks.overhead [--repeats 5] [--epochs 4]
 
-Both fit the same body on the same batches in one process, in turn; prints seconds per epoch and the
-ratio of medians.
+Both train the same graph on the same batches in one process, in turn. Prints seconds per epoch and the ratio of
+medians.
 """
 
 import argparse
@@ -59,13 +59,13 @@ def main() -> None:
 
     fit_joint()
     fit_bare()
-    joined, alone = [], []
+    joint_s, bare_s = [], []
     for _ in range(options.repeats):
-        joined.append(seconds(fit_joint) / options.epochs)
-        alone.append(seconds(fit_bare) / options.epochs)
-    print(f"joint loss, masks, scores, progress: {median(joined):.3f} s per epoch")
-    print(f"bare model.fit, plain MSE:           {median(alone):.3f} s per epoch")
-    print(f"ratio of medians: {median(joined) / median(alone):.3f}")
+        joint_s.append(seconds(fit_joint) / options.epochs)
+        bare_s.append(seconds(fit_bare) / options.epochs)
+    print(f"joint loss, masks, scores, progress: {median(joint_s):.3f} s per epoch")
+    print(f"bare model.fit, plain MSE:           {median(bare_s):.3f} s per epoch")
+    print(f"ratio of medians: {median(joint_s) / median(bare_s):.3f}")
 
 
 if __name__ == "__main__":

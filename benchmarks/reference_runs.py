@@ -1,12 +1,12 @@
-"""Three runs whose results later commits must reproduce: metrics, predictions, folds and stacking weights.
+"""Three reference runs whose metrics, predictions, folds and stacking weights later commits must reproduce.
 
     python -m benchmarks.reference_runs write NIRSOIL_TABLE [--file benchmarks/reference_runs.json]
     python -m benchmarks.reference_runs compare NIRSOIL_TABLE [--file benchmarks/reference_runs.json]
 
 The runs are the default run, NIRsoil with its declared split, and simulated soils with groups and replicate scans
-(`rs_ple_small`). Every process gets one thread. `write` makes the runs and writes their results; `compare` makes
-them again, lists what differs and exits with 1 if anything does. Results depend on the processor and on the versions
-of TensorFlow, NumPy and scikit-learn, so both commands have to run on one machine.
+(`rs_ple_small`). Every process has one thread. `write` trains the runs and writes their results to a file; `compare`
+trains them again, lists the differences and exits with 1 if there are any. Results depend on the processor and on the
+versions of TensorFlow, NumPy and scikit-learn; run both commands on the same computer.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def commands(nirsoil: Path) -> dict[str, list[str]]:
-    """Name of a run -> arguments of `relple_tf.train`; `{folder}` is filled in."""
+    """Name of a run -> arguments of `relple_tf.train`, with the placeholder `{folder}`."""
     return {
         "default": [],
         "nirsoil": ["--data", str(nirsoil.resolve()), "--targets", "N_g_kg,OC_pct,CEC_cmolc_kg"],
@@ -69,7 +69,7 @@ def commands(nirsoil: Path) -> dict[str, list[str]]:
 
 
 def result_of(name: str, command: list[str], folder: Path) -> Run:
-    """Train in a fresh process of one thread and read back what the run holds."""
+    """Train in a new process with one thread; returns metrics, predictions, folds and stacking weights of the run."""
     if name == "simulated":
         simulated_table(folder / "simulated.csv")
     out = folder / name
@@ -92,7 +92,7 @@ def result_of(name: str, command: list[str], folder: Path) -> Run:
 
 
 def folds(config: Config, parts: Any) -> list[int]:
-    """The cross-validation fold of every row, -1 for test rows."""
+    """Cross-validation fold of every row; -1 for test rows."""
     from relple_tf.models import front_end
     from relple_tf.spectra.sources.named import load
     from relple_tf.spectra.splitting.folds import development_folds
@@ -106,7 +106,7 @@ def folds(config: Config, parts: Any) -> list[int]:
 
 
 def simulated_table(path: Path) -> None:
-    """SOILS simulated soils of several groups, each scanned SCANS_PER_SOIL times; OC is missing in every fifth."""
+    """Write a table of SOILS simulated soils in groups, SCANS_PER_SOIL scans each; every fifth soil has no OC."""
     from relple_tf.spectra.sources.simulated import simulate
 
     soils = simulate(SimulatedConfig(soils=SOILS, step_nm=4.0))
@@ -121,32 +121,32 @@ def simulated_table(path: Path) -> None:
             for _ in range(SCANS_PER_SOIL):
                 scan = soils.spectra[soil] * (1 + 0.01 * noise.standard_normal())
                 group = f"group{soil // SOILS_PER_GROUP}"
-                # Few digits, so that the table does not depend on the last bit of a sum.
+                # Four decimals, so that the table does not depend on the last bit of a sum.
                 rows.writerow([soils.ids[soil], group, *values, *(f"{value:.4f}" for value in scan)])
 
 
-def differences(name: str, expected: Run, found: Run) -> list[str]:
-    """What differs between two results of one run, a line each."""
+def differences(name: str, expected: Run, received: Run) -> list[str]:
+    """Differences between two results of a run, one line each."""
     lines = []
     for key in ("folds", "stacking_weights"):
-        if expected[key] != found[key]:
+        if expected[key] != received[key]:
             lines.append(f"{name}: {key} differ")
-    before, after = expected["predictions"], found["predictions"]
+    before, after = expected["predictions"], received["predictions"]
     if list(before) != list(after):
         lines.append(f"{name}: columns of predictions.csv were {', '.join(before)}; they are {', '.join(after)}")
     for column in before:
         if column in after and before[column] != after[column]:
             lines.append(f"{name}: {column}: {in_numbers(before[column], after[column])}")
     for path, value in flat(expected["metrics"]).items():
-        now = flat(found["metrics"]).get(path)
-        if now != value:
-            lines.append(f"{name}: {path} was {value}, is {now}")
-    lines += [f"{name}: {path} is new" for path in flat(found["metrics"]) if path not in flat(expected["metrics"])]
+        new_value = flat(received["metrics"]).get(path)
+        if new_value != value:
+            lines.append(f"{name}: {path} was {value}, is {new_value}")
+    lines += [f"{name}: {path} is new" for path in flat(received["metrics"]) if path not in flat(expected["metrics"])]
     return lines
 
 
 def in_numbers(before: list[str], after: list[str]) -> str:
-    """How many cells differ and, where they are numbers, by how much at most."""
+    """Number of cells that differ and, for numbers, the largest difference."""
     if len(before) != len(after):
         return f"{len(before)} rows before, {len(after)} now"
     count = sum(old != new for old, new in zip(before, after, strict=True))
@@ -156,7 +156,7 @@ def in_numbers(before: list[str], after: list[str]) -> str:
 
 
 def flat(content: Any, path: str = "") -> dict[str, Any]:
-    """Nested dicts as {`part.target.figure`: value}."""
+    """Flatten nested dicts to {`part.target.figure`: value}."""
     if not isinstance(content, dict):
         return {path: content}
     return {
@@ -167,7 +167,7 @@ def flat(content: Any, path: str = "") -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit of the working tree, marked where files differ from it."""
+    """Commit of the working tree, marked `dirty` if files differ from it."""
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=7"],
         cwd=Path(__file__).parent,
@@ -179,7 +179,7 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """Processor and package versions, on which the last digits depend."""
+    """Processor and package versions; the last digits depend on them."""
     processor = platform.machine()
     cpu_facts = Path("/proc/cpuinfo")
     if cpu_facts.exists():

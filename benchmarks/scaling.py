@@ -1,12 +1,12 @@
-"""How training time and memory grow with rows and with bands, and a library of LUCAS's size to early stopping.
+"""Training time and memory by number of rows and of bands, and for a library of the size of LUCAS.
 
-    python benchmarks/scaling.py rows
-    python benchmarks/scaling.py bands
-    python benchmarks/scaling.py lucas
+    python -m benchmarks.scaling rows
+    python -m benchmarks.scaling bands
+    python -m benchmarks.scaling lucas
 
 `rows` takes three numbers of rows at 4,200 bands, `bands` three numbers of bands at 4,000 rows, both for a fixed
-number of epochs; `lucas` trains 19,036 x 4,200 with five targets to early stopping. Every case runs in a fresh process
-on simulated spectra; wall seconds and peak resident memory are the kernel's.
+number of epochs; `lucas` trains 19,036 x 4,200 with five targets until early stopping. Every case runs in a new process
+on simulated spectra; wall seconds and peak resident memory are those of `wait4`.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main() -> None:
             report(case, soils, STEP_NM, *fixed)
     elif case == "bands":
         for step_nm in (4 * STEP_NM, 2 * STEP_NM, STEP_NM):
-            # The model's grid follows the spectra's, or else only the resampling would grow.
+            # The grid of the model grows with that of the spectra; otherwise only the resampling would cost more.
             report(case, 4000, step_nm, *fixed, f"front_end.step_nm={4 * step_nm}")
     else:
         report(case, LUCAS_SOILS, STEP_NM)

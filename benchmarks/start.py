@@ -1,10 +1,10 @@
-"""What the kernel machines say alone, without a gradient step, beside a support vector machine.
+"""R2 of the kernel regression without a network, compared with a support vector machine.
 
-    python benchmarks/start.py TABLE [--targets A,B] [--splits 12]
+    python -m benchmarks.start TABLE [--targets A,B] [--splits 12]
 
-Only the rows that the table's own split calls training are used; each seed holds a fifth of them back, and all models
-learn from the rest. The SVM (Gaussian kernel; C, gamma and scale by cross-validation, SNV and first derivative) is what
-a spectroscopist would use. Prints the median R2 per target, in laboratory units.
+Uses only the rows that the table declares as training rows. Each seed holds out a fifth of them; all models are trained
+on the rest. The SVM (Gaussian kernel; C, gamma and scale by cross-validation; SNV and first derivative) is the common
+choice in soil spectroscopy. Prints the median R2 per target, in laboratory units.
 """
 
 import argparse
@@ -27,18 +27,18 @@ from relple_tf.training.cross_fitting import development
 from relple_tf.training.preparation import initial_network, prepare
 from relple_tf.training.stacking import components
 
-MACHINES: dict[str, dict[str, Any]] = {
-    "machines, three views": {},
-    "machines, one view": {"front_end__views": ("absorbance+snv_d1",)},
-    "machines, 256 landmarks": {"model__landmarks": 256},
+VARIANTS: dict[str, dict[str, Any]] = {
+    "kernel regression, three views": {},
+    "kernel regression, one view": {"front_end__views": ("absorbance+snv_d1",)},
+    "kernel regression, 256 landmarks": {"model__landmarks": 256},
 }
-"""Name -> what differs from the default."""
+"""Name -> fields that differ from the default config."""
 
 
-def by_machines(
+def kernel_predictions(
     library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Config
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Target -> (n,) estimates in laboratory units, by the machines alone."""
+    """Target -> (n,) predictions of the kernel regression alone, in laboratory units."""
     prepared = prepare(library, parts, config)
     absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
     features = front_end.apply(prepared.channel_stage, absorbance)
@@ -61,14 +61,16 @@ def main() -> None:
     for seed in range(options.splits):
         config = replace(Config(), training__seed=seed)
         parts = development(split(library, config.split, seed)[0])
-        predicted = {name: by_machines(library, parts, replace(config, **fields)) for name, fields in MACHINES.items()}
+        predicted = {
+            name: kernel_predictions(library, parts, replace(config, **fields)) for name, fields in VARIANTS.items()
+        }
         predicted["svm"], _ = baseline_predictions("svr", library, parts, config)
         test = parts == "test"
         for model, per_target in predicted.items():
-            for target, values in per_target.items():
-                r2[model, target].append(scores(library.targets[target][test], values[test])["r2"])
-    for (model, target), found in r2.items():
-        print(f"{model:22} {target:14} median R2 {np.median(found):.3f} of {len(found)} splits")
+            for target, predictions in per_target.items():
+                r2[model, target].append(scores(library.targets[target][test], predictions[test])["r2"])
+    for (model, target), values in r2.items():
+        print(f"{model:32} {target:14} median R2 {np.median(values):.3f} of {len(values)} splits")
 
 
 if __name__ == "__main__":

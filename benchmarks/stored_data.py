@@ -1,8 +1,8 @@
-"""Size of a run's stored data, and the time to write and to read them, at the size of LUCAS.
+"""Size of the stored data of a run, and the time to write and read them, for a library of the size of LUCAS.
 
     python -m benchmarks.stored_data [--soils 19036] [--repeats 3]
 
-Simulated spectra of 4,200 bands with five targets. Prints bytes, their share of the plain float32 numbers, and median
+Simulated spectra of 4,200 bands with five targets. Prints bytes, their ratio to the plain float32 numbers, and median
 seconds.
 """
 
@@ -41,9 +41,9 @@ def main() -> None:
 
 def seconds(run: Callable[[], object]) -> float:
     """Wall time of one call."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     run()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

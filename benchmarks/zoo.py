@@ -1,8 +1,8 @@
-"""The README's zoo table: every preset on one source and split, as Markdown.
+"""The zoo table of the README: every preset on one source and split, as Markdown.
 
-    python benchmarks/zoo.py [--data SOURCE] [--seed N]
+    python -m benchmarks.zoo [--data SOURCE] [--seed N]
 
-Trains each preset with the ordinary command in a process of its own; PLSR on the same split is the last row.
+Trains each preset with `relple_tf.train` in a new process. The last row is PLSR on the same split.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def train(preset: str, source: str, seed: int, out: Path) -> tuple[dict[str, Any
 
 
 def row(name: str, weights: str, scores: dict[str, dict[str, float]]) -> str:
-    """R2, RMSE and RPIQ of each target."""
+    """Table row: R2, RMSE and RPIQ of each target."""
     cells = [f"{target['r2']:.2f} · {target['rmse']:.3g} · {target['rpiq']:.2f}" for target in scores.values()]
     return f"| {name} | {weights} | {' | '.join(cells)} |"
 

@@ -1,1 +1,1 @@
-"""From a run to device files: the only room that imports tf_keras, TFMOT, the converter and the LiteRT runtimes."""
+"""Device files from a run. Only this package imports tf_keras, TFMOT and the TensorFlow Lite converter."""

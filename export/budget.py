@@ -1,4 +1,4 @@
-"""What a device has room for: a budget.toml, and which variants keep within it. No heavy imports."""
+"""Budget of a device, read from a budget.toml, and the check whether a variant fits. Imports nothing slow."""
 
 import dataclasses
 import math
@@ -11,17 +11,17 @@ from relple_tf.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Limits of a device; None is no limit."""
+    """Limits of a device; None means no limit."""
 
     flash_bytes: int | None = None
-    """Of the model, and of the tables of its C source where the device computes the front end itself."""
+    """Flash for the model, and for the tables of the C source where the device computes the front end."""
     arena_bytes: int | None = None
-    """Working memory that TFLM needs."""
+    """Working memory for TFLM."""
     largest_error: float | None = None
-    """Of any test soil against Keras, in standard deviations of the target's test values."""
+    """Largest difference from Keras of any test scan, in SDs of the target's test values."""
 
     def exceeded(self, *, flash_bytes: int, arena_bytes: int | None, largest_error: float) -> tuple[str, ...]:
-        """Why a variant does not fit, a few words for each limit; empty where it does."""
+        """Describe each limit that a variant exceeds, in a few words; empty if the variant fits."""
         reasons = []
         if self.flash_bytes is not None and flash_bytes > self.flash_bytes:
             reasons.append(f"flash {flash_bytes:,} > {self.flash_bytes:,}")
@@ -30,29 +30,29 @@ class Budget:
                 reasons.append("arena not measured")
             elif arena_bytes > self.arena_bytes:
                 reasons.append(f"arena {arena_bytes:,} > {self.arena_bytes:,}")
-        # So that a NaN does not fit either.
+        # `not <=`, so that NaN does not fit.
         if self.largest_error is not None and not largest_error <= self.largest_error:
             reasons.append(f"error {largest_error:.3g} > {self.largest_error:g} SD")
         return tuple(reasons)
 
 
 def read_budget(path: Path) -> Budget:
-    """Read a budget.
+    """Read a budget from a TOML file.
 
     Raises:
-        InputError: the file is missing or no TOML, or holds no limit, an unknown key or an impossible value.
+        InputError: the file is missing or not TOML, has no limit, or has an unknown key or an invalid value.
     """
-    known = {field.name: field.type for field in dataclasses.fields(Budget)}
-    table = read_toml(path, f"give a TOML file with {', '.join(known)}", flag="--budget")
+    limits = [field.name for field in dataclasses.fields(Budget)]
+    table = read_toml(path, f"give a TOML file with {', '.join(limits)}", flag="--budget")
     if not table:
-        raise InputError(f"--budget {path}: holds no limit; it may have {', '.join(known)}")
+        raise InputError(f"--budget {path} has no limit; give at least one of {', '.join(limits)}")
     for name, value in table.items():
-        if name not in known:
-            raise InputError(f"--budget {path}: no limit {name!r}; there are {', '.join(known)}")
+        if name not in limits:
+            raise InputError(f"--budget {path} has an unknown limit {name!r}; use {', '.join(limits)}")
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and name.endswith("_bytes"):
             number = isinstance(value, int)
         if not number or not math.isfinite(value) or value <= 0:
             kind = "a whole number of bytes" if name.endswith("_bytes") else "a number of standard deviations"
-            raise InputError(f"--budget {path}: {name} is {value!r}; give {kind} above 0")
+            raise InputError(f"--budget {path}: expected {name} to be {kind} above 0, received {value!r}")
     return Budget(**table)

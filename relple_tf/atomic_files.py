@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside, flushed, renamed. Imports nothing slow."""
+"""Atomic files: written under a temporary name, flushed to disk, renamed. Imports nothing slow."""
 
 import errno
 import hashlib
@@ -16,66 +16,69 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNFINISHED = ".unfinished-"
-"""Begins the name of a file that is being written; a kill may leave one, which counts for nothing."""
+"""Prefix of the name of a file that is being written; files that a killed process left are ignored and removed."""
 
-_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EROFS}
-"""Errors of a write to an open file, which name no file."""
+_WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EROFS}
+"""Error numbers of a write to an open file; Python does not add a file name to them."""
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give the name of a file beside `path`, which is renamed onto `path` at the end; on any error nothing is left.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Create a temporary file in the folder of `path`, and rename it to `path` at the end; on any error, remove it.
+
+    Yields:
+        Path of the temporary file.
 
     Raises:
         OSError: the file cannot be written; the error names `path`.
     """
-    with naming(path, path.parent):
+    with name_in_errors(path, path.parent):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix=path.suffix)
         os.close(handle)
-        beside = Path(name)
+        temporary = Path(name)
         try:
-            yield beside
-            synchronise(beside)
-            beside.chmod(0o644)
-            beside.replace(path)
+            yield temporary
+            flush_to_disk(temporary)
+            temporary.chmod(0o644)
+            temporary.replace(path)
         finally:
-            beside.unlink(missing_ok=True)
-        synchronise(path.parent)
+            temporary.unlink(missing_ok=True)
+        flush_to_disk(path.parent)
 
 
 def write_with(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file beside `path`, then rename it onto `path`; on any error nothing is left behind."""
-    with whole(path) as beside:
-        write(beside)
+    """Call `write` with the path of a temporary file, then rename this file to `path`; on any error, remove it."""
+    with atomic_file(path) as temporary:
+        write(temporary)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, whole or not at all."""
-    with whole(path) as beside:
-        beside.write_bytes(content)
+    """Write `content` to `path` as an atomic file."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write `content` to `path` as UTF-8, whole or not at all."""
+    """Write `content` to `path` in UTF-8 as an atomic file."""
     write_bytes(path, content.encode())
 
 
 def write_table(path: Path, frame: "pd.DataFrame", float_format: str | None = None) -> None:
-    """Write a table as CSV (`csv_text`), whole or not at all."""
+    """Write a table as CSV (`csv_text`) as an atomic file."""
     write_text(path, csv_text(frame, float_format))
 
 
 @contextmanager
-def naming(path: Path, temporary: Path) -> Iterator[None]:
-    """Let the errors of writing name `path`, which the user asked for, and no temporary file.
+def name_in_errors(path: Path, temporary: Path) -> Iterator[None]:
+    """Make write errors name `path`, which the user gave, instead of a temporary file.
 
     Args:
-        path: What the user asked for.
-        temporary: An error that names this file or folder, or something in it, is an error about `path`; so is an
-            error of writing that names nothing.
+        path: The path that the user gave.
+        temporary: An error that names this file or folder, or a file in it, becomes an error about `path`; so does a
+            write error without a file name.
 
     Raises:
-        OSError: with the number of the operating system's error, also where a library only quotes it in its message.
+        OSError: has the error number of the operating system, also if a library only quotes it in its message.
     """
     try:
         yield
@@ -84,25 +87,25 @@ def naming(path: Path, temporary: Path) -> Iterator[None]:
         if number is None and (quoted := re.search(r"errno\W+(\d+)", str(error), re.IGNORECASE)):
             number = int(quoted[1])
         if error.filename is None:
-            about_path = number in _OF_WRITING
+            about_path = number in _WRITE_ERRORS
         else:
-            named, temporary = Path(os.fsdecode(error.filename)).absolute(), temporary.absolute()
-            about_path = named == temporary or temporary in named.parents
+            file, temporary = Path(os.fsdecode(error.filename)).absolute(), temporary.absolute()
+            about_path = file == temporary or temporary in file.parents
         if number is None or not about_path:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """A temporary folder; an error of writing names the folder that it lies in, which TMPDIR chooses."""
-    place = Path(tempfile.gettempdir())
-    with naming(place, place), tempfile.TemporaryDirectory() as name:
+def temporary_folder() -> Iterator[Path]:
+    """Create a temporary folder, removed at the end; write errors name its parent folder, which TMPDIR selects."""
+    parent = Path(tempfile.gettempdir())
+    with name_in_errors(parent, parent), tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
 
-def synchronise(path: Path) -> None:
-    """Flush a file or folder to the disk."""
+def flush_to_disk(path: Path) -> None:
+    """Flush a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -111,6 +114,6 @@ def synchronise(path: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,6 @@
-"""What every command shares: one-line errors, signals, exit codes, and the flags that choose data and config.
+"""Common parts of all commands: one-line errors, signals, exit codes, and the flags that select data and config.
 
-Imports no Keras, NumPy or pandas, so that `--help` answers at once.
+Imports no Keras, NumPy or pandas, so that `--help` is fast.
 """
 
 import argparse
@@ -20,14 +20,14 @@ from relple_tf.config_text import from_toml, set_fields
 from relple_tf.errors import InputError
 from relple_tf.zoo import PRESETS
 
-ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
-"""Signals that end a command: Ctrl-C, the end of a job or container, the end of a terminal."""
+END_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Signals that end a command: from Ctrl-C, the end of a job or container, the end of a terminal."""
 CLEAN_UP_S = 10.0
-"""Seconds after the first of them in which further ones are ignored: a terminal and `timeout` send two at once."""
+"""Seconds after the first signal in which further signals are ignored: a terminal and `timeout` send two at once."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """One of the signals ENDING came; raised where the main thread is."""
+    """One of END_SIGNALS was received; raised in the main thread."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -35,7 +35,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are one line that names the known flags."""
+    """Argument parser whose errors are one line that lists the flags."""
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with code 2."""
@@ -46,8 +46,8 @@ class Parser(argparse.ArgumentParser):
 def run(main: Callable[[list[str]], None], arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit.
 
-    Exit codes: 0 done; 2 the input or the command is wrong, in one line; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
-    Any other exception is a defect of the program and keeps its traceback (exit 1).
+    Exit codes: 0 done; 2 the input or the command is wrong, with one line on stderr; 130 Ctrl-C, 143 SIGTERM,
+    129 SIGHUP. Any other exception is a defect of the program, which keeps its traceback and exits with 1.
     """
     with _signals_raised() as received:
         try:
@@ -59,28 +59,28 @@ def run(main: Callable[[list[str]], None], arguments: list[str] | None = None) -
 
 
 def _exit_code(error: BaseException, received: list[Interrupted]) -> int:
-    """Report what ended a command; after a signal, whatever its clean-up raised."""
+    """Print why a command ended, and return its exit code; after a signal, errors of the clean-up are not printed."""
     if received or isinstance(error, KeyboardInterrupt):
-        say("stopped")
+        notify("stopped")
         return received[0].exit_code if received else 130
     if isinstance(error, InputError):
-        return _refuse(str(error))
+        return _print_error(str(error))
     if isinstance(error, OSError):
-        _drop_unwritten()
-        place, reason = error.filename or "standard output", error.strerror or error
-        return _refuse(f"{place}: {reason}; correct that, or choose another --out")
+        _discard_output()
+        file, reason = error.filename or "standard output", error.strerror or error
+        return _print_error(f"{file}: {reason}; correct that, or give another --out")
     raise error
 
 
 @contextmanager
 def _signals_raised() -> Iterator[list[Interrupted]]:
-    """Raise `Interrupted` at the first of the signals ENDING; those that were ignored stay ignored, as under nohup.
+    """Raise `Interrupted` at the first of END_SIGNALS; signals that were ignored before stay ignored, as under nohup.
 
-    In the seconds of CLEAN_UP_S after it, in which child processes are ended, others are ignored. A later one ends the
-    process at once; its children end with it (`relple_tf.parent_process`).
+    During the next CLEAN_UP_S seconds, in which child processes are ended, further signals are ignored. A later signal
+    ends the process at once; its children end with it (`relple_tf.parent_process`).
 
     Yields:
-        Gets what was raised.
+        A list to which the raised exception is added.
     """
     received: list[Interrupted] = []
     first_s = 0.0
@@ -95,51 +95,51 @@ def _signals_raised() -> Iterator[list[Interrupted]]:
             os._exit(128 + number)
 
     before = {}
-    if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
-        for name in ENDING:
+    if threading.current_thread() is threading.main_thread():  # only the main thread may set handlers
+        for name in END_SIGNALS:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
                 before[number] = signal.signal(number, stop)
     try:
         yield received
     finally:
-        # After a signal the process ends; another one is not to change its exit code.
+        # After a signal the process ends; a second signal must not change its exit code.
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if received else handler)
 
 
-def _drop_unwritten() -> None:
-    """Drop what standard output cannot take, or Python would try to write it once more at its end."""
+def _discard_output() -> None:
+    """Discard output that cannot be written; else Python tries to write it again when it exits."""
     try:
         sys.stdout.flush()
     except OSError:
-        with suppress(OSError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        with suppress(OSError), open(os.devnull, "w") as null:  # noqa: PTH123
+            os.dup2(null.fileno(), sys.stdout.fileno())
 
 
-def _refuse(message: str) -> int:
-    say(f"error: {' '.join(message.split())}")
+def _print_error(message: str) -> int:
+    notify(f"error: {' '.join(message.split())}")
     return 2
 
 
-def say(message: str) -> None:
-    """Tell the user what is going on, on stderr; results go to stdout."""
-    with suppress(OSError):  # the terminal is gone, or the disk of a log is full: no reason to lose the work
+def notify(message: str) -> None:
+    """Print a line about the progress to stderr; results go to stdout."""
+    with suppress(OSError):  # a closed terminal or a full disk of a log must not end the command
         print(message, file=sys.stderr, flush=True)
 
 
 def add_data_and_config(parser: argparse.ArgumentParser, *, preset: bool = True) -> None:
-    """The flags that choose a library and a config; without `preset`, for commands that know several by name."""
+    """Add the flags that select a library and a config; `preset=False` is for commands that take several presets."""
     parser.add_argument("--data", metavar="SOURCE", help="limesoda (default), simulated, or a CSV or Parquet table")
     parser.add_argument(
         "--targets",
         metavar="A,B",
-        help="targets with units, such as OC_g_kg,pH; default: all known ones",
+        help="targets with units, such as OC_g_kg,pH; default: all known targets in the data",
     )
     start = parser.add_mutually_exclusive_group()
     if preset:
         start.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)}")
-    start.add_argument("--config", metavar="FILE", type=Path, help="a config.toml of a run or a search")
+    start.add_argument("--config", metavar="FILE", type=Path, help="config.toml of a run or a search")
     parser.add_argument(
         "--set",
         metavar="S.F=V",
@@ -147,27 +147,27 @@ def add_data_and_config(parser: argparse.ArgumentParser, *, preset: bool = True)
         default=[],
         help="change one config field, such as model.levels=1; repeatable",
     )
-    parser.add_argument("--seed", metavar="N", type=int, help="seed of everything random")
+    parser.add_argument("--seed", metavar="N", type=int, help="seed of all random numbers")
 
 
 def config_from(options: argparse.Namespace) -> Config:
-    """The config that the flags of `add_data_and_config` ask for.
+    """Build the config from the flags of `add_data_and_config`.
 
     Raises:
-        InputError: the preset, file, section, field or value is unknown or impossible.
+        InputError: the preset, file, section, field or value is unknown or invalid.
     """
     if options.config:
         config = from_toml(options.config)
     elif options.preset is None or options.preset in PRESETS:
         config = PRESETS[options.preset or "rs_ple_base"]()
     else:
-        raise InputError(f"--preset {options.preset}: unknown; there are {', '.join(PRESETS)}")
+        raise InputError(f"--preset: expected one of {', '.join(PRESETS)}; received {options.preset!r}")
     if options.data is not None:
         config = replace(config, data__source=options.data)
     if options.targets is not None:
         names = tuple(name.strip() for name in options.targets.split(",") if name.strip())
         config = replace(config, data__targets=names)
-    if getattr(options, "sensor", None) is not None:  # a flag of training alone; elsewhere --set data.sensor=...
+    if getattr(options, "sensor", None) is not None:  # a flag of train only; else --set data.sensor=...
         config = replace(config, data__sensor=options.sensor)
     if options.seed is not None:
         config = replace(config, training__seed=options.seed)

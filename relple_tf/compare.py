@@ -1,4 +1,4 @@
-"""`python -m relple_tf.compare`: networks and baselines on the same soils, many times."""
+"""`python -m relple_tf.compare`: repeated comparison of networks and baselines on the same soils."""
 
 import argparse
 import dataclasses
@@ -8,8 +8,8 @@ from relple_tf.command_line import (
     Parser,
     add_data_and_config,
     config_from,
+    notify,
     run,
-    say,
 )
 from relple_tf.config import BASELINE_NAMES, Config, replace
 from relple_tf.config_text import set_fields
@@ -17,30 +17,30 @@ from relple_tf.errors import InputError
 from relple_tf.processes import import_tensorflow
 from relple_tf.zoo import PRESETS
 
-OWN = "config"
-"""The model that `--config` describes."""
+CONFIG_MODEL = "config"
+"""Name of the model that `--config` describes."""
 DEFAULTS = ("rs_ple_base", "plsr", "svr", "extra_trees", "cubist")
 DEFAULT_REPEATS = 10
 WORKERS = "comparison.workers="
-"""The one field that a resumed comparison may change, for it changes no result."""
+"""The only field that may change when a comparison is resumed, because it does not affect the results."""
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, compare, print the medians."""
+    """Parse the arguments, run the comparison and print the medians."""
     parser = Parser(prog="python -m relple_tf.compare", description=__doc__)
     add_data_and_config(parser, preset=False)
-    known = ", ".join((*PRESETS, *BASELINE_NAMES))
+    names = ", ".join((*PRESETS, *BASELINE_NAMES))
     parser.add_argument(
         "--models",
         metavar="NAMES",
-        help=f"any of {known} and, for that of --config, {OWN}; the first is compared with each other one; "
-        f"default: {','.join(DEFAULTS)}",
+        help=f"comma-separated: any of {names}, or {CONFIG_MODEL} for the model of --config; the first model is compared "
+        f"with each other model; default: {','.join(DEFAULTS)}",
     )
-    parser.add_argument("--repeats", metavar="N", type=int, help=f"splits to draw; default: {DEFAULT_REPEATS}")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="folder; default: the next free one below runs/")
-    parser.add_argument("--resume", action="store_true", help="take up a comparison that was cut off")
+    parser.add_argument("--repeats", metavar="N", type=int, help=f"number of random splits; default: {DEFAULT_REPEATS}")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="folder; default: a new folder in runs/")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted comparison")
     options = parser.parse_args(arguments)
-    config, models, repeats = planned(options)
+    config, models, repeats = parsed_plan(options)
 
     from relple_tf.artefacts.outputs import check_folder
 
@@ -55,48 +55,54 @@ def main(arguments: list[str]) -> None:
     from relple_tf.spectra.sources.named import load
 
     plan = ComparisonPlan(config=replace(config, comparison__workers=0), models=models, repeats=repeats)
-    if options.resume and options.out is not None and says_only_where(options):
+    if options.resume and options.out is not None and only_folder_given(options):
         plan = read_plan(options.out)
     folder = open_run(options.out, f"{source_name(plan.config)}-compare", plan.config, resume=options.resume)
     if options.resume:
         check_same_plan(folder.path, plan)
     workers = config.comparison.workers
     flags = f"--set {WORKERS}{workers}" if workers else ""
-    with resumable(folder, "python -m relple_tf.compare", flags, notify=say):
+    with resumable(folder, "python -m relple_tf.compare", flags, notify=notify):
         if folder.is_complete:
-            say(f"{folder.path}: the comparison is complete, nothing to resume")
+            notify(f"{folder.path}: the comparison is complete, nothing to resume")
             return
         library = load(plan.config)
-        result = compare(library, plan, folder, workers, notify=say)
+        result = compare(library, plan, folder, workers, notify=notify)
     folds = f" of {plan.config.comparison.folds} folds" if result.repeat_word == "folds" else ""
     heading = f"{library.source}: medians over {plan.repeats} repeats{folds}"
     print(comparison_table(result.figures, result.models, heading))
     print(f"\nPage: {folder.path / PAGE}")
 
 
-def planned(options: argparse.Namespace) -> tuple[Config, dict[str, Config], int]:
-    """What the flags ask for: the config of data, split and baselines; that of every model by name; repeats.
+def parsed_plan(options: argparse.Namespace) -> tuple[Config, dict[str, Config], int]:
+    """The config of data, split and baselines, the config of every model by name, and the number of repeats.
 
     Raises:
-        InputError: a model, field or value is unknown or impossible.
+        InputError: a model, field or value is unknown or invalid.
     """
     repeats = DEFAULT_REPEATS if options.repeats is None else options.repeats
     if repeats < 1:
-        raise InputError(f"--repeats {repeats}: at least 1 is needed to compare on")
+        raise InputError(f"--repeats: expected at least 1, received {repeats}")
     config = config_from(argparse.Namespace(**vars(options), preset=None))
-    own = (OWN,) if options.config else ()
-    names = [name.strip() for name in options.models.split(",")] if options.models is not None else [*own, *DEFAULTS]
-    known = (*own, *PRESETS, *BASELINE_NAMES)
+    config_model = (CONFIG_MODEL,) if options.config else ()
+    names = (
+        [name.strip() for name in options.models.split(",")]
+        if options.models is not None
+        else [*config_model, *DEFAULTS]
+    )
+    available = (*config_model, *PRESETS, *BASELINE_NAMES)
     for name in names:
-        if name not in known:
-            raise InputError(f"--models: {name!r} is unknown; there are {', '.join(known)}; config needs --config FILE")
+        if name not in available:
+            raise InputError(
+                f"--models: expected names from {', '.join(available)} (config needs --config FILE), received {name!r}"
+            )
     if len(set(names)) < len(names):
-        raise InputError(f"--models {options.models}: names a model twice")
+        raise InputError(f"--models: expected each model once, received a model twice: {options.models}")
     return config, {name: model_config(name, options, config) for name in names}, repeats
 
 
 def model_config(name: str, options: argparse.Namespace, config: Config) -> Config:
-    """A preset with the changes of `--set`, on the data, split and seed of `config`; any other model has `config`."""
+    """The preset with the changes of `--set` and the data, split and seed of `config`; `config` for other models."""
     config = replace(config, comparison__workers=0)
     if name not in PRESETS:
         return config
@@ -107,10 +113,10 @@ def model_config(name: str, options: argparse.Namespace, config: Config) -> Conf
     )
 
 
-def says_only_where(options: argparse.Namespace) -> bool:
-    """Whether no flag but `--out` and the number of workers says what to resume."""
-    says = (options.data, options.targets, options.config, options.seed, options.models, options.repeats)
-    return not any(flag is not None for flag in says) and all(flag.startswith(WORKERS) for flag in options.set)
+def only_folder_given(options: argparse.Namespace) -> bool:
+    """Whether the only flags are `--out`, `--resume` and the number of workers."""
+    plan_flags = (options.data, options.targets, options.config, options.seed, options.models, options.repeats)
+    return not any(flag is not None for flag in plan_flags) and all(field.startswith(WORKERS) for field in options.set)
 
 
 if __name__ == "__main__":

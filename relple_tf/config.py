@@ -1,4 +1,4 @@
-"""One frozen Config says everything about a run. No Keras, no NumPy: `--help` imports this."""
+"""Config: the frozen settings of a run. Imports no Keras and no NumPy, because `--help` imports it."""
 
 import dataclasses
 import math
@@ -30,61 +30,61 @@ SCHEMES = ("repeated", "cross_validation")
 SPLITS = ("auto", "given", "random", "group", "kennard_stone", "spxy")
 
 
-def _one_of(owner: str, name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(f"{owner}.{name} is {value!r}; it is one of {', '.join(known)}")
+def _one_of(section: str, name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{section}.{name}: expected one of {', '.join(choices)}; received {value!r}")
 
 
-def _within(owner: str, name: str, value: float, low: float, high: float = float("inf")) -> None:
+def _within(section: str, name: str, value: float, low: float, high: float = float("inf")) -> None:
     if not (math.isfinite(value) and low <= value <= high):
-        bound = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
-        raise InputError(f"{owner}.{name} must be {bound}, got {value:g}")
+        bound = f"at least {low:g}" if high == float("inf") else f"a value between {low:g} and {high:g}"
+        raise InputError(f"{section}.{name}: expected {bound}; received {value:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which spectra, which targets."""
+    """Spectra and targets of a run."""
 
     source: str = "limesoda"
     """`limesoda`, `simulated`, or the path of a CSV (also .gz) or Parquet table."""
     targets: tuple[str, ...] = ()
-    """Names with units (`OC_g_kg`); empty takes every known target that the source holds."""
+    """Names with units (`OC_g_kg`); empty selects every known target that the source contains."""
     quantity: str = "auto"
-    """`reflectance` (0..1), `absorbance` (log10(1/R)), or `auto`: told apart by the water band, and said."""
+    """`reflectance` (0..1), `absorbance` (log10(1/R)), or `auto`: detected from the water band, and logged."""
     id_column: str = ""
-    """Column of sample ids; empty looks for a known name, then numbers the rows."""
+    """Column of sample ids; empty searches for a known name, else numbers the rows."""
     group_column: str = ""
-    """Column of fields, profiles or sites that must not straddle a split; empty looks for a known name."""
+    """Column of groups (fields, profiles or sites) that no split divides; empty searches for a known name."""
     minimum_values: int = 20
-    """Measured values that a target needs before it is modelled."""
+    """Smallest number of measured values with which a target is modelled."""
     replicates: str = "keep"
-    """Scans of one id: `keep` each as a row, all in one part of a split, or `average` them into one row."""
+    """Scans of one id: `keep` each as a row, all in the same part of a split, or `average` them to one row."""
     sensor: str = ""
-    """Sensor whose grid, resolution and quantity the model reads: a profile's name or the path of a TOML file; empty
-    is the library's own."""
+    """Sensor whose grid, resolution and quantity the model reads: name of a profile or path of a TOML file; empty keeps
+    those of the library."""
 
     def __post_init__(self) -> None:
         _one_of("data", "quantity", self.quantity, ("auto", "reflectance", "absorbance"))
         _within("data", "minimum_values", self.minimum_values, 10)
         _one_of("data", "replicates", self.replicates, REPLICATES)
         if self.sensor != self.sensor.strip():
-            raise InputError(f"data.sensor is {self.sensor!r}; leave out the blanks around the name")
+            raise InputError(f"data.sensor: expected a name without blanks around it, received {self.sensor!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedConfig:
-    """The spectra of the source `simulated`; ignored for other sources."""
+    """Spectra of the source `simulated`; ignored for other sources."""
 
     soils: int = 1500
     """Number of soils."""
     start_nm: float = 1100.0
-    """First wavelength."""
+    """First wavelength, in nm."""
     stop_nm: float = 2498.0
-    """Last wavelength."""
+    """Last wavelength, in nm."""
     step_nm: float = 2.0
-    """Distance between bands."""
+    """Distance between bands, in nm."""
     missing: float = 0.0
-    """Share of laboratory values that are left out at random, 0..0.9."""
+    """Fraction of laboratory values removed at random, 0..0.9."""
     seed: int = 0
     """Seed of the soils; the seed of the run does not change them."""
 
@@ -96,27 +96,26 @@ class SimulatedConfig:
         _within("simulated", "step_nm", self.step_nm, 0.1, 50)
         _within("simulated", "missing", self.missing, 0, 0.9)
         if self.stop_nm - self.start_nm < 10 * self.step_nm:
-            raise InputError(f"simulated.stop_nm must lie at least 10 bands above start_nm, got {self.stop_nm:g}")
+            raise InputError(f"simulated.stop_nm: expected at least 10 bands above start_nm, received {self.stop_nm:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
-    """Which rows train, validate and test."""
+    """Division of the rows into training, validation and test part."""
 
     method: str = "auto"
-    """`given` (declared by the data), `random`, `group` (as `random`, refused without groups),
-    `kennard_stone`, `spxy`; `auto` is `given` where the data declares a split, else `random`.
-    Groups and replicate scans stay whole in all."""
+    """`given` (declared by the data), `random`, `group` (as `random`, refused without groups), `kennard_stone`, `spxy`;
+    `auto` is `given` where the data declare a split, else `random`. No method divides groups or replicate scans."""
     test: float = 0.2
-    """Share of the rows in the test part."""
+    """Fraction of the rows in the test part."""
     validation: float = 0.15
-    """Share of the rows in the validation part, which early stopping watches."""
+    """Fraction of the rows in the validation part, which early stopping monitors."""
     file: str = ""
     """A table with an id column and a `split`, `part` or `train` column, used instead of a column of the data."""
     within_groups: bool = False
-    """Divide groups between the parts: scores then hold for further soils of the same fields, not for a new field."""
+    """Divide groups between the parts: scores are then valid for more soils of the same fields, not for a new field."""
     block_km: float = 0.0
-    """Edge of the spatial blocks, in km, that no split divides; 0 makes none; needs coordinates."""
+    """Edge of the spatial blocks that no split divides, in km; 0 makes no blocks. Needs coordinates."""
 
     def __post_init__(self) -> None:
         _one_of("split", "method", self.method, SPLITS)
@@ -126,51 +125,54 @@ class SplitConfig:
             _within("split", "block_km", self.block_km, 0.001, 10_000)
         if self.test + self.validation > 0.8:
             raise InputError(
-                f"split.test + split.validation must leave 0.2 to train, got {self.test + self.validation:g}"
+                "split.test + split.validation: expected at most 0.8, to leave 0.2 to train; "
+                f"received {self.test + self.validation:g}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrontEndConfig:
-    """From a scan to what the network reads."""
+    """Preprocessing from a scan to the features of the network."""
 
     start_nm: float = 0.0
-    """First wavelength of the model's grid; 0 is the library's own."""
+    """First wavelength of the model's grid, in nm; 0 is that of the library."""
     stop_nm: float = 0.0
-    """Last wavelength of the model's grid; 0 is the library's own."""
+    """Last wavelength of the model's grid, in nm; 0 is that of the library."""
     step_nm: float = 8.0
-    """Distance between bands of the model's grid."""
+    """Distance between bands of the model's grid, in nm."""
     channels: tuple[str, ...] = ("absorbance", "snv_d1", "d1", "snv_d2")
     """Any of absorbance, d1, d2, snv, snv_d1, snv_d2 (d: Savitzky-Golay derivative of that order, per nm)."""
     views: tuple[str, ...] = ("absorbance+snv_d1", "d1", "snv_d2")
-    """Channels that are projected on principal components together, joined by +; empty is one view of all."""
+    """Each view is the channels, joined by +, that are projected on principal components together; empty is one view of
+    all channels."""
     derivative_window_nm: float = 28.0
-    """Width of the Savitzky-Golay window."""
+    """Width of the Savitzky-Golay window, in nm."""
     derivative_polynomial: int = 2
     """Order of the Savitzky-Golay polynomial."""
     whitened_components: int = 60
-    """Principal components of each view, at most; fewer where the training rows hold fewer."""
+    """Largest number of principal components of each view; limited by the number of training rows."""
     whitening_exponent: float = 0.5
     """Scores that experts and gates read are divided by their SD to this power: 1 whitens fully, 0 only rotates."""
 
     def viewed_channels(self) -> tuple[tuple[int, ...], ...]:
-        """The views as positions in `channels`."""
+        """Return the views as indices of `channels`."""
         views = self.views or ("+".join(self.channels),)
         return tuple(tuple(self.channels.index(channel) for channel in view.split("+")) for view in views)
 
     def __post_init__(self) -> None:
         if not self.channels:
-            raise InputError(f"front_end.channels is empty; it holds any of {', '.join(CHANNELS)}")
+            raise InputError(f"front_end.channels: expected any of {', '.join(CHANNELS)}; received an empty list")
         for channel in self.channels:
             _one_of("front_end", "channels", channel, CHANNELS)
         if len(set(self.channels)) != len(self.channels):
-            raise InputError(f"front_end.channels names a channel twice: {', '.join(self.channels)}")
+            raise InputError(f"front_end.channels: expected each channel once; received {', '.join(self.channels)}")
         for view in self.views:
             for channel in view.split("+"):
                 if channel not in self.channels:
                     raise InputError(
-                        f"front_end.views names {channel!r} in {view!r}, but front_end.channels are "
-                        f"{', '.join(self.channels)}; change both, or make one view of all with --set front_end.views="
+                        f"front_end.views: expected channels of front_end.channels ({', '.join(self.channels)}), "
+                        f"received {channel!r} in {view!r}; change both, or make one view of all with "
+                        "--set front_end.views="
                     )
         _within("front_end", "start_nm", self.start_nm, 0)
         _within("front_end", "stop_nm", self.stop_nm, 0)
@@ -183,44 +185,44 @@ class FrontEndConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The network between the front end and the laboratory units."""
+    """The network between front end and target scaling."""
 
     architecture: str = "rs_ple"
     """One of ARCHITECTURES."""
     levels: int = 2
     """Extraction levels below the towers, for ple and rs_ple; 1 is CGC."""
     task_experts: int = 1
-    """Own experts per target and level; mmoe adds them to the shared ones."""
+    """Task-specific experts per target and level; mmoe adds as many shared experts instead."""
     shared_experts: int = 1
     """Shared experts per level."""
     expert_kind: str = "cnn_lstm_attention"
-    """Level-1 experts; deeper ones are dense."""
+    """Kind of the experts of level 1, one of EXPERT_KINDS; experts of deeper levels are dense."""
     expert_units: int = 32
     """Width of an expert's output."""
     stem: str = "shared"
-    """`shared`: one convolution stem feeds all level-1 experts; `per_expert`: each has its own."""
+    """`shared`: one convolution stem for all level-1 experts; `per_expert`: a stem for each."""
     conv_filters: tuple[int, ...] = (16, 32, 32, 32)
     """Filters of the convolution blocks, one per block; each block halves the sequence."""
     conv_kernel: int = 7
-    """Bands that a convolution sees."""
+    """Width of a convolution kernel, in steps of the sequence that it reads."""
     lstm_units: int = 16
     """Units of the LSTM of each expert."""
     lstm_form: str = "fused"
-    """`fused`: one recurrent operator; `unrolled`: plain operators, for runtimes without it. Same weights."""
+    """`fused`: one recurrent operator; `unrolled`: basic operators, for runtimes without it. Same weights."""
     tower_units: int = 16
     """Hidden units of a target's tower."""
     basis_units: int = 256
-    """Random tanh features of each view's scores that the heads read beside them; 0 leaves them out."""
+    """Random tanh features of each view's scores that the heads read in addition; 0 is none."""
     landmarks: int = 768
-    """Training soils that the kernel machines compare a scan with, at most."""
+    """Largest number of training soils with which the kernel regression compares a scan."""
     dropout: float = 0.1
-    """Share of expert outputs dropped while training."""
+    """Fraction of expert outputs dropped in training."""
     relevance: str = "hard"
-    """rs_ple: `hard` reads the experts of targets with |r| >= tau; `soft` reads all, with beta*log|r| on the logits."""
+    """rs_ple: `hard` reads experts of targets with |r| >= tau; `soft` reads all and adds beta*log|r| to the logits."""
     relevance_tau: float = 0.6
-    """Threshold on |Pearson r| of two targets; above 1 is plain PLE, 0 reads every target's experts."""
+    """Threshold on |Pearson r| of two targets; above 1 is PLE, 0 reads the experts of every target."""
     relevance_beta: float = 1.0
-    """Strength of the soft form."""
+    """Weight of log|r| in the soft form."""
 
     def __post_init__(self) -> None:
         _one_of("model", "architecture", self.architecture, ARCHITECTURES)
@@ -235,9 +237,9 @@ class ModelConfig:
         _within("model", "basis_units", self.basis_units, 0, 16384)
         _within("model", "landmarks", self.landmarks, 1, 16384)
         if self.task_experts + self.shared_experts == 0:
-            raise InputError("model.task_experts and model.shared_experts are both 0; a gate needs one to read")
+            raise InputError("model.task_experts, model.shared_experts: expected at least one above 0; received both 0")
         if not self.conv_filters or min(self.conv_filters) < 1:
-            raise InputError(f"model.conv_filters needs positive numbers, got {list(self.conv_filters)}")
+            raise InputError(f"model.conv_filters: expected positive numbers; received {list(self.conv_filters)}")
         _within("model", "dropout", self.dropout, 0, 0.9)
         _within("model", "relevance_tau", self.relevance_tau, 0, 2)
         _within("model", "relevance_beta", self.relevance_beta, 0, 100)
@@ -245,45 +247,45 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Optimisation and the joint loss."""
+    """Optimisation and joint loss."""
 
     seed: int = 0
     """Seed of split, initialisation, batches, dropout and augmentation."""
     cv_folds: int = 4
-    """Cross-validation folds of the development set, one network each. Their out-of-fold predictions give stacking
-    weights and intervals, and the final network learns from validation rows too. 0 trains one network that the
-    validation rows stop."""
+    """Cross-validation folds of the development set; each fold trains a network. The out-of-fold predictions determine
+    stacking weights and intervals, and the final network also learns from the validation rows. 0 trains a single
+    network, stopped by the validation rows."""
     workers: int = 0
-    """Processes that train the networks of folds at the same time; 0 is one per core."""
+    """Parallel processes for the networks of the folds; 0 is one per core."""
     max_epochs: int = 60
-    """Passes over the training rows, at most."""
+    """Largest number of passes over the training rows."""
     max_steps: int = 6000
-    """Optimiser steps, at most; large libraries end here before max_epochs."""
+    """Largest number of optimiser steps; large libraries reach it before max_epochs."""
     patience: int = 40
-    """Epochs without a better validation score before training stops; only with cv_folds 0."""
+    """Epochs without a better validation score after which training stops; only with cv_folds 0."""
     batch_size: int = 64
     """Rows per optimiser step."""
     learning_rate: float = 0.003
-    """Peak of the schedule: linear warm-up over 5 % of the steps, then a cosine to 1 % of it."""
+    """Peak of the schedule: linear warm-up over 5 % of the steps, then cosine decay to 1 % of the peak."""
     weight_decay: float = 0.01
     """Decoupled weight decay (AdamW)."""
     huber_delta: float = 0.0
     """Errors above this many standard deviations count linearly; 0 is the squared error."""
     balancing: str = "uncertainty"
-    """How the joint loss weighs the targets, one of BALANCINGS."""
+    """Strategy that weighs the targets in the joint loss, one of BALANCINGS."""
     callbacks: tuple[str, ...] = ()
     """Functions `package.module:function` without arguments, each of which returns a Keras callback for the training of
     the final network. They run code: name only modules that you trust."""
     tensorboard: bool = False
-    """Also write TensorBoard logs into the run folder; needs the extra `tensorboard`."""
+    """Also write TensorBoard logs to the run folder; needs the extra `tensorboard`."""
     schedule_start: tuple[float, ...] = ()
     """ple_schedule: first weight of each target; empty is 1."""
     schedule_decay: tuple[float, ...] = ()
     """ple_schedule: factor per epoch of each target; empty is 0.99."""
     dwa_temperature: float = 2.0
-    """dwa: above 1 evens the weights out (Liu 2019)."""
+    """dwa: above 1 makes the weights more equal (Liu 2019)."""
     gradnorm_alpha: float = 1.5
-    """gradnorm: pull towards equal training rates (Chen 2018)."""
+    """gradnorm: strength of the pull towards equal training rates (Chen 2018)."""
     famo_learning_rate: float = 0.025
     """famo: step of the logits (Liu 2023)."""
     famo_weight_decay: float = 0.01
@@ -310,22 +312,22 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
-    """Random distortions of the training spectra, in absorbance, drawn anew for every batch; 0 turns one off.
+    """Random distortions of the training spectra, in absorbance, new for every batch; 0 switches a distortion off.
 
-    All are off: on further soils of the same instrument they cost accuracy (docs/ablation.md). The values in brackets
-    are those measured there, a start for scans that vary more than the library's.
+    All are off by default: on more soils of the same instrument they reduce accuracy (docs/ablation.md). The values in
+    brackets are those measured there, a start for scans that vary more than the library.
     """
 
     noise: float = 0.0
-    """SD of white noise per band (0.0002)."""
+    """SD of white noise per band, in absorbance (0.0002)."""
     offset: float = 0.0
-    """SD of a constant added to a spectrum: gloss, distance (0.02)."""
+    """SD of a constant added to a spectrum: gloss, distance to the soil (0.02)."""
     slope: float = 0.0
     """SD of a tilt, from one end of the range to the other (0.02)."""
     scatter: float = 0.0
-    """SD of the logarithm of a factor: path length (0.03)."""
+    """SD of the logarithm of a factor on a spectrum: path length (0.03)."""
     shift_nm: float = 0.0
-    """SD of a shift of the wavelength axis (0.5)."""
+    """SD of a shift of the wavelength axis, in nm (0.5)."""
 
     def __post_init__(self) -> None:
         for name in ("noise", "offset", "slope", "scatter"):
@@ -335,15 +337,15 @@ class AugmentationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonConfig:
-    """What `relple_tf.compare` repeats; ignored by other commands."""
+    """Repeats of `relple_tf.compare`; ignored by other commands."""
 
     scheme: str = "repeated"
-    """`repeated`: each repeat draws a test part; `cross_validation`: each repeat tests every row once, in folds."""
+    """`repeated`: a random test part in each repeat; `cross_validation`: each repeat tests every row once, in folds."""
     folds: int = 5
-    """Folds of a repeat of cross_validation; samples, and groups unless split.within_groups, stay whole."""
+    """Folds of a repeat of cross_validation; no fold divides a sample, nor a group unless split.within_groups."""
     sizes: tuple[int, ...] = ()
-    """Numbers of soils to learn from, drawn by seed from the rows that are not test; empty takes all, several make a
-    learning curve."""
+    """Sizes of the development set, selected by seed from rows that are not test; empty uses all rows, several sizes
+    make a learning curve."""
     workers: int = 0
     """Parallel processes; 0 is one per core."""
 
@@ -354,33 +356,33 @@ class ComparisonConfig:
         for size in self.sizes:
             _within("comparison", "sizes", size, 10)
         if len(set(self.sizes)) != len(self.sizes):
-            raise InputError(f"comparison.sizes names a size twice: {', '.join(map(str, self.sizes))}")
+            raise InputError(f"comparison.sizes: expected each size once; received {', '.join(map(str, self.sizes))}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What a run folder holds."""
+    """Content of the run folder."""
 
     keep_data: bool = True
-    """Whether spectra, laboratory values, ids and groups are stored in the folder. Export needs them; `false` leaves
-    them out where data must not travel."""
+    """Whether spectra, laboratory values, ids and groups are stored in the folder. Export needs them; use `false` where
+    data must not leave the computer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimitsConfig:
-    """The largest input that is read; what is larger is refused before it fills the memory."""
+    """Largest input that is read; larger input is refused before it fills the memory."""
 
     table_gb: float = 16.0
-    """Size of a table after unpacking, in GB (10^9 bytes); as CSV, LUCAS (19,036 x 4,200) has less than 1."""
+    """Size of a table after unpacking, in GB (10^9 bytes); LUCAS (19,036 x 4,200) as CSV has less than 1."""
     table_unpacking: float = 50.0
-    """Unpacked over packed size of a table, gzip or Parquet, that unpacks to more than 0.1 GB; tables of spectra have 2
-    to 7, a gzip bomb 1000."""
+    """Ratio of unpacked to packed size of a gzip or Parquet table that unpacks to more than 0.1 GB; tables of spectra
+    have 2 to 7, a gzip bomb 1000."""
     table_rows: int = 2_000_000
-    """Rows of a table; in a CSV its lines, blank ones too. The ids of all of them are kept in memory."""
+    """Rows of a table; in a CSV the lines, including blank lines. The ids of all rows are kept in memory."""
     table_columns: int = 50_000
     """Columns of a table; LUCAS has about 4,200."""
     table_row_characters: int = 4_000_000
-    """Characters of a row of a CSV, the header too; 50,000 columns of 20 characters are 1,000,000."""
+    """Characters of a row of a CSV, including the header; 50,000 columns of 20 characters are 1,000,000."""
 
     def __post_init__(self) -> None:
         _within("limits", "table_gb", self.table_gb, 1e-6)
@@ -391,10 +393,10 @@ class LimitsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that decides a run, one level of nesting."""
+    """All settings of a run, in sections."""
 
     preset: str = "rs_ple_base"
-    """Name of the preset that it started from, for the record."""
+    """Name of the preset that the config was derived from, for the record."""
     data: DataConfig = field(default_factory=DataConfig)
     simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -408,17 +410,17 @@ class Config:
 
     def __post_init__(self) -> None:
         if self.model.architecture == "single_task" and self.training.balancing == "gradnorm":
-            raise InputError("training.balancing gradnorm needs a layer that targets share; single_task has none")
+            raise InputError("training.balancing: gradnorm needs a layer that targets share; single_task has none")
 
 
 def sections() -> dict[str, type]:
-    """Section name -> its dataclass."""
+    """Return {section name: dataclass of the section}."""
     hints = typing.get_type_hints(Config)
     return {name: hint for name, hint in hints.items() if name != "preset"}
 
 
 def replace(config: Config, **changes: object) -> Config:
-    """`config` with fields changed, addressed as `section__field`: `replace(config, model__levels=1)`."""
+    """Return `config` with fields changed, addressed as `section__field`: `replace(config, model__levels=1)`."""
     nested: dict[str, dict[str, object]] = {}
     for path, value in changes.items():
         section, _, name = path.partition("__")
@@ -427,6 +429,6 @@ def replace(config: Config, **changes: object) -> Config:
 
 
 def changed(config: Config, changes: Mapping[str, Mapping[str, Any]]) -> Config:
-    """`config` with fields changed; each section, and then the whole, is checked once."""
+    """Return `config` with fields changed; each section, and then the whole config, is checked once."""
     parts = {section: dataclasses.replace(getattr(config, section), **fields) for section, fields in changes.items()}
     return dataclasses.replace(config, **parts)

@@ -1,4 +1,4 @@
-"""A Config as text: TOML in and out, and `--set section.field=value`."""
+"""Config as text: reading and writing TOML, and parsing `--set section.field=value`."""
 
 import dataclasses
 import json
@@ -15,14 +15,15 @@ from relple_tf.errors import InputError
 LARGEST_TOML_BYTES = 1 << 20
 
 LARGEST_INTEGER = 1 << 63
-"""TOML's own; a larger one has no float."""
+"""Limit of integers in TOML; a much larger integer does not fit a float."""
 
 
 def set_fields(config: Config, assignments: Sequence[str]) -> Config:
-    """Apply `--set section.field=value` flags, all at once, so that only their sum must be possible.
+    """Apply `--set section.field=value` flags together, so that only the resulting config must be valid.
 
     Args:
-        assignments: Such as `model.levels=1`; tuples are separated by commas: `front_end.channels=snv,snv_d1`.
+        config: The config to change; it stays as it is.
+        assignments: Such as `model.levels=1`, or with commas for a tuple: `front_end.channels=snv,snv_d1`.
 
     Raises:
         InputError: a section or field is unknown, or a value is not of the field's type.
@@ -39,7 +40,7 @@ def set_fields(config: Config, assignments: Sequence[str]) -> Config:
 
 
 def to_toml(config: Config) -> str:
-    """The config as TOML; `from_toml` reads it back."""
+    """Write the config as TOML; `from_toml` reads it."""
     lines = [f"preset = {_toml(config.preset)}"]
     for section in sections():
         lines += ["", f"[{section}]"]
@@ -48,48 +49,48 @@ def to_toml(config: Config) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_toml(path: Path | Traversable, way_out: str, *, flag: str = "") -> dict[str, Any]:
+def read_toml(path: Path | Traversable, remedy: str, *, flag: str = "") -> dict[str, Any]:
     """Read a TOML file that the user named.
 
     Args:
-        way_out: What to do about a file that cannot be opened.
-        flag: That named the file; messages begin with it.
+        path: The file.
+        remedy: How to correct the problem; ends the message of an error.
+        flag: The command-line flag that named the file; begins the message of an error.
 
     Raises:
-        InputError: the file cannot be opened, or is no TOML.
+        InputError: the file cannot be opened, or is not TOML.
     """
     where = f"{flag} {path}".lstrip()
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_TOML_BYTES + 1)
         if len(content) > LARGEST_TOML_BYTES:
-            raise InputError(f"{where}: expected at most {LARGEST_TOML_BYTES:,} bytes, received more; {way_out}")
+            raise InputError(f"{where}: expected at most {LARGEST_TOML_BYTES:,} bytes, received more; {remedy}")
         return tomllib.loads(content.decode("utf-8"))
     except OSError as error:
-        raise InputError(f"{where}: {error.strerror}; {way_out}") from None
+        raise InputError(f"{where}: {error.strerror}; {remedy}") from None
     except RecursionError:
-        raise InputError(f"{where}: not TOML: nested too deep; {way_out}") from None
+        raise InputError(f"{where}: not TOML: nested too deep; {remedy}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{where}: not TOML: {error}") from None
-    except ValueError as error:  # an integer of more digits than Python reads
-        raise InputError(f"{where}: not TOML: {error}; {way_out}") from None
+    except ValueError as error:  # an integer with more digits than Python parses
+        raise InputError(f"{where}: not TOML: {error}; {remedy}") from None
 
 
 def from_toml(path: Path) -> Config:
-    """Read a config; fields that the file leaves out keep their defaults.
+    """Read a config; fields that are not in the file keep their defaults.
 
     Raises:
-        InputError: the file is missing or no TOML, or holds a key or value that Config does not
-            know.
+        InputError: the file is missing or not TOML, or contains an unknown key or an invalid value.
     """
     table = read_toml(path, "give a config file written by a run or a search")
     preset = table.pop("preset", Config().preset)
     if not isinstance(preset, str):
-        raise InputError(f"{path}: preset must be a string, got {preset!r}")
+        raise InputError(f"{path}: preset: expected a string, received {preset!r}")
     changes: dict[str, dict[str, object]] = {}
     for section, values in table.items():
         if not isinstance(values, dict):
-            raise InputError(f"{path}: unknown key {section!r}; it has preset and [{'], ['.join(sections())}]")
+            raise InputError(f"{path}: expected preset and [{'], ['.join(sections())}]; received {section!r}")
         for name, value in values.items():
             hint = _hint(section, name, str(path))
             changes.setdefault(section, {})[name] = _convert(value, hint, f"{path}: {section}.{name}")
@@ -100,30 +101,30 @@ def from_toml(path: Path) -> Config:
 
 
 RENAMED = {"training.members": "training.cv_folds"}
-"""Fields of earlier versions, and what they are called now."""
+"""Field name of earlier versions -> present name."""
 
 
 def _hint(section: str, name: str, where: str) -> object:
     if new := RENAMED.get(f"{section}.{name}"):
         raise InputError(f"{where}: {section}.{name} is now called {new}; rename it")
-    known = sections()
-    if section not in known:
-        raise InputError(f"{where}: no section {section!r}; there are {', '.join(known)}")
-    hints = typing.get_type_hints(known[section])
+    section_types = sections()
+    if section not in section_types:
+        raise InputError(f"{where}: expected a section of {', '.join(section_types)}; received {section!r}")
+    hints = typing.get_type_hints(section_types[section])
     if name not in hints:
-        raise InputError(f"{where}: {section} has no {name!r}; it has {', '.join(hints)}")
+        raise InputError(f"{where}: {section} has no field {name!r}; its fields are {', '.join(hints)}")
     return hints[name]
 
 
 def _parse(text: str, hint: object, where: str) -> object:
-    """The value that `text` means for a field of type `hint`."""
+    """Parse the text of a value for a field of type `hint`."""
     if typing.get_origin(hint) is tuple:
         item = typing.get_args(hint)[0]
         parts = [part.strip() for part in text.strip("[]()").split(",") if part.strip()]
         return tuple(_parse(part, item, where) for part in parts)
     if hint is bool:
         if text.lower() not in ("true", "false"):
-            raise InputError(f"{where}: expected true or false, got {text!r}")
+            raise InputError(f"{where}: expected true or false, received {text!r}")
         return text.lower() == "true"
     if hint is str:
         return text.strip("'\"")
@@ -131,28 +132,28 @@ def _parse(text: str, hint: object, where: str) -> object:
     try:
         value = kind(text)
     except ValueError:
-        raise InputError(f"{where}: expected {kind.__name__}, got {text!r}") from None
+        raise InputError(f"{where}: expected {kind.__name__}, received {text!r}") from None
     return _checked_size(value, where)
 
 
 def _checked_size(value: float, where: str) -> float:
     if isinstance(value, int) and abs(value) >= LARGEST_INTEGER:
-        raise InputError(f"{where}: expected an integer of 64 bits, got one of {len(str(value))} digits")
+        raise InputError(f"{where}: expected an integer of 64 bits, received {len(str(value))} digits")
     return value
 
 
 def _convert(value: object, hint: object, where: str) -> object:
-    """A value of a TOML file as the type that the field has."""
+    """Convert a value of a TOML file to the type of the field."""
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list):
-            raise InputError(f"{where}: expected a list, got {value!r}")
+            raise InputError(f"{where}: expected a list, received {value!r}")
         return tuple(_convert(item, typing.get_args(hint)[0], where) for item in value)
     if isinstance(value, int):
         _checked_size(value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
-        raise InputError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+        raise InputError(f"{where}: expected {getattr(hint, '__name__', hint)}, received {value!r}")
     return value
 
 
@@ -162,6 +163,6 @@ def _toml(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, str):
-        # JSON's string escapes are TOML's.
+        # TOML has the string escapes of JSON.
         return json.dumps(value, ensure_ascii=False)
     return repr(value)

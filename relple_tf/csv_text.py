@@ -1,4 +1,4 @@
-"""Tables as CSV in which a spreadsheet finds no formula. Imports nothing slow."""
+"""Tables as CSV that a spreadsheet opens without running formulas. Imports nothing slow."""
 
 import re
 from typing import TYPE_CHECKING
@@ -13,18 +13,18 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9
 def escape_formula(text: str) -> str:
     """Put an apostrophe before a text that a spreadsheet would run as a formula.
 
-    Such a text begins with `=`, `+`, `-`, `@`, tab or CR and is no plain number. A text of that kind that has
-    apostrophes already gets one more, so two different texts stay different.
+    Such a text begins with `=`, `+`, `-`, `@`, tab or CR and is not a plain number. If it has leading apostrophes
+    already, it gets one more, so different texts stay different.
     """
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def csv_text(frame: "pd.DataFrame", float_format: str | None = None, *, header: bool = True) -> str:
-    """CSV of a table, without its index; texts and column names are `escape_formula`, numbers are as pandas writes them.
+    """Write a table as CSV, without its index; texts and column names pass through `escape_formula`.
 
     Args:
-        frame: Its columns are named by texts and hold numbers or texts.
-        float_format: As for `pandas.DataFrame.to_csv`.
+        frame: Columns of numbers or texts; the column names are texts.
+        float_format: As for `pandas.DataFrame.to_csv`, which writes the numbers.
         header: Whether the column names are written.
     """
     safe = frame.rename(columns=escape_formula)

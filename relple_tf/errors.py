@@ -1,8 +1,9 @@
-"""The one exception that a user, not a developer, is meant to read."""
+"""The exception whose message is written for the user."""
 
 
 class InputError(ValueError):
-    """The input or the command is wrong; the message is one line that names the value, the place and the way out.
+    """The input or the command is wrong.
 
-    Commands print it on stderr and exit with code 2.
+    The message is one line: what was expected, what was received, how to correct it. Commands print it on stderr and
+    exit with code 2.
     """

@@ -1,4 +1,4 @@
-"""The end of a child process: it ends when its parent ends, also where the parent was killed."""
+"""End a child process when its parent ends, also if the parent is killed."""
 
 import ctypes
 import os
@@ -7,38 +7,38 @@ import threading
 import time
 
 PARENT = "RELPLE_TF_PARENT"
-"""Environment variable by which a child knows the process that started it."""
+"""Environment variable with the process id of the process that started a child."""
 
 PR_SET_PDEATHSIG = 1
-"""Of prctl(2): the signal that Linux sends a process when its parent ends."""
+"""Option of prctl(2): sets the signal that Linux sends to a process when its parent ends."""
 
 POLL_S = 0.5
-"""Seconds between two looks at the parent where no signal is sent."""
+"""Seconds between two checks of the parent on systems without this signal."""
 
 
 def environment() -> dict[str, str]:
-    """The variables of this process, and its number for `end_with_parent` in a child."""
+    """Environment variables of this process, with its id for `end_with_parent` in a child."""
     return os.environ | {PARENT: str(os.getpid())}
 
 
 def end_with_parent(parent: int | None = None) -> None:
-    """Have this process killed when the process that started it ends; call it first in the child.
+    """End this process when its parent process ends; call this first in the child.
 
-    Linux kills at once, also in the middle of a long call. Elsewhere a thread looks at the parent every POLL_S seconds.
-    Linux takes the thread that started the child for its parent, so a child is started by a thread that outlives it.
+    Linux kills the child at once, also during a long call. On other systems a thread checks the parent every POLL_S
+    seconds. Linux treats the thread that started the child as its parent, so that thread must outlive the child.
 
     Args:
-        parent: Number of the parent process; by default the one that `environment` gave.
+        parent: Id of the parent process; by default from `environment`.
     """
     parent = int(os.environ[PARENT]) if parent is None else parent
-    killed_by_kernel = _ask_kernel()
-    if os.getppid() != parent:  # it ended before the kernel was asked
+    killed_by_kernel = _request_kill()
+    if os.getppid() != parent:  # the parent ended before the request to the kernel
         os._exit(1)
     if not killed_by_kernel:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
-def _ask_kernel() -> bool:
+def _request_kill() -> bool:
     try:
         return bool(ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0)
     except (OSError, AttributeError, TypeError):

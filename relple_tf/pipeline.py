@@ -1,6 +1,6 @@
-"""The one training sequence: prepare, cross-fit, train, stack, intervals, domain limits.
+"""The training pipeline: prepare, cross-fit, train, stack, fit intervals and domain limits.
 
-`relple_tf.train`, `relple_tf.compare`, the search and the benchmarks call it; nobody repeats its steps.
+`relple_tf.train`, `relple_tf.compare` and the benchmarks call `fit_model`, so that its steps exist only here.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,29 +32,29 @@ Parts = npt.NDArray[np.str_]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FittedModel:
-    """What the pipeline ends with."""
+    """Result of `fit_model`: the deployed model, the parts that it consists of, and its reliability."""
 
     config: Config
     parts: Parts
-    """(n,) of PARTS, as they were used: with cross-validation folds there are no validation rows."""
+    """(n,) of PARTS, as used for the final network: without validation rows if there are cross-validation folds."""
     prepared: Prepared
     network: keras.Model
-    """Features (batch, bands, channels) -> {target: (batch, 1)} in standard deviations: the trained network alone."""
+    """The trained network alone: features (batch, bands, channels) -> {target: (batch, 1)} in standard deviations."""
     weights: dict[str, float]
-    """Target -> stacking weight of the network; the kernel regression has the rest."""
+    """Target -> stacking weight w of the network; the kernel regression has 1 - w."""
     model: keras.Model
     """The deployed model: raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, T2, Q: (batch, 1)}."""
     history: pd.DataFrame
-    """Of the final network, see `fit.TrainedNetwork`."""
+    """History of the final network; see `loop.TrainedNetwork`."""
     cross_fit: CrossFit | None
-    """Out-of-fold predictions; None with `training.cv_folds` 0."""
+    """Out-of-fold predictions for the development set; None with `training.cv_folds` 0."""
     reliability: Reliability
 
     def components(self, spectra: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
-        """Predictions of the network alone and of the kernel regression alone for scans (n, bands).
+        """Predict scans (n, bands) with the network alone and with the kernel regression alone.
 
         Returns:
-            (n, K) each, in standard deviations; `prepared.scales` turns them into laboratory units.
+            (n, K) each, in standard deviations; `prepared.scales` converts them to laboratory units.
         """
         absorbance = front_end.apply(self.prepared.absorbance_stage, spectra)
         features = front_end.apply(self.prepared.channel_stage, absorbance)
@@ -71,41 +71,41 @@ def fit_model(
     show: bool = True,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> FittedModel:
-    """Fit everything that a deployed model holds; test rows are not read.
+    """Fit all parts of a deployed model; test rows are not read.
 
-    The result depends on library, parts and config alone, not on the number of cores or processes.
+    The result depends only on library, parts and config, not on the number of cores or processes.
 
     Args:
         library: All rows, in range of the front end (`front_end.in_range`).
         parts: (n,) of PARTS.
-        config: Of the run.
-        checkpoints: Where the state is kept; training continues from what is there. None keeps none.
-        before_training: Called once everything that can be refused has been checked, before the first training step.
-        show: Whether to draw progress bars.
-        callbacks: Keras callbacks of the final network's training.
+        config: Config of the run.
+        checkpoints: Files of the state; training continues from existing ones. None writes no checkpoints.
+        before_training: Called after all checks of the input, before the first training step.
+        show: Whether to show progress bars.
+        callbacks: Keras callbacks for the training of the final network.
 
     Raises:
-        InputError: the library cannot be divided or prepared as the config asks, the state belongs to other data, or
+        InputError: the library cannot be divided or prepared as the config asks, a checkpoint belongs to other data, or
             training diverged.
     """
     training = config.training
-    # BLAS adds up in an order that depends on its threads, and training makes hundredths of R2 of the last digit.
+    # The order of BLAS sums depends on the number of threads; training amplifies the last digit to hundredths of R2.
     with threadpool_limits(limits=1, user_api="blas"):
         seed_everything(training.seed)
         attached = (*load_callbacks(training.callbacks), *callbacks)
         if training.cv_folds:
             parts = development(parts)
-            # Refuses rows that cannot be divided before anything is trained.
+            # Raises if the rows cannot be divided, before anything is trained.
             development_folds(library, parts, training.seed, training.cv_folds, config.split.block_km)
         prepared = prepare(library, parts, config)
         before_training(prepared)
-        crossed = None
+        cross_fitted = None
         if training.cv_folds:
-            crossed = cross_fit(library, parts, config, checkpoints=checkpoints, show=show)
+            cross_fitted = cross_fit(library, parts, config, checkpoints=checkpoints, show=show)
         trained = train(
             prepared,
             config,
-            stop_early=crossed is None,
+            stop_early=cross_fitted is None,
             checkpoint=None if checkpoints is None else checkpoints.final,
             fingerprint="" if checkpoints is None else checkpoints.fingerprint,
             show=show,
@@ -113,7 +113,7 @@ def fit_model(
         )
         if not all(np.isfinite(weights).all() for weights in trained.network.get_weights()):
             raise DivergedError("the network's weights are not finite: training diverged; lower training.learning_rate")
-        weights = validation_weights(prepared, trained.network) if crossed is None else crossed.weights
+        weights = validation_weights(prepared, trained.network) if cross_fitted is None else cross_fitted.weights
         return FittedModel(
             config=config,
             parts=parts,
@@ -122,13 +122,17 @@ def fit_model(
             weights=weights,
             model=deployed(prepared, config, trained.network, weights),
             history=trained.history,
-            cross_fit=crossed,
-            reliability=fit_reliability(library, parts, prepared, crossed, training.seed),
+            cross_fit=cross_fitted,
+            reliability=fit_reliability(library, parts, prepared, cross_fitted, training.seed),
         )
 
 
 def validation_weights(prepared: Prepared, network: keras.Model) -> dict[str, float]:
-    """Target -> stacking weight of the network by the validation rows, where there are no out-of-fold predictions."""
+    """Choose the stacking weight of each target by the validation rows; used without out-of-fold predictions.
+
+    Returns:
+        Target -> stacking weight of the network.
+    """
     stacked = stacked_by_weight(*components(network, prepared.kernel_regression, prepared.validation_features))
     measured = prepared.validation_measured
     return {
@@ -138,12 +142,12 @@ def validation_weights(prepared: Prepared, network: keras.Model) -> dict[str, fl
 
 
 def deployed(prepared: Prepared, config: Config, network: keras.Model, weights: dict[str, float]) -> keras.Model:
-    """Join front end, stack of network and kernel regression, laboratory units and domain statistics to one graph.
+    """Build the deployed model: front end, stack of network and kernel regression, target scaling, domain statistics.
 
     Args:
-        prepared: Of the training.
-        config: Likewise.
-        network: TrainedNetwork; not changed.
+        prepared: Preparation of the training.
+        config: Config of the training.
+        network: Trained network; not changed.
         weights: Target -> stacking weight of the network.
     """
     heads = initial_network(prepared, config)

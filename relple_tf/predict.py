@@ -1,4 +1,4 @@
-"""`python -m relple_tf.predict`: laboratory values of scans, from a run or a bundle."""
+"""`python -m relple_tf.predict`: predict laboratory values of scans with a run or a bundle."""
 
 import csv
 import io
@@ -8,18 +8,18 @@ from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 
-from relple_tf.command_line import Parser, run, say
+from relple_tf.command_line import Parser, notify, run
 from relple_tf.processes import import_tensorflow
 
 STATUSES = ("ok", "outside", "invalid")
-"""As in `relple_tf.models.domain`, which imports Keras."""
+"""Same as in `relple_tf.models.domain`, which imports Keras."""
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, predict, write CSV to stdout or a file."""
+    """Parse the arguments, predict, write CSV to stdout or to a file."""
     parser = Parser(prog="python -m relple_tf.predict", description=__doc__)
-    parser.add_argument("run", metavar="RUN_OR_BUNDLE", type=Path, help="a folder of relple_tf.train or export.bundle")
-    parser.add_argument("scans", metavar="SCANS", type=Path, help="a CSV or Parquet table of scans")
+    parser.add_argument("run", metavar="RUN_OR_BUNDLE", type=Path, help="folder of relple_tf.train or export.bundle")
+    parser.add_argument("scans", metavar="SCANS", type=Path, help="CSV or Parquet table of scans")
     parser.add_argument("--out", metavar="FILE", type=Path, help="CSV to write; default: standard output")
     options = parser.parse_args(arguments)
     from relple_tf.artefacts.outputs import OutputFile
@@ -40,16 +40,16 @@ def main(arguments: list[str]) -> None:
     else:
         table, notes = predict_table(RunFolder(path=options.run), options.scans)
     for note in notes:
-        say(note)
+        notify(note)
     with out.opened() if out else nullcontext(sys.stdout) as file:
-        # Six digits: more than any laboratory has, fewer than float32 pretends to.
+        # Six digits: more than the precision of a laboratory, less than the digits of float32.
         file.write(csv_text(table, float_format="%.6g"))
     if out:
-        say(f"{out.path}: {len(table)} scans")
+        notify(f"{out.path}: {len(table)} scans")
 
 
 def holds_predictions(path: Path) -> bool:
-    """Whether a file is a table that this command wrote: id, targets with the ends of their intervals, status."""
+    """Whether this command wrote a file: a table of id, targets with the bounds of their intervals, status."""
     with path.open("rb") as file:
         start = file.read(1 << 16).decode(errors="replace")
     try:
@@ -58,7 +58,7 @@ def holds_predictions(path: Path) -> bool:
         return False
     targets = [name for name in header[1:-1] if not name.endswith(("_low", "_high"))]
     expected = {*targets, *(f"{name}{end}" for name in targets for end in ("_low", "_high"))}
-    if any(re.search(r"\d{3}", name) for name in targets):  # bands: a library
+    if any(re.search(r"\d{3}", name) for name in targets):  # names of bands: a spectral library
         return False
     shape = header[:1] == ["id"] and header[-1:] == ["status"] and bool(targets) and set(header[1:-1]) <= expected
     return shape and (not first or first[-1] in STATUSES)

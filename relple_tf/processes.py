@@ -1,7 +1,7 @@
-"""Worker processes: each holds what all jobs share and runs one job at a time, on one thread.
+"""Worker processes: each has a copy of the shared data and runs one job at a time, on one thread.
 
-The one module that starts processes for training. It imports nothing slow: a new process reads it before it knows how
-many threads NumPy and TensorFlow may have.
+Only this module starts processes for training. It imports nothing slow, because a new process imports it before the
+number of threads of NumPy and TensorFlow is set.
 """
 
 import contextlib
@@ -23,49 +23,49 @@ from relple_tf.errors import InputError
 from relple_tf.parent_process import end_with_parent
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-"""Read by NumPy and TensorFlow when they are imported."""
+"""Environment variables for the number of threads; NumPy and TensorFlow read them when they are imported."""
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-"""Environment variables with which TensorFlow logs errors only and Keras uses it, unless they are set otherwise."""
+"""Defaults of environment variables: TensorFlow logs errors only, and is the backend of Keras."""
 
-ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+END_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 """Signals that end a command."""
 
-LEAVE_S = 5.0
-"""Seconds that a process has to end by itself."""
+EXIT_S = 5.0
+"""Seconds within which a process must end before it is killed."""
 
-Do = Callable[[Any, Any], Any]
-"""(shared, job) -> result; a function of a module. Processes import that module, and with it what it needs."""
+JobFunction = Callable[[Any, Any], Any]
+"""(shared, job) -> result; a function at the top level of a module, which each process imports."""
 
 
 class ProcessDiedError(RuntimeError):
-    """A worker process died, mostly for lack of memory."""
+    """A worker process died; the usual cause is lack of memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
-    """How one job ended. A failure is a result like any other."""
+    """Result of a job; failures are returned as results, never raised."""
 
     number: int
     value: Any = None
-    """What the function returned; None if it failed."""
+    """Return value of the function; None if the job failed."""
     message: str = ""
-    """Why it failed, one line."""
+    """Reason of the failure, one line; empty if the job succeeded."""
     error: InputError | None = None
-    """The exception, where the input is wrong."""
+    """The exception, if the input is wrong."""
     details: str = ""
     """The traceback of any other exception."""
     lost: bool = False
-    """The process was killed, which may not be the job's fault."""
+    """The process died, perhaps for a reason outside the job."""
     seconds: float = 0.0
-    """Wall time in the process."""
+    """Wall time of the job in seconds."""
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow with one thread, and without the lines that it writes before any log level applies.
+    """Import TensorFlow with one thread, and without the lines that it prints before a log level applies.
 
-    One thread, because sums of more threads end in other bits: a result must not depend on the number of cores. The
-    cores are used by processes instead.
+    With several threads, the order of sums and thus the last bits of a result depend on the number of cores. Several
+    cores are used by several processes instead.
     """
     os.environ.update(dict.fromkeys(THREADS, "1"))
     os.environ.update(QUIET | os.environ)
@@ -75,64 +75,64 @@ def import_tensorflow() -> None:
 
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere: TensorFlow writes from C++."""
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
+    """Redirect file descriptor 2 to the null device, because TensorFlow prints from C++."""
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as null:  # noqa: PTH123
+        os.dup2(null.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def has_one_thread() -> bool:
-    """Whether this process was started with one thread, as every worker is."""
+    """Whether this process was started with one thread, as worker processes are."""
     return all(os.environ.get(name) == "1" for name in THREADS)
 
 
 def run_all(
-    do: Do,
+    function: JobFunction,
     jobs: Sequence[Any],
     shared: Any,
     *,
     workers: int,
     finished: Callable[[int, Any], None] = lambda number, value: None,
 ) -> list[Any]:
-    """Call `do(shared, job)` for every job and return the results in the order of the jobs.
+    """Call `function(shared, job)` for every job and return the results in the order of the jobs.
 
-    A process that has one thread itself runs the jobs of a single worker without a further process.
+    With a single worker, a process that has one thread runs the jobs itself.
 
     Args:
-        do: A function of a module.
-        jobs: In the order in which they start.
-        shared: What all jobs read; sent to each process once.
-        workers: Processes at most; 0 is one per core.
-        finished: Called here after each job with its number and result.
+        function: A function at the top level of a module.
+        jobs: The jobs, in the order in which they start.
+        shared: Data of all jobs; sent once to each process.
+        workers: Largest number of processes; 0 is one per core.
+        finished: Called in this process after each job, with its number and result.
 
     Raises:
         ProcessDiedError: a process died.
-        InputError: raised by `do`; the other processes are ended.
-        RuntimeError: `do` raised another exception; the message holds its traceback.
+        InputError: `function` raised it; the other processes are ended.
+        RuntimeError: `function` raised another exception; the message contains its traceback.
     """
     values: list[Any] = [None] * len(jobs)
     count = min(workers or os.cpu_count() or 1, len(jobs))
     if count == 0 or (count == 1 and has_one_thread()):
         for number, job in enumerate(jobs):
-            values[number] = do(shared, job)
+            values[number] = function(shared, job)
             finished(number, values[number])
         return values
-    pool = Processes(do, shared, workers=count)
-    waiting = list(enumerate(jobs))
-    left = len(jobs)
+    pool = WorkerPool(function, shared, workers=count)
+    queue = list(enumerate(jobs))
+    remaining = len(jobs)
     try:
-        while left:
-            while waiting and pool.free():
-                pool.start(*waiting.pop(0))
+        while remaining:
+            while queue and pool.free():
+                pool.start(*queue.pop(0))
             for result in pool.wait():
                 values[result.number] = _value(result)
                 finished(result.number, result.value)
-                left -= 1
+                remaining -= 1
     finally:
         pool.close()
     return values
@@ -148,12 +148,12 @@ def _value(result: JobResult) -> Any:
     return result.value
 
 
-def attempt(do: Do, shared: Any, number: int, job: Any) -> JobResult:
-    """Run one job and return how it ended; never raises an Exception."""
+def attempt(function: JobFunction, shared: Any, number: int, job: Any) -> JobResult:
+    """Run one job; a failure is returned as a result, never raised."""
     started_s = time.perf_counter()
     value, message, error, details = None, "", None, ""
     try:
-        value = do(shared, job)
+        value = function(shared, job)
     except Exception as raised:
         message = " ".join(f"{type(raised).__name__}: {raised}".split())[:500]
         details = traceback.format_exc()
@@ -172,20 +172,20 @@ class _Worker:
     since_s: float = field(default_factory=time.monotonic)
 
 
-class Processes:
-    """Processes on this machine; one that dies or hangs is replaced by a new one.
+class WorkerPool:
+    """Processes on this computer; a process that dies or exceeds the time limit is replaced.
 
     Args:
-        do: What a job does.
-        shared: Sent to each process once.
-        workers: Processes at most; none starts before the first job.
-        limit_s: Seconds after which a job is ended.
+        function: Function of every job.
+        shared: Data of all jobs; sent once to each process.
+        workers: Largest number of processes; the first process starts with the first job.
+        limit_s: Time limit of a job in seconds; a job that exceeds it is ended.
     """
 
-    def __init__(self, do: Do, shared: Any, *, workers: int, limit_s: float = float("inf")) -> None:
+    def __init__(self, function: JobFunction, shared: Any, *, workers: int, limit_s: float = float("inf")) -> None:
         self.workers, self.limit_s = workers, limit_s
-        # As bytes: unpacking them imports NumPy and TensorFlow, which must come after the number of threads is set.
-        self.content = pickle.dumps((do, shared))
+        # As bytes, because unpickling imports NumPy and TensorFlow, before which the number of threads must be set.
+        self.content = pickle.dumps((function, shared))
         self.running: list[_Worker] = []
 
     def free(self) -> int:
@@ -193,28 +193,28 @@ class Processes:
         return self.workers - sum(worker.number is not None for worker in self.running)
 
     def start(self, number: int, job: Any) -> None:
-        """Give the job to a process that waits, or to a new one."""
+        """Send the job to an idle process, or to a new process."""
         for worker in [worker for worker in self.running if worker.number is None]:
             if not worker.process.is_alive():
                 self._end(worker)
         worker = next((worker for worker in self.running if worker.number is None), None) or self._new()
         worker.number, worker.since_s = number, time.monotonic()
-        with contextlib.suppress(OSError):  # it died this moment; `wait` finds that out
+        with contextlib.suppress(OSError):  # the process has just died; `wait` reports this
             worker.connection.send((number, job))
 
     def _new(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self.content), daemon=True)
-        worker = _Worker(process=process, connection=ours)
-        with _signals_held(), _without_main():
+        parent_end, child_end = context.Pipe()
+        process = context.Process(target=_serve, args=(child_end, self.content), daemon=True)
+        worker = _Worker(process=process, connection=parent_end)
+        with _signals_deferred(), _without_main():
             process.start()
             self.running.append(worker)
-        theirs.close()
+        child_end.close()
         return worker
 
     def wait(self) -> list[JobResult]:
-        """The jobs that ended, after a second at most; may be none. Ends jobs that exceed the limit."""
+        """Wait one second at most, end jobs that exceed the time limit, and return the results of all ended jobs."""
         ended = []
         ready = wait([worker.connection for worker in self.running], timeout=1.0)
         for worker in list(self.running):
@@ -242,7 +242,7 @@ class Processes:
         return [result]
 
     def _end(self, worker: _Worker) -> None:
-        # A process that has closed its end is dying by itself, and its exit code says of what.
+        # A process that closed its connection is ending; without this wait, the exit code would be that of the kill.
         worker.process.join(0.5)
         worker.process.kill()
         worker.process.join()
@@ -250,13 +250,13 @@ class Processes:
         self.running.remove(worker)
 
     def close(self) -> None:
-        """Let processes that wait leave by themselves, and kill those at work."""
+        """End all processes: idle ones by closing their connection, busy ones by a kill."""
         for worker in self.running:
             worker.connection.close()
             if worker.number is not None:
                 worker.process.kill()
         for worker in self.running:
-            worker.process.join(LEAVE_S)
+            worker.process.join(EXIT_S)
             worker.process.kill()
             worker.process.join()
         self.running.clear()
@@ -278,19 +278,19 @@ def _without_main() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Let the signals ENDING take effect after a process is started, not in between.
+def _signals_deferred() -> Iterator[None]:
+    """Defer END_SIGNALS until a process has started.
 
-    A process of which only a half is started writes a traceback. It inherits the mask, so Ctrl-C does not reach it
-    before `_serve` ignores it. The mask holds for this thread alone, so the handlers are replaced too.
+    A signal during the start makes the new process print a traceback. The process inherits the signal mask, so Ctrl-C
+    does not reach it before `_serve` ignores it. The mask applies to this thread only, so handlers are replaced too.
     """
     received: list[int] = []
     handlers: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
-        handlers = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
+    if threading.current_thread() is threading.main_thread():  # only the main thread may set handlers
+        handlers = {number: handler for number in END_SIGNALS if callable(handler := signal.getsignal(number))}
     for number in handlers:
         signal.signal(number, lambda number, _: received.append(number))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
     try:
         yield
     finally:
@@ -302,19 +302,19 @@ def _signals_held() -> Iterator[None]:
 
 
 def _serve(connection: Connection, content: bytes) -> None:
-    """Run jobs until the parent closes the connection or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    """Run jobs until the parent closes the connection or ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         end_with_parent(parent.pid)
     os.environ.update(dict.fromkeys(THREADS, "1"))
     os.environ.update(QUIET | os.environ)
     with _without_stderr():
-        do, shared = pickle.loads(content)
+        function, shared = pickle.loads(content)
     while True:
         try:
             number, job = connection.recv()
         except EOFError:
             return
-        connection.send(attempt(do, shared, number, job))
+        connection.send(attempt(function, shared, number, job))

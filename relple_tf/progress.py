@@ -6,6 +6,6 @@ from tqdm import tqdm
 
 __all__ = ["tqdm"]
 
-# By default tqdm shares a semaphore between processes. Of a process that is killed it would be left behind, with a
-# warning at the end of the command. Only one process draws bars here.
+# By default tqdm shares a semaphore between processes. A killed process would leave it behind, and a warning would be
+# printed at the end of the command. Here only one process draws bars.
 tqdm.set_lock(threading.RLock())

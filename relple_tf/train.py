@@ -1,4 +1,4 @@
-"""`python -m relple_tf.train`: from a spectral library to a trained run folder."""
+"""`python -m relple_tf.train`: train a model on a spectral library and write the run folder."""
 
 import argparse
 from importlib.util import find_spec
@@ -8,8 +8,8 @@ from relple_tf.command_line import (
     Parser,
     add_data_and_config,
     config_from,
+    notify,
     run,
-    say,
 )
 from relple_tf.config import Config
 from relple_tf.config_text import from_toml
@@ -18,19 +18,19 @@ from relple_tf.processes import import_tensorflow
 
 
 def main(arguments: list[str]) -> None:
-    """Parse, train, print the test metrics."""
+    """Parse the arguments, train, print the test metrics."""
     parser = Parser(prog="python -m relple_tf.train", description=__doc__)
     add_data_and_config(parser)
     parser.add_argument(
-        "--sensor", metavar="PROFILE", help="sensor that the model is for (data.sensor): a name, or a TOML file"
+        "--sensor", metavar="PROFILE", help="sensor of the model (data.sensor): name of a profile, or a TOML file"
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, help="run folder; default: the next free one below runs/")
-    parser.add_argument("--resume", action="store_true", help="take up a run that was cut off")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="run folder; default: the next free folder in runs/")
+    parser.add_argument("--resume", action="store_true", help="resume an interrupted run")
     options = parser.parse_args(arguments)
     config = config_from(options) if not options.resume else config_to_resume(options)
 
     if config.training.tensorboard and not find_spec("tensorboard"):
-        raise InputError("training.tensorboard needs the extra tensorboard: pip install '.[tensorboard]'")
+        raise InputError("training.tensorboard: the package tensorboard is missing; pip install '.[tensorboard]'")
     from relple_tf.artefacts.outputs import check_folder
 
     if options.out is not None:
@@ -44,24 +44,24 @@ def main(arguments: list[str]) -> None:
 
     name = f"{source_name(config)}-{config.preset}"
     folder = open_run(options.out, name, config, resume=options.resume)
-    with resumable(folder, "python -m relple_tf.train", notify=say):
+    with resumable(folder, "python -m relple_tf.train", notify=notify):
         if folder.is_complete:
             folder.verify()
-            say(f"{folder.path}: the run is complete, nothing to resume")
+            notify(f"{folder.path}: the run is complete, nothing to resume")
             return
         library = load(config)
-        metrics = train_run(library, config, folder, notify=say)
+        metrics = train_run(library, config, folder, notify=notify)
     print(metrics_table(metrics, heading=f"{library.source}: test rows, seed {config.training.seed}"))
     print(f"\nReport: {folder.path / 'report.html'}")
 
 
 def config_to_resume(options: argparse.Namespace) -> Config:
-    """The config of the run in `--out`, unless the command says otherwise."""
-    says = any((options.data, options.targets, options.preset, options.config, options.sensor, options.set))
-    if options.out is None or says or options.seed is not None:
+    """Read the config of the run in `--out`; if flags select a config, build it from the flags instead."""
+    selected = any((options.data, options.targets, options.preset, options.config, options.sensor, options.set))
+    if options.out is None or selected or options.seed is not None:
         return config_from(options)
     if not (options.out / "config.toml").is_file():
-        raise InputError(f"{options.out}: holds no run to resume; leave out --resume to start one")
+        raise InputError(f"{options.out}: contains no run to resume; leave out --resume to start a run")
     return from_toml(options.out / "config.toml")
 
 

@@ -1,4 +1,4 @@
-"""The main job: split, fit, score, compare with PLSR, and leave a run folder."""
+"""A training run: split, fit, evaluate, compare with PLSR, and write the run folder."""
 
 import hashlib
 from collections.abc import Callable
@@ -32,21 +32,24 @@ from relple_tf.training.checkpoint import Checkpoints
 from relple_tf.training.cross_fitting import development
 from relple_tf.training.preparation import Prepared
 
-MOST_PERMUTED = 300
-"""Test soils that the importance of wavelengths is measured on; more would take minutes and notify the same."""
+MAX_PERMUTED = 300
+"""Largest number of test soils for the importance of wavelengths; more take minutes and change little."""
 
 
 def train_run(library: SpectralLibrary, config: Config, folder: RunFolder, *, notify: Callable[[str], None]) -> Metrics:
-    """Train on `library` and fill `folder`; continues from the state that a killed run left there.
+    """Train on `library` and write `folder`; continues from the checkpoints of an interrupted run.
 
     Args:
-        notify: Told what was decided about the data, and what is being done.
+        library: Spectra and laboratory values.
+        config: Config of the run.
+        folder: Run folder, locked.
+        notify: Prints a line to the user: decisions about the data, and progress.
 
     Returns:
         The content of metrics.json.
 
     Raises:
-        InputError: the library cannot be split as the config asks.
+        InputError: the library cannot be split as the config requires.
     """
     library = front_end.in_range(library, config.front_end)
     parts, split_notes = divide(library, config)
@@ -54,20 +57,20 @@ def train_run(library: SpectralLibrary, config: Config, folder: RunFolder, *, no
     notes = (*library.notes, *split_notes)
 
     def begin(prepared: Prepared) -> None:
-        # Printed when nothing can be refused any more: a refusal is one line.
+        # Printed after the last check of the input, so that a refusal is a single line.
         for note in (*notes, *prepared.notes):
             notify(note)
         rows = development(parts) if config.training.cv_folds else parts
-        used = {part: int(np.sum(rows == part)) for part in PARTS}
+        counts = {part: int(np.sum(rows == part)) for part in PARTS}
         notify(
             f"{len(library)} soils x {len(library.wavelengths_nm)} bands: "
-            + ", ".join(f"{count} {part}" for part, count in used.items() if count)
+            + ", ".join(f"{count} {part}" for part, count in counts.items() if count)
             + f"; {config.preset}"
         )
         if not folder.resumed:
             folder.begin(config)
 
-    # A changed split would turn rows that were learned from into test rows.
+    # With another split, training rows of the interrupted run could become test rows.
     fingerprint = hashlib.sha256(f"{library_sha256} {' '.join(parts.tolist())}".encode()).hexdigest()
     checkpoints = Checkpoints(folder=folder.path, fingerprint=fingerprint)
     fitted = fit_model(library, parts, config, checkpoints=checkpoints, before_training=begin)
@@ -80,7 +83,7 @@ def train_run(library: SpectralLibrary, config: Config, folder: RunFolder, *, no
 
 
 def evaluate(library: SpectralLibrary, library_sha256: str, fitted: FittedModel, notes: tuple[str, ...]) -> RunResult:
-    """Predict all rows, fit PLSR on the same split, score both. The test part is read here and nowhere before."""
+    """Predict all rows, fit PLSR on the same split, compute the metrics of both. Only here is the test part read."""
     with threadpool_limits(limits=1, user_api="blas"):
         return _evaluate(library, library_sha256, fitted, notes)
 
@@ -97,7 +100,7 @@ def _evaluate(library: SpectralLibrary, library_sha256: str, fitted: FittedModel
             for name, values in library.targets.items()
         }
     metrics["baseline"] = {"plsr": score_parts(library, parts, plsr.predictions)["test"]}
-    networks = {} if cross_fit is None else metrics["validation"]
+    cross_validated = {} if cross_fit is None else metrics["validation"]
     return RunResult(
         config=fitted.config,
         library=library,
@@ -110,27 +113,27 @@ def _evaluate(library: SpectralLibrary, library_sha256: str, fitted: FittedModel
         importance=wavelength_importance(library, fitted),
         outliers=development_outliers(library, fitted),
         metrics=metrics,
-        notes=(*notes, *fitted.prepared.notes, *recommendations(networks, plsr)),
+        notes=(*notes, *fitted.prepared.notes, *recommendations(cross_validated, plsr)),
     )
 
 
 def wavelength_importance(library: SpectralLibrary, fitted: FittedModel) -> pd.DataFrame:
-    """How much the error on test soils grows when blocks of wavelengths are permuted, on the modelled scale."""
+    """Increase of the error on test soils when blocks of wavelengths are permuted; targets on the modelled scale."""
     seed, scales = fitted.config.training.seed, fitted.prepared.scales
-    rows = np.random.default_rng(seed).permutation(np.flatnonzero(fitted.parts == "test"))[:MOST_PERMUTED]
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(fitted.parts == "test"))[:MAX_PERMUTED]
 
     def modelled(spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float64]]:
-        found = estimates(fitted.model, spectra)
-        return {scale.name: scale.to_model(found[scale.name].astype("float64")) for scale in scales}
+        outputs = estimates(fitted.model, spectra)
+        return {scale.name: scale.to_model(outputs[scale.name].astype("float64")) for scale in scales}
 
     values = {scale.name: scale.to_model(library.targets[scale.name][rows]) for scale in scales}
     return band_importance(modelled, library.spectra[rows], library.quantity, values, library.wavelengths_nm, seed=seed)
 
 
 def development_outliers(library: SpectralLibrary, fitted: FittedModel) -> pd.DataFrame:
-    """All training soils that do not fit the others; by spectrum alone without out-of-fold predictions."""
+    """Outliers among the training soils; without out-of-fold predictions, by the spectrum only."""
     train, reliability, cross_fit = fitted.parts == "train", fitted.reliability, fitted.cross_fit
-    nothing = np.full(int(train.sum()), np.nan)
+    unpredicted = np.full(int(train.sum()), np.nan)
     return outliers(
         library.ids[train],
         reliability.t2[train],
@@ -138,8 +141,8 @@ def development_outliers(library: SpectralLibrary, fitted: FittedModel) -> pd.Da
         reliability.limits,
         fitted.prepared.scales,
         {name: values[train] for name, values in library.targets.items()},
-        {name: nothing if cross_fit is None else cross_fit.predictions[name][train] for name in library.targets},
-        most=len(nothing),
+        {name: unpredicted if cross_fit is None else cross_fit.predictions[name][train] for name in library.targets},
+        most=len(unpredicted),
     )
 
 
@@ -148,7 +151,7 @@ def score_parts(
     parts: npt.NDArray[np.str_],
     predictions: dict[str, npt.NDArray[np.float64]],
 ) -> Metrics:
-    """Part -> target -> figures of merit, for the parts that there are."""
+    """Part -> target -> metrics, for the parts that have rows."""
     return {
         part: {
             name: scores(values[parts == part], predictions[name][parts == part])
@@ -160,7 +163,7 @@ def score_parts(
 
 
 def write_run(result: RunResult, folder: RunFolder) -> None:
-    """Write every file of the run folder, the manifest last."""
+    """Write every file of the run folder; the manifest is written last."""
     path, library = folder.path, result.library
     table = pd.DataFrame({"id": library.ids, "part": result.parts})
     write_table(path / "split.csv", table)

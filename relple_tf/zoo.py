@@ -1,4 +1,4 @@
-"""The catalogue: presets are functions that return a Config. No Keras."""
+"""The presets: functions that return a Config. Imports no Keras."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ from relple_tf.config import Config, replace
 
 
 def rs_ple_base() -> Config:
-    """The default, for LiteRT devices: two levels, one own expert per target and one shared, three views."""
+    """The default, for LiteRT devices: two levels, one expert per target and one shared expert, three views."""
     return Config(preset="rs_ple_base")
 
 
 def rs_ple_small() -> Config:
-    """For a microcontroller with 160 KiB of flash and 64 KiB of memory to spare: one level, one view, few landmarks."""
+    """For a microcontroller with 160 KiB of flash and 64 KiB of memory free: one level, one view, fewer landmarks."""
     return replace(
         Config(preset="rs_ple_small"),
         front_end__channels=("snv_d1",),
@@ -24,7 +24,7 @@ def rs_ple_small() -> Config:
 
 
 def rs_ple_nano() -> Config:
-    """For half of that: one level of small convolution experts, one view without random basis, few landmarks."""
+    """For half the memory of `rs_ple_small`: one level of small convolution experts, one view without random basis."""
     return replace(
         Config(preset="rs_ple_nano"),
         front_end__channels=("snv_d1",),
@@ -43,7 +43,7 @@ def rs_ple_nano() -> Config:
 
 
 def rs_ple_large() -> Config:
-    """For a phone or a server: a 4 nm grid, more and wider experts, a fourth view, a stem for each expert."""
+    """For a phone or a server: a 4 nm grid, more and wider experts, a fourth view, a stem per expert."""
     return replace(
         Config(preset="rs_ple_large"),
         front_end__step_nm=4.0,
@@ -66,17 +66,17 @@ def _base(architecture: str) -> Config:
 
 
 def single_task_base() -> Config:
-    """The paper's comparison: one CNN-LSTM-attention network per target, sizes of `rs_ple_base`."""
+    """One CNN-LSTM-attention network per target, the comparison of the RS-PLE paper; sizes of `rs_ple_base`."""
     return _base("single_task")
 
 
 def shared_bottom_base() -> Config:
-    """One expert for all targets, sizes of `rs_ple_base`."""
+    """One expert for all targets; sizes of `rs_ple_base`."""
     return _base("shared_bottom")
 
 
 def mmoe_base() -> Config:
-    """Multi-gate mixture of experts with as many experts as a level of `rs_ple_base`."""
+    """Multi-gate mixture of experts, with as many experts as a level of `rs_ple_base`."""
     return _base("mmoe")
 
 

@@ -1,11 +1,11 @@
-"""What the tests of the network share: a tiny spec, weights by formula, a tiny library."""
+"""Fixtures of the network tests: a small spec, weights by formula, a small library."""
 
 import os
 from dataclasses import replace
 
 from relple_tf.processes import THREADS
 
-# One thread, as in a worker, which is then this process where one is asked for.
+# One thread, as in a worker process; a single worker is this process.
 os.environ.update(dict.fromkeys(THREADS, "1"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -19,7 +19,7 @@ from relple_tf.spectra.sources.simulated import simulate
 
 TARGETS = ("OC_g_kg", "CEC_cmolc_kg", "pH")
 CORRELATION = np.array([[1.0, 0.7, -0.2], [0.7, 1.0, 0.4], [-0.2, 0.4, 1.0]])
-"""At the default tau of 0.6 the first two targets are relevant to each other, pH to none."""
+"""At the default tau of 0.6 the first two targets are relevant to each other; pH is relevant to no target."""
 
 TINY = ModelConfig(conv_filters=(3, 4), conv_kernel=3, lstm_units=3, expert_units=5, tower_units=3, basis_units=4)
 
@@ -30,10 +30,10 @@ CONFIG = Config(
     training=TrainingConfig(cv_folds=0, max_epochs=3, batch_size=16, learning_rate=0.01),
     augmentation=AugmentationConfig(noise=0, offset=0, slope=0, scatter=0, shift_nm=0),
 )
-"""Two steps per epoch on `library`."""
+"""On `library`, an epoch has two steps."""
 
 VIEWS = ((0, 2), (1,))
-"""Of three channels: one view joins two that are no neighbours, so that their order counts."""
+"""Of three channels: the first view joins two that are not adjacent, so their order matters."""
 
 
 def spec_of(targets=TARGETS, correlation=CORRELATION, bands=13, views=VIEWS):
@@ -53,7 +53,7 @@ def features_of(spec, rows=6):
 
 
 def set_fixed_weights(network):
-    """Sine of a running index: a value of its own for each weight, whatever seed and initialiser."""
+    """Set weights to the sine of a running index: all differ, independent of seed and initialiser."""
     first = 1
     for variable in network.weights:
         index = first + np.arange(np.prod(variable.shape))
@@ -64,7 +64,7 @@ def set_fixed_weights(network):
 
 
 def copy_weights(source, target):
-    """Give every layer of `target` the weights of the layer of the same name."""
+    """Copy to every layer of `target` the weights of the layer of the same name in `source`."""
     for layer in target.layers:
         if layer.weights:
             layer.set_weights(source.get_layer(layer.name).get_weights())
@@ -72,7 +72,7 @@ def copy_weights(source, target):
 
 
 def outputs_of(network, features):
-    """{target: (batch,)} of an untraining pass."""
+    """Outputs in inference mode, {target: (batch,)}."""
     return {name: np.asarray(out)[:, 0] for name, out in network(features).items()}
 
 
@@ -88,7 +88,7 @@ def features(spec):
 
 @pytest.fixture(scope="session")
 def library():
-    """60 soils, two targets, every sixth value of the second one missing; reflectance on 20 nm."""
+    """60 soils and two targets; every sixth CEC value is missing; reflectance with a step of 20 nm."""
     soils = simulate(SimulatedConfig(soils=60, step_nm=20.0))
     cec = soils.targets["CEC_cmolc_kg"].copy()
     cec[::6] = np.nan
@@ -97,5 +97,5 @@ def library():
 
 @pytest.fixture(scope="session")
 def parts():
-    """Which of the library's rows train, validate and test: 36, 14, 10."""
+    """Parts of the library's rows: 36 train, 14 validation, 10 test."""
     return np.array(["train"] * 36 + ["validation"] * 14 + ["test"] * 10)

@@ -1,4 +1,4 @@
-"""What the tests of export share: one tiny trained run for the whole session, whichever module asks first."""
+"""Shared fixtures of the export tests: a tiny run, trained once per test process."""
 
 from pathlib import Path
 
@@ -34,25 +34,25 @@ TINY_RUN = Config(
     training=TrainingConfig(cv_folds=0, max_epochs=8, batch_size=16, learning_rate=0.01, workers=1),
     augmentation=AugmentationConfig(noise=0, offset=0, slope=0, scatter=0, shift_nm=0),
 )
-"""Convolution, recurrence, attention, gates, two views, a target modelled as its square root or not."""
+"""A tiny RS-PLE with convolution, LSTM, attention, gates and two views; the scale of each target is selected."""
 
-_made: dict[str, Path] = {}
+_folders: dict[str, Path] = {}
 
 
 def tiny_run(tmp_path_factory):
-    """The folder of a run of TINY_RUN, trained once per session; do not write into it."""
-    if "run" not in _made:
+    """Folder of a run of TINY_RUN, trained once per test process; tests must not write into it."""
+    if "run" not in _folders:
         from relple_tf.runs.folder import RunFolder
         from relple_tf.spectra.sources.named import load
         from relple_tf.training_run import train_run
 
         folder = tmp_path_factory.mktemp("export") / "run"
         train_run(load(TINY_RUN), TINY_RUN, RunFolder(path=folder), notify=lambda _: None)
-        _made["run"] = folder
-    return _made["run"]
+        _folders["run"] = folder
+    return _folders["run"]
 
 
-# Named otherwise than the fixtures, for a test's argument would hide an imported name.
+# The functions have other names than the fixtures, because a test's argument would hide an imported name.
 @pytest.fixture(scope="module", name="run")
 def fixture_run(tmp_path_factory):
     return tiny_run(tmp_path_factory)

@@ -1,4 +1,4 @@
-"""Tiny .tflite files and a bundle around them, made by hand: `python hand_made.py FOLDER`, in a process of its own."""
+"""A bundle of tiny .tflite files, built without training: `python hand_made.py FOLDER`, run in a separate process."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ MODELLED = {
 }
 INTERVAL = {"coverage": 0.9, "half_width": 0.2, "growth": 0.5, "root": True, "non_negative": True, "n": 50}
 NO_SQRT_BELOW = 0.1
-"""Where the first band is less, Q of these models is no number."""
+"""If the first band is below this value, Q of these models is NaN."""
 
 
 def card():
@@ -46,7 +46,7 @@ def seal(folder):
 
 
 def soils(count=12):
-    """Scans near each other, (count, BANDS)."""
+    """Similar scans, (count, BANDS)."""
     rng = np.random.default_rng(3)
     return (0.4 + 0.1 * np.cumsum(rng.normal(size=(count, BANDS)), axis=1) / 5).clip(0.15, 0.8).astype("float32")
 
@@ -59,41 +59,41 @@ def main(folder):
     features = tf_keras.Input((BANDS, 1), name="features")
     recurrent = tf_keras.layers.LSTM(3)
     state = recurrent(features)
-    # A forget gate that is open: what is not reset stays.
-    kernel, own, bias = recurrent.get_weights()
-    recurrent.set_weights([kernel, own, bias + np.repeat([0.0, 2.0, 0.0, 0.0], 3)])
+    # With an open forget gate, the state persists unless it is reset.
+    kernel, recurrent_kernel, bias = recurrent.get_weights()
+    recurrent.set_weights([kernel, recurrent_kernel, bias + np.repeat([0.0, 2.0, 0.0, 0.0], 3)])
     network = tf_keras.Model(features, {name: tf_keras.layers.Dense(1, name=name)(state) for name in MODELLED})
 
     def spec(name, *shape):
         return tf.TensorSpec((1, *shape), tf.float32, name=name)
 
-    def distances(spectrum):
+    def domain_statistics(spectrum):
         t2 = tf.reduce_sum(tf.square(spectrum - 0.4), axis=1, keepdims=True)
         return {"T2": t2, "Q": tf.sqrt(spectrum[:, :1] - NO_SQRT_BELOW)}
 
     @tf.function(input_signature=[spec("spectrum", BANDS)])
     def front_end(spectrum):
-        return {"features": tf.reshape((spectrum - 0.4) * 10, (1, BANDS, 1)), **distances(spectrum)}
+        return {"features": tf.reshape((spectrum - 0.4) * 10, (1, BANDS, 1)), **domain_statistics(spectrum)}
 
     @tf.function(input_signature=[spec("features", BANDS, 1)])
     def core(features):
         return network(features)
 
     @tf.function(input_signature=[spec("spectrum", BANDS)])
-    def whole(spectrum):
-        found = front_end(spectrum)
-        values = network(found.pop("features"))
+    def deployed(spectrum):
+        outputs = front_end(spectrum)
+        values = network(outputs.pop("features"))
         for name, modelled in MODELLED.items():
             value = (
                 tf.clip_by_value(values[name], modelled["low"], modelled["high"]) * modelled["sd"] + modelled["mean"]
             )
-            found[name] = value * value if modelled["root"] else value
-        return found
+            outputs[name] = value * value if modelled["root"] else value
+        return outputs
 
     def converted(function, integer=False):
-        held = tf.Module()
-        held.variables_of_the_function, held.function = network.variables, function
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], held)
+        module = tf.Module()
+        module.variables_of_the_function, module.function = network.variables, function
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
         if integer:
             rows = [np.asarray(front_end(scan[None])["features"]) for scan in soils()]
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -102,12 +102,12 @@ def main(folder):
             converter.inference_input_type = converter.inference_output_type = tf.int8
         return converter.convert()
 
-    (folder / "float32.tflite").write_bytes(converted(whole))
+    (folder / "float32.tflite").write_bytes(converted(deployed))
     (folder / "front_end.tflite").write_bytes(converted(front_end))
     (folder / "int8_core.tflite").write_bytes(converted(core, integer=True))
     (folder / "card.json").write_text(json.dumps(card()))
     seal(folder)
-    expected = [{name: np.asarray(value).item() for name, value in whole(scan[None]).items()} for scan in soils()]
+    expected = [{name: np.asarray(value).item() for name, value in deployed(scan[None]).items()} for scan in soils()]
     print(json.dumps(expected))
 
 

@@ -1,4 +1,4 @@
-"""A sound table of soils, changed cell by cell or column by column, and written in every form that is read."""
+"""A valid table of soils, with changed cells or columns, written in every supported file format."""
 
 import csv
 import gzip
@@ -12,14 +12,14 @@ NM = np.arange(1800.0, 2100.0, 10.0)
 
 
 def reflectance(nm, rows=ROWS):
-    """(rows, bands): rises with wavelength, dips at both water bands; rows differ in depth."""
+    """(rows, bands) reflectance that rises with wavelength and dips at both water bands; rows differ in depth."""
     depth = np.linspace(0.1, 0.3, rows)[:, None]
     dips = np.exp(-(((nm - 1914) / 30) ** 2)) + np.exp(-(((nm - 1414) / 30) ** 2))
     return np.round(0.3 + 1e-4 * (nm - 350) - depth * dips, 5)
 
 
 def columns(**changed):
-    """Column name -> cells of a sound table, some columns changed, added or (None) removed."""
+    """Column name -> cells of a valid table, with columns replaced, added or (None) removed."""
     table = {"id": [f"s{row}" for row in range(1, ROWS + 1)], "OC_g_kg": ["1.5", ""] * (ROWS // 2)}
     table["OC_g_kg"] = [cell and str(1.5 + row) for row, cell in enumerate(table["OC_g_kg"])]
     table["pH"] = [f"{4 + row / 10:.1f}" for row in range(ROWS)]

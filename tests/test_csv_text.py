@@ -1,4 +1,4 @@
-"""Laws of tables as CSV: no cell is a formula, numbers stay numbers, ids are found again."""
+"""Laws of tables as CSV: no cell is a formula, numbers stay numbers, ids match after a round trip."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ def test_a_formula_gets_an_apostrophe_and_keeps_its_text(text):
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_other_texts_and_plain_numbers_stay(text):
+def test_other_texts_and_plain_numbers_do_not_change(text):
     assert escape_formula(text) == text
 
 
@@ -50,7 +50,7 @@ def test_different_texts_stay_different():
     assert len({escape_formula(text) for text in texts}) == len(texts)
 
 
-def test_texts_and_column_names_are_neutral_and_numbers_are_those_of_pandas():
+def test_texts_and_column_names_are_escaped_and_numbers_are_written_by_pandas():
     numbers = pd.DataFrame({"x": [-1.5, np.nan, -np.inf], "n": [-3, 4, 5], "flag": [True, False, True]})
     frame = numbers.assign(id=["=1+1", "-12.5", None])
     frame.columns = ["=x", "-n", "flag", "@id"]
@@ -62,19 +62,19 @@ def test_texts_and_column_names_are_neutral_and_numbers_are_those_of_pandas():
     assert frame["@id"][0] == "=1+1"
 
 
-def test_categories_and_mixed_columns_are_neutral_too():
+def test_categories_and_mixed_columns_are_escaped():
     frame = pd.DataFrame({"kind": pd.Categorical(["=a", "b", "=a"]), "mixed": [-1, "=b", 2.5]})
     assert cells(csv_text(frame)) == [["kind", "mixed"], ["'=a", "-1"], ["b", "'=b"], ["'=a", "2.5"]]
 
 
-def test_chunks_of_a_table_are_the_table():
+def test_the_chunks_of_a_table_join_to_the_csv_of_the_table():
     frame = pd.DataFrame({"id": [f"={row}" for row in range(5)], "x": np.arange(5) / 7})
     chunks = [csv_text(frame[start : start + 2], header=start == 0) for start in (0, 2, 4)]
     assert "".join(chunks) == csv_text(frame)
 
 
-def test_the_ids_of_a_written_split_are_found_again(tmp_path):
-    """A run's split.csv as `split.file` of another run on the same table."""
+def test_the_ids_of_a_written_split_match_those_of_the_table(tmp_path):
+    """The split.csv of a run is the `split.file` of another run on the same table."""
     ids = ["=1+1", "-5", "@a", "plain", "'=quoted", "+x", *(f"-soil {row}" for row in range(6))]
     frame = pd.DataFrame({"id": ids, "pH": np.arange(12) / 2 + 3.5})
     for band in range(40):

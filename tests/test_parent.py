@@ -1,4 +1,4 @@
-"""A child process ends with its parent, also where the parent is killed and the child is busy."""
+"""A child process ends when its parent ends, also if the parent is killed or the child is busy."""
 
 import os
 import signal
@@ -26,11 +26,11 @@ child = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], env=e
 {then}
 """
 SLEEP = "time.sleep(600)"
-# One call of a C function that keeps the interpreter's lock: no thread of the child can act meanwhile.
+# A C function that keeps the interpreter lock, so that no thread of the child can run.
 BUSY = "import ctypes; ctypes.PyDLL(None).sleep(600)"
-NO_KERNEL = "parent._ask_kernel = lambda: False; parent.POLL_S = 0.05"
+NO_KERNEL = "parent._request_kill = lambda: False; parent.POLL_S = 0.05"
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux sends the signal")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux sends a signal when the parent ends")
 
 
 def alive(pid):
@@ -48,7 +48,7 @@ def wait_until(condition, seconds=60):
 
 
 def family(tmp_path, before="", work=SLEEP, then="child.wait()"):
-    """A parent and the number of its child, which is at work."""
+    """A parent process, and the id of its child, which is running."""
     file = tmp_path / "pid"
     child = CHILD.format(before=before, work=work)
     parent = subprocess.Popen(
@@ -76,7 +76,7 @@ def test_a_child_ends_when_its_parent_ends_by_itself(tmp_path):
     assert wait_until(lambda: not alive(child))
 
 
-def test_where_no_kernel_sends_a_signal_a_thread_looks_at_the_parent(tmp_path):
+def test_without_a_signal_of_the_kernel_a_thread_checks_the_parent(tmp_path):
     parent, child = family(tmp_path, before=NO_KERNEL)
     parent.kill()
     parent.wait()
@@ -84,8 +84,8 @@ def test_where_no_kernel_sends_a_signal_a_thread_looks_at_the_parent(tmp_path):
 
 
 @pytest.mark.parametrize("before", ["", NO_KERNEL])
-def test_a_child_whose_parent_ended_before_it_asked_ends(before, tmp_path):
-    """Its parent has another number by then."""
+def test_a_child_ends_if_its_parent_ended_before_the_request_to_the_kernel(before, tmp_path):
+    """Then the id of its parent process differs from the id in the environment."""
     child = CHILD.format(before=f"os.environ[parent.PARENT] = '1' if os.getppid() != 1 else '2'\n{before}", work="")
     done = subprocess.run(
         [sys.executable, "-c", child, str(tmp_path / "pid")], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
@@ -94,7 +94,7 @@ def test_a_child_whose_parent_ended_before_it_asked_ends(before, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_importing_the_module_is_quick():
+def test_the_module_imports_nothing_slow():
     code = (
         "import sys, relple_tf.parent_process; print({'numpy', 'pandas', 'keras', 'multiprocessing'} & {*sys.modules})"
     )

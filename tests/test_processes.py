@@ -1,4 +1,4 @@
-"""Laws of worker processes: every job once, one thread each, and none outlives the process that started it."""
+"""Laws of worker processes: each job runs once, on one thread; no worker outlives its parent process."""
 
 import os
 import signal
@@ -19,45 +19,45 @@ def test_processes_run_every_job_once_with_one_thread_each(tmp_path, monkeypatch
     done = []
     jobs = [f"job{number}" for number in range(6)]
     values = run_all(
-        worker_jobs.note, jobs, tmp_path, workers=2, finished=lambda number, value: done.append((number, value))
+        worker_jobs.record, jobs, tmp_path, workers=2, finished=lambda number, value: done.append((number, value))
     )
     assert values == [job.upper() for job in jobs]
     assert sorted(done) == list(enumerate(values))
-    told = [(tmp_path / job).read_text().split() for job in jobs]
-    assert str(os.getpid()) not in {process for process, _ in told}
-    assert {threads for _, threads in told} == {"1"}
+    records = [(tmp_path / job).read_text().split() for job in jobs]
+    assert str(os.getpid()) not in {process for process, _ in records}
+    assert {threads for _, threads in records} == {"1"}
 
 
-def test_a_single_job_runs_in_this_process_if_it_has_one_thread_as_a_worker_has(tmp_path, monkeypatch):
-    assert run_all(worker_jobs.note, ["here"], tmp_path, workers=4) == ["HERE"]
+def test_a_single_job_runs_in_this_process_if_this_process_has_one_thread(tmp_path, monkeypatch):
+    assert run_all(worker_jobs.record, ["here"], tmp_path, workers=4) == ["HERE"]
     assert (tmp_path / "here").read_text() == f"{os.getpid()} 1"
     monkeypatch.setenv(THREADS[0], "2")
-    run_all(worker_jobs.note, ["there"], tmp_path, workers=1)
+    run_all(worker_jobs.record, ["there"], tmp_path, workers=1)
     process, threads = (tmp_path / "there").read_text().split()
     assert process != str(os.getpid())
     assert threads == "1"
 
 
-def test_no_job_needs_no_process(tmp_path):
+def test_without_jobs_no_process_starts(tmp_path):
     assert run_all(worker_jobs.die, [], tmp_path, workers=0) == []
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("do", "error", "message"),
+    ("function", "error", "message"),
     [
         (worker_jobs.refuse, InputError, "^[abc] is refused$"),
         (worker_jobs.fail, RuntimeError, r"(?s)KeyError.*Traceback.*in fail"),
         (worker_jobs.die, ProcessDiedError, "exit code 9"),
     ],
 )
-def test_the_first_error_ends_all(tmp_path, do, error, message):
+def test_the_first_error_ends_all_jobs(tmp_path, function, error, message):
     with pytest.raises(error, match=message):
-        run_all(do, ["a", "b", "c"], tmp_path, workers=2)
+        run_all(function, ["a", "b", "c"], tmp_path, workers=2)
 
 
 def alive(process):
-    """Whether it runs; a zombie that nobody has waited for does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
     except FileNotFoundError:
@@ -70,9 +70,9 @@ def wait_until(condition, seconds=60):
         time.sleep(0.05)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux whether a process runs")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc of Linux")
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
-def test_processes_end_with_the_one_that_started_them(tmp_path, sent):
+def test_workers_end_when_their_parent_process_ends(tmp_path, sent):
     script = f"import pathlib, worker_jobs; worker_jobs.pool_of_two(pathlib.Path({str(tmp_path)!r}))"
     paths = os.pathsep.join(str(path) for path in (Path(__file__).parent, Path(__file__).parents[1]))
     parent = subprocess.Popen(

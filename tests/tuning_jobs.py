@@ -1,4 +1,4 @@
-"""Trials without a network, for tests/test_tuning_*.py; a module of its own, so that processes need no TensorFlow."""
+"""Trials without a network, for tests/tuning. A separate module, so that worker processes need no TensorFlow."""
 
 import math
 import os
@@ -28,11 +28,11 @@ basis_units = 256
 landmarks = 768
 dropout = 0.1
 """
-"""A space to which a test adds the fields of [model] that it searches; [model] is last for that."""
+"""A space file. [model] comes last, so that a test can append the fields of [model] that it searches."""
 
 
 def toy(shared, config):
-    """Best at a learning rate of 10**-2.5 and many units; the second target knows levels only."""
+    """R2 of two targets: `a` is highest at a learning rate of 10**-2.5 and many units, `b` depends on levels only."""
     return {
         "a": -((math.log10(config.training.learning_rate) + 2.5) ** 2) + config.model.expert_units / 100,
         "b": config.model.levels / 10,
@@ -40,7 +40,7 @@ def toy(shared, config):
 
 
 def once(folder, name):
-    """Whether this is the first call with `name`, in whatever process."""
+    """Whether this is the first call with `name` in any process."""
     try:
         (folder / name).touch(exist_ok=False)
     except FileExistsError:
@@ -48,8 +48,8 @@ def once(folder, name):
     return True
 
 
-def troubled(folder, config):
-    """Trouble by the number of units: 2 kills its process once, 3 always, 4 hangs, 5 raises, 6 is NaN, 7 no memory."""
+def failing(folder, config):
+    """Fail by the number of units: 2 kills its process once, 3 always, 4 hangs, 5 raises, 6 is NaN, 7 has no memory."""
     units = config.model.expert_units
     (folder / f"{units}-{os.getpid()}-{time.monotonic_ns()}").touch()
     if (units == 2 and once(folder, "killed")) or units == 3:
@@ -65,8 +65,8 @@ def troubled(folder, config):
     return {"a": units / 100.0}
 
 
-class Counted:
-    """Leaves a file for every time that it is unpacked."""
+class CountedData:
+    """Creates a file every time that it is unpickled."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -76,23 +76,23 @@ class Counted:
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        (self.folder / f"unpacked-{os.getpid()}-{time.monotonic_ns()}").touch()
+        (self.folder / f"unpickled-{os.getpid()}-{time.monotonic_ns()}").touch()
 
 
 def process_of(shared, config):
-    """The process that did it, as a score."""
+    """The process id as the score."""
     return {"a": float(os.getpid())}
 
 
 def slow(folder, config):
-    """Long enough to be killed in, and said when it begins."""
+    """Create a file at the start, then take two seconds, in which a test can kill the process."""
     (folder / f"began-{config.model.expert_units}").touch()
     time.sleep(2.0)
     return {"a": config.model.expert_units / 100.0}
 
 
-def held(folder, config):
-    """Begins, and does not end before the test has killed what it wants to kill."""
+def waiting(folder, config):
+    """Create a file at the start, then wait until the test has killed a node."""
     (folder / f"began-{config.model.expert_units}").touch()
     while not (folder / "killed").exists():
         time.sleep(0.05)
@@ -100,13 +100,13 @@ def held(folder, config):
 
 
 def slow_toy(shared, config):
-    """`toy` that waits, so that a search can be killed between trials."""
+    """`toy` with a delay, so that a search can be killed between trials."""
     time.sleep(0.3)
     return toy(shared, config)
 
 
 def search(arguments, score):
-    """`tuning.search` with other trials than real ones."""
+    """Run `tuning.search` with the objective `score`."""
     from relple_tf.command_line import run
     from tuning import objective
     from tuning import search as command
@@ -116,8 +116,8 @@ def search(arguments, score):
     run(command.main, arguments)
 
 
-def one_with_units(units):
-    """A config that `troubled` and `slow` know by its number of units."""
+def config_with_units(units):
+    """The default config with this number of expert units, which `failing` and `slow` read."""
     from relple_tf.config import replace
 
     return replace(Config(), model__expert_units=units)

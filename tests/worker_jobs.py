@@ -1,12 +1,12 @@
-"""Jobs of tests/test_processes.py; a module of its own, so that processes start without TensorFlow."""
+"""Jobs of tests/test_processes.py, in a separate module so that processes start without TensorFlow."""
 
 import os
 
 from relple_tf.errors import InputError
 
 
-def note(folder, job):
-    """Leave a file that names the process and its number of threads, and return the job."""
+def record(folder, job):
+    """Write a file with the process id and the number of threads, and return the job in capitals."""
     (folder / job).write_text(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']}", encoding="utf-8")
     return job.upper()
 
@@ -31,10 +31,10 @@ def wait_for_ever(folder, job):
 
 
 def pool_of_two(folder):
-    """Run two endless jobs; the test kills the process that called this."""
+    """Run two endless jobs; the test kills the process that calls this."""
     import signal
 
-    # A shell that starts the tests in the background makes them ignore Ctrl-C, and their children with them.
+    # If a shell starts the tests in the background, they and their child processes ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from relple_tf.processes import run_all
 

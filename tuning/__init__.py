@@ -1,1 +1,1 @@
-"""Search over configs: the only room that imports keras_tuner and ray."""
+"""Hyperparameter search over configs. The only package that imports keras_tuner and ray."""

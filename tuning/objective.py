@@ -1,10 +1,10 @@
-"""The objective: how well a config predicts soils that its networks have not seen, as one number.
+"""The objective of a search: the cross-validated R2 of a config.
 
-For every inner fold of the development set a network is trained on the other folds, to its end, and predicts the fold;
-it is stacked with its kernel regression as in a run (`training.cross_fitting`). The score is R2 of these predictions on
-the modelled scale, mean over the targets and over `TrialRules.repeats` draws of the folds. That scale (root or not,
-with what mean and standard deviation) is that of trial 0 for all trials, so that scores can be compared; the test part
-is not in the library that a trial is given.
+For every inner fold of the development set a network is trained on the other folds for all its epochs and predicts
+the fold; it is stacked with its kernel regression as in a run (`training.cross_fitting`). The score is R2 of these
+out-of-fold predictions on the modelled scale, mean over the targets and over `TrialRules.repeats` draws of the folds.
+The modelled scale (square root or not, mean, standard deviation) is that of trial 0 for all trials, so that scores can
+be compared. The library of a trial does not contain the test part.
 """
 
 import dataclasses
@@ -32,85 +32,86 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Soils:
-    """What all trials learn from; sent to each worker once."""
+class DevelopmentSet:
+    """Data of all trials; sent to each worker once."""
 
     library: SpectralLibrary
-    """The learning rows; no test row, no declared split."""
+    """The development rows, without a declared split."""
     scales: tuple[TargetScale, ...]
-    """The modelled scale of each target."""
+    """Modelled scale of each target."""
     rules: TrialRules
-    """Folds and repeats."""
+    """Number of folds and repeats."""
     block_km: float
-    """Edge of the blocks that inner folds leave whole; 0: none."""
+    """Edge of the blocks of land that the inner folds do not divide, km; 0: no blocks."""
     traces: TraceCache = field(default_factory=TraceCache)
-    """Traced steps of the trials of a process."""
+    """Traced training steps, shared by the trials of a process."""
 
 
 def development_set(
     library: SpectralLibrary, config: Config, rules: TrialRules
-) -> tuple[Soils, NetworkSpec, tuple[str, ...]]:
-    """Split as `relple_tf.train` does, leave the test part behind, and fit the modelled scales on the rest.
+) -> tuple[DevelopmentSet, NetworkSpec, tuple[str, ...]]:
+    """Split as `relple_tf.train` does, drop the test part, and fit the modelled scales on the development rows.
 
     Args:
         library: All rows.
-        config: Of trial 0.
-        rules: Of the search.
+        config: Config of trial 0.
+        rules: Rules of the search.
 
     Returns:
-        What trials learn from; what the data decide about the network of trial 0; what was decided on the way.
+        Data of all trials; specification of the network of trial 0; notes on the decisions.
 
     Raises:
-        InputError: the library cannot be split as the config asks, or its learning rows not into the folds.
+        InputError: the library cannot be split as the config asks, or its development rows into the folds.
     """
     library = front_end.in_range(library, config.front_end)
     parts, notes = divide(library, config)
     parts = development(parts)
     block_km = config.split.block_km
-    # Inner folds leave whole what the split leaves whole, and must be told so once the test rows are gone.
+    # Inner folds keep whole the groups and blocks that the split keeps whole. Whether it does is visible only here,
+    # before the test rows are dropped.
     divided = group_divided(library, parts)
     block_km = 0.0 if block_divided(library, parts, block_km) else block_km
     kept = library.rows(parts == "train")
     kept = dataclasses.replace(kept, parts=None, groups=None if divided else kept.groups)
-    everything = np.full(len(kept), "train")
+    all_train = np.full(len(kept), "train")
     for repeat in range(rules.repeats):
-        development_folds(kept, everything, repeat_seed(config, repeat), rules.folds, block_km)
-    prepared = prepare(kept, everything, replace(config, split__block_km=block_km))
-    soils = Soils(library=kept, scales=prepared.scales, rules=rules, block_km=block_km)
-    return soils, prepared.spec, (*library.notes, *notes, *prepared.notes)
+        development_folds(kept, all_train, repeat_seed(config, repeat), rules.folds, block_km)
+    prepared = prepare(kept, all_train, replace(config, split__block_km=block_km))
+    data = DevelopmentSet(library=kept, scales=prepared.scales, rules=rules, block_km=block_km)
+    return data, prepared.spec, (*library.notes, *notes, *prepared.notes)
 
 
 def repeat_seed(config: Config, repeat: int) -> int:
-    """Seed of the folds and networks of a repeat; the same for all trials, so that they differ in the config only."""
+    """Seed of the folds and networks of a repeat; equal for all trials, so that trials differ in the config only."""
     return (config.training.seed + 1000 * repeat) % 2**31
 
 
-def score(soils: Soils, config: Config) -> dict[str, float]:
-    """R2 of each target, mean over the repeats, by networks that have not seen the soils.
+def score(data: DevelopmentSet, config: Config) -> dict[str, float]:
+    """R2 of the out-of-fold predictions of each target, mean over the repeats.
 
     Raises:
-        DivergedError: an estimate is not finite.
+        DivergedError: a prediction is not finite.
     """
-    tf.get_logger().setLevel("ERROR")  # it warns of the graphs that every trial has anew
-    repeats = [_repeat(soils, config, repeat_seed(config, repeat)) for repeat in range(soils.rules.repeats)]
-    return {target: float(np.mean([one[target] for one in repeats])) for target in repeats[0]}
+    tf.get_logger().setLevel("ERROR")  # it warns that every trial traces new graphs
+    repeats = [_repeat(data, config, repeat_seed(config, repeat)) for repeat in range(data.rules.repeats)]
+    return {target: float(np.mean([r2[target] for r2 in repeats])) for target in repeats[0]}
 
 
-def _repeat(soils: Soils, config: Config, seed: int) -> dict[str, float]:
-    library = soils.library
+def _repeat(data: DevelopmentSet, config: Config, seed: int) -> dict[str, float]:
+    library = data.library
     config = replace(
         config,
-        split__block_km=soils.block_km,
-        training__cv_folds=soils.rules.folds,
+        split__block_km=data.block_km,
+        training__cv_folds=data.rules.folds,
         training__seed=seed,
         training__workers=1,
     )
-    everything = np.full(len(library), "train", dtype="U10")
-    predictions = cross_fit(library, everything, config, show=False, traces=soils.traces).predictions
+    all_train = np.full(len(library), "train", dtype="U10")
+    predictions = cross_fit(library, all_train, config, show=False, traces=data.traces).predictions
     r2 = {}
-    for scale in soils.scales:
+    for scale in data.scales:
         values = library.targets[scale.name]
-        known = ~np.isnan(values)
-        modelled = (scale.to_model(one[known]) for one in (values, predictions[scale.name]))
+        measured = ~np.isnan(values)
+        modelled = (scale.to_model(lab[measured]) for lab in (values, predictions[scale.name]))
         r2[scale.name] = float(r2_score(*modelled))
     return r2

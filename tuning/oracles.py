@@ -1,7 +1,8 @@
-"""KerasTuner's oracles without its Tuner: trial 0 is the start, draws keep within a budget, a journal replays them.
+"""KerasTuner's oracles without its Tuner. Trial 0 is the start config; draws keep within a budget.
 
-An oracle here is a function of its seed, its space and the journal of what was drawn and how it ended. So the journal
-is all that is kept of it; KerasTuner's own files, which a kill may leave torn, are not written.
+The state of an oracle is a function of its seed, its space and the journal of draws and results. Therefore only the
+journal is stored, and a resumed search replays it. KerasTuner's own state files are not written: a kill may leave them
+half written.
 """
 
 import itertools
@@ -17,49 +18,49 @@ from tuning.kerastuner_adapter import OBJECTIVE, BayesianOracle, GridOracle, Hyp
 from tuning.space import Parameter, Space, Value, is_active, rounded, value_of
 
 EPOCHS = "tuner/epochs"
-"""Hyperband's name for how long a trial is trained."""
-MOST_DRAWS = 200
-"""Draws for one trial, each built in half a second; if none of them fits a device, hardly any config does."""
+"""Hyperband's name for the epochs of a trial."""
+MAX_DRAWS = 200
+"""Draws for one trial, half a second each to build; if none of them fits the device, hardly any config does."""
 POINTS = 2000
-"""Of which the Gaussian process chooses."""
+"""Random points from which the Gaussian process chooses the next trial."""
 FACTOR = 3
-"""Of Hyperband: one in so many goes on to so many times the epochs (Li et al. 2018, JMLR 18 (185))."""
+"""Hyperband promotes one in FACTOR trials to FACTOR times the epochs (Li et al. 2018, JMLR 18 (185))."""
 
 
 def encoded(value: Value) -> int | float | str:
-    """An option as KerasTuner takes it: numbers, or text."""
+    """Encode an option for KerasTuner, as a number or as text."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else value
 
 
 def hyperparameters(space: Space) -> HyperParameters:
-    """The space in KerasTuner's words; the default of each field is that of trial 0."""
-    drawn = HyperParameters()
+    """The space as KerasTuner's HyperParameters; the default of each field is its value in trial 0."""
+    parameters = HyperParameters()
     for parameter in space.parameters:
-        _add(drawn, parameter, list(parameter.when), value_of(space.start, parameter.field))
-    return drawn
+        _add(parameters, parameter, list(parameter.when), value_of(space.start, parameter.field))
+    return parameters
 
 
-def _add(drawn: HyperParameters, parameter: Parameter, when: list[Any], own: Value) -> None:
+def _add(parameters: HyperParameters, parameter: Parameter, when: list[Any], start: Value) -> None:
     if when:
         parent, values = when[0]
-        with drawn.conditional_scope(parent, [encoded(value) for value in values]):
-            _add(drawn, parameter, when[1:], own)
+        with parameters.conditional_scope(parent, [encoded(value) for value in values]):
+            _add(parameters, parameter, when[1:], start)
     elif parameter.options:
-        drawn.Choice(parameter.field, [encoded(option) for option in parameter.options], default=encoded(own))
+        parameters.Choice(parameter.field, [encoded(option) for option in parameter.options], default=encoded(start))
     else:
-        drawn.Float(
+        parameters.Float(
             parameter.field,
             parameter.low,
             parameter.high,
             sampling="log" if parameter.log else "linear",
-            default=float(own),  # type: ignore[arg-type]
+            default=float(start),  # type: ignore[arg-type]
         )
 
 
 def start_values(space: Space) -> Values:
-    """Trial 0 in KerasTuner's words."""
+    """Values of trial 0, encoded for KerasTuner."""
     return {
         parameter.field: encoded(value_of(space.start, parameter.field))
         if parameter.options
@@ -70,17 +71,17 @@ def start_values(space: Space) -> Values:
 
 
 def config_of(space: Space, values: Values) -> Config:
-    """The Config of a draw; Hyperband's epochs are its budget, and the most steps shrink with them."""
-    found: dict[str, Value] = {}
+    """The Config of a draw. Hyperband reduces `max_epochs`, and `max_steps` in proportion."""
+    fields: dict[str, Value] = {}
     for parameter in space.parameters:
         if parameter.field not in values:
             continue
-        value, own = values[parameter.field], value_of(space.start, parameter.field)
+        value, start = values[parameter.field], value_of(space.start, parameter.field)
         if parameter.options:
-            found[parameter.field] = {encoded(option): option for option in parameter.options}[value]
+            fields[parameter.field] = {encoded(option): option for option in parameter.options}[value]
         else:
-            found[parameter.field] = own if value == own else rounded(parameter, value, own)
-    config, training = space.config(found), space.start.training
+            fields[parameter.field] = start if value == start else rounded(parameter, value, start)
+    config, training = space.config(fields), space.start.training
     if (epochs := values.get(EPOCHS, training.max_epochs)) < training.max_epochs:
         steps = max(1, round(training.max_steps * epochs / training.max_epochs))
         config = replace(config, training__max_epochs=epochs, training__max_steps=steps)
@@ -92,24 +93,24 @@ class NothingFitsError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
-    """What a journal says of a draw."""
+class Draw:
+    """A draw: values of the active hyperparameters, and the random state after it."""
 
     values: Values
     seed_state: int
 
 
 class _Replayable:
-    """What the four oracles below share: the start as trial 0, the budget, the journal. Comes first among the bases."""
+    """Methods of all four oracles: trial 0, budget, replay of a journal. Must be the first base class."""
 
     space: Space
     trials: dict[str, Any]
     fits: Callable[[Values], bool]
-    replayed: dict[int, Recorded]
+    replayed: dict[int, Draw]
     rejected: int
 
     def prepare(self: Any, space: Space, trials: int, fits: Callable[[Values], bool]) -> None:
-        """Take what KerasTuner's constructors do not know."""
+        """Set the attributes that KerasTuner's constructors do not have."""
         self.space, self.max_trials, self.fits = space, trials, fits
         self.replayed, self.rejected = {}, 0
         self.verbose = 0
@@ -122,14 +123,14 @@ class _Replayable:
         return response
 
     def random_values(self: Any) -> Values | None:
-        """The next random draw that fits, or the one that the journal tells."""
+        """Return the next random draw that fits, or the draw recorded in the journal."""
         number = len(self.trials)
         if number == 0:
             return start_values(self.space)
         if number in self.replayed:
             self.seed_state = self.replayed[number].seed_state
             return {k: v for k, v in self.replayed[number].values.items() if not k.startswith("tuner/")}
-        for _ in range(MOST_DRAWS):
+        for _ in range(MAX_DRAWS):
             values: Values | None = super().random_values()  # type: ignore[misc]
             if values is None or self.fits(values):
                 return values
@@ -138,14 +139,14 @@ class _Replayable:
 
 
 class Random(_Replayable, RandomOracle):
-    """Draws at random."""
+    """Random search."""
 
 
 class Bayesian(_Replayable, BayesianOracle):
-    """Draws where a Gaussian process of the trials so far hopes for most.
+    """Bayesian search: draws the point with the lowest confidence bound of the loss under a Gaussian process.
 
-    Process and bound are KerasTuner's. Its search for the highest bound, fifty runs of L-BFGS with numerical gradients,
-    took 11 to 88 s a draw with the default space; the best of many random points takes a fraction of a second.
+    Process and bound are KerasTuner's. KerasTuner minimises the bound by fifty runs of L-BFGS with numerical gradients,
+    which took 11 to 88 s per draw with the default space. POINTS random points take a fraction of a second.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -154,23 +155,26 @@ class Bayesian(_Replayable, BayesianOracle):
             return {"status": "RUNNING", "values": self.random_values()}
         if len(done) < self.num_initial_points:
             return super().populate_space(trial_id)
-        values = self._hopeful(int(trial_id))
+        values = self._best_candidate(int(trial_id))
         return {"status": "RUNNING" if values else "STOPPED", "values": values}
 
-    def _hopeful(self, number: int) -> Values | None:
-        """The point with the highest bound that fits and was not tried; half of the points lie around the best trial.
+    def _best_candidate(self, number: int) -> Values | None:
+        """Return the point with the lowest bound that fits and was not tried.
 
-        Trials under way are left out; other points for each draw keep two of them apart.
+        Half of the points are uniform; the other half keep each value of the best trial with probability 0.8. Running
+        trials are ignored; since every draw has new points, two of them rarely choose the same values.
         """
-        rng = np.random.default_rng([self.seed, number])  # of its own for each trial, so that no state must be kept
+        rng = np.random.default_rng(
+            [self.seed, number]
+        )  # a new generator per trial, so that there is no state to store
         x, y = self.completed_points()
         points = rng.uniform(size=(POINTS, x.shape[1]))
-        own = x[np.argmin(y)]  # scores with their sign turned
+        best = x[np.argmin(y)]  # y holds losses
         kept = rng.uniform(size=points.shape) < 0.8
         kept[POINTS // 2 :] = False
-        points = np.where(kept, own, points)
-        ranked = (self.values_at(points[place]) for place in np.argsort(self.lower_bounds(x, y, points)))
-        for values in itertools.islice((values for values in ranked if not self.was_tried(values)), MOST_DRAWS):
+        points = np.where(kept, best, points)
+        ranked = (self.values_at(points[row]) for row in np.argsort(self.lower_bounds(x, y, points)))
+        for values in itertools.islice((values for values in ranked if not self.was_tried(values)), MAX_DRAWS):
             if self.fits(values):
                 return values
             self.rejected += 1
@@ -178,7 +182,7 @@ class Bayesian(_Replayable, BayesianOracle):
 
 
 class Grid(_Replayable, GridOracle):
-    """Tries every combination, the last field first, from that of trial 0; a range counts as ten values."""
+    """Grid search from trial 0 on; the last field changes first. A range has ten values."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         number = int(trial_id)
@@ -188,7 +192,7 @@ class Grid(_Replayable, GridOracle):
         if number in self.replayed:
             self.last = self.replayed[number].values
             return {"status": "RUNNING", "values": dict(self.last)}
-        for _ in range(MOST_DRAWS):
+        for _ in range(MAX_DRAWS):
             values = self.next_combination(self.last)
             if values is None:
                 return {"status": "STOPPED", "values": None}
@@ -199,31 +203,31 @@ class Grid(_Replayable, GridOracle):
         raise NothingFitsError
 
 
-class _NotYetError(Exception):
-    """No new bracket is to begin while the trials that are left are promised to older ones."""
+class _TrialsReservedError(Exception):
+    """No new bracket can start: all remaining trials are reserved for started brackets."""
 
 
 class Hyperband(_Replayable, HyperbandOracle):
-    """Many configs for few epochs, the best of them for more; as many brackets as the number of trials has room for.
+    """Hyperband: many configs for few epochs, the best of them for more.
 
-    KerasTuner's begins with a bracket of 34 configs for 3 of 60 epochs, of which fewer trials than that never see an
-    end. Here each bracket is the most aggressive one that can be finished.
+    KerasTuner starts with a bracket of 34 configs for 3 of 60 epochs, and a search of fewer trials never completes it.
+    Here each bracket is the largest that the remaining trials can complete.
     """
 
     def prepare(self, space: Space, trials: int, fits: Callable[[Values], bool]) -> None:
         super().prepare(space, trials, fits)
-        self.begin_with(self._largest_bracket(trials))
+        self.start_with(self._largest_bracket(trials))
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         try:
             return super().populate_space(trial_id)
-        except _NotYetError:
+        except _TrialsReservedError:
             return {"status": "IDLE"}
 
     def next_bracket(self) -> int:
-        left = self.max_trials - len(self.trials) - self.open_places()
+        left = self.max_trials - len(self.trials) - self.undrawn_trials()
         if left <= 0:
-            raise _NotYetError
+            raise _TrialsReservedError
         return self._largest_bracket(left)
 
     def _largest_bracket(self, trials: int) -> int:
@@ -231,65 +235,65 @@ class Hyperband(_Replayable, HyperbandOracle):
 
 
 ALGORITHMS: dict[str, type] = {"random": Random, "bayesian": Bayesian, "hyperband": Hyperband, "grid": Grid}
-"""Name on the command line -> oracle; `search.ALGORITHMS` names them too."""
+"""Name on the command line -> oracle; `search.ALGORITHMS` lists the same names."""
 
 
 class Oracle:
-    """One search: what to try next, told how it went."""
+    """Chooses the trials of one search from the scores reported to it."""
 
     def __init__(self, algorithm: str, space: Space, *, trials: int, seed: int, fits: Callable[[Config], bool]) -> None:
-        """Begin at trial 0.
+        """Create the oracle; its first draw is trial 0.
 
         Args:
-            algorithm: One of ALGORITHMS.
-            space: What may be drawn.
-            trials: At most; trial 0 is one of them.
+            algorithm: Key of ALGORITHMS.
+            space: The search space.
+            trials: Largest number of trials, trial 0 included.
             seed: 0 or more.
-            fits: Whether a config keeps within the budget; asked for every draw but trial 0.
+            fits: Whether a config keeps within the budget; called for every draw except trial 0.
         """
-        own: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
         if algorithm == "hyperband":
-            own = {"max_epochs": space.start.training.max_epochs, "factor": FACTOR, "hyperband_iterations": 10**6}
+            settings = {"max_epochs": space.start.training.max_epochs, "factor": FACTOR, "hyperband_iterations": 10**6}
         elif algorithm == "bayesian":
-            # KerasTuner's three times the number of fields would leave nothing of most searches but chance.
-            own = {"num_initial_points": max(4, trials // 4)}
+            # KerasTuner's default, three times the number of fields, would make most searches random only.
+            settings = {"num_initial_points": max(4, trials // 4)}
         self.space, self.algorithm = space, algorithm
         self.oracle = ALGORITHMS[algorithm](
             objective=Objective(OBJECTIVE, "max"),
             hyperparameters=hyperparameters(space),
             allow_new_entries=False,
             tune_new_entries=False,
-            seed=seed + 1,  # KerasTuner takes a seed of 0 for none
+            seed=seed + 1,  # KerasTuner treats a seed of 0 as no seed
             max_consecutive_failed_trials=10**9,
-            **own,
+            **settings,
         )
         self.oracle.prepare(space, trials, lambda values: fits(config_of(space, values)))
 
     @property
     def rejected(self) -> int:
-        """Draws that did not fit so far."""
+        """Number of draws so far that did not fit."""
         return int(self.oracle.rejected)
 
-    def draw(self) -> tuple[int, Recorded] | None:
-        """Number and values of the next trial; None while there is none, and when there will be none.
+    def draw(self) -> tuple[int, Draw] | None:
+        """Draw the next trial: its number and values. None while no trial can start, and at the end of the search.
 
         Raises:
             NothingFitsError: no draw keeps within the budget.
         """
-        begun = self.oracle.begin_trial()
-        if begun is None:
+        trial = self.oracle.begin_trial()
+        if trial is None:
             return None
-        number, values = begun
-        return number, Recorded(values=values, seed_state=self.oracle.seed_state)
+        number, values = trial
+        return number, Draw(values=values, seed_state=self.oracle.seed_state)
 
-    def replay(self, number: int, recorded: Recorded) -> bool:
-        """Draw what a journal tells was drawn; whether it is."""
+    def replay(self, number: int, recorded: Draw) -> bool:
+        """Repeat a draw of the journal; returns whether this oracle draws the same."""
         self.oracle.replayed[number] = recorded
-        drawn = self.draw()
-        return drawn is not None and drawn[0] == number and drawn[1].values == recorded.values
+        repeated = self.draw()
+        return repeated is not None and repeated[0] == number and repeated[1].values == recorded.values
 
     def end(self, number: int, score: float | None) -> None:
-        """Tell how a trial ended; None is failed."""
+        """Report the score of a trial; None if the trial failed."""
         if score is None and self.algorithm == "hyperband":
-            score = float("-inf")  # Hyperband waits for a failed trial's rivals for ever; it has lost
+            score = float("-inf")  # Hyperband would wait without end for a round with a failed trial
         self.oracle.finish_trial(number, score)

@@ -1,6 +1,6 @@
-"""The page of a search, in the manner of the other pages: no scripts, no date, the same bytes for the same results.
+"""The page of a search. Like the other pages it has no scripts and no date: equal results give equal bytes.
 
-The text stands in `search.html`; here it gets its figures.
+The template is `search.html`; this module fills in its values.
 """
 
 from html import escape
@@ -13,44 +13,44 @@ from relple_tf.config_text import to_toml
 from relple_tf.evaluation.result import source_name
 from relple_tf.report.page import items
 from relple_tf.runs.card import versions
-from tuning import plots as pictures
+from tuning import plots
 from tuning.oracles import EPOCHS, encoded
-from tuning.result import FEWEST, SearchResult, front, importance, positions
+from tuning.result import MIN_TRIALS, SearchResult, front, importance, scaled_values
 from tuning.space import Parameter, is_active, value_of
 from tuning.trials import Trial
 
 COLUMNS = 8
-"""Fields of the parallel coordinates: those that count most."""
+"""Number of fields in the parallel coordinates, the most important first."""
 BARS = 12
-"""Fields whose importance is drawn, the most important first."""
+"""Number of fields in the importance plot, the most important first."""
 COSTS = {
     "flash_bytes": ("flash, KiB (estimate)", 1024, "max_flash"),
     "arena_bytes": ("working memory, KiB (estimate)", 1024, "max_arena"),
     "operations": ("multiplications per scan, thousands", 1000, ""),
 }
-"""Of Size -> axis, divisor, limit in SearchPlan."""
+"""Field of Size -> axis label, divisor, field of SearchPlan that holds its limit."""
 
 
 def search_report(result: SearchResult) -> str:
-    """The page, complete in itself."""
+    """Make the page as one self-contained HTML text."""
     plan, rules = result.plan, result.plan.space.rules
     shown = result.shown()
-    lost, oob = importance(result)
+    losses, oob_r2 = importance(result)
     return Template(resources.files("tuning").joinpath("search.html").read_text("utf-8")).substitute(
         title=escape(f"Search on {source_name(plan.base)}"),
         style=resources.files("relple_tf.report").joinpath("page.css").read_text("utf-8"),
-        facts="\n".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in terms(result).items()),
-        notes=items(escape(note) for note in result.notes or ("nothing",)),
-        words=items(escape(line) for line in words(result)),
+        facts="\n".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts(result).items()),
+        notes=items(escape(note) for note in result.notes or ("none",)),
+        summary=items(escape(sentence) for sentence in summary(result)),
         folds=rules.folds,
-        repeats=f", drawn {rules.repeats} times" if rules.repeats > 1 else "",
+        repeats=f", {rules.repeats} repeats" if rules.repeats > 1 else "",
         progress=progress(result),
-        heads="".join(f"<th>{head(trial)}</th>" for trial in shown),
+        headings="".join(f"<th>{heading(trial)}</th>" for trial in shown),
         figures=figure_rows(shown),
         fields="\n".join(field_row(parameter, shown, plan.space.start) for parameter in plan.space.parameters),
-        important=pictures.bars(lost.head(BARS)) if len(lost) else "",
-        importance_words=importance_words(result, oob),
-        parallel=parallel(result, list(lost.index)),
+        importance=plots.importance_bars(losses.head(BARS)) if len(losses) else "",
+        importance_caption=importance_caption(result, oob_r2),
+        parallel=parallel(result, list(losses.index)),
         pareto="\n".join(pareto(result, name) for name in COSTS),
         failed=failures(result),
         versions=", ".join(
@@ -62,57 +62,57 @@ def search_report(result: SearchResult) -> str:
     )
 
 
-def terms(result: SearchResult) -> dict[str, str]:
-    """What was searched, how."""
+def facts(result: SearchResult) -> dict[str, str]:
+    """Data, space and algorithm of the search."""
     plan = result.plan
     limits = [
         f"{name} {limit:,} bytes" for name, limit in (("flash", plan.max_flash), ("arena", plan.max_arena)) if limit
     ]
     failed = len(result.trials) - len(result.scored)
-    facts = {
+    entries = {
         "Source": result.source,
-        "Soils": f"{result.soils} to learn from, {result.bands} bands",
+        "Soils": f"{result.soils} in the development set, {result.bands} bands",
         "Trial 0": plan.base.preset,
-        "Searched": f"{len(plan.space.parameters)} fields by {plan.algorithm}, seed {plan.base.training.seed}",
+        "Space": f"{len(plan.space.parameters)} fields; {plan.algorithm} search, seed {plan.base.training.seed}",
         "Trials": f"{len(result.trials)}, {failed} of them failed",
     }
     if limits:
-        facts["Budget"] = f"{', '.join(limits)}; {result.rejected} draws were over it and not trained"
-    return facts
+        entries["Budget"] = f"{', '.join(limits)}; {result.rejected} draws were over the budget and not trained"
+    return entries
 
 
-def words(result: SearchResult) -> list[str]:
-    """What the search found, in sentences."""
+def summary(result: SearchResult) -> list[str]:
+    """Best trial and its comparison with trial 0, in sentences."""
     best = result.best
     start = next((trial for trial in result.scored if trial.number == 0), None)
-    found = []
+    sentences = []
     if start is None:
-        found.append(f"trial {best.number} has the highest score, {best.score:.3f}; trial 0 failed")
+        sentences.append(f"trial {best.number} has the highest score, {best.score:.3f}; trial 0 failed")
     elif best is start:
-        found.append(f"no trial is better than trial 0, {start.score:.3f}: keep the preset")
+        sentences.append(f"no trial is better than trial 0 ({start.score:.3f}): keep the preset")
     else:
-        found.append(f"trial {best.number} has the highest score, {best.score:.3f}; trial 0 has {start.score:.3f}")
+        sentences.append(f"trial {best.number} has the highest score, {best.score:.3f}; trial 0 has {start.score:.3f}")
         per_target = ", ".join(f"{name} {value:.3f} ({value - start.r2[name]:+.3f})" for name, value in best.r2.items())
-        found.append(f"its R² by target, and how far it lies from trial 0's: {per_target}")
+        sentences.append(f"R² by target, with the difference from trial 0: {per_target}")
     if start is not None and not result.plan.allows(start.size):
-        found.append("trial 0 is over the budget by estimate; it was trained for comparison and could not win")
+        sentences.append("the estimated size of trial 0 is over the budget; it was trained for comparison only")
     if len({trial.config.training.max_epochs for trial in result.scored}) > 1:
         epochs = best.config.training.max_epochs
-        found.append(f"the best was trained for {epochs} epochs, and its config says so")
+        sentences.append(f"the best trial was trained for {epochs} epochs; `max_epochs` in its config has this value")
         if start is not None and start.config.training.max_epochs != epochs:
-            found.append(
-                f"trial 0 was trained for {start.config.training.max_epochs} epochs, so the two do not compare"
+            sentences.append(
+                f"trial 0 was trained for {start.config.training.max_epochs} epochs, so the scores are not comparable"
             )
-    return found
+    return sentences
 
 
-def head(trial: Trial) -> str:
-    """Its number, and what is special about it."""
+def heading(trial: Trial) -> str:
+    """Number of the trial; trial 0 is marked as the preset."""
     return f"{trial.number}<br>preset" if trial.number == 0 else str(trial.number)
 
 
 def figure_rows(shown: list[Trial]) -> str:
-    """Score, R2 by target, sizes and time."""
+    """Table rows: score, R2 by target, sizes and time."""
     rows = {"score": [f"<strong>{trial.score:.3f}</strong>" for trial in shown]}
     for target in shown[0].r2:
         rows[f"R² {escape(target)}"] = [f"{trial.r2[target]:.3f}" for trial in shown]
@@ -121,21 +121,21 @@ def figure_rows(shown: list[Trial]) -> str:
     rows["flash, KiB"] = [f"{trial.size['flash_bytes'] / 1024:.0f}" for trial in shown]
     rows["arena, KiB"] = [f"{trial.size['arena_bytes'] / 1024:.0f}" for trial in shown]
     rows["multiplications, thousands"] = [f"{trial.size['operations'] / 1000:,.0f}" for trial in shown]
-    rows["seconds of trial"] = [f"{trial.seconds:.0f}" for trial in shown]
+    rows["seconds"] = [f"{trial.seconds:.0f}" for trial in shown]
     return "\n".join(
         f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for name, cells in rows.items()
     )
 
 
 def field_row(parameter: Parameter, shown: list[Trial], start: object) -> str:
-    """One field over the trials."""
+    """Table row: the value of one field in each trial."""
     cells = []
     for trial in shown:
         value = value_of(trial.config, parameter.field)
-        own = value_of(start, parameter.field)  # type: ignore[arg-type]
+        default = value_of(start, parameter.field)  # type: ignore[arg-type]
         if not is_active(parameter, trial.config):
             cells.append('<td class="same">·</td>')
-        elif value == own:
+        elif value == default:
             cells.append(f'<td class="same">{_shown(value)}</td>')
         else:
             cells.append(f"<td><strong>{_shown(value)}</strong></td>")
@@ -152,42 +152,42 @@ def _shown(value: object) -> str:
 
 
 def progress(result: SearchResult) -> str:
-    """Score over trials and over time."""
+    """Plots of the score over trials and over time."""
     scored = result.scored
     failed = [trial for trial in result.trials if trial.state != "done"]
     scores = np.array([trial.score for trial in scored])
     most = result.plan.space.start.training.max_epochs
-    whole = np.array([trial.config.training.max_epochs == most for trial in scored])
-    drawn = []
-    for axis, place in (
+    full_epochs = np.array([trial.config.training.max_epochs == most for trial in scored])
+    images = []
+    for axis, position in (
         ("trial", lambda trial: float(trial.number)),
         ("minutes", lambda trial: trial.ended_s / 60),
     ):
-        x, lost = np.array([place(trial) for trial in scored]), np.array([place(trial) for trial in failed])
-        drawn.append(pictures.progress(x, scores, whole, lost, axis=axis))
-    return "\n".join(drawn)
+        x, x_failed = np.array([position(trial) for trial in scored]), np.array([position(trial) for trial in failed])
+        images.append(plots.progress(x, scores, full_epochs, x_failed, axis=axis))
+    return "\n".join(images)
 
 
-def importance_words(result: SearchResult, oob: float) -> str:
-    """How far the picture above may be believed."""
-    if np.isnan(oob):
-        return f"Fewer than {FEWEST} trials came to an end: too few to tell what the score depends on."
+def importance_caption(result: SearchResult, oob_r2: float) -> str:
+    """Caption of the importance plot: method and reliability."""
+    if np.isnan(oob_r2):
+        return f"Fewer than {MIN_TRIALS} trials have a score: too few for the importance of the fields."
     rule = (
         "Permutation importance of a random forest that predicts the score from the fields (Breiman 2001, Machine "
-        f"Learning 45, 5-32). Out of bag, its R² is {oob:.2f}: "
+        f"Learning 45, 5-32). Its out-of-bag R² is {oob_r2:.2f}: "
     )
-    if oob < 0.1:
-        return rule + "it predicts no trial that it has not seen, so <strong>the order above means nothing</strong>."
-    return rule + "so much of the differences between trials is explained by the fields, the rest is luck."
+    if oob_r2 < 0.1:
+        return rule + "it does not predict unseen trials, so <strong>the order above means nothing</strong>."
+    return rule + "the fields explain this fraction of the variance between trials, the rest is chance."
 
 
 def parallel(result: SearchResult, order: list[str]) -> str:
-    """Parallel coordinates of the fields that count most, or of the first ones."""
-    names, places = positions(result)
+    """Parallel coordinates of the most important fields; of the first fields where no importance is known."""
+    names, values = scaled_values(result)
     chosen = [names.index(name) for name in (order or names)[:COLUMNS]]
     parameters = {parameter.field: parameter for parameter in result.plan.space.parameters}
     ends = []
-    for name in (names[place] for place in chosen):
+    for name in (names[column] for column in chosen):
         if name not in parameters:
             most = max(trial.config.training.max_epochs for trial in result.scored)
             ends.append(("0", str(most)))
@@ -198,21 +198,21 @@ def parallel(result: SearchResult, order: list[str]) -> str:
         )
         ends.append((str(encoded(low)), str(encoded(high))))
     scores = np.array([trial.score for trial in result.scored])
-    return pictures.parallel([names[place] for place in chosen], places[:, chosen], scores, ends)
+    return plots.parallel([names[column] for column in chosen], values[:, chosen], scores, ends)
 
 
 def pareto(result: SearchResult, name: str) -> str:
-    """The front of score against one of COSTS."""
+    """Pareto front of score against one of COSTS."""
     axis, divisor, limit_name = COSTS[name]
     costs = np.array([trial.size[name] / divisor for trial in result.scored])
     scores = np.array([trial.score for trial in result.scored])
     limit = getattr(result.plan, limit_name) if limit_name else None
     scaled = None if limit is None else limit / divisor
-    return pictures.pareto(costs, scores, front(costs, scores), axis=axis, limit=scaled)
+    return plots.pareto(costs, scores, front(costs, scores), axis=axis, limit=scaled)
 
 
 def failures(result: SearchResult) -> str:
-    """Trials that failed, and why."""
+    """Section of the failed trials with their messages; empty if none failed."""
     failed = [trial for trial in result.trials if trial.state != "done"]
     if not failed:
         return ""

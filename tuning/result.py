@@ -1,4 +1,4 @@
-"""What a search found, and its table."""
+"""The result of a search, its table, its Pareto front and the importance of its fields."""
 
 import math
 from dataclasses import dataclass
@@ -17,36 +17,36 @@ from tuning.trials import Trial
 Floats = npt.NDArray[np.float64]
 
 SHOWN = 5
-"""Best trials side by side."""
-FEWEST = 10
-"""Trials below which a forest on them says nothing."""
+"""Number of best trials in the side-by-side table."""
+MIN_TRIALS = 10
+"""Smallest number of trials for a random forest of the scores."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SearchResult:
-    """A search that ended."""
+    """Result of a finished search."""
 
     plan: SearchPlan
     trials: tuple[Trial, ...]
     """In the order of their numbers."""
     best: Trial
     rejected: int
-    """Draws that did not fit the budget."""
+    """Number of draws that did not fit the budget."""
     source: str
     soils: int
-    """Rows to learn from."""
+    """Number of development rows."""
     bands: int
     notes: tuple[str, ...]
     data_sha256: str
-    """Of the learning rows."""
+    """Hash of the development rows."""
 
     @property
     def scored(self) -> list[Trial]:
-        """Trials that came to an end."""
+        """Trials with a score."""
         return [trial for trial in self.trials if trial.state == "done"]
 
     def shown(self) -> list[Trial]:
-        """The SHOWN best that fit, best first, and the start if it is not among them."""
+        """The SHOWN best trials within the budget, best first; then trial 0 if it is not among them."""
         fitting = [trial for trial in self.scored if self.plan.allows(trial.size)]
         best = sorted(fitting, key=lambda trial: -trial.score)[:SHOWN]
         start = [trial for trial in self.scored if trial.number == 0 and trial not in best]
@@ -54,7 +54,7 @@ class SearchResult:
 
 
 def table(result: SearchResult) -> pd.DataFrame:
-    """A row for each trial; fields that a draw leaves without effect are empty."""
+    """One row per trial; inactive fields are empty."""
     rows = []
     for trial in result.trials:
         fields = {
@@ -81,18 +81,22 @@ def table(result: SearchResult) -> pd.DataFrame:
 
 
 def front(costs: Floats, scores: Floats) -> list[int]:
-    """Positions of the trials that no other beats in both, by rising cost (n,) and score (n,)."""
-    found: list[int] = []
+    """Indices of the Pareto front of costs (n,) and scores (n,), by rising cost."""
+    on_front: list[int] = []
     best = -math.inf
-    for place in np.lexsort((-scores, costs)):
-        if scores[place] > best:
-            best = float(scores[place])
-            found.append(int(place))
-    return found
+    for trial in np.lexsort((-scores, costs)):
+        if scores[trial] > best:
+            best = float(scores[trial])
+            on_front.append(int(trial))
+    return on_front
 
 
-def positions(result: SearchResult) -> tuple[list[str], Floats]:
-    """Every trial that ended as numbers 0 to 1 for each field: (n, fields); a field without effect has trial 0's."""
+def scaled_values(result: SearchResult) -> tuple[list[str], Floats]:
+    """Values of the trials with a score, scaled to 0..1 for each field.
+
+    Returns:
+        Names of the fields; (n, fields). An inactive field has its value in trial 0.
+    """
     parameters = result.plan.space.parameters
     columns = []
     for parameter in parameters:
@@ -103,8 +107,8 @@ def positions(result: SearchResult) -> tuple[list[str], Floats]:
                 column.append(parameter.options.index(value) / (len(parameter.options) - 1))
             else:
                 scale = math.log if parameter.log else float
-                low, high, own = (scale(number) for number in (parameter.low, parameter.high, float(value)))  # type: ignore[arg-type]
-                column.append((own - low) / (high - low))
+                low, high, scaled = (scale(number) for number in (parameter.low, parameter.high, float(value)))  # type: ignore[arg-type]
+                column.append((scaled - low) / (high - low))
         columns.append(column)
     names = [parameter.field for parameter in parameters]
     budgets = [trial.config.training.max_epochs for trial in result.scored]
@@ -115,15 +119,16 @@ def positions(result: SearchResult) -> tuple[list[str], Floats]:
 
 
 def importance(result: SearchResult) -> tuple[pd.Series, float]:
-    """How much a random forest on the trials loses of its R2 when a field is shuffled, and its own R2 out of bag.
+    """Permutation importance of the fields in a random forest that predicts the score of a trial.
 
     Returns:
-        Field -> loss, largest first; empty below FEWEST trials.
+        Field -> loss of R2 when the field is shuffled, largest first, empty below MIN_TRIALS trials; out-of-bag R2 of
+        the forest.
     """
-    names, x = positions(result)
+    names, x = scaled_values(result)
     y = np.array([trial.score for trial in result.scored])
-    if len(y) < FEWEST or np.ptp(y) == 0:
+    if len(y) < MIN_TRIALS or np.ptp(y) == 0:
         return pd.Series(dtype=float), math.nan
     forest = RandomForestRegressor(500, oob_score=True, random_state=0, max_features=0.5).fit(x, y)
-    lost = permutation_importance(forest, x, y, n_repeats=20, random_state=0).importances_mean
-    return pd.Series(lost, index=names).sort_values(ascending=False, kind="stable"), float(forest.oob_score_)
+    losses = permutation_importance(forest, x, y, n_repeats=20, random_state=0).importances_mean
+    return pd.Series(losses, index=names).sort_values(ascending=False, kind="stable"), float(forest.oob_score_)

@@ -1,4 +1,4 @@
-"""A search from its plan to its folder: split, trials, tables, page."""
+"""Run a search: split, trials, table, page."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from relple_tf.errors import InputError
 from relple_tf.runs.folder import CONFIG, RunFolder, data_hash, write_json, write_manifest
 from relple_tf.spectra.sources.named import load
 from tuning.executors import Executor
-from tuning.folder import BEST, JOURNAL, PAGE, PLAN, TABLE, WAY_OUT, SearchPlan, claim
+from tuning.folder import BEST, JOURNAL, PAGE, PLAN, REMEDY, TABLE, SearchPlan, claim
 from tuning.objective import development_set
 from tuning.oracles import Oracle
 from tuning.report import search_report
@@ -27,37 +27,37 @@ from tuning.trials import Search
 def run_search(
     plan: SearchPlan, folder: RunFolder, executor: Callable[[Any, float], Executor], *, notify: Callable[[str], None]
 ) -> SearchResult:
-    """Search, and fill `folder`; goes on with what a search that was cut off left there.
+    """Run a search and write its files to `folder`; an interrupted search in the folder is continued.
 
     Args:
-        plan: What is searched.
+        plan: Config, space, algorithm and budget.
         folder: From `open_run`.
-        executor: (what trials share, their limit in seconds) -> what runs them.
-        notify: Told what was decided, and how each trial ended.
+        executor: (data of all trials, limit of a trial in seconds) -> executor.
+        notify: Receives the decisions and one line per finished trial.
 
     Raises:
-        InputError: the library cannot be divided, the folder is another search's, nothing fits the budget, or no
-            trial came to an end.
+        InputError: the library cannot be divided, the folder holds another search, no config fits the budget, or all
+            trials failed.
     """
     library = load(plan.base)
-    soils, spec, notes = development_set(library, plan.space.start, plan.space.rules)
+    data, spec, notes = development_set(library, plan.space.start, plan.space.rules)
     notes = (*notes, *plan.space.notes)
     for note in notes:
         notify(note)
 
     @functools.lru_cache(maxsize=512)
     def sizes(config: Config) -> dict[str, int]:
-        return dataclasses.asdict(size(config, spec, soils.library.wavelengths_nm, len(soils.library)))
+        return dataclasses.asdict(size(config, spec, data.library.wavelengths_nm, len(data.library)))
 
     def fits(config: Config) -> bool:
         try:
             return plan.allows(sizes(config))
-        except InputError:  # this library cannot bear the draw, such as a window wider than its bands
+        except InputError:  # the draw does not suit the library, such as a derivative window wider than its spectra
             return False
 
     if not folder.resumed:
         folder.begin(plan.base)
-    library_sha256 = data_hash(soils.library)
+    library_sha256 = data_hash(data.library)
     journal = claim(folder, plan, library_sha256)
     search = Search(
         Oracle(
@@ -71,27 +71,28 @@ def run_search(
         trials=plan.trials,
         size=sizes,
         allowed=plan.allows,
-        keep=lambda events: write_json(folder.path / JOURNAL, events),
+        save=lambda events: write_json(folder.path / JOURNAL, events),
         notify=notify,
     )
-    with readable(folder.path / JOURNAL, WAY_OUT):
+    with readable(folder.path / JOURNAL, REMEDY):
         search.resume(journal)
     notify(
-        f"{len(soils.library)} soils to learn from x {len(library.wavelengths_nm)} bands; {plan.trials} trials by "
-        f"{plan.algorithm} over {len(plan.space.parameters)} fields; {len(search.done())} done; {folder.path}"
+        f"{len(data.library)} soils in the development set x {len(library.wavelengths_nm)} bands; {plan.trials} "
+        f"trials by {plan.algorithm} search over {len(plan.space.parameters)} fields; "
+        f"{len(search.ended())} done; {folder.path}"
     )
-    search.run(executor(soils, plan.space.rules.limit_s))
+    search.run(executor(data, plan.space.rules.limit_s))
     best = search.best()
     if best is None:
-        why = next((trial.message for trial in search.done() if trial.message), "none keeps within the budget")
-        raise InputError(f"{folder.path}: no trial gives a model that may be used; the first one: {why}")
+        reason = next((trial.message for trial in search.ended() if trial.message), "its size is over the budget")
+        raise InputError(f"{folder.path}: all trials failed or are over the budget; the first failure: {reason}")
     result = SearchResult(
         plan=plan,
-        trials=tuple(search.done()),
+        trials=tuple(search.ended()),
         best=best,
         rejected=search.oracle.rejected,
         source=library.source,
-        soils=len(soils.library),
+        soils=len(data.library),
         bands=len(library.wavelengths_nm),
         notes=notes,
         data_sha256=library_sha256,
@@ -101,7 +102,7 @@ def run_search(
 
 
 def write_result(result: SearchResult, folder: RunFolder) -> None:
-    """Write best config, table and page, the manifest last."""
+    """Write best config, table and page; the manifest last."""
     path = folder.path
     write_text(path / BEST, to_toml(result.best.config))
     write_table(path / TABLE, table(result))
@@ -109,8 +110,8 @@ def write_result(result: SearchResult, folder: RunFolder) -> None:
     write_manifest(path, (CONFIG, PLAN, JOURNAL, BEST, TABLE, PAGE))
 
 
-def trials_table(result: SearchResult) -> str:
-    """Trial 0 and the five best, for the screen."""
+def best_trials_text(result: SearchResult) -> str:
+    """Table of the five best trials and trial 0, for the terminal."""
     rows = pd.DataFrame(
         [
             {
@@ -125,5 +126,7 @@ def trials_table(result: SearchResult) -> str:
             for trial in result.shown()
         ]
     )
-    heading = f"{result.source}: cross-validated inside the soils to learn from; the five best, and trial 0, the preset"
+    heading = (
+        f"{result.source}: cross-validated within the development set; the five best trials and trial 0, the preset"
+    )
     return f"{heading}\n{rows.to_string(index=False)}"

@@ -1,7 +1,6 @@
-"""What a network will take of a device, from its graph alone, before it is trained.
+"""Estimates of flash, working memory and multiplications of a network on a device, from its untrained graph.
 
-Estimates, for choosing between trials and for refusing those that cannot fit: the real figures are those of the bundle
-that `export` makes of a trained run.
+They serve to compare trials and to refuse configs that cannot fit. `export.bundle` measures the sizes of a trained run.
 """
 
 from collections.abc import Iterable
@@ -19,46 +18,45 @@ from relple_tf.models.network_spec import NetworkSpec
 from relple_tf.training.kernel_regression import COMPONENTS
 
 FLASH_PER_OPERATION = 330
-"""Bytes of a .tflite for an operation beside its weights: shapes, quantisation, tables. Chosen between int8 files of
-`export` for NIRsoil: `rs_ple_nano` has 54 KB and is estimated at 57, `rs_ple_small` 156 and 153, `rs_ple_base` 617 and
-610."""
+"""Bytes of a .tflite file per operation, without weights: shapes, quantisation, tables. Fitted to int8 files of NIRsoil
+models, measured / estimated: `rs_ple_nano` 54 / 57 KB, `rs_ple_small` 156 / 153, `rs_ple_base` 617 / 610."""
 ARENA_PER_OPERATION = 520
-"""Bytes of TFLM's arena that an operation keeps beside its tensors: the same files need 31, 56 and 87 KB and are
-estimated at 33, 50 and 86."""
+"""Bytes of TFLM's arena per operation, without tensors. The same files, measured / estimated: 31 / 33, 56 / 50 and
+87 / 86 KB."""
 UNROLLED = 14
-"""Operations of one step of an unrolled LSTM: the 612 more of the prototype over its 44 steps."""
+"""Operations per step of an unrolled LSTM: a prototype of 44 steps had 612 operations more."""
 FLOAT_BYTES = 4
-"""Of a number in the front end, the projections of the views, the kernel machines and the distances: not quantised."""
+"""Bytes per number of the float parts: front end, projections of the views, kernel regression, domain statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """Of one config: an int8 network and what stands beside it in float."""
+    """Estimated size of the deployed model of a config: an int8 network and the other parts in float."""
 
     weights: int
-    """Numbers that are stored."""
+    """Number of stored weights."""
     flash_bytes: int
-    """Estimate of the .tflite file."""
+    """Size of the .tflite file."""
     arena_bytes: int
-    """Estimate of the working memory."""
+    """Working memory of TFLM."""
     operations: int
-    """Multiplications of a weight with an activation, per scan; its time on a device is about proportional."""
+    """Multiplications of a weight by an activation, per scan; the time on a device is about proportional."""
 
 
 def size(config: Config, spec: NetworkSpec, wavelengths_nm: Any, soils: int) -> Size:
     """Build the network of `config`, untrained, and measure its graph.
 
     Args:
-        config: Of a trial.
-        spec: Of trial 0: its targets and their correlation hold for all trials.
-        wavelengths_nm: (bands,) of the library.
-        soils: Learning rows; components cannot be more.
+        config: Config of a trial.
+        spec: Specification of the network of trial 0; its targets and their correlation are those of all trials.
+        wavelengths_nm: (bands,), grid of the library.
+        soils: Number of development rows, which limits components and landmarks.
     """
     keras.backend.clear_session()
     grid = len(front_end.grid_nm(wavelengths_nm, config.front_end))
     bands, channels = front_end.channel_stage(grid, config.front_end).output.shape[1:]
     views = config.front_end.viewed_channels()
-    own = NetworkSpec(
+    trial_spec = NetworkSpec(
         bands=bands,
         channels=channels,
         components=min(config.front_end.whitened_components, soils - 1, *(len(view) * bands for view in views)),
@@ -66,23 +64,25 @@ def size(config: Config, spec: NetworkSpec, wavelengths_nm: Any, soils: int) -> 
         targets=spec.targets,
         correlation=spec.correlation,
     )
-    network = of_graph(build(config.model, own, keras), unrolled=config.model.lstm_form == "unrolled")
+    network = graph_size(build(config.model, trial_spec, keras), unrolled=config.model.lstm_form == "unrolled")
     landmarks = min(config.model.landmarks, soils)
     projected = [len(view) * bands for view in views]
-    machines = len(views) * landmarks * (min(COMPONENTS, own.components) + len(own.targets))
-    near = min(NEIGHBOURS, config.model.landmarks, soils) * (min(NEIGHBOUR_COMPONENTS, own.components) + 1)
-    beside = machines + near + projected[0] + 2 * own.components + 2 * bands * channels
-    projections = sum(projected) * own.components
+    kernel_numbers = len(views) * landmarks * (min(COMPONENTS, trial_spec.components) + len(trial_spec.targets))
+    neighbour_numbers = min(NEIGHBOURS, config.model.landmarks, soils) * (
+        min(NEIGHBOUR_COMPONENTS, trial_spec.components) + 1
+    )
+    float_numbers = kernel_numbers + neighbour_numbers + projected[0] + 2 * trial_spec.components + 2 * bands * channels
+    projections = sum(projected) * trial_spec.components
     return Size(
-        weights=network.weights + beside,
-        flash_bytes=network.flash_bytes + FLOAT_BYTES * beside + (FLOAT_BYTES - 1) * projections,
+        weights=network.weights + float_numbers,
+        flash_bytes=network.flash_bytes + FLOAT_BYTES * float_numbers + (FLOAT_BYTES - 1) * projections,
         arena_bytes=network.arena_bytes + 2 * FLOAT_BYTES * landmarks,
-        operations=network.operations + machines + near,
+        operations=network.operations + kernel_numbers + neighbour_numbers,
     )
 
 
-def of_graph(network: keras.Model, *, unrolled: bool) -> Size:
-    """Weights, bytes and multiplications of a functional model whose weights and activations are int8."""
+def graph_size(network: keras.Model, *, unrolled: bool) -> Size:
+    """Estimated size of a functional model with int8 weights and activations."""
     nodes = [operation for operation in network.operations if not isinstance(operation, keras.layers.InputLayer)]
     lstm_steps = sum(node.input.shape[1] for node in nodes if isinstance(node, keras.layers.LSTM))
     count = len(nodes) + (UNROLLED * lstm_steps if unrolled else 0)
@@ -97,26 +97,26 @@ def of_graph(network: keras.Model, *, unrolled: bool) -> Size:
 
 
 def peak_bytes(nodes: Iterable[Any], outputs: Iterable[Any]) -> int:
-    """The most bytes of int8 activations alive at once, the best that the memory planner of TFLM can do.
+    """Largest number of bytes of int8 activations in memory at once, a lower bound for the memory planner of TFLM.
 
-    Operations run in order, and a tensor dies with its last use.
+    Operations run in order, and the memory of a tensor is free after its last use.
     """
     nodes = list(nodes)
     last_use: dict[int, int] = {}
-    reads = [_tensors(node.input) for node in nodes]
-    for place, tensors in enumerate(reads):
+    inputs = [_tensors(node.input) for node in nodes]
+    for step, tensors in enumerate(inputs):
         for tensor in tensors:
-            last_use[id(tensor)] = place
+            last_use[id(tensor)] = step
     for tensor in outputs:
         last_use[id(tensor)] = len(nodes)
-    alive = {id(tensor): _numbers(tensor) for tensors in reads[:1] for tensor in tensors}
-    most = 0
-    for place, node in enumerate(nodes):
+    alive = {id(tensor): _numbers(tensor) for tensors in inputs[:1] for tensor in tensors}
+    peak = 0
+    for step, node in enumerate(nodes):
         for tensor in _tensors(node.output):
             alive[id(tensor)] = _numbers(tensor)
-        most = max(most, sum(alive.values()))
-        alive = {key: numbers for key, numbers in alive.items() if last_use.get(key, -1) > place}
-    return most
+        peak = max(peak, sum(alive.values()))
+        alive = {key: numbers for key, numbers in alive.items() if last_use.get(key, -1) > step}
+    return peak
 
 
 def _tensors(tensors: Any) -> list[Any]:
@@ -128,7 +128,10 @@ def _numbers(tensor: Any) -> int:
 
 
 def _multiplications(node: Any) -> int:
-    """A kernel is applied once, by a convolution at every step of its output, by an LSTM at every step of its input."""
+    """Multiplications of one layer.
+
+    A convolution applies its kernel at every step of its output, an LSTM at every step of its input, others once.
+    """
     matrices = sum(int(np.prod(variable.shape)) for variable in getattr(node, "weights", []) if len(variable.shape) > 1)
     if isinstance(node, keras.layers.LSTM):
         return matrices * int(node.input.shape[1])

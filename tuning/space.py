@@ -1,7 +1,7 @@
-"""What is searched: for every config field its options or its range, narrowed by a TOML file. No Keras.
+"""The search space: options or range of every config field, narrowed by a TOML file. Imports no Keras.
 
-A draw is a Config. Fields that another one switches off are not drawn; two options that make no Config together are
-refused before the search, so that no draw is invalid.
+A draw is a Config. Fields without effect under the other values are not drawn. Two options that make no valid Config
+together are refused before the search, so that every draw is valid.
 """
 
 import dataclasses
@@ -16,81 +16,81 @@ from relple_tf.config_text import read_toml, set_fields
 from relple_tf.errors import InputError
 
 SECTIONS = ("front_end", "model", "training", "augmentation")
-"""Whose fields may be searched."""
+"""Sections of Config whose fields may be searched."""
 NOT_SEARCHED = {
-    "front_end.channels": "it follows from front_end.views: every channel that a view names",
-    **dict.fromkeys(("front_end.start_nm", "front_end.stop_nm"), "all trials read the same bands; use --set"),
-    "training.seed": "the best seed of many is luck; use --seed",
-    "training.cv_folds": "a trial has folds of its own; use --set",
+    "front_end.channels": "it follows from front_end.views, as all channels of the views",
+    **dict.fromkeys(("front_end.start_nm", "front_end.stop_nm"), "all trials use the same bands; use --set"),
+    "training.seed": "the best of many seeds is chance; use --seed",
+    "training.cv_folds": "trials use trial.folds instead; use --set",
     "training.workers": "it changes no result",
-    "training.max_epochs": "it is the budget that hyperband deals out; use --set",
-    "training.max_steps": "it is the budget that hyperband deals out; use --set",
+    "training.max_epochs": "hyperband chooses the epochs of a trial; use --set",
+    "training.max_steps": "hyperband chooses the epochs of a trial; use --set",
     "training.tensorboard": "it changes no result",
 }
-"""Field -> why it has no place in a space."""
+"""Field -> reason why it cannot be searched."""
 
 GATED = ("rs_ple", "ple", "mmoe")
-"""Architectures that differ in which experts a gate reads, and in nothing else."""
+"""Architectures that differ only in the experts that a gate reads."""
 
 Value = int | float | str | bool | tuple[Any, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One field that is searched."""
+    """A field that is searched, with its options or its range."""
 
     field: str
-    """Such as `model.levels`."""
+    """Section and name, such as `model.levels`."""
     options: tuple[Value, ...] = ()
-    """What is tried, or () for a range."""
+    """Values to try; () for a range."""
     low: float = 0.0
     """Lower end of a range."""
     high: float = 0.0
     """Upper end of a range."""
     log: bool = False
-    """Draw the logarithm of a range's values evenly, instead of the values."""
+    """Draw log-uniformly from the range instead of uniformly."""
     when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
-    """Fields and the values that they must have for this one to count; it is not drawn otherwise."""
+    """Conditions (other field, values): the parameter is active only if each field has one of the values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRules:
-    """The table `[trial]` of a space file: what a trial is scored on, and how long it may take."""
+    """The table `[trial]` of a space file: folds, repeats and time limit of a trial."""
 
     folds: int = 3
-    """Inner folds of the learning soils; each network leaves one out."""
+    """Number of inner folds of the development set."""
     repeats: int = 1
-    """Times that the folds are drawn anew, each with other seeds; the score is the mean."""
+    """Number of draws of the folds, each with other seeds; the score is the mean."""
     limit_s: float = 3600.0
-    """Seconds after which a trial counts as hung and is ended."""
+    """Seconds after which a trial is ended as hung."""
 
     def __post_init__(self) -> None:
         for name, low, high in (("folds", 2, 20), ("repeats", 1, 100), ("limit_s", 1, 1e6)):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise InputError(f"trial.{name} must be between {low:g} and {high:g}, got {value:g}")
+                raise InputError(f"trial.{name}: expected a number between {low:g} and {high:g}, received {value:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What a search may draw, around the config of trial 0."""
+    """The parameters of a search, with the config of trial 0."""
 
     start: Config
-    """Trial 0: what the command asks for, moved into the space where it lay outside."""
+    """Config of trial 0: that of the command, with fields outside the space moved into it."""
     parameters: tuple[Parameter, ...]
-    """In an order in which those that switch others stand before them."""
+    """Ordered so that a parameter comes after those in its conditions."""
     rules: TrialRules = TrialRules()
-    """How a trial is scored."""
+    """Folds, repeats and time limit of a trial."""
     notes: tuple[str, ...] = ()
-    """What was moved, one sentence each."""
+    """One sentence per field of trial 0 that was moved."""
 
     def config(self, values: dict[str, Value]) -> Config:
-        """The Config of a draw: field -> value; fields that are not drawn have the value of `start`."""
+        """The Config of a draw (field -> value); fields that are not drawn have their value in `start`."""
         return with_values(self.start, values)
 
 
-def default_knobs(base: Config) -> tuple[Parameter, ...]:
-    """The options of every field that is searched by default; those of `base` are always among them."""
+def default_parameters(base: Config) -> tuple[Parameter, ...]:
+    """Options or range of every field that is searched by default; the value of `base` is always included."""
     gated = ("model.architecture", ("cgc", *GATED))
     stacked = ("model.architecture", ("ple", "rs_ple"))
     relevant = ("model.architecture", ("rs_ple",))
@@ -141,23 +141,23 @@ def default_knobs(base: Config) -> tuple[Parameter, ...]:
             options=("equal", "uncertainty", "dwa", "rlw", "geometric", "imtl_l", "famo"),
         ),
     )
-    return tuple(_with_own(parameter, value_of(base, parameter.field)) for parameter in parameters)
+    return tuple(_including(parameter, value_of(base, parameter.field)) for parameter in parameters)
 
 
-def _with_own(parameter: Parameter, own: Value) -> Parameter:
-    """`parameter` with `own` among its options, or in its range."""
+def _including(parameter: Parameter, value: Value) -> Parameter:
+    """`parameter` with `value` among its options or within its range."""
     if not parameter.options and parameter.low < parameter.high:
-        assert isinstance(own, int | float)
-        return dataclasses.replace(parameter, low=min(parameter.low, own), high=max(parameter.high, own))
-    if own in parameter.options:
+        assert isinstance(value, int | float)
+        return dataclasses.replace(parameter, low=min(parameter.low, value), high=max(parameter.high, value))
+    if value in parameter.options:
         return parameter
-    options = (*parameter.options, own)
+    options = (*parameter.options, value)
     numbers = [option for option in options if isinstance(option, int | float)]
     return dataclasses.replace(parameter, options=tuple(sorted(numbers)) if len(numbers) == len(options) else options)
 
 
 def value_of(config: Config, field: str) -> Value:
-    """The value of a field, `front_end.views` as one view of all channels where there are none."""
+    """Value of a field; `front_end.views` without views is one view of all channels."""
     if field == "front_end.views" and not config.front_end.views:
         return ("+".join(config.front_end.channels),)
     section, _, name = field.partition(".")
@@ -166,10 +166,10 @@ def value_of(config: Config, field: str) -> Value:
 
 
 def with_values(base: Config, values: dict[str, Value]) -> Config:
-    """`base` with fields changed; where views change, so do the channels that they are made of.
+    """Change fields of `base`; `front_end.channels` follows `front_end.views`.
 
     Raises:
-        InputError: the values make no Config together.
+        InputError: the values make no valid Config together.
     """
     changes: dict[str, dict[str, Any]] = {}
     for field, value in values.items():
@@ -184,7 +184,7 @@ def with_values(base: Config, values: dict[str, Value]) -> Config:
 
 
 def is_active(parameter: Parameter, config: Config) -> bool:
-    """Whether a parameter counts in `config`."""
+    """Whether `config` meets the conditions of a parameter."""
     return all(value_of(config, parent) in values for parent, values in parameter.when)
 
 
@@ -192,15 +192,15 @@ def space_of(base: Config, file: Path | None) -> Space:
     """The default space around `base`, narrowed by `file`.
 
     Args:
-        base: What the command asks for.
-        file: TOML with sections and fields as in a config, where a list holds the options, a single value fixes the
-            field, and `{min = ..., max = ...}` is a range; `[trial]` holds the fields of `TrialRules`. For a field that
-            is a list itself, a list of lists holds the options.
+        base: Config of the command.
+        file: TOML with sections and fields as in a config. A list holds options, a single value fixes the field,
+            `{min = ..., max = ...}` is a range. For a field that is itself a list, a list of lists holds options.
+            `[trial]` holds the fields of `TrialRules`.
 
     Raises:
-        InputError: the file, a key or a value is unknown or impossible, or two options exclude each other.
+        InputError: the file, a key or a value is unknown or invalid, or two options exclude each other.
     """
-    parameters = {parameter.field: parameter for parameter in default_knobs(base)}
+    parameters = {parameter.field: parameter for parameter in default_parameters(base)}
     rules = TrialRules()
     if file is not None:
         narrowed, rules = read_space(file, base)
@@ -213,22 +213,24 @@ def space_of(base: Config, file: Path | None) -> Space:
     try:
         start = with_values(base, moved)
     except InputError as error:
-        raise InputError(f"{where}: trial 0 is no config: {error}") from None
+        raise InputError(f"{where}: the config of trial 0 is not valid: {error}") from None
     notes = tuple(
-        f"trial 0 has {field} {_text(value)} instead of {_text(value_of(base, field))}, which the space leaves out"
+        f"trial 0 has {field} {_text(value)} instead of {_text(value_of(base, field))}, which is outside the space"
         for field, value in moved.items()
         if value != value_of(base, field)
     )
     searched = _reachable(tuple(parameter for parameter in parameters.values() if len(parameter.options) != 1), start)
     if not searched:
-        raise InputError(f"{where}: every field is fixed, so there is nothing to search; give some of them a list")
+        raise InputError(
+            f"{where}: every field is fixed, so there is nothing to search; give at least one field a list or a range"
+        )
     space = Space(start=start, parameters=searched, rules=rules, notes=notes)
     _check_pairs(space, where)
     return space
 
 
 def _reachable(parameters: tuple[Parameter, ...], start: Config) -> tuple[Parameter, ...]:
-    """Without the parameters that no draw switches on; conditions on fields that are fixed and true are dropped."""
+    """Remove parameters that are active in no draw, and conditions on fixed fields that are met."""
     while True:
         searched = {parameter.field: parameter for parameter in parameters}
         kept = []
@@ -248,7 +250,7 @@ def _reachable(parameters: tuple[Parameter, ...], start: Config) -> tuple[Parame
 
 
 def nearest(parameter: Parameter, value: Value) -> Value:
-    """`value` if the parameter can have it, else the option or end of the range next to it, or the first option."""
+    """`value` if it is in the space; else the nearest option or end of the range; for text the first option."""
     if not parameter.options:
         assert isinstance(value, int | float)
         return min(max(value, type(value)(parameter.low)), type(value)(parameter.high))
@@ -260,53 +262,56 @@ def nearest(parameter: Parameter, value: Value) -> Value:
 
 
 def _check_pairs(space: Space, where: Path | str) -> None:
-    """Every check of Config looks at two fields at most, so if all pairs of options pass, all draws do."""
+    """Refuse two options that make no valid Config.
+
+    Every check of Config reads two fields at most; therefore, if all pairs are valid, all draws are.
+    """
     options = [
         [(parameter.field, option) for option in parameter.options or (parameter.low, parameter.high)]
         for parameter in space.parameters
         if parameter.field.startswith(("front_end.", "model.")) or parameter.field == "training.balancing"
     ]
-    for one, other in itertools.combinations(options, 2):
-        for pair in itertools.product(one, other):
+    for first, second in itertools.combinations(options, 2):
+        for pair in itertools.product(first, second):
             try:
                 space.config(dict(pair))
             except InputError as error:
                 both = " and ".join(f"{field} {_text(value)}" for field, value in pair)
-                raise InputError(f"{where}: {both} exclude each other ({error}); leave one of them out") from None
+                raise InputError(f"{where}: {both} exclude each other ({error}); remove one of them") from None
 
 
 def read_space(file: Path, base: Config) -> tuple[dict[str, Parameter], TrialRules]:
-    """The parameters that a TOML file names, and its table `[trial]`; see `space_of`."""
+    """Read the parameters of a TOML file and its table `[trial]`; see `space_of` for the format."""
     tables = read_toml(file, "give a TOML file", flag="--space")
     rules = _rules(file, tables.pop("trial", {}))
     parameters = {}
     for section, fields in tables.items():
         if section not in SECTIONS or not isinstance(fields, dict):
-            raise InputError(f"{file}: no section {section!r}; a space has [{'], ['.join(SECTIONS)}] and [trial]")
+            raise InputError(f"{file}: no section {section!r}; a space file has [{'], ['.join(SECTIONS)}] and [trial]")
         for name, given in fields.items():
             field = f"{section}.{name}"
             if field in NOT_SEARCHED:
-                raise InputError(f"{file}: {field} is not searched: {NOT_SEARCHED[field]}")
-            parameters[field] = _knob(file, field, given, base)
+                raise InputError(f"{file}: {field} cannot be searched: {NOT_SEARCHED[field]}")
+            parameters[field] = _parameter(file, field, given, base)
     return parameters, rules
 
 
 def _rules(file: Path, table: object) -> TrialRules:
-    known = {field.name: field.type for field in dataclasses.fields(TrialRules)}
+    types = {field.name: field.type for field in dataclasses.fields(TrialRules)}
     if not isinstance(table, dict):
-        raise InputError(f"{file}: trial must be a table, [trial], with {', '.join(known)}")
+        raise InputError(f"{file}: expected the table [trial] with {', '.join(types)}")
     for name, value in table.items():
-        if name not in known:
-            raise InputError(f"{file}: trial has no {name!r}; it has {', '.join(known)}")
+        if name not in types:
+            raise InputError(f"{file}: trial has no {name!r}; it has {', '.join(types)}")
         if isinstance(value, bool) or not isinstance(value, int if name != "limit_s" else int | float):
-            raise InputError(f"{file}: trial.{name}: expected a number, got {value!r}")
+            raise InputError(f"{file}: trial.{name}: expected a number, received {value!r}")
     try:
         return TrialRules(**table)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
 
 
-def _knob(file: Path, field: str, given: object, base: Config) -> Parameter:
+def _parameter(file: Path, field: str, given: object, base: Config) -> Parameter:
     if isinstance(given, dict):
         return _range(file, field, given, base)
     _typed(file, field, None, base)
@@ -316,7 +321,7 @@ def _knob(file: Path, field: str, given: object, base: Config) -> Parameter:
         several = isinstance(given, list)
     values = given if several and isinstance(given, list) else [given]
     if not values:
-        raise InputError(f"{file}: {field} has no options; name some, or leave the field out")
+        raise InputError(f"{file}: {field} has no options; give at least one, or remove the field")
     options = tuple(dict.fromkeys(_typed(file, field, value, base) for value in values))
     return Parameter(field=field, options=options)
 
@@ -324,23 +329,26 @@ def _knob(file: Path, field: str, given: object, base: Config) -> Parameter:
 def _range(file: Path, field: str, given: dict[str, Any], base: Config) -> Parameter:
     if unknown := set(given) - {"min", "max", "log"} or {"min", "max"} - set(given):
         raise InputError(
-            f"{file}: {field}: a range is {{min = ..., max = ..., log = true}}, {unknown.pop()!r} is wrong"
+            f"{file}: {field}: expected a range {{min = ..., max = ..., log = true}}; {unknown.pop()!r} is missing or "
+            "unknown"
         )
-    own = _typed(file, field, None, base)
+    base_value = _typed(file, field, None, base)
     ends = [_typed(file, field, given[end], base) for end in ("min", "max")]
-    if isinstance(own, bool) or not all(isinstance(end, int | float) for end in ends):
-        raise InputError(f"{file}: {field} is no number, so it has no range; give a list of options")
+    if isinstance(base_value, bool) or not all(isinstance(end, int | float) for end in ends):
+        raise InputError(f"{file}: {field} is not a number, so it has no range; give a list of options")
     low, high = (float(end) for end in ends)  # type: ignore[arg-type]
     if not low < high:
-        raise InputError(f"{file}: {field}: min {low:g} must be below max {high:g}")
+        raise InputError(f"{file}: {field}: expected min below max, received {low:g} and {high:g}")
     log = given.get("log", low > 0 and high / low >= 10)
     if not isinstance(log, bool) or (log and low <= 0):
-        raise InputError(f"{file}: {field}: log = {log!r} needs true or false, and a min above 0 for true")
+        raise InputError(
+            f"{file}: {field}: expected log = true or false, and min above 0 where it is true; received log = {log!r}"
+        )
     return Parameter(field=field, low=low, high=high, log=log)
 
 
 def _typed(file: Path, field: str, value: object, base: Config) -> Value:
-    """`value` as the field has it; None gives that of `base`, if there is such a field."""
+    """`value` in the type of the field; None returns the value of `base`, if the field exists."""
     section, _, name = field.partition(".")
     if value is None and hasattr(getattr(base, section), name):
         return value_of(base, field)
@@ -356,15 +364,15 @@ def _typed(file: Path, field: str, value: object, base: Config) -> Value:
 
 
 def _text(value: object) -> str:
-    """A value as `--set` takes it."""
+    """Text of a value in the syntax of `--set`."""
     if isinstance(value, list | tuple):
         return ",".join(_text(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def rounded(parameter: Parameter, value: float, own: Value) -> Value:
-    """A draw from a range, with three digits, of the kind that the field has; the ends stay within."""
-    if isinstance(own, int):
+def rounded(parameter: Parameter, value: float, start: Value) -> Value:
+    """Round a draw from a range to three digits, or to an integer if `start` is one; keep it within the range."""
+    if isinstance(start, int):
         return round(value)
     digits = 2 - math.floor(math.log10(abs(value))) if value else 0
     return min(max(round(float(value), digits), parameter.low), parameter.high)

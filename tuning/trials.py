@@ -1,4 +1,4 @@
-"""The loop of a search: what to try next, where it runs, how it ended; every end is kept before the next draw."""
+"""The loop of a search: draw, run and record trials. Every result is stored before the next draw."""
 
 import math
 import time
@@ -11,40 +11,40 @@ from relple_tf.config import Config
 from relple_tf.errors import InputError
 from relple_tf.processes import JobResult
 from tuning.executors import Executor
-from tuning.oracles import MOST_DRAWS, NothingFitsError, Oracle, Recorded, config_of
+from tuning.oracles import MAX_DRAWS, Draw, NothingFitsError, Oracle, config_of
 from tuning.space import Space
 
 Event = dict[str, Any]
-"""Of the journal: a draw, or the end of a trial."""
+"""Entry of the journal: a draw, or the end of a trial."""
 
 
 @dataclass(kw_only=True)
 class Trial:
-    """One config and what became of it."""
+    """A config and its result."""
 
     number: int
-    """0 is the start."""
+    """Trial 0 has the start config."""
     config: Config
     values: dict[str, Any]
-    """What was drawn, in the oracle's words."""
+    """Drawn values, encoded for the oracle."""
     size: dict[str, int]
-    """Estimates, by the names of `Size`."""
+    """Estimates; the keys are the fields of `Size`."""
     state: str = "running"
     """`running`, `done` or `failed`."""
     score: float = math.nan
-    """The objective, where it is done."""
+    """Objective of a done trial; otherwise NaN."""
     r2: dict[str, float] = field(default_factory=dict)
     """R2 of each target."""
     message: str = ""
-    """Why it failed."""
+    """Reason of the failure."""
     seconds: float = math.nan
-    """Wall time in its process."""
+    """Wall time in the process of the trial."""
     ended_s: float = math.nan
-    """Seconds of searching before its end, breaks left out."""
+    """Search time until the end of the trial, without interruptions."""
 
 
 class Search:
-    """One search and its journal."""
+    """A search and its journal."""
 
     def __init__(
         self,
@@ -54,59 +54,59 @@ class Search:
         trials: int,
         size: Callable[[Config], dict[str, int]],
         allowed: Callable[[dict[str, int]], bool],
-        keep: Callable[[list[Event]], None],
+        save: Callable[[list[Event]], None],
         notify: Callable[[str], None],
     ) -> None:
-        """Begin an empty search.
+        """Create a search without trials.
 
         Args:
-            oracle: At its beginning.
-            space: The oracle's.
-            trials: To make in all.
-            size: Estimates of a config.
-            allowed: Whether such estimates keep within the budget; those of trial 0 may not, and then it cannot win.
-            keep: Keeps the journal, whole or not at all; called after every event.
-            notify: Told how each trial ended.
+            oracle: A new oracle.
+            space: The space of the oracle.
+            trials: Total number of trials.
+            size: Estimates the size of a config.
+            allowed: Whether such estimates keep within the budget. Trial 0 may exceed it, and then cannot win.
+            save: Stores the journal atomically; called after every event.
+            notify: Receives one line per finished trial.
         """
-        self.oracle, self.space, self.most = oracle, space, trials
-        self.size, self.allowed, self.keep, self.notify = size, allowed, keep, notify
+        self.oracle, self.space, self.max_trials = oracle, space, trials
+        self.size, self.allowed, self.save, self.notify = size, allowed, save, notify
         self.journal: list[Event] = []
         self.trials: dict[int, Trial] = {}
         self.searched_s = 0.0
 
     def resume(self, journal: list[Event]) -> None:
-        """Take up what a journal tells; trials that it leaves open are run again.
+        """Restore the state that a journal records; trials without a recorded end run again.
 
         Raises:
-            InputError: this version draws other trials than those of the journal.
+            InputError: this version of the program draws other trials than those of the journal.
         """
         for event in journal:
             if "draw" in event:
-                recorded = Recorded(values=event["values"], seed_state=event["seed_state"])
-                if not self.oracle.replay(event["draw"], recorded):
+                draw = Draw(values=event["values"], seed_state=event["seed_state"])
+                if not self.oracle.replay(event["draw"], draw):
                     raise InputError(
-                        f"trial {event['draw']} of the journal is not what this version draws; resume with the "
-                        "versions that began the search, or start a new one"
+                        f"trial {event['draw']} of the journal differs from the draw of this version; resume with the "
+                        "package versions that began the search, or start a new search"
                     )
                 self._add(event)
             else:
                 self._end(event)
         self.journal = list(journal)
-        self.searched_s = max((trial.ended_s for trial in self.done()), default=0.0)
+        self.searched_s = max((trial.ended_s for trial in self.ended()), default=0.0)
 
-    def done(self) -> list[Trial]:
-        """The trials that ended, in the order of their numbers."""
+    def ended(self) -> list[Trial]:
+        """Trials that are done or failed, in the order of their numbers."""
         return [trial for _, trial in sorted(self.trials.items()) if trial.state != "running"]
 
     def best(self) -> Trial | None:
-        """The trial with the highest score within the budget; the earlier of two equal ones."""
-        scored = [trial for trial in self.done() if trial.state == "done" and self.allowed(trial.size)]
+        """The trial with the highest score within the budget; of equal scores, the earlier trial."""
+        scored = [trial for trial in self.ended() if trial.state == "done" and self.allowed(trial.size)]
         return max(scored, key=lambda trial: trial.score, default=None)
 
     def run(self, executor: Executor) -> None:
-        """Run trials until there are enough, or there is nothing left to draw.
+        """Run trials until all have ended or no draw is left.
 
-        A trial whose process is killed is run once more, then counts as failed.
+        A trial whose process is killed runs once more; if the process is killed again, the trial has failed.
         """
         began_s = time.monotonic() - self.searched_s
         waiting = [trial for trial in self.trials.values() if trial.state == "running"]
@@ -124,44 +124,44 @@ class Search:
                         running.add(trial.number)
                 if nothing_left and not running:
                     return
-                for ended in executor.wait():
-                    running.discard(ended.number)
-                    if ended.lost and ended.number not in lost:
-                        lost.add(ended.number)
-                        self.notify(f"trial {ended.number}: {ended.message}; it is run again")
-                        waiting.append(self.trials[ended.number])
+                for result in executor.wait():
+                    running.discard(result.number)
+                    if result.lost and result.number not in lost:
+                        lost.add(result.number)
+                        self.notify(f"trial {result.number}: {result.message}; the trial is run again")
+                        waiting.append(self.trials[result.number])
                         continue
-                    self._finish(ended, time.monotonic() - began_s, executor.free() + len(running))
+                    self._finish(result, time.monotonic() - began_s, executor.free() + len(running))
         finally:
             executor.close()
 
     def _draws(self) -> Iterator[Trial | None]:
-        """New trials; None while there is none."""
+        """Yield new trials; None while there is no draw."""
         while True:
-            drawn = None
-            if len(self.trials) < self.most:
+            numbered_draw = None
+            if len(self.trials) < self.max_trials:
                 try:
-                    drawn = self.oracle.draw()
+                    numbered_draw = self.oracle.draw()
                 except NothingFitsError:
-                    tell = f"none of {MOST_DRAWS} draws in a row fits the library and the budget"
-                    # A bracket that cannot be filled leaves networks of a few epochs, which are no result.
-                    nothing = not any(self.allowed(trial.size) for trial in self.trials.values())
-                    if nothing or self.oracle.algorithm == "hyperband":
+                    reason = f"none of {MAX_DRAWS} draws in a row fits the library and the budget"
+                    # An incomplete bracket holds only networks of a few epochs, which are no result.
+                    none_allowed = not any(self.allowed(trial.size) for trial in self.trials.values())
+                    if none_allowed or self.oracle.algorithm == "hyperband":
                         raise InputError(
-                            f"{tell}; allow more by --max-flash and --max-arena, begin with a smaller --preset and a "
-                            "--space of smaller sizes, or use --algorithm random"
+                            f"{reason}; raise --max-flash and --max-arena, use a smaller --preset and a --space of "
+                            "smaller sizes, or use --algorithm random"
                         ) from None
-                    self.notify(f"{tell}: no more trials than these {len(self.trials)}")
-                    self.most = len(self.trials)
-            if drawn is None:
+                    self.notify(f"{reason}: the search ends with {len(self.trials)} trials")
+                    self.max_trials = len(self.trials)
+            if numbered_draw is None:
                 yield None
                 continue
-            number, recorded = drawn
-            event: Event = {"draw": number, "values": recorded.values, "seed_state": recorded.seed_state}
-            event["size"] = self.size(config_of(self.space, recorded.values))
+            number, draw = numbered_draw
+            event: Event = {"draw": number, "values": draw.values, "seed_state": draw.seed_state}
+            event["size"] = self.size(config_of(self.space, draw.values))
             event["rejected"] = self.oracle.rejected
             self.journal.append(event)
-            self.keep(self.journal)
+            self.save(self.journal)
             yield self._add(event)
 
     def _add(self, event: Event) -> Trial:
@@ -171,20 +171,20 @@ class Search:
         self.oracle.oracle.rejected = event["rejected"]
         return trial
 
-    def _finish(self, ended: JobResult, at_s: float, places: int) -> None:
-        """Keep the end of a trial, and notify it."""
-        event: Event = {"end": ended.number, "seconds": round(ended.seconds, 2), "ended_s": round(at_s, 2)}
+    def _finish(self, result: JobResult, at_s: float, parallel: int) -> None:
+        """Record the end of a trial in the journal, and report it; `parallel` trials can run at once."""
+        event: Event = {"end": result.number, "seconds": round(result.seconds, 2), "ended_s": round(at_s, 2)}
         score = math.nan
-        if ended.value is not None:
-            score = sum(ended.value.values()) / len(ended.value)
+        if result.value is not None:
+            score = sum(result.value.values()) / len(result.value)
         if math.isfinite(score):
-            event |= {"score": score, "r2": ended.value}
+            event |= {"score": score, "r2": result.value}
         else:
-            event["message"] = ended.message or "diverged: its score is not finite"
+            event["message"] = result.message or "diverged: the score is not finite"
         self.journal.append(event)
         self._end(event)
-        self.keep(self.journal)
-        self.notify(self._told(self.trials[ended.number], max(1, places)))
+        self.save(self.journal)
+        self.notify(self._progress(self.trials[result.number], max(1, parallel)))
 
     def _end(self, event: Event) -> None:
         trial = self.trials[event["end"]]
@@ -195,11 +195,11 @@ class Search:
             trial.state, trial.message = "failed", event["message"]
         self.oracle.end(trial.number, trial.score if trial.state == "done" else None)
 
-    def _told(self, trial: Trial, places: int) -> str:
-        """One line of progress."""
-        what = f"R2 {trial.score:.3f}" if trial.state == "done" else f"failed: {trial.message}"
-        best, done = self.best(), self.done()
-        so_far = f"best {best.score:.3f} (trial {best.number})" if best else "none done yet"
-        left_s = (self.most - len(done)) * median(one.seconds for one in done) / places
+    def _progress(self, trial: Trial, parallel: int) -> str:
+        """One line about a finished trial, the best score and the remaining time."""
+        outcome = f"R2 {trial.score:.3f}" if trial.state == "done" else f"failed: {trial.message}"
+        best, ended = self.best(), self.ended()
+        so_far = f"best {best.score:.3f} (trial {best.number})" if best else "no score yet"
+        left_s = (self.max_trials - len(ended)) * median(trial.seconds for trial in ended) / parallel
         left = f"about {math.ceil(left_s / 60)} min left" if left_s > 90 else f"about {math.ceil(left_s)} s left"
-        return f"trial {trial.number}: {what}; {so_far}; {len(done)} of {self.most}, {left}"
+        return f"trial {trial.number}: {outcome}; {so_far}; {len(ended)} of {self.max_trials}, {left}"

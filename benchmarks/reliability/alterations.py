@@ -1,7 +1,7 @@
-"""Damage to one file of a run or bundle: as a bad disk does it, and as someone does who can make hashes anew.
+"""Damage to one file of a run or bundle, as by a faulty disk or by an attacker who can update the hashes.
 
-`random_alteration(folder, rng)` damages a file in a random way; `ALTERATIONS` holds the ways by name. With `rehash` the
-manifest of a run, or SHA256SUMS and the sizes in the card of a bundle, are those of the damaged files.
+`random_alteration(folder, rng)` damages a file in a random way; `ALTERATIONS` holds the alterations by name. `rehash`
+updates the manifest of a run, or SHA256SUMS and the sizes in the card of a bundle, to the damaged files.
 """
 
 import hashlib
@@ -22,28 +22,28 @@ from typing import Any
 MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
 LISTS = (MANIFEST, SUMS)
 LARGEST_HASHED_BYTES = 1 << 28
-"""A larger file, which is sparse here, is sealed with a made-up hash."""
+"""Larger files, which are sparse here, are not hashed; they get the hash of an empty file."""
 
 HOSTILE = (
     *("null", "true", "-1", "0", "1", "0.5", "1e-300", "1e308", "-1e308", "1e999", "NaN", "Infinity"),
     *("9" * 400, "9" * 5000, '""', '"text"', '"\\u0000"', '"\\ud800"', '"../card.json"', '"/dev/zero"', "[]", "{}"),
     *('"' + 100_000 * "x" + '"', "[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900),
 )
-"""JSON in the place of a value, some of it beyond what JSON allows."""
+"""JSON values that replace a value; some are not valid JSON."""
 
 Alter = Callable[[Path, random.Random], None]
 
 
 @dataclass(frozen=True)
 class Alteration:
-    """One way to damage a file."""
+    """A function that damages a file, and the files that it applies to."""
 
     alter: Alter
     suffixes: tuple[str, ...] = ()
-    """Of the files that it suits; empty is all."""
+    """Suffixes or names of the files that it applies to; empty means all."""
 
-    def suits(self, file: Path) -> bool:
-        """Whether a file may be damaged so."""
+    def applies_to(self, file: Path) -> bool:
+        """Whether the alteration applies to a file."""
         return not self.suffixes or file.suffix in self.suffixes or file.name in self.suffixes
 
 
@@ -53,30 +53,30 @@ def random_alteration(
     """Damage one file of a run or bundle.
 
     Args:
-        folder: A run or a bundle, which is changed.
-        rng: Decides what is damaged, and how.
-        rehash: Make the hashes and sizes anew.
-        files: Of which one is damaged; empty is any.
-        name: The way, of ALTERATIONS; empty is any.
+        folder: A run or a bundle; modified in keys.
+        rng: Chooses the file and the alteration.
+        rehash: Whether to update hashes and sizes.
+        files: Candidates; empty means all files.
+        name: Key of ALTERATIONS; empty means a random one.
 
     Returns:
-        The file and how it was damaged.
+        Name of the file and of the alteration.
     """
-    found = [folder / file for file in files] or sorted(path for path in folder.rglob("*") if path.is_file())
-    ways = {name: ALTERATIONS[name]} if name else ALTERATIONS
-    suiting = {path: [way for way, one in ways.items() if one.suits(path)] for path in found}
-    path = rng.choice([path for path, names in suiting.items() if names])
-    way = rng.choice(suiting[path])
-    ALTERATIONS[way].alter(path, rng)
+    paths = [folder / file for file in files] or sorted(path for path in folder.rglob("*") if path.is_file())
+    choices = {name: ALTERATIONS[name]} if name else ALTERATIONS
+    applicable = {path: [key for key, choice in choices.items() if choice.applies_to(path)] for path in paths}
+    path = rng.choice([path for path, keys in applicable.items() if keys])
+    key = rng.choice(applicable[path])
+    ALTERATIONS[key].alter(path, rng)
     if rehash and path.name not in LISTS:
-        seal(folder)
-    return f"{path.relative_to(folder)}: {way}"
+        update_hashes(folder)
+    return f"{path.relative_to(folder)}: {key}"
 
 
-def seal(folder: Path) -> None:
-    """Make the hashes and sizes of a run or bundle anew, of whatever its files are now."""
+def update_hashes(folder: Path) -> None:
+    """Update the hashes and sizes of a run or bundle to its present files."""
     if (folder / SUMS).is_file():
-        _seal_card(folder)
+        _update_card(folder)
         lines = [f"{digest}  {name}\n" for name, (digest, _) in _listed(folder, SUMS)]
         (folder / SUMS).write_text("".join(lines), encoding="utf-8")
     else:
@@ -84,23 +84,24 @@ def seal(folder: Path) -> None:
         (folder / MANIFEST).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def _listed(folder: Path, own: str) -> Iterator[tuple[str, tuple[str, int]]]:
-    """Name, hash and size of each file; those of nothing where it is no file, or one that is too large to hash."""
+def _listed(folder: Path, list_file: str) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Name, hash and size of each file but `list_file`; see `_content` for what is hashed."""
     for path in sorted(folder.rglob("*")):
-        if path != folder / own and (path.is_symlink() or not path.is_dir()):
+        if path != folder / list_file and (path.is_symlink() or not path.is_dir()):
             content = _content(path)
             size = len(content) or path.lstat().st_size
             yield path.relative_to(folder).as_posix(), (hashlib.sha256(content).hexdigest(), size)
 
 
 def _content(path: Path) -> bytes:
+    """Content of a regular file; empty for other kinds of files and for files above LARGEST_HASHED_BYTES."""
     if path.is_file() and path.stat().st_size <= LARGEST_HASHED_BYTES and not path.resolve().is_relative_to("/proc"):
         return path.read_bytes()
     return b""
 
 
-def _seal_card(folder: Path) -> None:
-    """Sizes and hashes of the models in a bundle's card, where it can still be read."""
+def _update_card(folder: Path) -> None:
+    """Update sizes and hashes of the models in the card of a bundle, if the card can still be read."""
     path = folder / "card.json"
     try:
         card = json.loads(_content(path).decode("utf-8"))
@@ -119,14 +120,14 @@ def _seal_card(folder: Path) -> None:
 
 
 def flip_bit(path: Path, rng: random.Random) -> None:
-    """One bit of one byte."""
+    """Flip a bit."""
     content = bytearray(path.read_bytes() or b"\0")
     content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     path.write_bytes(content)
 
 
 def scramble(path: Path, rng: random.Random) -> None:
-    """Twenty bytes here and there."""
+    """Replace twenty random bytes."""
     content = bytearray(path.read_bytes() or b"\0")
     for _ in range(20):
         content[rng.randrange(len(content))] = rng.randrange(256)
@@ -134,52 +135,52 @@ def scramble(path: Path, rng: random.Random) -> None:
 
 
 def zero_block(path: Path, rng: random.Random) -> None:
-    """A block of 512 bytes, as a disk loses it."""
+    """Zero a block of 512 bytes, the sector of a disk."""
     content = path.read_bytes()
     first = rng.randrange(0, len(content) + 1, 512)
     path.write_bytes(content[:first] + bytes(len(content[first : first + 512])) + content[first + 512 :])
 
 
 def truncate(path: Path, rng: random.Random) -> None:
-    """The rest from anywhere on."""
+    """Cut the file at a random byte."""
     content = path.read_bytes()
     path.write_bytes(content[: rng.randrange(len(content) + 1)])
 
 
 def append(path: Path, rng: random.Random) -> None:
-    """Some bytes behind the end."""
+    """Append random bytes."""
     path.write_bytes(path.read_bytes() + rng.randbytes(rng.randrange(1, 1000)))
 
 
 def empty(path: Path, rng: random.Random) -> None:
-    """All of it."""
+    """Remove all content."""
     path.write_bytes(b"")
 
 
 def noise(path: Path, rng: random.Random) -> None:
-    """Random bytes instead."""
+    """Replace the content by random bytes."""
     path.write_bytes(rng.randbytes(rng.randrange(1, 10_000)))
 
 
 def enormous(path: Path, rng: random.Random) -> None:
-    """64 GiB, which the disk need not hold."""
+    """Extend to a sparse file of 64 GiB."""
     os.truncate(path, 1 << 36)
 
 
 def remove(path: Path, rng: random.Random) -> None:
-    """The file itself."""
+    """Remove the file."""
     path.unlink()
 
 
 def swap(path: Path, rng: random.Random) -> None:
-    """Another file of the folder instead, of the same kind if there is one."""
+    """Replace the content by that of another file of the folder, of the same suffix if there is one."""
     others = [other for other in sorted(path.parent.iterdir()) if other.is_file() and other != path]
     same = [other for other in others if other.suffix == path.suffix]
     path.write_bytes(rng.choice(same or others).read_bytes())
 
 
 def link(path: Path, rng: random.Random) -> None:
-    """A link to the same content elsewhere."""
+    """Replace the file by a link to the same content outside the folder."""
     target = path.parent.parent / f"{path.parent.name}-{path.name}"
     shutil.copyfile(path, target)
     path.unlink()
@@ -187,25 +188,25 @@ def link(path: Path, rng: random.Random) -> None:
 
 
 def link_to_device(path: Path, rng: random.Random) -> None:
-    """A link to a file without end."""
+    """Replace the file by a link to a device or a file of /proc."""
     path.unlink()
     path.symlink_to(rng.choice(["/dev/zero", "/dev/urandom", "/proc/self/environ", "/proc/kmsg"]))
 
 
 def dangling(path: Path, rng: random.Random) -> None:
-    """A link to nothing, or to itself."""
+    """Replace the file by a link to a missing file or to itself."""
     path.unlink()
     path.symlink_to(rng.choice(["nothing", path.name]))
 
 
 def fifo(path: Path, rng: random.Random) -> None:
-    """A pipe that nobody writes to."""
+    """Replace the file by a pipe without a writer."""
     path.unlink()
     os.mkfifo(path)
 
 
 def directory(path: Path, rng: random.Random) -> None:
-    """A folder of the same name."""
+    """Replace the file by a folder of the same name."""
     path.unlink()
     path.mkdir()
 
@@ -213,34 +214,34 @@ def directory(path: Path, rng: random.Random) -> None:
 # JSON.
 
 
-def _places(value: Any, at: tuple[Any, ...] = (), longest: int = 3) -> Iterator[tuple[Any, ...]]:
-    """Every place of a document, as keys; of each list the first `longest` items."""
+def _key_paths(value: Any, at: tuple[Any, ...] = (), longest: int = 3) -> Iterator[tuple[Any, ...]]:
+    """Path (keys and indices) of every value of a document; of each list only the first `longest` items."""
     yield at
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _places(inner, (*at, key), longest)
+            yield from _key_paths(inner, (*at, key), longest)
     elif isinstance(value, list):
         for number, inner in enumerate(value[:longest]):
-            yield from _places(inner, (*at, number), longest)
+            yield from _key_paths(inner, (*at, number), longest)
 
 
-def _holder(document: Any, place: tuple[Any, ...]) -> Any:
-    for key in place[:-1]:
+def _holder(document: Any, keys: tuple[Any, ...]) -> Any:
+    for key in keys[:-1]:
         document = document[key]
     return document
 
 
-def _any_place(path: Path, rng: random.Random) -> tuple[Any, tuple[Any, ...]]:
+def _random_value(path: Path, rng: random.Random) -> tuple[Any, tuple[Any, ...]]:
     document = json.loads(path.read_text(encoding="utf-8"))
-    return document, rng.choice([place for place in _places(document) if place] or [()])
+    return document, rng.choice([keys for keys in _key_paths(document) if keys] or [()])
 
 
 def hostile_value(path: Path, rng: random.Random) -> None:
-    """One of HOSTILE in the place of a value."""
-    document, place = _any_place(path, rng)
-    mark = "the place of a hostile value"
-    if place:
-        _holder(document, place)[place[-1]] = mark
+    """Replace a value by an entry of HOSTILE."""
+    document, keys = _random_value(path, rng)
+    mark = "placeholder of a hostile value"
+    if keys:
+        _holder(document, keys)[keys[-1]] = mark
     else:
         document = mark
     text = json.dumps(document, ensure_ascii=False)
@@ -248,15 +249,15 @@ def hostile_value(path: Path, rng: random.Random) -> None:
 
 
 def remove_key(path: Path, rng: random.Random) -> None:
-    """A key or item with all below it."""
-    document, place = _any_place(path, rng)
-    if place:
-        del _holder(document, place)[place[-1]]
+    """Remove a key or an item."""
+    document, keys = _random_value(path, rng)
+    if keys:
+        del _holder(document, keys)[keys[-1]]
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
 def double_key(path: Path, rng: random.Random) -> None:
-    """The first key once more, with another value."""
+    """Repeat the first key with another value."""
     document = json.loads(path.read_text(encoding="utf-8"))
     text = json.dumps(document)
     if isinstance(document, dict) and document:
@@ -265,37 +266,37 @@ def double_key(path: Path, rng: random.Random) -> None:
 
 
 def deep(path: Path, rng: random.Random) -> None:
-    """Lists in lists, 200,000 of them."""
+    """Replace the content by 200,000 nested lists."""
     path.write_text(200_000 * "[" + 200_000 * "]")
 
 
 def other_encoding(path: Path, rng: random.Random) -> None:
-    """UTF-16, or a byte that is none of UTF-8."""
+    """Encode as UTF-16, or insert a byte that is not valid UTF-8."""
     text = path.read_text(encoding="utf-8")
     within = text.replace("e", "\xe9", 1).encode("latin-1", "replace")
     path.write_bytes(rng.choice([text.encode("utf-16"), text.encode() + b"\xff", within]))
 
 
 def disorder(path: Path, rng: random.Random) -> None:
-    """A list of numbers backwards, with an item twice, or with text among them."""
+    """Reverse or empty a list, repeat its items, or insert text."""
     document = json.loads(path.read_text(encoding="utf-8"))
-    lists = [place for place in _places(document) if place and isinstance(_holder(document, place)[place[-1]], list)]
+    lists = [keys for keys in _key_paths(document) if keys and isinstance(_holder(document, keys)[keys[-1]], list)]
     if lists:
-        place = rng.choice(lists)
-        items = _holder(document, place)[place[-1]]
+        keys = rng.choice(lists)
+        items = _holder(document, keys)[keys[-1]]
         rng.choice([items.reverse, lambda: items.extend(items[:2]), lambda: items.insert(0, "text"), items.clear])()
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
 def scale_number(path: Path, rng: random.Random) -> None:
-    """A number times something: what no check of ranges need find."""
+    """Scale a number; a check of ranges need not detect this."""
     document = json.loads(path.read_text(encoding="utf-8"))
     numbers = [
-        place for place in _places(document) if place and type(_holder(document, place)[place[-1]]) in (int, float)
+        keys for keys in _key_paths(document) if keys and type(_holder(document, keys)[keys[-1]]) in (int, float)
     ]
     if numbers:
-        place = rng.choice(numbers)
-        _holder(document, place)[place[-1]] *= rng.choice([-1, 0, 0.99, 1.01, 1e3, 1e12, 1e300])
+        keys = rng.choice(numbers)
+        _holder(document, keys)[keys[-1]] *= rng.choice([-1, 0, 0.99, 1.01, 1e3, 1e12, 1e300])
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
@@ -303,7 +304,7 @@ def scale_number(path: Path, rng: random.Random) -> None:
 
 
 def hostile_setting(path: Path, rng: random.Random) -> None:
-    """One of HOSTILE in the place of a setting."""
+    """Replace the value of a setting by an entry of HOSTILE."""
     lines = path.read_text(encoding="utf-8").splitlines()
     settings = [number for number, line in enumerate(lines) if " = " in line]
     if settings:
@@ -313,7 +314,7 @@ def hostile_setting(path: Path, rng: random.Random) -> None:
 
 
 def shuffle_lines(path: Path, rng: random.Random) -> None:
-    """Lines missing, doubled, or in another order."""
+    """Shuffle the lines, repeat one, or remove one."""
     lines = path.read_text(encoding="utf-8").splitlines()
     way = rng.choice(["order", "twice", "missing"])
     if way == "order":
@@ -326,7 +327,7 @@ def shuffle_lines(path: Path, rng: random.Random) -> None:
 
 
 def other_words(path: Path, rng: random.Random) -> None:
-    """A word that occurs in the file replaced by another, everywhere."""
+    """Replace every occurrence of a word."""
     text = path.read_text(encoding="utf-8")
     word = rng.choice(["train", "test", "part", ",", "\n"])
     path.write_text(text.replace(word, rng.choice(["x", "", "\x00", '"'])), encoding="utf-8")
@@ -336,7 +337,7 @@ def other_words(path: Path, rng: random.Random) -> None:
 
 
 def hostile_name(path: Path, rng: random.Random) -> None:
-    """Another name in the place of a file's."""
+    """Replace the name of a file."""
     text = path.read_text(encoding="utf-8")
     names = ["/etc/passwd", "../card.json", "c/../../card.json", ".", "", "a/b/c/d", "card.json", "\\u0000", "x" * 5000]
     names = [name for name in names if name != "\\u0000" or path.suffix == ".json"]
@@ -345,14 +346,14 @@ def hostile_name(path: Path, rng: random.Random) -> None:
 
 
 def hostile_hash(path: Path, rng: random.Random) -> None:
-    """A hash that is longer, shorter, in capitals, or none."""
+    """Replace a hash by a longer, shorter, upper-case, empty or non-hexadecimal text."""
     text = path.read_text(encoding="utf-8")
     digest = rng.choice(re.findall("[0-9a-f]{64}", text))
     other = rng.choice([digest.upper(), digest[:-1], digest + "0", "", "g" * 64])
     path.write_text(text.replace(digest, other, 1), encoding="utf-8")
 
 
-# ZIP: model.keras and .npz.
+# ZIP archives: model.keras and .npz.
 
 
 def _members(path: Path) -> dict[str, bytes]:
@@ -367,7 +368,7 @@ def _write_members(path: Path, members: dict[str, bytes]) -> None:
 
 
 def member_bit(path: Path, rng: random.Random) -> None:
-    """Bits of a member, with a checksum that fits."""
+    """Flip bits of a member of the archive; its checksum is valid."""
     members = _members(path)
     name = rng.choice(list(members))
     content = bytearray(members[name])
@@ -377,31 +378,31 @@ def member_bit(path: Path, rng: random.Random) -> None:
 
 
 def member_end(path: Path, rng: random.Random) -> None:
-    """The rest of a member from anywhere on."""
+    """Cut a member at a random byte."""
     members = _members(path)
     name = rng.choice(list(members))
     _write_members(path, members | {name: members[name][: rng.randrange(len(members[name]))]})
 
 
 def member_gone(path: Path, rng: random.Random) -> None:
-    """A whole member."""
+    """Remove a member."""
     members = _members(path)
     del members[rng.choice(list(members))]
     _write_members(path, members)
 
 
 def member_elsewhere(path: Path, rng: random.Random) -> None:
-    """One member more, whose name leads out of the folder."""
+    """Add a member whose name points outside the folder."""
     _write_members(path, _members(path) | {rng.choice(["../evil", "/tmp/evil", "assets/../../evil"]): b"evil"})
 
 
 def bomb(path: Path, rng: random.Random) -> None:
-    """A member that unpacks to 3 GiB of zeros from 3 MB."""
+    """Replace a member by 3 MB that decompress to 3 GiB of zeros."""
     members = _members(path)
     name = rng.choice(list(members))
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     block, size = bytes(1 << 20), 3 << 10
-    # A full flush makes the same bytes of the same block every time.
+    # After a full flush, equal blocks compress to equal bytes.
     first = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
     second = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
     packed = first + second * (size - 1) + packer.flush()
@@ -425,29 +426,29 @@ def bomb(path: Path, rng: random.Random) -> None:
 
 
 def crowd(path: Path, rng: random.Random) -> None:
-    """60,000 members more, all empty."""
+    """Add 60,000 empty members."""
     with zipfile.ZipFile(path, "a") as archive:
         for number in range(60_000):
             archive.writestr(f"{number:0100d}", b"")
 
 
 def object_array(path: Path, rng: random.Random) -> None:
-    """An array of objects, which only pickle reads."""
+    """Replace an array by an array of objects, which only pickle can read."""
     import numpy as np
 
-    with np.load(path, allow_pickle=False) as found:
-        arrays = dict(found)
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored)
     arrays[rng.choice(list(arrays))] = np.array([{"a": 1}], dtype=object)
     np.savez(path, **arrays)
 
 
 def graph_value(path: Path, rng: random.Random) -> None:
-    """Another value somewhere in the graph of model.keras."""
+    """Replace a value in the graph of model.keras."""
     members = _members(path)
     document = json.loads(members["config.json"])
-    place = rng.choice([place for place in _places(document, longest=1000) if len(place) > 1])
-    mark = "the place of a hostile value"
-    _holder(document, place)[place[-1]] = mark
+    keys = rng.choice([keys for keys in _key_paths(document, longest=1000) if len(keys) > 1])
+    mark = "placeholder of a hostile value"
+    _holder(document, keys)[keys[-1]] = mark
     choices = (
         *HOSTILE,
         "2",
@@ -464,29 +465,29 @@ def graph_value(path: Path, rng: random.Random) -> None:
 
 
 def graph_class(path: Path, rng: random.Random) -> None:
-    """A layer of model.keras becomes another one."""
+    """Replace the class of a layer of model.keras."""
     members = _members(path)
     document = json.loads(members["config.json"])
-    places = [place for place in _places(document, longest=1000) if place and place[-1] == "class_name"]
+    key_paths = [keys for keys in _key_paths(document, longest=1000) if keys and keys[-1] == "class_name"]
     layers = ["Lambda", "TFSMLayer", "StringLookup", "Dense", "Softmax", "function", "Embedding"]
-    layer = _holder(document, rng.choice(places))
+    layer = _holder(document, rng.choice(key_paths))
     layer["class_name"] = rng.choice(layers)
     layer["module"] = rng.choice(["keras.layers", "builtins", "os", None])
     _write_members(path, members | {"config.json": json.dumps(document).encode()})
 
 
 def graph_size(path: Path, rng: random.Random) -> None:
-    """A layer of model.keras of a size that no memory holds."""
+    """Set a size of a layer of model.keras to a huge or invalid number."""
     members = _members(path)
     document = json.loads(members["config.json"])
     names = ("units", "filters", "landmarks", "count", "kernel_size")
-    place = rng.choice([place for place in _places(document, longest=1000) if place and place[-1] in names])
-    _holder(document, place)[place[-1]] = rng.choice([100_000, 1_000_000, 10**9, 10**18, -1, 0])
+    keys = rng.choice([keys for keys in _key_paths(document, longest=1000) if keys and keys[-1] in names])
+    _holder(document, keys)[keys[-1]] = rng.choice([100_000, 1_000_000, 10**9, 10**18, -1, 0])
     _write_members(path, members | {"config.json": json.dumps(document).encode()})
 
 
 def weights(path: Path, rng: random.Random) -> None:
-    """The arrays of model.keras: one that is huge, absent, of another shape or type, or stands elsewhere."""
+    """Damage an array of model.keras: huge, absent, other shape or type, external link, or NaN."""
     import h5py
     import numpy as np
 
@@ -494,7 +495,7 @@ def weights(path: Path, rng: random.Random) -> None:
     buffer = io.BytesIO(members["model.weights.h5"])
     with h5py.File(buffer, "r+") as file:
         names: list[str] = []
-        file.visititems(lambda name, found: names.append(name) if isinstance(found, h5py.Dataset) else None)
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
         name = rng.choice(names)
         shape = file[name].shape
         del file[name]
@@ -513,7 +514,7 @@ def weights(path: Path, rng: random.Random) -> None:
 
 
 _JSON, _ZIP, _LINES = (".json",), (".keras", ".npz"), (".toml", ".csv", SUMS)
-_WAYS: dict[tuple[str, ...], tuple[Alter, ...]] = {
+_FUNCTIONS: dict[tuple[str, ...], tuple[Alter, ...]] = {
     (): (
         *(flip_bit, scramble, zero_block, truncate, append, empty, noise, enormous, remove, swap),
         *(link, link_to_device, dangling, fifo, directory),
@@ -527,5 +528,7 @@ _WAYS: dict[tuple[str, ...], tuple[Alter, ...]] = {
     (".npz",): (object_array,),
     (".keras",): (graph_value, graph_class, graph_size, weights),
 }
-ALTERATIONS = {way.__name__: Alteration(way, suffixes) for suffixes, ways in _WAYS.items() for way in ways}
-"""Name -> way."""
+ALTERATIONS = {
+    alter.__name__: Alteration(alter, suffixes) for suffixes, functions in _FUNCTIONS.items() for alter in functions
+}
+"""Name -> alteration."""

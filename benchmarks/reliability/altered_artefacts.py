@@ -1,10 +1,9 @@
-"""Damage files of a run and of its bundle at random, and see what the commands make of them.
+"""Damage files of a run and of its bundle at random, and check how the commands react.
 
-`python benchmarks/reliability/altered_artefacts.py RUN BUNDLE SCANS [--cases N] [--seed N] [--workers N] [--out FILE]`
+`python -m benchmarks.reliability.altered_artefacts RUN BUNDLE SCANS [--cases N] [--seed N] [--workers N] [--out FILE]`
 
-Half of the cases make the hashes anew. A command must refuse a damaged file in one line with exit code 2, or, where the
-hashes are as they were, answer what it answers for the undamaged one; where they are new, it may answer otherwise. Exit
-code 0 if every case is so.
+Half of the cases update the hashes. A command must refuse a damaged file in one line with exit code 2. Otherwise its
+output must equal that for the undamaged file; with updated hashes it may differ. Exit code 0 if this holds for all.
 """
 
 import argparse
@@ -42,14 +41,14 @@ READ = {
     "soil_scan int8_core": ("SHA256SUMS", "card.json", "front_end.tflite", "int8_core.tflite"),
     "soil_scan --golden": ("SHA256SUMS", "card.json", "golden.json", "float32.tflite"),
 }
-"""Command -> files that it reads, of which one is damaged. It checks the hashes of all files of a run."""
+"""Command -> files that it reads; one of them is damaged. Commands check the hashes of all files of a run."""
 
 RIGHT = ("refused", "same", "other, new hashes")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One damaged file, and the command that reads it."""
+    """A damaged file and the command that reads it."""
 
     number: int
     command: str
@@ -58,18 +57,19 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of a case."""
+    """Reaction of the command in a case."""
 
     number: int
     command: str
     rehash: bool
     alteration: str
     outcome: str
-    """Of RIGHT, or `other, old hashes`, `traceback`, `more lines`, `died`, `no end`."""
+    """An entry of RIGHT, or `other, old hashes`, `traceback`, `more lines`, `died`, `no end`."""
     said: str
+    """Last lines of standard error."""
     seconds: float = 0.0
     most_mib: int = 0
-    """Largest memory of the process so far."""
+    """Peak memory of the process so far."""
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, help="a CSV with a row per case")
+    parser.add_argument("--out", type=Path, help="CSV file with one row per case")
     options = parser.parse_args()
     commands = list(READ)
     sources = (options.run.resolve(), options.bundle.resolve(), options.scans.resolve())
@@ -90,7 +90,7 @@ def main() -> None:
         waiting.put(Case(number=options.seed + number, command=command, rehash=rehash))
     with ThreadPoolExecutor(options.workers) as pool:
         lanes = [pool.submit(lane, waiting, sources) for _ in range(options.workers)]
-        results = [result for found in lanes for result in found.result()]
+        results = [result for future in lanes for result in future.result()]
     table = pd.DataFrame([asdict(result) for result in sorted(results, key=lambda result: result.number)])
     if options.out:
         table.to_csv(options.out, index=False)
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def lane(waiting: "SimpleQueue[Case]", sources: tuple[Path, Path, Path]) -> list[Result]:
-    """Run cases in one process after the other; a process that dies or does not end is replaced."""
+    """Run cases in a process, one after the other; replace the process if it dies or does not end."""
     results: list[Result] = []
     context = multiprocessing.get_context("spawn")
     while not waiting.empty():
@@ -118,7 +118,7 @@ def lane(waiting: "SimpleQueue[Case]", sources: tuple[Path, Path, Path]) -> list
             facts: dict[str, Any] = asdict(case) | {"alteration": "", "outcome": "no end", "said": ""}
             try:
                 while not isinstance(facts.get("seconds"), float) and ours.poll(LIMIT_S):
-                    facts |= ours.recv()  # first how it is damaged, then what came of it
+                    facts |= ours.recv()  # first the alteration, then the outcome
             except EOFError:
                 process.join()
                 facts |= {"outcome": "died", "said": f"exit code {process.exitcode}"}
@@ -129,22 +129,22 @@ def lane(waiting: "SimpleQueue[Case]", sources: tuple[Path, Path, Path]) -> list
 
 
 def work(pipe: Connection, sources: tuple[Path, Path, Path]) -> None:
-    """What a process does: cases in, facts out, until the pipe is closed."""
+    """Main function of a process: receive cases and send their outcomes until the pipe is closed."""
     from relple_tf.processes import import_tensorflow
 
     import_tensorflow()
     expected = {command: run_command(command, *sources)[1] for command in READ}
     with contextlib.suppress(EOFError):
         while True:
-            one_case(pipe, sources, expected)
+            run_case(pipe, sources, expected)
 
 
-def one_case(pipe: Connection, sources: tuple[Path, Path, Path], expected: dict[str, str]) -> None:
-    """Damage a copy, run the command on it, and send what it did."""
+def run_case(pipe: Connection, sources: tuple[Path, Path, Path], expected: dict[str, str]) -> None:
+    """Damage a copy, run the command on it, and send the outcome."""
     case = pipe.recv()
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as folder:
         of_run = case.command.endswith("RUN")
-        copy = Path(place) / "copy"
+        copy = Path(folder) / "copy"
         shutil.copytree(sources[0] if of_run else sources[1], copy)
         rng = random.Random(case.number)
         files = () if of_run and not case.rehash else READ[case.command]
@@ -158,12 +158,12 @@ def one_case(pipe: Connection, sources: tuple[Path, Path, Path], expected: dict[
     changed = "other, new hashes" if case.rehash or alteration.startswith(LISTS) else "other, old hashes"
     outcome = {0: "same" if out == expected[case.command] else changed, 2: "refused" if refused else "more lines"}
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    told = {"outcome": outcome.get(code, "traceback"), "said": " | ".join(lines[-3:])[-400:]}
-    pipe.send(told | {"seconds": seconds, "most_mib": most})
+    facts = {"outcome": outcome.get(code, "traceback"), "said": " | ".join(lines[-3:])[-400:]}
+    pipe.send(facts | {"seconds": seconds, "most_mib": most})
 
 
 def run_command(command: str, run: Path, bundle: Path, scans: Path) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command in this process."""
+    """Run a command in this process; returns exit code, standard output and standard error."""
     from export.bundling.stored_run import load
     from export.runtime import soil_scan
     from relple_tf import predict
@@ -191,14 +191,14 @@ def run_command(command: str, run: Path, bundle: Path, scans: Path) -> tuple[int
 
 
 def digest(trained: Any) -> str:
-    """What a run gives to export, as a hash."""
+    """SHA-256 of the arrays that export reads from a run."""
     arrays = (trained.train_scans, trained.test_scans, *trained.test_outputs.values())
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 @contextlib.contextmanager
 def redirected() -> Iterator[tuple[io.StringIO, io.StringIO]]:
-    """Standard output and error, those of libraries in C++ too, as text once the block ends."""
+    """Capture standard output and error, also of C++ libraries; the texts are complete when the block ends."""
     texts = io.StringIO(), io.StringIO()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
         sys.stdout.flush()

@@ -1,10 +1,10 @@
-"""Copy a run folder before every file operation of a training, and continue from every copy.
+"""Copy a run folder before every file operation of a training run, and continue from every copy.
 
     python -m benchmarks.reliability.file_operations
 
-A crash between two file operations leaves what the copy holds. From every different copy `relple_tf.predict` must
-refuse in one line or answer as the finished run does, and `relple_tf.train --resume` (or a new run, where nothing has
-begun) must end with the same files, byte by byte. Exit code 0 if all of this holds.
+A copy is the state of the folder after a crash between two file operations. From every different copy
+`relple_tf.predict` must refuse in one line or predict as the finished run does, and `relple_tf.train --resume` (or a
+new run, where the folder holds no config yet) must end with equal files, byte by byte. Exit code 0 if this holds for all.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ from relple_tf.config import SimulatedConfig
 from relple_tf.processes import import_tensorflow
 
 COMMAND = [*TINY, "--set=training.workers=1"]
-"""Arguments of training."""
+"""Arguments of `relple_tf.train`."""
 EVENTS = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.truncate")
-"""Of Python's audit hooks; `os.replace` is an `os.rename` there."""
+"""Audit events of Python; `os.replace` raises the event `os.rename`."""
 
 
 class Copies:
-    """Copies a folder before each file operation inside it, once for each different content."""
+    """Copies a folder before each file operation inside it, once per different content."""
 
     def __init__(self, folder: Path, target: Path) -> None:
         self.folder, self.target = folder, target
@@ -38,7 +38,7 @@ class Copies:
         self.active = False
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Python calls it before an operation."""
+        """Audit hook; Python calls it before the operation."""
         if not self.active or event not in EVENTS:
             return
         if event == "open" and isinstance(arguments[1], str) and not set("wax+") & set(arguments[1]):
@@ -46,7 +46,7 @@ class Copies:
         paths = [str(argument) for argument in arguments if isinstance(argument, str | Path)]
         if not any(path.startswith(str(self.folder)) for path in paths):
             return
-        self.active = False  # copying is no operation of the training
+        self.active = False  # file operations of the copy do not count
         self.operations += 1
         state = content_hash(self.folder)
         if state not in self.seen:
@@ -91,27 +91,27 @@ def main() -> None:
         copies.active = False
         assert code == 0, text
         _, expected, _ = call(predict.main, str(copies.folder), str(scans))
-        found = sorted(copies.target.iterdir())
-        wrong = [line for copy in found for line in faults(copy, copies.folder, COMMAND, scans, expected)]
+        folders = sorted(copies.target.iterdir())
+        wrong = [line for copy in folders for line in faults(copy, copies.folder, COMMAND, scans, expected)]
         print("\n".join(wrong))
-        print(f"{copies.operations} file operations, {len(found)} different folders, {len(wrong)} wrong")
+        print(f"{copies.operations} file operations, {len(folders)} different states, {len(wrong)} faults")
         print(f"not compared: {', '.join(sorted(VARYING))}")
     sys.exit(bool(wrong))
 
 
 def faults(copy: Path, finished: Path, command: list[str], scans: Path, expected: str) -> list[str]:
-    """What is wrong with a copy: a traceback, another answer, or another end; a line each.
+    """Faults of a copy, one line each: a traceback, other predictions, or other files at the end.
 
     Args:
-        copy: Of a run folder before a file operation; the run is continued in it.
+        copy: Copy of the run folder before a file operation; the run is continued in it.
         finished: The finished run.
         command: Arguments of training without `--out`.
         scans: A table to predict.
-        expected: What the finished run answers.
+        expected: Predictions of the finished run.
     """
     wrong = []
-    code, answer, error = call(predict.main, str(copy), str(scans))
-    if (code, answer) != (0, expected) and not (code == 2 and len(error.strip().splitlines()) == 1):
+    code, predictions, error = call(predict.main, str(copy), str(scans))
+    if (code, predictions) != (0, expected) and not (code == 2 and len(error.strip().splitlines()) == 1):
         wrong.append(f"{copy.name}: predict: {code} {error.strip().splitlines()[-1:]}")
     resume = ["--resume"] if (copy / "config.toml").exists() else []
     code, _, error = call(train.main, *command, "--out", str(copy), *resume)
@@ -123,17 +123,17 @@ def faults(copy: Path, finished: Path, command: list[str], scans: Path, expected
 
 
 def call(command: Any, *arguments: str) -> tuple[int, str, str]:
-    """Run a command in this process: exit code, standard output, standard error."""
+    """Run a command in this process; returns exit code, standard output and standard error."""
     import keras
 
-    keras.backend.clear_session()  # Keras numbers layers without a name through the process
+    keras.backend.clear_session()  # Keras numbers unnamed layers per process
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             run(command, list(arguments))
         except SystemExit as ended:
             return int(ended.code or 0), out.getvalue(), err.getvalue()
-    raise AssertionError("a command ends with SystemExit")
+    raise AssertionError("expected SystemExit from the command")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Kill training, search and export at random moments, continue, and compare with what was never interrupted.
+"""Kill training, search and export at random moments, continue, and compare with uninterrupted commands.
 
     python -m benchmarks.reliability.kills [--kills 100] [--seed 0] [--out FILE]
 
-Of ten kills, six hit `relple_tf.train`, three `tuning.search` and one `export.bundle`; the signal is SIGKILL, SIGTERM,
-SIGINT or SIGHUP. Only the command's own process gets it. After a kill no process of the command may be left, and no
-file may be torn: every file under its final name is what an uninterrupted command writes. Then the command is continued
-(`--resume`; an export is repeated) and must end with the same files, byte by byte. For a search that means the same
-trials with the same scores, and no trial that had ended may be lost. Exit code 0 if all of this holds.
+Of ten kills, six hit `relple_tf.train`, three `tuning.search` and one `export.bundle`. The signal is SIGKILL, SIGTERM,
+SIGINT or SIGHUP, sent to the main process of the command only. Afterwards no process of the command may be left, and no
+file may be incomplete: every file under its final name equals that of an uninterrupted command. Then the command is
+continued (`--resume`; an export is repeated) and must end with equal files, byte by byte. A search must end with the
+same trials and scores, and no ended trial may be lost. Exit code 0 if all of this holds.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from pathlib import Path
 import pandas as pd
 
 MARK = "RELPLE_TF_KILLED"
-"""Environment variable by which the processes of a command are found."""
+"""Environment variable that identifies the processes of a command."""
 LEAVE_S = 20.0
-"""Seconds that processes have to end after the command was killed."""
+"""Seconds within which all processes must end after the command was killed."""
 SIGNALS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
-"""Signal -> exit code of a command that notices it."""
+"""Signal -> exit code of a command that handles it."""
 
 TINY = [
     *("--data", "simulated", "--targets", "OC_g_kg,pH", "--preset", "rs_ple_nano"),
@@ -45,7 +45,7 @@ folds = 2
 expert_units = [4, 8, 16]
 """
 VARYING = {"verification.json", "SHA256SUMS", "manifest.json"}
-"""Files with times, and the hashes of files."""
+"""Files that contain times, and files that contain hashes of these."""
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="table of every kill, CSV")
+    parser.add_argument("--out", type=Path, help="CSV file with one row per kill")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     rows: list[dict[str, object]] = []
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 class References:
-    """Uninterrupted commands: their folders and how long they took."""
+    """Folders and durations of uninterrupted commands."""
 
     def __init__(self, parent: Path) -> None:
         self.space = parent / "space.toml"
@@ -88,12 +88,12 @@ class References:
         self.folders: dict[str, Path] = {}
         for command in ("train", "search", "export"):
             out = {"train": self.run}.get(command, parent / f"reference-{command}")
-            begun = time.monotonic()
+            start_s = time.monotonic()
             subprocess.run(self.line(command, out), check=True, capture_output=True)
-            self.seconds[command], self.folders[command] = time.monotonic() - begun, out
+            self.seconds[command], self.folders[command] = time.monotonic() - start_s, out
 
     def line(self, command: str, out: Path, *, resume: bool = False) -> list[str]:
-        """The command line that writes `out`."""
+        """Command line that writes to `out`."""
         python = [sys.executable, "-m"]
         again = ["--resume"] if resume else []
         if command == "train":
@@ -105,7 +105,7 @@ class References:
 
 
 def killed(reference: References, command: str, sent: signal.Signals, moment: float, folder: Path) -> dict[str, object]:
-    """Run a command, signal it at a share `moment` of its usual time, look, continue, compare."""
+    """Run a command, send a signal after the fraction `moment` of its usual time, check, continue, compare."""
     folder.mkdir()
     out, mark = folder / "out", uuid.uuid4().hex
     after_s = moment * reference.seconds[command]
@@ -124,8 +124,8 @@ def killed(reference: References, command: str, sent: signal.Signals, moment: fl
         return facts | {"outcome": f"{left} processes left"}
     if code not in (0, SIGNALS[sent], -sent) or "Traceback" in log_text or "leaked" in log_text:
         return facts | {"outcome": f"exit code {code}: {log_text.strip().splitlines()[-1:]}"}
-    if torn := torn_files(command, out, reference.folders[command]):
-        return facts | {"outcome": f"torn: {torn}"}
+    if incomplete := incomplete_files(command, out, reference.folders[command]):
+        return facts | {"outcome": f"incomplete files: {incomplete}"}
     ended = trials_ended(out) if command == "search" else set()
     started = (out / "config.toml").exists()
     done = subprocess.run(
@@ -144,7 +144,7 @@ def killed(reference: References, command: str, sent: signal.Signals, moment: fl
 
 
 def processes_left(mark: str) -> int:
-    """Processes that carry `mark` after LEAVE_S seconds at most; zombies do not count."""
+    """Number of processes with `mark` in their environment after LEAVE_S seconds at most; zombies do not count."""
     deadline = time.monotonic() + LEAVE_S
     while True:
         count = 0
@@ -159,11 +159,11 @@ def processes_left(mark: str) -> int:
         time.sleep(0.1)
 
 
-def torn_files(command: str, out: Path, reference: Path) -> list[str]:
-    """Files under their final name whose content no uninterrupted command writes."""
+def incomplete_files(command: str, out: Path, reference: Path) -> list[str]:
+    """Files under their final name whose content differs from that of an uninterrupted command."""
     if not out.is_dir():
         return []
-    torn = []
+    names = []
     for path in out.rglob("*"):
         name = path.relative_to(out).as_posix()
         if not path.is_file() or path.name.startswith(".unfinished-"):
@@ -172,16 +172,16 @@ def torn_files(command: str, out: Path, reference: Path) -> list[str]:
             try:
                 json.loads(path.read_text(encoding="utf-8"))
             except ValueError:
-                torn.append(name)
+                names.append(name)
         if path.suffix == ".npz" or command == "search" or name in VARYING:
             continue
         if not (reference / name).is_file() or path.read_bytes() != (reference / name).read_bytes():
-            torn.append(name)
-    return torn
+            names.append(name)
+    return names
 
 
 def trials_ended(out: Path) -> set[int]:
-    """Numbers of the trials that the journal of a search says ended."""
+    """Numbers of the trials that have ended according to the journal of a search."""
     journal = out / "journal.json"
     if not journal.exists():
         return set()
@@ -189,12 +189,12 @@ def trials_ended(out: Path) -> set[int]:
 
 
 def differing(command: str, out: Path, reference: Path) -> list[str]:
-    """Names of files that differ from those of the uninterrupted command."""
+    """Names of the files that differ from those of the uninterrupted command."""
     if command == "search":
         tables = [pd.read_csv(folder / "trials.csv") for folder in (out, reference)]
-        timed = ["seconds", "ended_s"]
-        same = tables[0].drop(columns=timed).equals(tables[1].drop(columns=timed))
-        return [] if same else ["trials.csv"]
+        times = ["seconds", "ended_s"]
+        equal = tables[0].drop(columns=times).equals(tables[1].drop(columns=times))
+        return [] if equal else ["trials.csv"]
     names = {path.relative_to(folder).as_posix() for folder in (out, reference) for path in folder.rglob("*")}
     files = [name for name in sorted(names - VARYING) if (out / name).is_file() or (reference / name).is_file()]
     return [

@@ -1,1 +1,1 @@
-"""The folder that an embedded engineer receives."""
+"""The bundle: the folder with all that a device needs to run a model."""

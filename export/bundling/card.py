@@ -1,7 +1,6 @@
-"""The card of a bundle: card.json for programs and in every file, card.md for people.
+"""The card of a bundle: card.json, which is also in every .tflite, for programs, and card.md for people.
 
-No date and nothing that the machine's speed decides: two exports of one run are the same bytes. Times stand in
-verification.json.
+It holds no date and no time, so two exports of one run give the same bytes. Times are in verification.json.
 """
 
 import contextlib
@@ -24,16 +23,17 @@ from relple_tf.training.intervals import Interval
 Card = dict[str, Any]
 
 FROM_RUN = ("source", "simulated", "data_sha256", "soils", "input", "domain", "model", "relevance", "seed", "notes")
-"""What a bundle's card has from its run's as it stands."""
+"""Entries of the run's card that are copied without a change."""
 
 CONVERTERS = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert")
 
 
 def card_of(trained: StoredRun, *, front_end_file: str | None) -> Card:
-    """The card without variants.
+    """Make the card without variants.
 
     Args:
-        front_end_file: Name of the .tflite that computes features, T2 and Q; None where no variant needs it.
+        trained: The run.
+        front_end_file: Name of the .tflite that computes features, T2 and Q; None if no variant needs it.
     """
     run = trained.card
     targets = {
@@ -52,25 +52,25 @@ def card_of(trained: StoredRun, *, front_end_file: str | None) -> Card:
 
 
 def versions() -> dict[str, str]:
-    """Package -> version, of those that made and ran the files; a runtime that is not installed ran none."""
-    found = {name: version(name) for name in CONVERTERS}
+    """Package -> version, for the converters and, if it is installed, tflite-micro."""
+    package_versions = {name: version(name) for name in CONVERTERS}
     with contextlib.suppress(PackageNotFoundError):
-        found["tflite-micro"] = version("tflite-micro")
-    return found
+        package_versions["tflite-micro"] = version("tflite-micro")
+    return package_versions
 
 
 def modelled(trained: StoredRun, target: str) -> Card:
-    """How standard deviations become laboratory units, for a device that does it itself."""
+    """Constants of the inverse target scaling, for a device whose model does not contain it."""
     return {name: value for name, value in dataclasses.asdict(trained.scales[target]).items() if name != "name"}
 
 
 def without_test(interval: Mapping[str, Any] | None) -> Card | None:
-    """An interval's own facts; what it did on the test soils belongs to a variant."""
+    """An interval without its test results, because these depend on the variant."""
     return None if interval is None else {name: value for name, value in interval.items() if name != "test"}
 
 
 def front_end_facts(trained: StoredRun) -> Card:
-    """Window and order of the derivatives."""
+    """Grid step, and window and polynomial order of the derivatives."""
     config = trained.config.front_end
     return {
         "step_nm": config.step_nm,
@@ -80,16 +80,16 @@ def front_end_facts(trained: StoredRun) -> Card:
 
 
 def variant_facts(
-    recipe: Recipe, file: str, content: bytes, c_tables_bytes: int, verification: Mapping[str, Any]
+    recipe: Recipe, file: str, content: bytes, c_table_bytes: int, verification: Mapping[str, Any]
 ) -> Card:
-    """What is known of one file before a scan is run.
+    """A variant's part of the card, before the test scans are run.
 
     Args:
-        recipe: That it was made by.
-        file: Its name.
+        recipe: Recipe of the variant.
+        file: Name of its file.
         content: The file without its card.
-        c_tables_bytes: Of the C source that a device needs beside it.
-        verification: As `Verification.as_dict` gives it.
+        c_table_bytes: Size of the C tables that a device needs with this file.
+        verification: Result of `Verification.as_dict`.
     """
     return {
         "file": file,
@@ -98,88 +98,88 @@ def variant_facts(
         "model_bytes": len(content),
         "model_sha256": hashlib.sha256(content).hexdigest(),
         "gzip_bytes": verification["gzip_bytes"],
-        "flash_bytes": len(content) + c_tables_bytes,
+        "flash_bytes": len(content) + c_table_bytes,
         "arena_bytes": arena_bytes(verification),
         "macs": verification["macs"],
         "operators": verification["operators"],
         "largest_error_sd": largest_error_sd(verification),
-        "runtimes": {name: outcome(found) for name, found in verification["runtimes"].items()},
+        "runtimes": {name: outcome(results) for name, results in verification["runtimes"].items()},
     }
 
 
 def recipe_facts(recipe: Recipe) -> Card:
-    """A recipe as JSON: tuples as lists."""
+    """A recipe for JSON: tuples become lists."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(recipe).items()}
 
 
 def arena_bytes(verification: Mapping[str, Any]) -> int | None:
-    """What TFLM needs; None where it was not measured."""
-    sizes = [found.get("arena_bytes") for found in verification["runtimes"].values()]
+    """Size of the arena that TFLM needs; None if it was not measured."""
+    sizes = [results.get("arena_bytes") for results in verification["runtimes"].values()]
     return next((size for size in sizes if size is not None), None)
 
 
 def largest_error_sd(verification: Mapping[str, Any]) -> dict[str, float]:
-    """Target -> largest difference from Keras on any test scan and runtime, in SDs of the target's test values."""
+    """Target -> largest difference from Keras over test scans and runtimes, in SDs of the target's test values."""
     worst: dict[str, float] = {}
-    for found in verification["runtimes"].values():
-        for target, errors in (found.get("targets") or {}).items():
+    for results in verification["runtimes"].values():
+        for target, errors in (results.get("targets") or {}).items():
             worst[target] = max(worst.get(target, 0.0), errors["largest_error_sd"])
     return worst
 
 
-def outcome(found: Mapping[str, Any]) -> str:
-    """`passed`, or why a runtime does not run a file."""
-    if found.get("unavailable"):
-        return str(found["unavailable"])
-    return f"lacks {', '.join(found['lacks'])}" if found.get("lacks") else "passed"
+def outcome(results: Mapping[str, Any]) -> str:
+    """`passed`, or the reason for which a runtime did not run a file."""
+    if results.get("unavailable"):
+        return str(results["unavailable"])
+    return f"lacks {', '.join(results['lacks'])}" if results.get("lacks") else "passed"
 
 
 def tested(device: SoilScan, trained: StoredRun) -> Card:
-    """What a variant does on the test scans, as its user has it: through soil_scan.py.
+    """Test a variant with soil_scan.py, as its user runs it, on the test scans.
 
     Returns:
-        Statuses and how many scans have each; per target R2 and RMSE against the laboratory, those that Keras has on
-        the same scans, the largest and the RMS difference from Keras, and the share of laboratory values within their
-        interval. A scan without an estimate has no part in these.
+        The number of scans with each status; per target R2 and RMSE of the variant and of Keras on the same scans, the
+        largest and the RMS difference from Keras, and the fraction of laboratory values within their interval. Scans
+        without an estimate are left out of the figures per target.
     """
-    found = [device.estimate(scan) for scan in trained.test_scans]
-    whole = np.array([estimate.values is not None for estimate in found])
-    statuses = [estimate.status for estimate in found]
+    estimates = [device.estimate(scan) for scan in trained.test_scans]
+    has_values = np.array([estimate.values is not None for estimate in estimates])
+    statuses = [estimate.status for estimate in estimates]
     targets = {}
     for name, facts in device.targets.items():
-        measured = trained.test_values[name][whole]
-        values = np.array([estimate.values[name] for estimate in found if estimate.values is not None])
-        keras = trained.test_outputs[name][whole].astype("float64")
-        own, reference = scores(measured, values), scores(measured, keras)
+        measured = trained.test_values[name][has_values]
+        values = np.array([estimate.values[name] for estimate in estimates if estimate.values is not None])
+        keras = trained.test_outputs[name][has_values].astype("float64")
+        variant_scores, keras_scores = scores(measured, values), scores(measured, keras)
         targets[name] = {
-            **{figure: own[figure] for figure in ("n", "r2", "rmse")},
-            "keras_r2": reference["r2"],
-            "keras_rmse": reference["rmse"],
+            **{figure: variant_scores[figure] for figure in ("n", "r2", "rmse")},
+            "keras_r2": keras_scores["r2"],
+            "keras_rmse": keras_scores["rmse"],
             "largest_error": float(np.abs(values - keras).max()),
             "rms_error": float(np.sqrt(np.mean((values - keras) ** 2))),
-            "coverage": coverage(facts["interval"], measured, values, difficulties(found, device)),
+            "coverage": coverage(facts["interval"], measured, values, difficulties(estimates, device)),
         }
     return {"statuses": {status: statuses.count(status) for status in ("ok", "outside", "invalid")}, "targets": targets}
 
 
-def difficulties(found: list[Any], device: SoilScan) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Of the scans that have an estimate, as intervals grow by it."""
-    t2 = np.array([estimate.t2 for estimate in found if estimate.t2 is not None])
-    distances: np.ndarray[Any, np.dtype[np.float64]] = np.sqrt(t2 / device.card["domain"]["limits"]["T2"])
-    return distances
+def difficulties(estimates: list[Any], device: SoilScan) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """sqrt(T2 / limit) of each scan that has an estimate; intervals grow with it."""
+    t2 = np.array([estimate.t2 for estimate in estimates if estimate.t2 is not None])
+    difficulty: np.ndarray[Any, np.dtype[np.float64]] = np.sqrt(t2 / device.card["domain"]["limits"]["T2"])
+    return difficulty
 
 
 def coverage(facts: Card | None, measured: Any, values: Any, difficulty: Any) -> float | None:
-    """Share of the laboratory values that lie within their interval; None where there is none."""
+    """Fraction of the laboratory values within their interval; None if the target has no interval."""
     if facts is None or facts["half_width"] is None:
         return None
-    known = ~np.isnan(measured)
+    is_measured = ~np.isnan(measured)
     low, high = Interval(**facts).bounds(values, difficulty)
-    return float(np.mean((low <= measured)[known] & (measured <= high)[known]))
+    return float(np.mean((low <= measured)[is_measured] & (measured <= high)[is_measured]))
 
 
 def markdown(card: Card) -> str:
-    """card.md."""
+    """Write the text of card.md."""
     quantity, nm = card["input"]["quantity"], card["input"]["wavelengths_nm"]
     default = card["variants"][card["default_variant"]]
     soils = card["soils"]
@@ -190,12 +190,12 @@ def markdown(card: Card) -> str:
         f"soils of `{card['source']}` and tested on {soils['test']:,}.",
     ]
     if card["simulated"]:
-        parts.append("**StoredRun on simulated spectra: no value of it is a laboratory value.**")
+        parts.append("**Trained on simulated spectra: its predictions are not laboratory values.**")
     parts += [
-        f"It reads {quantity} at {len(nm):,} wavelengths, {nm[0]:g} to {nm[-1]:g} nm (all in card.json).",
-        "## What it estimates",
+        f"It reads {quantity} at {len(nm):,} wavelengths from {nm[0]:g} to {nm[-1]:g} nm (listed in card.json).",
+        "## Targets",
         rows_of(
-            ("target", "unit", "estimates from", "to", f"test R2, `{card['default_variant']}`", "RMSE", "interval"),
+            ("target", "unit", "predictions from", "to", f"test R2, `{card['default_variant']}`", "RMSE", "interval"),
             [
                 (
                     name,
@@ -209,12 +209,12 @@ def markdown(card: Card) -> str:
                 for name, facts in card["targets"].items()
             ],
         ),
-        f"A scan is `outside` where T2 is above {card['domain']['limits']['T2']:.4g} or Q above "
-        f"{card['domain']['limits']['Q']:.4g}: it is unlike the soils that were learned from, so do not trust its "
-        "values. It is `invalid`, and has no values, where it is no scan of a soil at all.",
+        f"A scan is `outside` if T2 is above {card['domain']['limits']['T2']:.4g} or Q above "
+        f"{card['domain']['limits']['Q']:.4g}: it differs from all training soils, so its values are not reliable. A "
+        "scan is `invalid`, and has no values, if it cannot be the scan of a soil.",
         "## Files",
         rows_of(
-            ("variant", "file", "bytes", "flash", "arena", *(f"R2 {name}" for name in card["targets"]), "what it is"),
+            ("variant", "file", "bytes", "flash", "arena", *(f"R2 {name}" for name in card["targets"]), "description"),
             [
                 (
                     name,
@@ -228,28 +228,28 @@ def markdown(card: Card) -> str:
                 for name, facts in card["variants"].items()
             ],
         ),
-        "Bytes are those of the file with its card; flash is the model without it and, where a core reads features, "
-        "the tables of front_end.c and domain.c; the code of TFLM comes on top. The arena is the least that TFLM ran "
-        "in on x86-64; align it to 16 bytes and leave room.",
-        f"`python soil_scan.py . scans.csv` estimates a table of scans with `{card['default_variant']}`; it needs "
-        "numpy and ai-edge-litert. `c/` holds the sources for a microcontroller (the head of `c/VARIANT/model.h` "
-        "says how to run a scan), golden.json and golden.npz what every runtime must give, verification.json what each "
-        "gave here. `sha256sum -c SHA256SUMS` checks the files.",
-        f"golden.json and golden.npz hold {card['golden_soils']} scans of training and test soils with their names. "
+        "Bytes: size of the file with its card. Flash: size of the model without the card and, if it reads features, "
+        "of the tables in front_end.c and domain.c; the code of TFLM is not included. Arena: the smallest arena in "
+        "which TFLM ran on x86-64; align it to 16 bytes and add a reserve.",
+        f"`python soil_scan.py . scans.csv` predicts a table of scans with `{card['default_variant']}`; it needs "
+        "numpy and ai-edge-litert. `c/` holds the sources for a microcontroller; the head of `c/VARIANT/model.h` "
+        "describes how to run a scan. golden.json and golden.npz hold the expected results of every runtime, "
+        "verification.json the results measured during the export. `sha256sum -c SHA256SUMS` checks the files.",
+        f"golden.json and golden.npz hold {card['golden_soils']} scans of training and test soils with their ids. "
         "The bundle holds no other scans.",
     ]
     if card["notes"]:
-        parts += ["## Said in training", "\n".join(f"- {note}" for note in card["notes"])]
+        parts += ["## Notes from training", "\n".join(f"- {note}" for note in card["notes"])]
     return "\n\n".join(parts) + "\n"
 
 
 def interval_text(facts: Card | None, achieved: float | None) -> str:
-    """An interval in a few words."""
+    """Nominal and achieved coverage of an interval, for a table."""
     if facts is None or facts["half_width"] is None or achieved is None:
         return "none"
-    return f"{facts['coverage']:.0%}, held {achieved:.0%}"
+    return f"{facts['coverage']:.0%}, achieved {achieved:.0%}"
 
 
 def rows_of(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A table in Markdown."""
+    """Format a table in Markdown."""
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows))

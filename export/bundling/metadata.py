@@ -1,4 +1,4 @@
-"""The card inside a .tflite: a file that was separated from its bundle still says what it is."""
+"""The card inside a .tflite, which describes a file that was separated from its bundle."""
 
 import json
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ NAME = "relple_tf_card"
 
 
 def embed(content: bytes, card: Mapping[str, Any]) -> bytes:
-    """The file with the card in it; its graph and weights are what they were.
+    """Add the card to a .tflite; graph and weights do not change.
 
     Args:
-        content: Of a .tflite without a card.
-        card: What JSON knows.
+        content: A .tflite without a card.
+        card: Values that JSON can store.
     """
     model = parse(content)
     text = json.dumps(card, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -31,10 +31,10 @@ def embed(content: bytes, card: Mapping[str, Any]) -> bytes:
 
 
 def read(content: bytes) -> dict[str, Any] | None:
-    """The card inside a .tflite; None where there is none."""
+    """Read the card inside a .tflite; None if it has no card."""
     model = parse(content)
     for entry in model.metadata or ():
         if entry.name == NAME.encode():
-            found: dict[str, Any] = json.loads(np.asarray(model.buffers[entry.buffer].data, "uint8").tobytes())
-            return found
+            card: dict[str, Any] = json.loads(np.asarray(model.buffers[entry.buffer].data, "uint8").tobytes())
+            return card
     return None

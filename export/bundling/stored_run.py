@@ -1,4 +1,4 @@
-"""A finished run, read back for export: the model, and the very soils that it learned from and was tested on."""
+"""A finished run, read for export: the model, and the soils that it was trained and tested on."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ from relple_tf.models.network_spec import NetworkSpec
 from relple_tf.models.target_scaling import InverseTargetScaling, TargetScale
 from relple_tf.prediction.runs import estimates
 from relple_tf.runs.card_schema import CARD, run_card
-from relple_tf.runs.folder import CONFIG, WAY_OUT, RunFolder, read_config
+from relple_tf.runs.folder import CONFIG, REMEDY, RunFolder, read_config
 from relple_tf.runs.model_loading import load_model
 from relple_tf.runs.stored_data import DATA, load_data
 
@@ -28,16 +28,16 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredRun:
-    """What export starts from. Scans are (n, bands), in the quantity and on the bands that the model reads."""
+    """Input of an export. Scans are (n, bands), in the quantity and on the bands that the model reads."""
 
     folder: Path
     card: dict[str, Any]
     """card.json of the run."""
     config: Config
     model: keras.Model
-    """The whole graph: raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, T2, Q: (batch, 1)}."""
+    """The deployed model: raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, T2, Q: (batch, 1)}."""
     train_scans: Floats
-    """(n_train, bands); what quantisation ranges and compression may see."""
+    """(n_train, bands); quantisation ranges and compression use only these scans."""
     train_ids: npt.NDArray[np.str_]
     """(n_train,)."""
     train_values: dict[str, npt.NDArray[np.float64]]
@@ -49,11 +49,11 @@ class StoredRun:
     test_values: dict[str, npt.NDArray[np.float64]]
     """Target -> (n_test,) laboratory values, NaN where not measured."""
     test_outputs: dict[str, Floats]
-    """What Keras says of `test_scans`: every target, T2, Q -> (n_test,)."""
+    """Output of the Keras model for `test_scans`: every target, T2, Q -> (n_test,)."""
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names with units, in the order of the outputs."""
+        """Names of the targets with units, in the order of the outputs."""
         return tuple(self.card["targets"])
 
     @property
@@ -68,23 +68,25 @@ class StoredRun:
 
     @cached_property
     def network(self) -> keras.Model:
-        """Features -> {target: (batch, 1)} in standard deviations; the middle of `model`, with its own weights."""
-        return keras.Model(self._seeing.input, self._seeing.output[0], name=self._seeing.name)
+        """Features -> {target: (batch, 1)} in standard deviations; shares its layers with `model`."""
+        full = self._network_with_projections
+        return keras.Model(full.input, full.output[0], name=full.name)
 
     @cached_property
-    def near(self) -> keras.Model:
-        """Features -> bands (batch, n) of the first view, and scores (batch, components) of each view."""
-        _, bands, scores = self._seeing.output
-        return keras.Model(self._seeing.input, (bands, list(scores)), name="near")
+    def projections(self) -> keras.Model:
+        """Features -> bands (batch, n) of the first view, and a list of scores (batch, components) of each view."""
+        full = self._network_with_projections
+        _, bands, scores = full.output
+        return keras.Model(full.input, (bands, list(scores)), name="near")
 
     @property
     def kernel_regression(self) -> KernelRegression:
-        """Scores of every view -> (batch, targets) in standard deviations, to be added to the network's."""
+        """Scores of every view -> (batch, targets) in standard deviations, added to the output of the network."""
         layer: KernelRegression = self.model.get_layer("kernel_regression")
         return layer
 
     @property
-    def _seeing(self) -> keras.Model:
+    def _network_with_projections(self) -> keras.Model:
         return self.model.get_layer(self.config.model.architecture)
 
     @property
@@ -101,12 +103,12 @@ class StoredRun:
 
     @property
     def scales(self) -> dict[str, TargetScale]:
-        """How each target is modelled."""
+        """Target -> the scale on which it is modelled."""
         return {scale.name: scale for scale in self.target_scaling.scales}
 
     @property
     def spec(self) -> NetworkSpec:
-        """What fixes the architecture, beside the config."""
+        """Specification of the network: with the config, it determines the architecture."""
         _, bands, channels = self.channel_stage.output.shape
         return NetworkSpec(
             bands=bands,
@@ -119,28 +121,28 @@ class StoredRun:
 
     @property
     def limits(self) -> Limits:
-        """The distances beyond which a scan is outside."""
-        found = self.card["domain"]
-        return Limits(t2=found["limits"][T2], q=found["limits"][Q], share=found["share_within"])
+        """The limits of T2 and Q; a scan above a limit is `outside`."""
+        domain = self.card["domain"]
+        return Limits(t2=domain["limits"][T2], q=domain["limits"][Q], share=domain["share_within"])
 
     def features(self, scans: Floats) -> Floats:
-        """What the network reads: (n, bands) -> (n, bands, channels)."""
+        """Features of scans, the input of the network: (n, bands) -> (n, bands, channels)."""
         return front_end.apply(self.channel_stage, front_end.apply(self.absorbance_stage, scans))
 
     def outputs(self, scans: Floats) -> dict[str, Floats]:
-        """What Keras says of scans (n, bands): every target in laboratory units, T2, Q -> (n,)."""
+        """Output of the Keras model for scans (n, bands): every target in laboratory units, T2, Q -> (n,)."""
         return estimates(self.model, scans)
 
 
 def load(run_folder: Path) -> StoredRun:
-    """Read a finished run and the data that it holds.
+    """Read a finished run and its stored data.
 
     Raises:
-        InputError: the folder is no finished run or was changed, or was made without its data.
+        InputError: the folder is not a finished run, was changed, or does not hold its data.
     """
     folder = RunFolder(path=run_folder)
     folder.verify()
-    card = run_card(read_bytes(run_folder / CARD, WAY_OUT, LARGEST_JSON_BYTES), run_folder / CARD)
+    card = run_card(read_bytes(run_folder / CARD, REMEDY, LARGEST_JSON_BYTES), run_folder / CARD)
     config = read_config(run_folder / CONFIG)
     library, parts = load_data(run_folder / DATA)
     train, test = parts == "train", parts == "test"
@@ -166,22 +168,22 @@ def check_parts(trained: StoredRun) -> None:
     """Compare the model of a run with its config and card, layer by layer.
 
     Raises:
-        InputError: a layer is missing, or is not what config and card say.
+        InputError: a layer is missing, or differs from config or card.
     """
     path, config, card = trained.folder / "model.keras", trained.config, trained.card
-    with readable(path, WAY_OUT):
-        spec, (_, scores) = trained.spec, trained.near.output
+    with readable(path, REMEDY):
+        spec, (_, scores) = trained.spec, trained.projections.output
         compared = {
             "architecture": (config.model.architecture, card["model"]["architecture"]),
             "channels": (config.front_end.channels, tuple(card["front_end"]["channels"])),
             "number of channels": (spec.channels, len(config.front_end.channels)),
             "grid": (trained.absorbance_stage.output.shape[1], len(card["front_end"]["grid_nm"])),
-            "components of the views": ([one.shape[1] for one in scores], [spec.components] * len(spec.views)),
+            "components of the views": ([score.shape[1] for score in scores], [spec.components] * len(spec.views)),
             "outputs of the network": (set(trained.network.output), set(trained.targets)),
             "targets in laboratory units": (tuple(trained.scales), trained.targets),
-            "targets of the kernel machines": (trained.kernel_regression.targets, trained.targets),
-            "layer of distances": (type(trained.domain_statistics), DomainStatistics),
+            "targets of the kernel regression": (trained.kernel_regression.targets, trained.targets),
+            "layer of the domain statistics": (type(trained.domain_statistics), DomainStatistics),
         }
-        for what, (found, expected) in compared.items():
-            if found != expected:
-                raise ValueError(f"{what}: {found}, expected {expected}")
+        for what, (received, expected) in compared.items():
+            if received != expected:
+                raise ValueError(f"{what}: expected {expected}, received {received}")

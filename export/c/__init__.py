@@ -1,1 +1,1 @@
-"""C99 sources of a model."""
+"""C99 and C++ sources of a model; their text is in `templates/`."""

@@ -1,20 +1,21 @@
-"""Fewer or rounder weights by TFMOT, on the tf_keras twin: pruning, clustering, quantisation-aware training.
+"""Compression of the network's weights with TFMOT: pruning, clustering, quantisation-aware training.
 
-Importing TFMOT sets TF_USE_LEGACY_KERAS for the whole process, so this runs in the child of
-`export.convert.conversion` alone.
+Importing TFMOT sets TF_USE_LEGACY_KERAS for the whole process, so only the child process of
+`export.convert.conversion` imports it.
 
-A step wraps layers of a twin, trains the twin a little further on the training part, and hands its weights to a plain
-one, which is converted as if it had never been otherwise. Pruned and clustered are the kernels of convolutions, dense
-layers and LSTM. Left alone are the projections of the views and the kernel machines, which the twin is trained without;
-the random bases, which are frozen; the heads, whose few weights carry the bases; and small kernels.
+Each step wraps layers of the tf_keras twin, trains the twin briefly on the training part, and copies its weights to a
+plain twin, which is then converted. Pruning and clustering change the kernels of convolutions, dense layers and LSTM.
+They do not change the projections of the views and the kernel regression, which the trained twin does not contain; the
+random bases, which are frozen; the heads, whose few weights read the bases; and small kernels.
 
-Quantisation-aware training rounds kernels and activations of the convolutions and dense layers that are trained, each
-with one range. TFMOT knows no LSTM that it could round, nor the sums and products of gates and attention: they compute
-in float meanwhile. RunResult of the plain twin rounds all of them in the end.
+Quantisation-aware training rounds kernels and activations of the trainable convolutions and dense layers, each with
+one range. TFMOT cannot round the LSTM, nor the sums and products of gates and attention: these stay in float during
+training. Converting the plain twin quantises all of them at the end.
 
-Heads were scaled by their share of the estimates when training ended (`relple_tf.training.stacking`), and the kernel
-machines hold the rest. So a head over its share is compared with the measured values, which is what it once learned;
-what the machines leave of the rows that they were fitted on is noise. A head whose share is 0 stays at 0.
+Training ends by scaling each head by its stacking weight w and the kernel regression by 1 - w
+(`relple_tf.training.stacking`). Therefore the loss divides a head's output by w before it compares it with the measured
+values: that is the quantity that the head was trained on. The residuals of the kernel regression on the rows that it
+was fitted on are noise, so they are no target. A head with weight 0 stays at 0.
 """
 
 import importlib
@@ -25,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.convert.converter_adapter import clustering, kernel_and_activation_in_8_bits
-from export.convert.twin import Model, behind_views, twin
+from export.convert.twin import Model, after_views, twin
 from relple_tf.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,35 +36,35 @@ Weights = dict[str, dict[str, npt.NDArray[np.float32]]]
 """Layer -> weight, such as `kernel` or `bias` -> its values."""
 
 COMPRESSIONS = (("pruned",), ("clustered",), ("qat",), ("pruned", "clustered"))
-"""The steps that a recipe may name, in order; clustering after pruning keeps the zeros."""
+"""Allowed sequences of steps; clustering after pruning keeps the zeros."""
 
 SPARSITY = 0.5
-"""Share of the weights of each pruned kernel that become 0."""
+"""Fraction of the weights of each pruned kernel that become 0."""
 
 CLUSTERS = 16
-"""Different values in each clustered kernel, at most."""
+"""Largest number of different values in each clustered kernel."""
 
-LEAST_WEIGHTS = 2 * CLUSTERS
-"""Of a kernel that is pruned or clustered."""
+MIN_WEIGHTS = 2 * CLUSTERS
+"""Smaller kernels are neither pruned nor clustered."""
 
 UPDATES = 600
-"""Of the weights in each step: a tenth of the `max_steps` of training."""
+"""Weight updates in each step: a tenth of the `max_steps` of training."""
 
-SLOWER = 0.1
-"""Learning rate of a step over the highest of training; a cosine takes it to 0."""
+LEARNING_RATE_FACTOR = 0.1
+"""Initial learning rate of a step, as a fraction of the highest rate of training; a cosine decays it to 0."""
 
-PRUNING = 0.5
-"""Share of UPDATES in which sparsity rises, cubically (Zhu & Gupta 2017, arXiv 1710.01878, Eq. 1)."""
+PRUNING_FRACTION = 0.5
+"""Fraction of UPDATES in which sparsity rises, cubically (Zhu & Gupta 2017, arXiv 1710.01878, Eq. 1)."""
 
 
 def compressed(trained: "StoredRun", compression: tuple[str, ...], lstm_form: str, updates: int = UPDATES) -> Model:
-    """The twin with compressed weights.
+    """Build the twin with compressed weights.
 
     Args:
-        trained: Only its training part is read.
-        compression: One of COMPRESSIONS.
+        trained: The run; only its training part is used.
+        compression: An entry of COMPRESSIONS.
         lstm_form: As for `twin`.
-        updates: Of the weights in each step, in whole epochs, one at least.
+        updates: Weight updates in each step, rounded to whole epochs, at least one epoch.
 
     Returns:
         As from `twin`.
@@ -72,8 +73,8 @@ def compressed(trained: "StoredRun", compression: tuple[str, ...], lstm_form: st
         InputError: the compression is unknown.
     """
     if compression not in COMPRESSIONS:
-        known = ", ".join("+".join(steps) for steps in COMPRESSIONS)
-        raise InputError(f"compression {'+'.join(compression)}: unknown; there are {known}")
+        names = ", ".join("+".join(steps) for steps in COMPRESSIONS)
+        raise InputError(f"compression {'+'.join(compression)} is unknown; choose from {names}")
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
@@ -81,50 +82,50 @@ def compressed(trained: "StoredRun", compression: tuple[str, ...], lstm_form: st
     weights: Weights = {}
     for position, step in enumerate(compression):
         wrap = {"pruned": _pruning, "clustered": _clustering, "qat": _quantising}[step]
-        weights = _taught(trained, weights, data, updates, wrap, keep_zeros=position > 0)
+        weights = _weights_after_step(trained, weights, data, updates, wrap, keep_zeros=position > 0)
     network = twin(trained.network, trained.config.model, trained.spec, lstm_form=lstm_form)
-    _give(weights, network)
+    _set_weights(weights, network)
     return network
 
 
 def training_data(trained: "StoredRun") -> tuple[list["Floats"], "Floats"]:
-    """What the twin without its views reads of the training part, and what it shall say.
+    """Inputs and measured values of the training part, for the twin without its views.
 
     Returns:
-        Features (n, bands, channels) with the scores of each view, and measured values (n, K) in standard deviations:
-        NaN where not measured, and for a target whose head has no share of the estimates.
+        [features (n, bands, channels), scores (n, components) of each view], and measured values (n, K) in standard
+        deviations: NaN where not measured, and for a target whose head has stacking weight 0.
     """
     features = trained.features(trained.train_scans)
     _, scores = trained.near(features)
-    shares = trained.card["model"]["stacking_weights"]
+    stacking_weights = trained.card["model"]["stacking_weights"]
+    unmeasured = np.full(len(features), np.nan)
     values = [
-        trained.scales[target].to_model(trained.train_values[target]) if shares[target] else unmeasured
-        for unmeasured in [np.full(len(features), np.nan)]
+        trained.scales[target].to_model(trained.train_values[target]) if stacking_weights[target] else unmeasured
         for target in trained.targets
     ]
     return [features, *map(np.asarray, scores)], np.stack(values, axis=1).astype("float32")
 
 
 def compressible(network: Model, targets: tuple[str, ...]) -> dict[str, list[str]]:
-    """Layer -> its kernels, of the layers that are pruned and clustered."""
+    """Layer -> names of its kernels, for the layers that are pruned and clustered."""
     import tf_keras
 
     kinds = (tf_keras.layers.Conv1D, tf_keras.layers.Dense, tf_keras.layers.LSTM)
-    found = {}
+    kernels_of = {}
     for layer in network.layers:
         if not isinstance(layer, kinds) or not layer.trainable or layer.name in targets:
             continue
-        kernels = {_own_name(one): one for one in layer.weights if _own_name(one) != "bias"}
-        if min(int(np.prod(one.shape)) for one in kernels.values()) >= LEAST_WEIGHTS:
-            found[layer.name] = sorted(kernels)
-    return found
+        kernels = {_short_name(weight): weight for weight in layer.weights if _short_name(weight) != "bias"}
+        if min(int(np.prod(kernel.shape)) for kernel in kernels.values()) >= MIN_WEIGHTS:
+            kernels_of[layer.name] = sorted(kernels)
+    return kernels_of
 
 
 Wrapped = tuple[Model, list[Any], Callable[[Model], Model]]
-"""A model to train, callbacks of its training, and what takes the wrappers off it."""
+"""A model to train, the callbacks of its training, and a function that removes the wrappers."""
 
 
-def _taught(
+def _weights_after_step(
     trained: "StoredRun",
     weights: Weights,
     data: tuple[list["Floats"], "Floats"],
@@ -133,17 +134,17 @@ def _taught(
     *,
     keep_zeros: bool,
 ) -> Weights:
-    """The weights of one step."""
+    """Train a twin with the wrappers of one step, and return its weights."""
     import tf_keras
 
     from relple_tf.models.views import joined
 
     settings = trained.config.training
-    # Before layers are made: Dropout and the centroids of clusters draw from seeds of that moment.
+    # Before layers are made: Dropout and the cluster centroids take their seeds when they are created.
     tf_keras.utils.set_random_seed(settings.seed)
     student = twin(trained.network, trained.config.model, trained.spec, lstm_form="fused")
-    _give(weights, student)
-    core = behind_views(student)
+    _set_weights(weights, student)
+    core = after_views(student)
     outputs = joined([core.output[target] for target in trained.targets], tf_keras, name="estimates")
     rows, values = data
     batch = min(settings.batch_size, len(values))
@@ -155,26 +156,30 @@ def _taught(
         updates=epochs * per_epoch,
         keep_zeros=keep_zeros,
     )
-    schedule = tf_keras.optimizers.schedules.CosineDecay(SLOWER * settings.learning_rate, epochs * per_epoch)
+    schedule = tf_keras.optimizers.schedules.CosineDecay(
+        LEARNING_RATE_FACTOR * settings.learning_rate, epochs * per_epoch
+    )
     model.compile(tf_keras.optimizers.Adam(schedule, clipnorm=1.0), joint_loss(trained))
     model.fit(rows, values, batch_size=batch, epochs=epochs, callbacks=callbacks, verbose=0)
-    return _named(strip(model))
+    return _weights_by_layer(strip(model))
 
 
 def joint_loss(trained: "StoredRun") -> Callable[[Any, Any], Any]:
-    """Mean over targets of the masked Huber loss of training; (batch, K) measured and estimated, in SDs.
+    """Mean over targets of the masked Huber loss of training, on (batch, K) measured and predicted values in SDs.
 
-    Equal weights, not the balance that training found, which is not kept with a run.
+    All targets have equal loss weights: a run does not store the weights that the balancing strategy ended with.
     """
     import tensorflow as tf
 
     from relple_tf.training.losses import masked_losses
 
-    shares = np.array([trained.card["model"]["stacking_weights"][target] for target in trained.targets], "float32")
-    factors = 1 / np.where(shares > 0, shares, 1)
+    stacking_weights = np.array(
+        [trained.card["model"]["stacking_weights"][target] for target in trained.targets], "float32"
+    )
+    factors = 1 / np.where(stacking_weights > 0, stacking_weights, 1)
 
-    def loss(measured: Any, estimated: Any) -> Any:
-        losses, present = masked_losses(measured, estimated * factors, trained.config.training.huber_delta)
+    def loss(measured: Any, predicted: Any) -> Any:
+        losses, present = masked_losses(measured, predicted * factors, trained.config.training.huber_delta)
         return tf.reduce_sum(losses) / tf.maximum(tf.reduce_sum(present), 1.0)
 
     return loss
@@ -182,9 +187,9 @@ def joint_loss(trained: "StoredRun") -> Callable[[Any, Any], Any]:
 
 def _pruning(model: Model, layers: dict[str, list[str]], *, updates: int, keep_zeros: bool) -> Wrapped:
     pruning = _tfmot().sparsity.keras
-    end = max(1, round(PRUNING * updates))
+    end = max(1, round(PRUNING_FRACTION * updates))
     every = max(1, end // 10)
-    # Of whole intervals: past the last one of them nothing more is pruned.
+    # End on a whole interval: TFMOT prunes only at multiples of `frequency`.
     schedule = pruning.PolynomialDecay(0.0, SPARSITY, begin_step=0, end_step=end - end % every, frequency=every)
     wrapped = _with(model, layers, lambda layer: pruning.prune_low_magnitude(layer, schedule))
     return wrapped, [pruning.UpdatePruningStep()], pruning.strip_pruning
@@ -198,11 +203,11 @@ def _clustering(model: Model, layers: dict[str, list[str]], *, updates: int, kee
 
 
 def _quantising(model: Model, layers: dict[str, list[str]], *, updates: int, keep_zeros: bool) -> Wrapped:
-    """Rounds every convolution and dense layer that is trained, heads and small kernels too."""
+    """Round every trainable convolution and dense layer, including heads and small kernels."""
     import tf_keras
 
     quantising, kinds = _tfmot().quantization.keras, (tf_keras.layers.Conv1D, tf_keras.layers.Dense)
-    # A frozen layer would be trained: the wrapper counts the kernel among its own weights.
+    # The wrapper would train a frozen layer: it adds the kernel to its trainable weights.
     names = [layer.name for layer in model.layers if isinstance(layer, kinds) and layer.trainable]
     config = kernel_and_activation_in_8_bits()
     annotated = _with(model, names, lambda layer: quantising.quantize_annotate_layer(layer, config))
@@ -212,7 +217,7 @@ def _quantising(model: Model, layers: dict[str, list[str]], *, updates: int, kee
 
 
 def _with(model: Model, names: Any, wrap: Callable[[Any], Any]) -> Model:
-    """The model with some of its layers wrapped."""
+    """Copy the model with the layers of these names wrapped."""
     import tf_keras
 
     return tf_keras.models.clone_model(
@@ -221,21 +226,22 @@ def _with(model: Model, names: Any, wrap: Callable[[Any], Any]) -> Model:
 
 
 def _tfmot() -> Any:
-    """The library; it ships no types."""
+    """Import TFMOT; it ships no types."""
     return importlib.import_module("tensorflow_model_optimization")
 
 
-def _own_name(variable: Any) -> str:
+def _short_name(variable: Any) -> str:
+    """`kernel` of `layer/kernel:0`."""
     return str(variable.name).rpartition("/")[2].partition(":")[0]
 
 
-def _named(model: Model) -> Weights:
-    return {layer.name: {_own_name(one): one.numpy() for one in layer.weights} for layer in model.layers}
+def _weights_by_layer(model: Model) -> Weights:
+    return {layer.name: {_short_name(weight): weight.numpy() for weight in layer.weights} for layer in model.layers}
 
 
-def _give(weights: Weights, network: Model) -> None:
-    """Give a network the weights, if there are any; the views have none, for the student was without them."""
+def _set_weights(weights: Weights, network: Model) -> None:
+    """Set the weights of a network; empty `weights` change nothing, and frozen layers without an entry stay."""
     for layer in network.layers:
         if weights and (layer.trainable or layer.name in weights):
             for variable in layer.weights:
-                variable.assign(weights[layer.name][_own_name(variable)])
+                variable.assign(weights[layer.name][_short_name(variable)])

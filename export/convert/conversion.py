@@ -1,14 +1,17 @@
-"""From a run to a .tflite, in a child process: the converter segfaults on some graphs, and must not take us with it.
+"""From a run to a .tflite, in a child process: the converter segfaults on some graphs, and the parent must survive.
 
-A file is joined from two conversions. The shell is the front end, the views, the distances, the kernel machines and
-the conversion to laboratory units: Keras 3 layers, always float32. The core is the network, on tf_keras, as the recipe
-wants it. So an 8-bit network never touches a raw spectrum, and T2 and Q are float in every file.
+A file is joined from two conversions. The shell holds the front end, the views, the domain statistics T2 and Q, the
+kernel regression and the inverse target scaling: Keras 3 layers, always float32. The core is the network on tf_keras,
+with the weights and activations of the recipe. So an 8-bit network never reads a raw spectrum, and T2 and Q are float
+in every file.
 
-One signature, `serving_default`. A recipe that reads `scan`: input "spectrum" (1, bands) float32; outputs named like
-the targets (laboratory units), "T2" and "Q", each (1, 1) float32. One that reads `features_int8`: input "features"
-(1, bands, channels) int8; outputs named like the targets, (1, 1) int8, in standard deviations; scale and zero point
-are those of the tensors. The front end's own file: "spectrum" -> "features" (1, bands, channels), "T2", "Q", all
-float32.
+Each file has one signature, `serving_default`:
+
+- `reads="scan"`: input "spectrum" (1, bands) float32; outputs named like the targets (laboratory units), "T2" and "Q",
+  each (1, 1) float32.
+- `reads="features_int8"`: input "features" (1, bands, channels) int8; outputs named like the targets, (1, 1) int8, in
+  standard deviations. The tensors hold scale and zero point.
+- The file of the front end: "spectrum" -> "features" (1, bands, channels), "T2", "Q", all float32.
 """
 
 import json
@@ -34,64 +37,64 @@ if TYPE_CHECKING:
 FEATURES = "features"
 SPECTRUM = "spectrum"
 MODELLED = "modelled"
-"""What the network says of all targets, in standard deviations."""
+"""The network's predictions for all targets, in standard deviations."""
 FRONT_END = "front_end"
-"""Names the front end's own file among recipes."""
+"""Name of the front end's file, where recipes are named."""
 
-FLOAT = "float32_part"
-"""Begins the names of operators that an 8-bit core leaves in float32."""
+FLOAT_SCOPE = "float32_part"
+"""Name scope of the operators that an 8-bit core keeps in float32."""
 
 T2, Q = "T2", "Q"
-"""As in `relple_tf.models.target_scaling`, which imports Keras."""
+"""As in `relple_tf.models.deployed`, which imports Keras."""
 
-MARK = "relple_tf: "
-"""Begins the line by which a child says what went wrong."""
+ERROR_MARK = "relple_tf: "
+"""Prefix of the line in which a child reports its error."""
 
 
 class ConversionError(InputError):
-    """A recipe made no file; the message is one line that names the recipe and the cause."""
+    """A conversion failed; the message is one line with the recipe and the cause."""
 
 
 def convert(trained_folder: Path, recipe: Recipe, out_file: Path, limit_s: float) -> None:
-    """Make the file of a recipe from a finished run.
+    """Convert a finished run by a recipe.
 
     Args:
         trained_folder: A run folder.
-        recipe: What to make.
-        out_file: Written whole or not at all.
+        recipe: The recipe.
+        out_file: The .tflite; written completely or not at all.
         limit_s: Seconds after which the child is killed.
 
     Raises:
         ConversionError: the conversion failed, crashed or took too long, or its result holds an operator that no device
-            computes rightly.
-        InputError: the folder is no finished run, or its data are missing or were changed.
+            computes correctly.
+        InputError: the folder is not a finished run, or its data are missing or were changed.
     """
     _in_child({"folder": str(trained_folder), "recipe": asdict(recipe), "out": str(out_file)}, recipe.name, limit_s)
 
 
 def convert_front_end(trained_folder: Path, out_file: Path, limit_s: float) -> None:
-    """Make the front end's own float32 file, the companion of `int8_core`; arguments and errors as for `convert`."""
+    """Convert the front end to a float32 file, which `int8_core` needs; arguments and errors as for `convert`."""
     _in_child({"folder": str(trained_folder), "recipe": None, "out": str(out_file)}, FRONT_END, limit_s)
 
 
 def _in_child(job: dict[str, Any], name: str, limit_s: float) -> None:
-    """Run this module on a job."""
+    """Run this module in a child process; its argument is the job as JSON."""
     run_child([sys.executable, "-m", "export.convert.conversion", json.dumps(job)], f"recipe {name}", limit_s)
 
 
 def run_child(command: list[str], name: str, limit_s: float) -> None:
-    """Run a command in a session of its own, so that all that it starts ends with it.
+    """Run a command in a new session, so that killing the session also kills the processes that it started.
 
     Args:
-        command: What to run. By `main_of_child` it ends with this process, also where this one is killed, and says why
-            it failed.
-        name: What it does, for the message.
+        command: Program and arguments. If it calls `main_of_child`, it ends with this process, also when this process
+            is killed, and it reports its error.
+        name: What the command does, for the error message.
         limit_s: Seconds after which it is killed.
 
     Raises:
-        ConversionError: it failed, was killed by a signal or took too long.
-        InputError: it said that its input is wrong.
-        OSError: it could not write its result.
+        ConversionError: the command failed, was killed by a signal or took too long.
+        InputError: the command reported that its input is wrong.
+        OSError: the command could not write its result.
     """
     root = str(Path(__file__).parents[2])
     variables = environment() | {
@@ -111,9 +114,9 @@ def run_child(command: list[str], name: str, limit_s: float) -> None:
     try:
         output, _ = child.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
-        raise ConversionError(f"{name}: nothing after {limit_s:g} s; leave it out of --recipes") from None
+        raise ConversionError(f"{name}: no result after {limit_s:g} s; leave it out of --recipes") from None
     finally:
-        # Ctrl-C ends here too, and would leave the child running.
+        # Also after Ctrl-C, which would otherwise leave the child running.
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)
             child.communicate()
@@ -123,22 +126,22 @@ def run_child(command: list[str], name: str, limit_s: float) -> None:
 
 def _failure(name: str, code: int, output: str) -> InputError | OSError:
     lines = [line for line in output.splitlines() if line.strip()]
-    said = [json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK)]
-    if said and said[-1].get("errno"):
-        return OSError(said[-1]["errno"], os.strerror(said[-1]["errno"]), said[-1]["filename"])
-    if said and said[-1]["of_input"]:
-        return InputError(said[-1]["message"])
-    if said:
-        cause = said[-1]["message"]
+    reports = [json.loads(line.removeprefix(ERROR_MARK)) for line in lines if line.startswith(ERROR_MARK)]
+    if reports and reports[-1].get("errno"):
+        return OSError(reports[-1]["errno"], os.strerror(reports[-1]["errno"]), reports[-1]["filename"])
+    if reports and reports[-1]["of_input"]:
+        return InputError(reports[-1]["message"])
+    if reports:
+        cause = reports[-1]["message"]
     elif code < 0:
-        cause = f"the converter died of {signal.Signals(-code).name}"
+        cause = f"the converter crashed with {signal.Signals(-code).name}"
     else:
         cause = lines[-1] if lines else f"exit code {code}"
     return ConversionError(f"{name}: {cause}")
 
 
 def main(job: dict[str, Any]) -> None:
-    """What the child does."""
+    """Convert in the child process."""
     from export.bundling.stored_run import load
 
     trained = load(Path(job["folder"]))
@@ -147,15 +150,15 @@ def main(job: dict[str, Any]) -> None:
         if job["recipe"] is None
         else Recipe(**job["recipe"] | {"compression": tuple(job["recipe"]["compression"])})
     )
-    content = front_end_file(trained) if recipe is None else made(trained, recipe)
+    content = front_end_file(trained) if recipe is None else recipe_file(trained, recipe)
     write_bytes(Path(job["out"]), content)
 
 
-def made(trained: "StoredRun", recipe: Recipe) -> bytes:
-    """The .tflite of a recipe, in this process.
+def recipe_file(trained: "StoredRun", recipe: Recipe) -> bytes:
+    """Convert by a recipe in this process, to the bytes of a .tflite.
 
     Raises:
-        InputError: the result holds an operator that no device computes rightly.
+        InputError: the result holds an operator that no device computes correctly.
     """
     from export.convert.flatbuffer import compacted, inserted, packed, parse
     from export.convert.operators import audit
@@ -172,7 +175,7 @@ def made(trained: "StoredRun", recipe: Recipe) -> bytes:
 
 
 def front_end_file(trained: "StoredRun") -> bytes:
-    """Scan -> features, T2, Q, as a .tflite."""
+    """Convert the front end: scan -> features, T2, Q."""
     import tensorflow as tf
 
     from export.convert.flatbuffer import compacted, packed, parse
@@ -185,7 +188,11 @@ def front_end_file(trained: "StoredRun") -> bytes:
 
 
 def _front_end(trained: "StoredRun", spectrum: Any) -> tuple[dict[str, Any], list[Any], Callable[[Any], Any]]:
-    """Scan -> features, T2 and Q by name; the scores of each view; what makes outputs of an impossible scan NaN."""
+    """Features, T2 and Q of a scan, by name.
+
+    Returns:
+        The outputs; the scores of each view; a function that replaces the outputs of an impossible scan by NaN.
+    """
     from relple_tf.models.front_end import InvalidIsNan
 
     absorbance, layer = trained.absorbance_stage(spectrum), InvalidIsNan(name="invalid_is_nan")
@@ -200,7 +207,7 @@ def _front_end(trained: "StoredRun", spectrum: Any) -> tuple[dict[str, Any], lis
 
 
 def shell_file(trained: "StoredRun") -> bytes:
-    """All but the network: scan -> features, scores, T2, Q; and what the network says -> laboratory units."""
+    """Convert everything but the network: scan -> features, scores, T2, Q; the network's output -> laboratory units."""
     import tensorflow as tf
 
     from relple_tf.models.deployed import per_target
@@ -215,21 +222,21 @@ def shell_file(trained: "StoredRun") -> bytes:
         outputs |= per_target(
             guard(trained.target_scaling(modelled + trained.kernel_regression(scores))), trained.targets
         )
-        return outputs | {view_name(view): one for view, one in enumerate(scores)}
+        return outputs | {view_name(view): view_scores for view, view_scores in enumerate(scores)}
 
     return converted(shell, trained.model.variables)
 
 
 def network_file(trained: "StoredRun", network: Any, recipe: Recipe) -> bytes:
-    """A tf_keras network without its views: features and the scores of each view -> MODELLED (1, targets)."""
+    """Convert a tf_keras network without its views: features and scores of each view -> MODELLED (1, targets)."""
     import tensorflow as tf
 
     from export.convert.converter_adapter import int16_operators
     from export.convert.quantise import representative_features
-    from export.convert.twin import behind_views
+    from export.convert.twin import after_views
     from relple_tf.models.views import view_name
 
-    spec, read = trained.spec, behind_views(network)
+    spec, predict = trained.spec, after_views(network)
     names = [view_name(view) for view in range(len(spec.views))]
 
     @tf.function(  # type: ignore[untyped-decorator]
@@ -240,15 +247,15 @@ def network_file(trained: "StoredRun", network: Any, recipe: Recipe) -> bytes:
         ],
     )
     def core(features: Any, *scores: Any) -> Any:
-        modelled = read([features, *scores], training=False)
+        modelled = predict([features, *scores], training=False)
         return {MODELLED: tf.concat([modelled[target] for target in spec.targets], axis=1)}
 
     def representative() -> Iterator[dict[str, Any]]:
         features = representative_features(trained)
         _, scores = trained.near(features)
-        rows = [np.asarray(values) for values in (features, *scores)]
+        inputs = [np.asarray(values) for values in (features, *scores)]
         for row in range(len(features)):
-            yield {name: values[row : row + 1] for name, values in zip([FEATURES, *names], rows, strict=True)}
+            yield {name: values[row : row + 1] for name, values in zip([FEATURES, *names], inputs, strict=True)}
 
     def configure(converter: Any) -> None:
         if recipe.weights != "float32":
@@ -265,25 +272,25 @@ def network_file(trained: "StoredRun", network: Any, recipe: Recipe) -> bytes:
 
 
 def core_file(trained: "StoredRun", network: Any, recipe: Recipe) -> bytes:
-    """Network and kernel machines, 8-bit features in, 8-bit standard deviations out.
+    """Convert the sum of network and kernel regression: 8-bit features in, 8-bit standard deviations out.
 
-    The kernel machines stay float within: with similarities of 8 bits, whose rounding their slopes blow up, R2 fell by
-    0.2 to 3.7 (nano and base on NIRsoil).
+    The kernel regression computes in float32: its coefficients amplify the rounding of 8-bit similarities, and R2 fell
+    by 0.2 to 3.7 (presets nano and base on NIRsoil).
     """
     import tensorflow as tf
 
-    from export.convert.converter_adapter import only_calibrate, quantised_but
+    from export.convert.converter_adapter import only_calibrate, quantised_except
     from export.convert.quantise import representative_features
     from relple_tf.models.deployed import per_target, with_views
 
-    spec, read = trained.spec, with_views(network)
+    spec, predict = trained.spec, with_views(network)
 
     @tf.function(autograph=False, input_signature=[_spec(FEATURES, spec.bands, spec.channels)])  # type: ignore[untyped-decorator]
     def core(features: Any) -> dict[str, Any]:
-        modelled, _, scores = read(features, training=False)
-        with tf.name_scope(FLOAT):
-            similar = per_target(trained.kernel_regression(scores), spec.targets)
-        return {target: modelled[target] + similar[target] for target in spec.targets}
+        modelled, _, scores = predict(features, training=False)
+        with tf.name_scope(FLOAT_SCOPE):
+            from_kernel_regression = per_target(trained.kernel_regression(scores), spec.targets)
+        return {target: modelled[target] + from_kernel_regression[target] for target in spec.targets}
 
     def configure(converter: Any) -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -292,19 +299,20 @@ def core_file(trained: "StoredRun", network: Any, recipe: Recipe) -> bytes:
         only_calibrate(converter)
 
     calibrated = converted(core, [*network.variables, *trained.kernel_regression.variables], configure)
-    return quantised_but(calibrated, FLOAT)
+    return quantised_except(calibrated, FLOAT_SCOPE)
 
 
 def converted(function: Any, variables: Any, configure: Any = None) -> bytes:
-    """A tf.function as a .tflite of builtin operators; `configure` sets what differs from float32."""
+    """Convert a tf.function to a .tflite of builtin operators; `configure` sets what differs from float32."""
     import tensorflow as tf
 
-    # Of the variables alone: the converter would save and load whatever else hangs on the model, which takes ten times
-    # as long.
-    held = tf.Module()
-    held.captured = [one if isinstance(one, tf.Variable) else one.value for one in variables]  # Keras 3 wraps its own
-    held.function = function
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], held)
+    # A module with the variables alone: the converter saves and loads the whole module, and with the model it takes ten
+    # times as long.
+    module = tf.Module()
+    # Keras 3 wraps a TensorFlow variable; tf_keras does not.
+    module.captured = [variable if isinstance(variable, tf.Variable) else variable.value for variable in variables]
+    module.function = function
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
     if configure is not None:
         configure(converter)
     return bytes(converter.convert())
@@ -317,18 +325,18 @@ def _spec(name: str, *shape: int) -> Any:
 
 
 def main_of_child(do: Callable[[dict[str, Any]], None]) -> None:
-    """Do the job that the command line holds; say in one line, which `run_child` reads, what went wrong."""
+    """Call `do` with the job from the command line; report an error in one line, which `run_child` reads."""
     end_with_parent()
     try:
         do(json.loads(sys.argv[1]))
     except Exception as error:
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        facts = {"of_input": isinstance(error, InputError), "message": f"{type(error).__name__}: {first}"}
+        first_line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        report = {"of_input": isinstance(error, InputError), "message": f"{type(error).__name__}: {first_line}"}
         if isinstance(error, InputError):
-            facts["message"] = first
+            report["message"] = first_line
         elif isinstance(error, OSError):
-            facts |= {"errno": error.errno, "filename": error.filename}
-        print("\n" + MARK + json.dumps(facts), flush=True)
+            report |= {"errno": error.errno, "filename": error.filename}
+        print("\n" + ERROR_MARK + json.dumps(report), flush=True)
         sys.exit(1)
 
 

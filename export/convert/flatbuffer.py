@@ -1,4 +1,4 @@
-"""A .tflite as objects: read it, join two, drop what no runtime reads, write it the same way every time."""
+"""A .tflite as Python objects: parse it, join two models, remove what no runtime reads, write reproducible bytes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ Model = Any
 IDENTIFIER = b"TFL3"
 SIGNATURE = b"serving_default"
 ALIGNMENT = 16
-"""Bytes; the schema asks it of weights, and ARM kernels read them so."""
+"""Bytes; the schema requires this alignment of weights, and ARM kernels rely on it."""
 
 _NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 _TYPES = {
@@ -29,7 +29,7 @@ _TYPES = {
 
 
 class Builder(flatbuffers.Builder):
-    """Writes equal vectors once, and those of bytes, which are weights, aligned."""
+    """Writer that stores equal vectors once and aligns vectors of bytes, which hold the weights."""
 
     def __init__(self) -> None:
         super().__init__(1024)
@@ -45,54 +45,57 @@ class Builder(flatbuffers.Builder):
 
 
 def parse(content: bytes) -> Model:
-    """The objects of a .tflite."""
+    """Parse a .tflite into objects."""
     return schema.ModelT.InitFromPackedBuf(content, 0)
 
 
 def packed(model: Model) -> bytes:
-    """The bytes of a .tflite; the same model gives the same bytes."""
+    """Serialise a model to the bytes of a .tflite; the same model gives the same bytes."""
     builder = Builder()
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 
 
 def operators(model: Model) -> Iterator[tuple[str, Any]]:
-    """Name (`CONV_2D`; `CUSTOM:` and its own for others) and object of every operator, in the order of execution."""
+    """Name and object of every operator, in the order of execution; a custom operator is named `CUSTOM:name`."""
     for graph in model.subgraphs:
         for operator in graph.operators:
             code = model.operatorCodes[operator.opcodeIndex]
-            # Old files keep codes up to 127 in the other field.
+            # Files in the old format store codes up to 127 in the deprecated field.
             name = _NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
             yield (f"CUSTOM:{code.customCode.decode()}" if name == "CUSTOM" else name), operator
 
 
 def type_name(tensor: Any) -> str:
-    """The type of a tensor, as NumPy calls it."""
+    """NumPy name of a tensor's type."""
     return _TYPES[tensor.type]
 
 
 def constant(model: Model, tensor: Any) -> npt.NDArray[np.uint8] | None:
-    """The bytes of a constant tensor; None for one that is computed."""
+    """The bytes of a constant tensor; None for a computed tensor."""
     data = model.buffers[tensor.buffer].data
     return None if data is None or not len(data) else np.asarray(data, np.uint8)
 
 
 def signature(model: Model) -> tuple[dict[str, int], dict[str, int]]:
-    """Inputs and outputs of the one signature: name -> index of the tensor."""
-    (found,) = model.signatureDefs
-    return tuple({item.name.decode(): item.tensorIndex for item in items} for items in (found.inputs, found.outputs))  # type: ignore[return-value]
+    """Inputs and outputs of the only signature: name -> index of the tensor."""
+    (definition,) = model.signatureDefs
+    inputs, outputs = (
+        {item.name.decode(): item.tensorIndex for item in items} for items in (definition.inputs, definition.outputs)
+    )
+    return inputs, outputs
 
 
 def inserted(shell: Model, core: Model) -> Model:
-    """Put `core` into the hole of `shell`, which is changed in place.
+    """Insert `core` into `shell`, which is changed in place.
 
-    An output of the shell that is named like an input of the core feeds it; an input of the shell that is named like
-    an output of the core is fed by it. All four vanish from the signature.
+    Connects tensors of equal name: outputs of the shell to inputs of the core, and outputs of the core to inputs of the
+    shell. Removes the connected inputs and outputs from the signature.
 
     Raises:
-        KeyError: the names do not fit.
+        KeyError: an input or output of the core has no partner in the shell.
     """
-    graph, own = shell.subgraphs[0], core.subgraphs[0]
+    graph, core_graph = shell.subgraphs[0], core.subgraphs[0]
     inputs, outputs = signature(shell)
     core_inputs, core_outputs = signature(core)
     feeds = {index: outputs.pop(name) for name, index in core_inputs.items()}
@@ -100,15 +103,15 @@ def inserted(shell: Model, core: Model) -> Model:
     first_buffer, first_code, first_tensor = len(shell.buffers), len(shell.operatorCodes), len(graph.tensors)
     shell.buffers += core.buffers
     shell.operatorCodes += core.operatorCodes
-    for tensor in own.tensors:
+    for tensor in core_graph.tensors:
         tensor.buffer += first_buffer
-    graph.tensors += own.tensors
-    moved = {index: feeds.get(index, first_tensor + index) for index in range(len(own.tensors))} | {-1: -1}
-    for operator in own.operators:
+    graph.tensors += core_graph.tensors
+    moved = {index: feeds.get(index, first_tensor + index) for index in range(len(core_graph.tensors))} | {-1: -1}
+    for operator in core_graph.operators:
         operator.opcodeIndex += first_code
         _renumber(operator, moved)
     fed = {inputs.pop(name): moved[index] for name, index in core_outputs.items()}
-    graph.operators = _in_order(graph.operators, own.operators, fed)
+    graph.operators = _in_order(graph.operators, core_graph.operators, fed)
     for operator in graph.operators:
         _renumber(operator, fed)
     set_signature(shell, inputs, {name: fed.get(index, index) for name, index in outputs.items()})
@@ -116,12 +119,12 @@ def inserted(shell: Model, core: Model) -> Model:
 
 
 def _in_order(shell: list[Any], core: list[Any], fed: Mapping[int, int]) -> list[Any]:
-    """Operators of the shell that the core does not feed, the core's, then the rest."""
-    late, after = set(fed), []
+    """Order operators: those of the shell that do not depend on the core, those of the core, the rest of the shell."""
+    dependent, after = set(fed), []
     before = []
     for operator in shell:
-        if late & set(operator.inputs.tolist()):
-            late |= set(operator.outputs.tolist())
+        if dependent & set(operator.inputs.tolist()):
+            dependent |= set(operator.outputs.tolist())
             after.append(operator)
         else:
             before.append(operator)
@@ -136,13 +139,13 @@ def _renumber(operator: Any, moved: Mapping[int, int]) -> None:
 
 
 def set_signature(model: Model, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
-    """Make these the one signature and the borders of the graph: name -> index of the tensor."""
+    """Set inputs and outputs of the graph and its only signature: name -> index of the tensor."""
     graph = model.subgraphs[0]
     graph.inputs, graph.outputs = (np.array(list(items.values()), np.int32) for items in (inputs, outputs))
-    found = schema.SignatureDefT()
-    found.signatureKey, found.subgraphIndex = SIGNATURE, 0
-    found.inputs, found.outputs = _maps(inputs), _maps(outputs)
-    model.signatureDefs = [found]
+    definition = schema.SignatureDefT()
+    definition.signatureKey, definition.subgraphIndex = SIGNATURE, 0
+    definition.inputs, definition.outputs = _maps(inputs), _maps(outputs)
+    model.signatureDefs = [definition]
 
 
 def _maps(items: Mapping[str, int]) -> list[Any]:
@@ -155,7 +158,7 @@ def _maps(items: Mapping[str, int]) -> list[Any]:
 
 
 def compacted(model: Model) -> Model:
-    """Drop what no runtime reads, in place: unused tensors, doubled constants, names, calibration ranges, metadata.
+    """Remove what no runtime reads, in place: unused tensors, repeated constants, names, calibration ranges, metadata.
 
     Inputs and outputs keep their names, in the signature and on their tensors.
     """
@@ -212,22 +215,22 @@ def compacted(model: Model) -> Model:
 
 
 def merge_constants(model: Model) -> None:
-    """Let operators read one tensor for all constants that are equal, in place: TFLM keeps 24 bytes for each tensor."""
+    """Make operators read the same tensor for equal constants, in place: TFLM needs 24 bytes of RAM for each tensor."""
     graph = model.subgraphs[0]
     first: dict[tuple[Any, ...], int] = {}
     same = {}
     for index, tensor in enumerate(graph.tensors):
         if (data := constant(model, tensor)) is not None:
-            found = tensor.quantization
-            steps = None if found is None else tuple(str(one) for one in (found.scale, found.zeroPoint))
-            key = (data.tobytes(), tensor.type, tuple(_indices(tensor, "shape")), steps)
+            details = tensor.quantization
+            quantization = None if details is None else (str(details.scale), str(details.zeroPoint))
+            key = (data.tobytes(), tensor.type, tuple(_indices(tensor, "shape")), quantization)
             same[index] = first.setdefault(key, index)
     for operator in graph.operators:
         _renumber(operator, same)
 
 
 def _indices(holder: Any, field: str) -> list[int]:
-    """Whole numbers from 0 on; a field that is left out, such as the shape of a scalar, is empty."""
+    """Non-negative numbers of a field; empty where the field is missing, such as the shape of a scalar."""
     indices = getattr(holder, field)
     return [] if indices is None else [index for index in np.asarray(indices).tolist() if index >= 0]
 

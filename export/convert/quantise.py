@@ -1,4 +1,4 @@
-"""What an 8-bit network needs before it is converted: representative soils, and components on one scale."""
+"""Preparation of quantisation: the network of a recipe, representative scans, and the error of each operator."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,34 +16,33 @@ from relple_tf.spectra.splitting.distance_order import MOST_DISTANCE_GROUPS, dis
 if TYPE_CHECKING:
     from export.bundling.stored_run import Floats, StoredRun
 
-REPRESENTATIVE = 200
-"""Training scans that quantisation ranges are taken from."""
+REPRESENTATIVE_SCANS = 200
+"""Number of training scans that set the quantisation ranges."""
+
+STRETCH = 1.5
+"""Factor by which the scans with extreme predictions are moved away from the mean, to widen the ranges."""
 
 
 def network_for(trained: "StoredRun", recipe: Recipe) -> Any:
-    """The tf_keras network that a recipe converts.
+    """Build the tf_keras network of a recipe, compressed if the recipe asks for it.
 
     Raises:
         InputError: the recipe names an unknown compression.
     """
     if recipe.compression:
-        # Imports TFMOT, which changes the process: in a child only.
+        # Imports TFMOT, which changes the process: only a child process may do so.
         from export.convert.compress import compressed
 
         return compressed(trained, recipe.compression, recipe.lstm_form)
     return twin(trained.network, trained.config.model, trained.spec, lstm_form=recipe.lstm_form)
 
 
-STRETCH = 1.5
-"""How much farther from the mean than the training soil of the highest or lowest estimate ranges reach."""
-
-
 def representative_features(trained: "StoredRun") -> "Floats":
-    """What the network reads of REPRESENTATIVE training scans that span the training part: (n, bands, channels).
+    """Features (n, bands, channels) of REPRESENTATIVE_SCANS training scans that span the training part.
 
-    PlsrBaseline them, for each target, the scans of its lowest and highest estimate, STRETCH times as far from the mean
-    (features are standardised): a new soil may lie beyond all training soils, and an 8-bit tensor cuts off what is
-    beyond its range, while wider ranges only make its steps a little coarser.
+    For each target, also the features of the scans with the lowest and the highest prediction, times STRETCH: features
+    are standardised, so this moves them away from the mean. A new soil may lie outside the range of all training soils,
+    and an 8-bit tensor clips values outside its range; a wider range only makes its steps slightly coarser.
     """
     features = trained.features(trained.train_scans[representative_rows(trained)])
     extreme = trained.features(trained.train_scans[extreme_rows(trained)])
@@ -51,53 +50,53 @@ def representative_features(trained: "StoredRun") -> "Floats":
 
 
 def extreme_rows(trained: "StoredRun") -> Any:
-    """Training rows with the lowest and the highest estimate of each target, two per target."""
+    """Training rows with the lowest and the highest prediction of each target, two per target."""
     outputs = trained.outputs(trained.train_scans)
     return np.array([pick(outputs[target]) for target in trained.targets for pick in (np.argmin, np.argmax)])
 
 
-def representative_rows(trained: "StoredRun", count: int = REPRESENTATIVE) -> Any:
-    """Training rows in the order in which Kennard-Stone takes them, at most `count`; of many, a draw by seed."""
+def representative_rows(trained: "StoredRun", count: int = REPRESENTATIVE_SCANS) -> Any:
+    """Training rows in Kennard-Stone order, at most `count`, from a random sample of MOST_DISTANCE_GROUPS rows."""
     total = len(trained.train_scans)
-    drawn = np.random.default_rng(0).permutation(total)[:MOST_DISTANCE_GROUPS]
+    sample = np.random.default_rng(0).permutation(total)[:MOST_DISTANCE_GROUPS]
     library = SpectralLibrary(
         source=trained.card["source"],
-        spectra=trained.train_scans[drawn],
+        spectra=trained.train_scans[sample],
         wavelengths_nm=np.array(trained.card["input"]["wavelengths_nm"]),
         quantity=trained.card["input"]["quantity"],
         targets={},
-        ids=trained.train_ids[drawn],
+        ids=trained.train_ids[sample],
     )
-    return drawn[distance_order(library, np.arange(len(drawn)), with_targets=False)[:count]]
+    return sample[distance_order(library, np.arange(len(sample)), with_targets=False)[:count]]
 
 
 def layer_errors(exact: bytes, rounded: bytes, rows: "Mapping[str, Floats]") -> dict[str, float]:
-    """What rounding costs, operator by operator: where a loss of accuracy begins.
+    """Quantisation error after each operator, to find where accuracy is lost.
 
     Args:
-        exact: A float32 .tflite that still has the names of its tensors, such as `convert.network_file` gives.
-        rounded: The same network in 8 or 16 bit.
-        rows: Input -> (n, ...) of each.
+        exact: A float32 .tflite with named tensors, such as from `conversion.network_file`.
+        rounded: The same network in 8 or 16 bits.
+        rows: Input -> (n, ...).
 
     Returns:
-        Name of the tensor, in the order of execution -> RMS difference over the SD of the exact one, for tensors that
-        both files have. Errors are those that arrive there, not those that begin there.
+        Name of the tensor -> RMS difference divided by the SD of the exact tensor, in the order of execution, for
+        tensors that both files have. The error accumulates: it includes the errors of all earlier operators.
     """
-    own, other = (_every_tensor(content, rows) for content in (exact, rounded))
+    exact_tensors, rounded_tensors = (_every_tensor(content, rows) for content in (exact, rounded))
     return {
-        name: float(np.sqrt(np.mean((other[name] - values) ** 2)) / values.std())
-        for name, values in own.items()
-        if name in other and other[name].shape == values.shape and values.std() > 0
+        name: float(np.sqrt(np.mean((rounded_tensors[name] - values) ** 2)) / values.std())
+        for name, values in exact_tensors.items()
+        if name in rounded_tensors and rounded_tensors[name].shape == values.shape and values.std() > 0
     }
 
 
 def _every_tensor(content: bytes, rows: "Mapping[str, Floats]") -> dict[str, npt.NDArray[np.float64]]:
-    """Name -> (n, ...) of what every operator makes, integers turned into what they stand for."""
+    """Name -> (n, ...), the output of every operator, dequantised."""
     model = parse(content)
-    made = [int(operator.outputs[0]) for _, operator in operators(model)]
-    found = LiteRtModel(content, resolver="BUILTIN_REF", keep_tensors=True).tensors(rows, made)
+    indices = [int(operator.outputs[0]) for _, operator in operators(model)]
+    outputs = LiteRtModel(content, resolver="BUILTIN_REF", keep_tensors=True).tensors(rows, indices)
     tensors = model.subgraphs[0].tensors
-    return {tensors[index].name.decode(): _real(values, tensors[index]) for index, values in found.items()}
+    return {tensors[index].name.decode(): _real(values, tensors[index]) for index, values in outputs.items()}
 
 
 def _real(values: npt.NDArray[Any], tensor: Any) -> npt.NDArray[np.float64]:

@@ -1,1 +1,1 @@
-"""What runs on a device, beside a bundle's files."""
+"""Python code that is copied into every bundle and runs on the device."""

@@ -1,25 +1,26 @@
-"""Soil values from raw scans, on a device: `python soil_scan.py BUNDLE [SCANS.csv|-] [--variant NAME] [--json]`.
+"""Predict soil values from raw scans on a device: `python soil_scan.py BUNDLE [SCANS.csv|-] [--variant NAME] [--json]`.
 
-`python soil_scan.py BUNDLE --golden` runs the bundle's golden scans on every variant and holds them against what
-Keras says and what was recorded.
+`python soil_scan.py BUNDLE --golden` runs the golden scans of the bundle on every variant and compares the results with
+the output of Keras and with the recorded results.
 
-One file that needs Python 3.10, numpy and ai-edge-litert, and a bundle of relple_tf. A bundle's files are opened only
-if their SHA-256 is the one that SHA256SUMS has. A scan comes back as values with intervals and a status: `ok`;
-`outside`, unlike the soils that were learned from; `invalid`, no scan of a soil at all, without any number.
+This single file needs Python 3.10, numpy, ai-edge-litert and a bundle of relple_tf. A file of the bundle is opened only
+if its SHA-256 equals the one in SHA256SUMS. The result of a scan is values with intervals, and a status: `ok`;
+`outside`, if the scan differs from all training soils; `invalid`, without any number, if it cannot be the scan of a
+soil.
 
     from soil_scan import SoilScan
 
     device = SoilScan("bundle")
     print(device.estimate(scan))
 
-A table of scans is a CSV with one scan per row, wavelengths in nm as column names and perhaps a column `id`. Without
-a header, each row holds the values of one scan on the model's own wavelengths. Each row is answered before the next one
-is read, so the table may be a pipe that never ends: `tail -f scans.csv | python soil_scan.py BUNDLE - --json`. A cell
-that is no number makes its scan `invalid`; a row with another number of cells ends the program with exit code 2, after
-the rows before it were answered.
+A table of scans is a CSV with a scan in each row, wavelengths in nm as column names and optionally a column `id`. In a
+table without a header, each row holds the values of a scan at the wavelengths of the model. The result of a row is
+printed before the next row is read, so the table may be an endless pipe:
+`tail -f scans.csv | python soil_scan.py BUNDLE - --json`. A cell that is not a number makes its scan `invalid`. A row
+with a wrong number of cells ends the program with exit code 2, after the results of the earlier rows.
 
-The hashes show that the files are those that the bundle was sealed with. They do not show who sealed it: a bundle of a
-stranger may hold any numbers, and this very file may be another program.
+The hashes show that the files did not change after the export. They do not show who made them: a bundle from an unknown
+source may hold wrong numbers, and its soil_scan.py may be another program.
 """
 
 from __future__ import annotations
@@ -44,79 +45,79 @@ from typing import Any, TextIO
 import numpy as np
 
 FORMAT = 2
-"""Of the bundle's card."""
+"""Format number in card.json that this file reads."""
 
 POSSIBLE = {"reflectance": (0.0, 1.5), "absorbance": (-0.2, 6.0)}
-"""Quantity -> range outside of which a number is none of its kind."""
+"""Quantity -> smallest and largest possible value."""
 
 REFLECTANCE_FLOOR = 1e-4
-"""Reflectance below this counts as this much."""
+"""Smaller reflectances are replaced by this one."""
 
 FLATTEST_ABSORBANCE = 1e-4
-"""A scan whose absorbance spans less is constant, which no soil is."""
+"""A scan counts as constant, and invalid, if the range of its absorbance is at most this."""
 
 GRID_TOLERANCE_NM = 0.1
-"""A column this near to one of the model's wavelengths is that band."""
+"""Largest difference between the wavelength of a column and that of a band of the model."""
 
 SHORTEST_NM = 300.0
-"""A first row of ascending numbers from here on is a header."""
+"""A number in the first row from here on is a wavelength; a row with such a number is a header."""
 
 LARGEST_FILE_BYTES = 1 << 28
-"""A larger file of a bundle is refused before it is read."""
+"""A larger file is refused before it is read."""
 
 LARGEST_JSON_BYTES = 1 << 25
-"""Likewise of JSON, which takes twenty times as much memory."""
+"""The limit of JSON files, which take twenty times their size in memory."""
 
 LONGEST_ROW = 1 << 22
-"""Characters of a row of a table, which may have several lines where cells are quoted."""
+"""Most characters in a row of a table; a row with quoted cells may have several lines."""
 
 MOST_COLUMNS = 100_000
-"""Of a table."""
+"""Most columns in a table."""
 
 LISTED = re.compile(r"([0-9a-f]{64})  ((?:c/(?:\w[\w.-]*/)?)?\w[\w.-]*)", re.ASCII)
-"""A line of SHA256SUMS: hash and name of a file in the bundle or below its folder `c`."""
+"""A line of SHA256SUMS: the hash and the name of a file, in the bundle or below its folder `c`."""
 
 WIDTHS = {"id": 12, "value": 9, "interval": 24, "status": 7}
-"""Least characters of a printed column. They cannot follow the table, which is not known before its end."""
+"""Smallest widths of printed columns, in characters; fixed, because the rest of the table is not known yet."""
 
 
 class SoilScanError(ValueError):
-    """The bundle, the table or the call is wrong; one line says what and how to mend it."""
+    """The bundle, the table or the call is wrong; the message is a line with the error and the remedy."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What may be said of one scan."""
+    """The result of a scan."""
 
     status: str
     """`ok`, `outside` or `invalid`."""
     reason: str
-    """Why the status is not `ok`; empty where it is."""
+    """Why the status is not `ok`; otherwise empty."""
     values: dict[str, float] | None
-    """Target -> laboratory units; None where the scan is invalid."""
+    """Target -> value in laboratory units; None if the scan is invalid."""
     intervals: dict[str, tuple[float, float] | None] | None
-    """Target -> lower and upper end in laboratory units, or None where none was calibrated; None likewise."""
+    """Target -> lower and upper end in laboratory units, or None if it has no interval; None if the scan is invalid."""
     t2: float | None
     """Hotelling's T2: distance from the mean of the training soils."""
     q: float | None
-    """Distance from their plane and from each of them."""
+    """The larger of the residual outside their plane and the scaled distance from the nearest of them."""
 
     def as_dict(self) -> dict[str, Any]:
-        """What JSON knows."""
+        """The result as values that JSON can store."""
         facts = {"status": self.status, "reason": self.reason, "values": self.values, "intervals": self.intervals}
         return {**facts, "T2": self.t2, "Q": self.q}
 
 
 class SoilScan:
-    """A bundle, opened.
+    """An open bundle with one of its variants.
 
     Args:
         folder: The bundle.
-        variant: Name of one of its models; the card names a default.
-        sums: Name of the file of checksums; a bundle that is being made has another one.
+        variant: Name of the variant; None is the default variant of the card.
+        sums: Name of the file of checksums; it is different while the bundle is being made.
 
     Raises:
-        SoilScanError: this is no bundle, a file was changed, or there is no such variant.
+        SoilScanError: the folder is not a bundle, a file was changed, or the variant does not exist.
     """
 
     def __init__(self, folder: str | Path, variant: str | None = None, sums: str = "SHA256SUMS") -> None:
@@ -124,11 +125,11 @@ class SoilScan:
         self._sums = checksums(self.folder, sums)
         with readable(self.folder / "card.json"):
             self.card: dict[str, Any] = parsed(self._checked("card.json"))
-            form = self.card.get("format")
-        if form != FORMAT:
+            card_format = self.card.get("format")
+        if card_format != FORMAT:
             raise SoilScanError(
-                f"{self.folder}: card.json has format {form}, this soil_scan.py reads {FORMAT}; "
-                "use the one of the bundle"
+                f"{self.folder}: card.json: expected format {FORMAT}, received format {card_format}; "
+                "use the soil_scan.py of the bundle"
             )
         check_card(self.card, self.folder / "card.json")
         variants = self.card["variants"]
@@ -138,27 +139,27 @@ class SoilScan:
         self.quantity: str = self.card["input"]["quantity"]
         self.wavelengths_nm = np.array(self.card["input"]["wavelengths_nm"], "float64")
         self.targets: dict[str, dict[str, Any]] = self.card["targets"]
-        bands, distances = len(self.wavelengths_nm), ("T2", "Q")
+        bands, statistics = len(self.wavelengths_nm), ("T2", "Q")
         self.front_end = None
         if variants[self.variant]["reads"] == "scan":
             self.network = self._opened(variants[self.variant])
-            self.network.check(bands, dict.fromkeys((*self.targets, *distances), 1))
+            self.network.check(bands, dict.fromkeys((*self.targets, *statistics), 1))
         else:
             self.network, self.front_end = self._opened(variants[self.variant]), self._opened(self.card["front_end"])
             features = size(self.network.input)
-            self.front_end.check(bands, {"features": features, **dict.fromkeys(distances, 1)})
+            self.front_end.check(bands, {"features": features, **dict.fromkeys(statistics, 1)})
             self.network.check(features, dict.fromkeys(self.targets, 1))
 
     def estimate(self, scan: Any) -> Estimate:
-        """Estimate one scan (bands,), in the card's quantity and on its wavelengths.
+        """Predict from a scan (bands,), in the quantity and at the wavelengths of the card.
 
         Raises:
-            SoilScanError: the scan has another number of bands.
+            SoilScanError: the number of bands is wrong.
         """
         scan = np.asarray(scan, "float32")
         if scan.shape != self.wavelengths_nm.shape:
             raise SoilScanError(
-                f"a scan has shape {scan.shape}; this model reads {len(self.wavelengths_nm)} bands, "
+                f"scan: received shape {scan.shape}, expected {len(self.wavelengths_nm)} bands, "
                 f"{self.wavelengths_nm[0]:g} to {self.wavelengths_nm[-1]:g} nm"
             )
         if reason := self.impossible(scan):
@@ -167,16 +168,16 @@ class SoilScan:
         values = {name: outputs[name] for name in self.targets}
         t2, q = outputs["T2"], outputs["Q"]
         if not all(map(math.isfinite, outputs.values())):
-            return invalid("the model gives no number for it")
+            return invalid("the output of the model is not finite")
         limits = self.card["domain"]["limits"]
-        far = [name for name, distance in (("T2", t2), ("Q", q)) if distance > limits[name]]
+        far = [name for name, statistic in (("T2", t2), ("Q", q)) if statistic > limits[name]]
         difficulty = math.sqrt(max(t2, 0.0) / limits["T2"])
         intervals = {
             name: interval(facts["interval"], values[name], difficulty) for name, facts in self.targets.items()
         }
         return Estimate(
             status="outside" if far else "ok",
-            reason=f"unlike the training soils ({' and '.join(far)} beyond the limit)" if far else "",
+            reason=f"different from the training soils ({' and '.join(far)} above the limit)" if far else "",
             values=values,
             intervals=intervals,
             t2=t2,
@@ -184,11 +185,11 @@ class SoilScan:
         )
 
     def impossible(self, scan: np.ndarray) -> str:
-        """Why this is no scan; empty where it may be one."""
+        """Why the scan is not possible; empty if it is possible."""
         low, high = POSSIBLE[self.quantity]
         if not np.isfinite(scan).all():
             band = int(np.flatnonzero(~np.isfinite(scan))[0])
-            return f"no number at {self.wavelengths_nm[band]:g} nm"
+            return f"not a finite number at {self.wavelengths_nm[band]:g} nm"
         if scan.min() < low or scan.max() > high:
             band = int(np.argmax((scan < low) | (scan > high)))
             hint = ""
@@ -197,59 +198,58 @@ class SoilScan:
                     "divide by 100" if self.quantity == "reflectance" else "give log10(100 / percent)"
                 )
             return (
-                f"{scan[band]:g} at {self.wavelengths_nm[band]:g} nm is no {self.quantity}, which lies within "
-                f"{low:g}..{high:g}{hint}"
+                f"{self.quantity} {scan[band]:g} at {self.wavelengths_nm[band]:g} nm, expected {low:g}..{high:g}{hint}"
             )
         absorbance = scan
         if self.quantity == "reflectance":
             absorbance = -np.log10(np.maximum(scan, REFLECTANCE_FLOOR))
-        return "constant, which no soil is" if np.ptp(absorbance) <= FLATTEST_ABSORBANCE else ""
+        return "constant spectrum" if np.ptp(absorbance) <= FLATTEST_ABSORBANCE else ""
 
     def _run(self, scan: np.ndarray) -> dict[str, float]:
         """Every target in laboratory units, T2 and Q."""
         if self.front_end is None:
             return {name: float(value.ravel()[0]) for name, value in self.network.run(scan).items()}
-        first = self.front_end.run(scan)
-        features = first.pop("features")
-        if not np.isfinite(features).all():  # which no integer can say
-            return dict.fromkeys((*self.targets, *first), math.nan)
+        outputs = self.front_end.run(scan)
+        features = outputs.pop("features")
+        if not np.isfinite(features).all():  # an integer input cannot hold NaN
+            return dict.fromkeys((*self.targets, *outputs), math.nan)
         modelled = self.network.run(features)
         values = {
             name: to_lab(facts["modelled"], float(modelled[name].ravel()[0])) for name, facts in self.targets.items()
         }
-        return {**values, **{name: float(distance.ravel()[0]) for name, distance in first.items()}}
+        return {**values, **{name: float(statistic.ravel()[0]) for name, statistic in outputs.items()}}
 
     def _opened(self, facts: dict[str, Any]) -> Model:
-        """The model that a part of the card describes.
+        """Open the model that a part of the card describes.
 
         Raises:
-            SoilScanError: there is none, or its file is missing, changed or damaged.
+            SoilScanError: the card names no file, or the file is missing, changed or damaged.
         """
         if facts["file"] is None:
             raise SoilScanError(f"{self.folder}: card.json names no front end for {self.variant}; export the run again")
         return Model(self._checked(facts["file"], facts.get("bytes")), self.folder / facts["file"])
 
     def _checked(self, name: str, expected_bytes: int | None = None) -> bytes:
-        """The content of a file of the bundle.
+        """Read a file of the bundle and check its hash.
 
         Raises:
-            SoilScanError: it is missing, not listed, changed, or of another size than the card says.
+            SoilScanError: the file is missing, not listed or changed, or its size is not that in the card.
         """
         content = file_content(self.folder / name, "copy the bundle again", expected_bytes)
         if hashlib.sha256(content).hexdigest() != self._sums.get(name):
-            raise SoilScanError(f"{self.folder / name}: SHA-256 is not that of SHA256SUMS; copy the bundle again")
+            raise SoilScanError(f"{self.folder / name}: SHA-256 differs from SHA256SUMS; copy the bundle again")
         return content
 
 
 class Model:
-    """A .tflite with one input, run on real numbers whatever it stores.
+    """A .tflite with one input; quantised inputs and outputs are converted from and to real numbers.
 
     Args:
-        content: Of the file; check it first, for runtimes crash on damaged ones.
-        file: Its path, for messages.
+        content: Content of the file; check its hash first, because runtimes crash on damaged files.
+        file: Path of the file, for messages.
 
     Raises:
-        SoilScanError: the interpreter does not take the file, or it has more than one input.
+        SoilScanError: the interpreter cannot read the file, or it does not have exactly one input.
     """
 
     def __init__(self, content: bytes, file: Path) -> None:
@@ -267,34 +267,34 @@ class Model:
         """Compare the model with its card.
 
         Args:
-            reads: Numbers that the input holds.
-            gives: Output name -> numbers that it holds.
+            reads: Expected size of the input.
+            gives: Output name -> expected size.
 
         Raises:
-            SoilScanError: the input or an output is another one.
+            SoilScanError: the input or an output differs.
         """
-        found = {name: size(details) for name, details in self.outputs.items()}
-        if (size(self.input), found) != (reads, gives):
+        sizes = {name: size(details) for name, details in self.outputs.items()}
+        if (size(self.input), sizes) != (reads, gives):
             raise SoilScanError(
-                f"{self.file}: reads {size(self.input)} numbers and gives {found}, not {reads} and {gives}; "
-                "export the run again"
+                f"{self.file}: expected input size {reads} and output sizes {gives}, received {size(self.input)} and "
+                f"{sizes}; export the run again"
             )
         for details in (self.input, *self.outputs.values()):
             kind, (scale, _) = np.dtype(details["dtype"]), details["quantization"]
             stored = kind in (np.int8, np.int16) and math.isfinite(scale) and scale > 0
             if not (stored or (kind == np.float32 and not scale)):
                 raise SoilScanError(
-                    f"{self.file}: {details['name']} is {kind} with scale {scale:g}, expected float32 or a quantised "
-                    "integer; export the run again"
+                    f"{self.file}: {details['name']}: expected float32 or a quantised integer, received {kind} with "
+                    f"scale {scale:g}; export the run again"
                 )
 
     def run(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Output name -> float32 array."""
+        """Run on real numbers: output name -> float32 array."""
         outputs = self.run_stored(quantise(values.reshape(self.input["shape"]), self.input))
         return {name: dequantise(value, self.outputs[name]) for name, value in outputs.items()}
 
     def run_stored(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """The same with numbers as the file stores them, from a fresh state: a recurrent operator else remembers.
+        """Run on numbers as the file stores them; resets first, because a recurrent operator keeps its state.
 
         Raises:
             SoilScanError: the interpreter cannot run the file.
@@ -307,16 +307,16 @@ class Model:
 
 
 def size(details: dict[str, Any]) -> int:
-    """Numbers that a tensor holds."""
+    """Number of elements of a tensor."""
     return math.prod(map(int, details["shape"]))
 
 
 def repeat_golden(device: SoilScan) -> str:
-    """How an opened variant repeats golden.json on this machine, in one line.
+    """Run the scans of golden.json with an open variant and summarise the result in one line.
 
     Raises:
-        SoilScanError: a scan has another status than recorded, or a value is further than is promised from Keras's (of
-            a scan that is outside: from what was recorded).
+        SoilScanError: the status of a scan differs from the recorded one, or the difference between a value and that of
+            Keras (for a target of an outside scan: the recorded value) exceeds the tolerance.
     """
     with readable(device.folder / "golden.json"):
         return _repeated(device, parsed(device._checked("golden.json")))
@@ -324,42 +324,43 @@ def repeat_golden(device: SoilScan) -> str:
 
 def _repeated(device: SoilScan, facts: dict[str, Any]) -> str:
     recorded = facts["variants"][device.variant]
-    same, share = 0, 0.0
+    same, largest = 0, 0.0
     for case, expected in zip(facts["cases"], recorded["estimates"], strict=True):
         scan = [math.nan if value is None else value for value in case["scan"]]
-        found = device.estimate(scan)
-        if found.status != expected["status"]:
+        estimate = device.estimate(scan)
+        if estimate.status != expected["status"]:
             raise SoilScanError(
-                f"{device.variant}: golden scan {case['name']} is {found.status}, recorded was {expected['status']}"
+                f"{device.variant}: status of golden scan {case['name']}: expected {expected['status']}, received "
+                f"{estimate.status}"
             )
-        same += json.loads(json.dumps(found.as_dict())) == expected
-        if found.values is None or found.t2 is None or found.q is None:
+        same += json.loads(json.dumps(estimate.as_dict())) == expected
+        if estimate.values is None or estimate.t2 is None or estimate.q is None:
             continue
-        rooms = dict(recorded["tolerance"])
+        tolerances = dict(recorded["tolerance"])
         for name, limit in device.card["domain"]["limits"].items():
-            rooms[name] = facts["distance_tolerance"] * max(limit, case["keras"][name])
-        # Of values that are outside nothing is promised but that every runtime says what was recorded.
-        recorded_values = {} if found.status == "ok" else expected["values"]
-        for name, value in {**found.values, "T2": found.t2, "Q": found.q}.items():
-            said, wanted = "Keras says", case["keras"][name]
+            tolerances[name] = facts["distance_tolerance"] * max(limit, case["keras"][name])
+        # Targets of an outside scan have no tolerance against Keras; all runtimes must repeat the recorded values.
+        recorded_values = {} if estimate.status == "ok" else expected["values"]
+        for name, value in {**estimate.values, "T2": estimate.t2, "Q": estimate.q}.items():
+            source, reference = "Keras", case["keras"][name]
             if name in recorded_values:
-                said, wanted = "recorded was", recorded_values[name]
-            off, room = abs(value - wanted), rooms[name]
-            if not off <= room:
+                source, reference = "recorded", recorded_values[name]
+            difference, tolerance = abs(value - reference), tolerances[name]
+            if not difference <= tolerance:
                 raise SoilScanError(
-                    f"{device.variant}: {name} of golden scan {case['name']} is {value:.6g}, {said} {wanted:.6g} and "
-                    f"{room:.3g} is promised"
+                    f"{device.variant}: {name} of golden scan {case['name']}: expected {reference:.6g} ({source}) "
+                    f"within {tolerance:.3g}, received {value:.6g}"
                 )
-            share = max(share, off / room) if room else share
+            largest = max(largest, difference / tolerance) if tolerance else largest
     count = len(facts["cases"])
     return (
         f"{device.variant}: {count} golden scans have the recorded status, {same} of them to the last bit; "
-        f"the largest distance is {share:.0%} of what is promised"
+        f"the largest difference is {largest:.0%} of the tolerance"
     )
 
 
 def quantise(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """Real numbers as a tensor stores them."""
+    """Convert real numbers to the type of a tensor."""
     kind, (scale, zero_point) = details["dtype"], details["quantization"]
     if not scale:
         return values.astype(kind)
@@ -369,14 +370,14 @@ def quantise(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
 
 
 def dequantise(stored: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """A tensor's numbers as real ones."""
+    """Convert the numbers of a tensor to real numbers."""
     scale, zero_point = details["quantization"]
     return scale * (stored.astype("float32") - zero_point) if scale else stored
 
 
 def to_lab(modelled: dict[str, Any], value: float) -> float:
-    """Standard deviations to laboratory units, clipped to the range that the training soils cover."""
-    # min and max would turn NaN into a plausible number.
+    """Convert standard deviations to laboratory units, clipped near the range of the training soils."""
+    # min and max would convert NaN to a plausible number.
     if math.isnan(value):
         return value
     value = min(max(value, modelled["low"]), modelled["high"]) * modelled["sd"] + modelled["mean"]
@@ -385,7 +386,7 @@ def to_lab(modelled: dict[str, Any], value: float) -> float:
 
 
 def interval(facts: dict[str, Any] | None, value: float, difficulty: float) -> tuple[float, float] | None:
-    """The range that holds the laboratory value with the card's coverage; None where none was calibrated."""
+    """Interval of the laboratory value, with the coverage in the card; None if the target has no interval."""
     if not facts or facts["half_width"] is None:
         return None
     centre = math.sqrt(max(value, 0.0)) if facts["root"] else value
@@ -394,7 +395,7 @@ def interval(facts: dict[str, Any] | None, value: float, difficulty: float) -> t
 
 
 def from_modelled(facts: dict[str, Any], value: float) -> float:
-    """An end of an interval in laboratory units."""
+    """Convert an end of an interval to laboratory units."""
     if facts["root"]:
         value = max(value, 0.0)
         value = value * value
@@ -402,67 +403,67 @@ def from_modelled(facts: dict[str, Any], value: float) -> float:
 
 
 def invalid(reason: str) -> Estimate:
-    """The estimate of what is no scan of a soil."""
+    """The result of a scan that cannot be the scan of a soil."""
     return Estimate("invalid", reason, None, None, None, None)
 
 
 def checksums(folder: Path, sums: str = "SHA256SUMS") -> dict[str, str]:
-    """File name -> SHA-256 of a bundle.
+    """Read SHA256SUMS of a bundle: file name -> SHA-256.
 
     Raises:
-        SoilScanError: the folder is no bundle, or a line is no hash with the name of a file in the bundle.
+        SoilScanError: the folder is not a bundle, or a line does not hold a hash and a new file name.
     """
     text = file_content(folder / sums, "give the folder of a bundle").decode("ascii", "replace")
     listed: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        found = LISTED.fullmatch(line)
-        if found is None or found[2] in listed:
+        match = LISTED.fullmatch(line)
+        if match is None or match[2] in listed:
             raise SoilScanError(
-                f"{folder / sums}: line {number} is no hash, two blanks and a file of the bundle that was not "
-                "named before; copy the bundle again"
+                f"{folder / sums}: line {number}: expected a SHA-256, two spaces and a file of the bundle that no "
+                "earlier line names; copy the bundle again"
             )
-        listed[found[2]] = found[1]
+        listed[match[2]] = match[1]
     return listed
 
 
-def file_content(path: Path, way_out: str, expected_bytes: int | None = None) -> bytes:
-    """The content of a regular file; a link, device or pipe is never opened, and a large file never read.
+def file_content(path: Path, remedy: str, expected_bytes: int | None = None) -> bytes:
+    """Read a regular file; links, devices and pipes are never opened, and large files are never read.
 
     Args:
         path: The file.
-        way_out: What to do about one that cannot be read.
-        expected_bytes: Its size, where that is known.
+        remedy: End of the error message: what the user can do.
+        expected_bytes: Size of the file, if it is known.
 
     Raises:
-        SoilScanError: it is missing, no regular file, too large, or of another size.
+        SoilScanError: the file is missing, not a regular file, too large, or its size is not the expected one.
     """
     try:
         facts = os.lstat(path)
         if not stat.S_ISREG(facts.st_mode):
-            raise SoilScanError(f"{path}: is no regular file; {way_out}")
+            raise SoilScanError(f"{path}: is not a regular file; {remedy}")
         if facts.st_size > LARGEST_FILE_BYTES or facts.st_size != (expected_bytes or facts.st_size):
             raise SoilScanError(
                 f"{path}: has {facts.st_size:,} bytes, expected {expected_bytes or f'at most {LARGEST_FILE_BYTES:,}'}; "
-                f"{way_out}"
+                f"{remedy}"
             )
         flags = os.O_RDONLY
-        for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # no system has all three
+        for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # no system defines all three
             flags |= getattr(os, name, 0)
         with os.fdopen(os.open(path, flags), "rb") as file:
             content = file.read(facts.st_size + 1)
     except OSError as error:
-        raise SoilScanError(f"{path}: {error.strerror}; {way_out}") from None
+        raise SoilScanError(f"{path}: {error.strerror}; {remedy}") from None
     if len(content) != facts.st_size:
-        raise SoilScanError(f"{path}: changes while it is read; {way_out}")
+        raise SoilScanError(f"{path}: changed while it was read; {remedy}")
     return content
 
 
 @contextmanager
 def readable(file: Path) -> Iterator[None]:
-    """Refuse a damaged file in one line, whatever error its content leads to.
+    """Turn any error that a damaged file causes into a message of one line.
 
     Raises:
-        SoilScanError: naming the file.
+        SoilScanError: the file is damaged; the message names it.
     """
     try:
         yield
@@ -474,19 +475,20 @@ def readable(file: Path) -> Iterator[None]:
 
 
 def parsed(content: bytes) -> Any:
-    """JSON in UTF-8 without NaN, infinity or doubled keys.
+    """Parse JSON in UTF-8 without NaN, infinity or duplicate keys.
 
     Raises:
-        ValueError: it is not. RecursionError: it is nested too deep.
+        ValueError: the content is not such JSON.
+        RecursionError: it is nested too deep.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({key for key, _ in pairs}) < len(pairs):
-            raise ValueError("an object has a key twice")
+            raise ValueError("an object has a duplicate key")
         return dict(pairs)
 
     def refuse(number: str) -> None:
-        raise ValueError(f"{number} is no number of JSON")
+        raise ValueError(f"{number} is not a JSON number")
 
     if len(content) > LARGEST_JSON_BYTES:
         raise ValueError(f"has {len(content):,} bytes, expected at most {LARGEST_JSON_BYTES:,}")
@@ -494,42 +496,42 @@ def parsed(content: bytes) -> Any:
 
 
 Rule = tuple[str, Callable[[Any], bool]]
-"""What is expected of a value, in words and as a check."""
+"""The expected value: a description in words, and a check."""
 
 
 def number(low: float, high: float) -> Rule:
-    """An integer or float within a range; NaN and booleans are none."""
+    """Rule: an integer or float within a range; NaN and booleans do not match."""
     return f"a number from {low:g} to {high:g}", lambda value: type(value) in (int, float) and low <= value <= high
 
 
 def text(pattern: str, words: str) -> Rule:
-    """A string that matches as a whole."""
+    """Rule: a string that the pattern matches completely."""
     return words, lambda value: isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) is not None
 
 
 def or_null(rule: Rule) -> Rule:
-    """The same, or null."""
+    """Rule: as `rule`, or null."""
     return f"{rule[0]}, or null", lambda value: value is None or rule[1](value)
 
 
 def or_missing(rule: Rule) -> Rule:
-    """The same, or nothing."""
+    """Rule: as `rule`, or no value."""
     return rule[0], lambda value: value is MISSING or rule[1](value)
 
 
 def named(value: Any) -> bool:
-    """Whether this is an object with plain names as keys."""
+    """Whether the value is an object that has plain names as keys and is not empty."""
     return isinstance(value, dict) and bool(value) and all(map(NAME[1], value))
 
 
 def ascending(value: Any) -> bool:
-    """Whether this is a list of at least two ascending wavelengths in nm."""
+    """Whether the value is a list of at least two ascending wavelengths in nm."""
     nm = value if isinstance(value, list) and len(value) > 1 and all(map(number(1, 1e6)[1], value)) else [0, 0]
-    return all(one < after for one, after in pairwise(nm))
+    return all(shorter < longer for shorter, longer in pairwise(nm))
 
 
 MISSING = object()
-"""Stands for a value that is not there."""
+"""Marks a missing value."""
 
 FLAG: Rule = ("true or false", lambda value: isinstance(value, bool))
 OBJECT: Rule = ("an object that is not empty", lambda value: isinstance(value, dict) and bool(value))
@@ -568,27 +570,27 @@ CARD: dict[str, Rule] = {
     "default_variant": NAME,
     "id_column": or_missing(("text", lambda value: isinstance(value, str))),
 }
-"""Place in card.json, `*` being every name -> what is read there."""
+"""Path in card.json, in which `*` is every name -> rule for the value."""
 
 
 def check_card(card: dict[str, Any], file: Path) -> None:
-    """Compare a card with CARD.
+    """Check a card against the rules in CARD.
 
     Raises:
-        SoilScanError: naming the first place that is missing or wrong.
+        SoilScanError: a value is missing or wrong; the message holds the path of the first such value.
     """
-    for place, (expected, holds) in CARD.items():
-        for where, value in places(card, place.split(".")):
-            if not holds(value):
+    for pattern, (expected, matches) in CARD.items():
+        for path, value in values_at(card, pattern.split(".")):
+            if not matches(value):
                 kinds = {object: "nothing", dict: "an object", list: "a list"}
                 received = kinds.get(type(value)) or f"{value!r:.50}"
-                raise SoilScanError(f"{file}: {where}: expected {expected}, received {received}; export the run again")
+                raise SoilScanError(f"{file}: {path}: expected {expected}, received {received}; export the run again")
     if card["default_variant"] not in card["variants"]:
-        raise SoilScanError(f"{file}: default_variant names none of the variants; export the run again")
+        raise SoilScanError(f"{file}: default_variant: expected the name of a variant; export the run again")
 
 
-def places(value: Any, names: list[str]) -> Iterator[tuple[str, Any]]:
-    """Name and value of each place that a path leads to; none below null."""
+def values_at(value: Any, names: list[str]) -> Iterator[tuple[str, Any]]:
+    """Path and value of each match of a pattern; null has no values below it."""
     if value is None and names:
         return
     if not names:
@@ -596,12 +598,12 @@ def places(value: Any, names: list[str]) -> Iterator[tuple[str, Any]]:
         return
     first, *rest = names
     for name in list(value) if first == "*" else [first]:
-        for where, found in places(value.get(name, MISSING), rest) if name in value else [("", MISSING)]:
-            yield f"{name}.{where}".rstrip("."), found
+        for path, inner in values_at(value.get(name, MISSING), rest) if name in value else [("", MISSING)]:
+            yield f"{name}.{path}".rstrip("."), inner
 
 
 class Lines:
-    """Lines of a table for `csv.reader`, with an end to each row.
+    """Lines of a table for `csv.reader`, with a limit on the length of a row.
 
     Args:
         file: The table.
@@ -610,7 +612,7 @@ class Lines:
     def __init__(self, file: TextIO) -> None:
         self.file = file
         self.left = LONGEST_ROW
-        """Characters that the row may still have; set it anew after each row."""
+        """Characters that remain for the current row; the reader resets it after each row."""
 
     def __iter__(self) -> Lines:
         return self
@@ -621,15 +623,15 @@ class Lines:
             raise StopIteration
         self.left -= len(line)
         if self.left < 0:
-            raise SoilScanError(f"a row has more than {LONGEST_ROW:,} characters; give one scan per row")
+            raise SoilScanError(f"a row has more than {LONGEST_ROW:,} characters; give a scan per row")
         return line
 
 
 def rows_of(file: TextIO) -> Iterator[list[str]]:
-    """The rows of a CSV that are not blank, each as soon as its line is there.
+    """Read the rows of a CSV that are not blank, each as soon as its line has arrived.
 
     Raises:
-        SoilScanError: it is no CSV, or a row or cell has no end.
+        SoilScanError: the table is not a CSV, or a row or cell is too long.
     """
     lines, number = Lines(file), 0
     first = next((line for line in lines if line.strip()), "")
@@ -641,19 +643,19 @@ def rows_of(file: TextIO) -> Iterator[list[str]]:
                 yield row
                 number += 1
     except csv.Error as error:
-        raise SoilScanError(f"{error}, after {number} rows; save the table as CSV, one scan per row") from None
+        raise SoilScanError(f"{error}, after {number} rows; save the table as CSV, a scan per row") from None
 
 
 def read_scans(file: TextIO, wavelengths_nm: np.ndarray, id_column: str = "id") -> Iterator[tuple[str, np.ndarray]]:
-    """Id and scan (bands,) of each row of a CSV, row by row; a cell that is no number is NaN.
+    """Read id and scan (bands,) of each row of a CSV, row by row; a cell that is not a number becomes NaN.
 
     Raises:
-        SoilScanError: the table is empty, does not hold the model's bands, or a row has another number of cells.
+        SoilScanError: the table is empty or lacks a band of the model, or a row has a wrong number of cells.
     """
     rows = rows_of(file)
     head = next(rows, None)
     if head is None:
-        raise SoilScanError("the table is empty; give one scan per row")
+        raise SoilScanError("the table is empty; give a scan per row")
     if len(head) > MOST_COLUMNS:
         raise SoilScanError(f"the table has {len(head):,} columns, expected at most {MOST_COLUMNS:,}")
     names = [band_nm(cell) for cell in head]
@@ -663,53 +665,53 @@ def read_scans(file: TextIO, wavelengths_nm: np.ndarray, id_column: str = "id") 
     if bands:
         positions, expected = positions_of(wavelengths_nm, bands), len(head)
         lower = [cell.strip().lower() for cell in head]
-        known = [lower.index(name) for name in (id_column.lower(), "id") if name in lower]
-        id_position = known[0] if known else None
+        id_positions = [lower.index(name) for name in (id_column.lower(), "id") if name in lower]
+        id_position = id_positions[0] if id_positions else None
     else:
         rows = chain([head], rows)
     for number, row in enumerate(rows, 1):
         if len(row) != expected:
-            raise SoilScanError(f"row {number} has {len(row)} cells, not {expected}; one scan per row, no cell missing")
+            raise SoilScanError(f"row {number}: expected {expected} cells, received {len(row)}; complete the row")
         identity = row[id_position].strip() if id_position is not None else ""
         yield identity or f"row{number}", numbers_of([row[at] for at in positions])
 
 
 def positions_of(wavelengths_nm: np.ndarray, bands: list[tuple[float, int]]) -> list[int]:
-    """Where the model's bands stand in a table.
+    """Column index of each band of the model.
 
     Raises:
-        SoilScanError: one is not there.
+        SoilScanError: a band is missing.
     """
     named = np.array([nm for nm, _ in bands])
     nearest = [int(np.argmin(np.abs(named - nm))) for nm in wavelengths_nm]
     missing = np.flatnonzero(np.abs(named[nearest] - wavelengths_nm) > GRID_TOLERANCE_NM)
     if missing.size:
         raise SoilScanError(
-            f"{len(named)} bands from {named.min():g} to {named.max():g} nm, none of them at "
-            f"{wavelengths_nm[missing[0]]:g} nm; the model reads {len(wavelengths_nm)} from {wavelengths_nm[0]:g} to "
-            f"{wavelengths_nm[-1]:g} nm, python -m relple_tf.predict interpolates to them"
+            f"expected a column at {wavelengths_nm[missing[0]]:g} nm, received {len(named)} bands from "
+            f"{named.min():g} to {named.max():g} nm; give all {len(wavelengths_nm)} bands from "
+            f"{wavelengths_nm[0]:g} to {wavelengths_nm[-1]:g} nm, or use python -m relple_tf.predict to interpolate"
         )
     return [bands[at][1] for at in nearest]
 
 
 def band_nm(name: str) -> float | None:
-    """The wavelength that a column's name says: `1100`, `X1100`, `1100.5nm`, `spc.400`; None where it says none."""
-    found = re.fullmatch(r"(?:x|nm|spc\.?)?(\d+(?:[.,]\d+)?)(?:\s*nm)?", name.strip().lower())
-    return float(found[1].replace(",", ".")) if found else None
+    """The wavelength in a column name: `1100`, `X1100`, `1100.5nm`, `spc.400`; None for other names."""
+    match = re.fullmatch(r"(?:x|nm|spc\.?)?(\d+(?:[.,]\d+)?)(?:\s*nm)?", name.strip().lower())
+    return float(match[1].replace(",", ".")) if match else None
 
 
 def numbers_of(cells: list[str]) -> np.ndarray:
-    """The numbers of cells (n,); NaN where one holds none."""
+    """The numbers in cells (n,); NaN for a cell that is not a number."""
     try:
-        numbers = list(map(float, cells))  # most tables hold nothing else, and this is three times as fast
+        numbers = list(map(float, cells))  # three times as fast as number_of; works for most tables
     except ValueError:
         numbers = [number_of(cell) for cell in cells]
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, which is no scan
+    with np.errstate(over="ignore"):  # values above the range of float32 become infinite, and the scan invalid
         return np.array(numbers, "float32")
 
 
 def number_of(cell: str) -> float:
-    """A cell's number; NaN where it holds none."""
+    """The number in a cell; NaN if it is not a number."""
     try:
         return float(cell.strip().replace(",", "."))
     except ValueError:
@@ -717,24 +719,24 @@ def number_of(cell: str) -> float:
 
 
 def head_line(targets: dict[str, dict[str, Any]]) -> str:
-    """Names of the columns of `line_of`."""
+    """The header of the lines of `line_of`."""
     return padded(targets, ["id", *targets, "status", ""])
 
 
-def line_of(targets: dict[str, dict[str, Any]], identity: str, found: Estimate) -> str:
-    """An estimate for people to read: a value with its interval for each target."""
+def line_of(targets: dict[str, dict[str, Any]], identity: str, estimate: Estimate) -> str:
+    """A result as a line of the table: a value with its interval for each target, then the status."""
     cells = []
     for name in targets:
-        if found.values is None or found.intervals is None:
+        if estimate.values is None or estimate.intervals is None:
             cells.append("-")
             continue
-        ends = found.intervals[name]
-        cells.append(f"{found.values[name]:.4g}" + (f" ({ends[0]:.4g} to {ends[1]:.4g})" if ends else ""))
-    return padded(targets, [as_text(identity), *cells, found.status, found.reason])
+        ends = estimate.intervals[name]
+        cells.append(f"{estimate.values[name]:.4g}" + (f" ({ends[0]:.4g} to {ends[1]:.4g})" if ends else ""))
+    return padded(targets, [as_text(identity), *cells, estimate.status, estimate.reason])
 
 
 def padded(targets: dict[str, dict[str, Any]], cells: list[str]) -> str:
-    """Cells of a line, each as wide as WIDTHS and its target's name ask for at least."""
+    """Join the cells of a line; each has at least the width in WIDTHS and that of its target's name."""
     kinds = ["value" if facts["interval"] is None else "interval" for facts in targets.values()]
     widths = [max(WIDTHS[kind], len(name)) for kind, name in zip(kinds, targets, strict=True)]
     columns = [WIDTHS["id"], *widths, WIDTHS["status"], 0]
@@ -742,65 +744,65 @@ def padded(targets: dict[str, dict[str, Any]], cells: list[str]) -> str:
 
 
 def as_text(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula; numbers stay what they are."""
+    """Put an apostrophe before a cell that a spreadsheet would read as a formula; numbers do not change."""
     cell = printable(cell)
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) and math.isnan(number_of(cell)) else cell
 
 
 def printable(text: str) -> str:
-    """Text in one line, without what a terminal would obey."""
+    """Text in one line, without control characters."""
     return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
 
 
 def answer(line: str) -> None:
-    """Print a line at once.
+    """Print a line and flush it.
 
     Raises:
-        OSError: it cannot be written, or whoever read the answers has gone.
+        OSError: the line cannot be written, or the reader closed the pipe.
     """
     try:
         print(line, flush=True)
     except OSError:
-        # At its end, Python would try once more to write what is left, and complain.
+        # Otherwise Python would try to flush the rest when it exits, and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
 
 
 def answer_all(device: SoilScan, table: TextIO, *, as_json: bool) -> None:
-    """Estimate and print each row of a table before the next one is read.
+    """Predict from each row of a table and print the result before the next row is read.
 
     Raises:
-        SoilScanError: of `read_scans`.
+        SoilScanError: see `read_scans`.
     """
     head = "" if as_json else head_line(device.targets)
     for identity, scan in read_scans(table, device.wavelengths_nm, device.card.get("id_column", "")):
-        found = device.estimate(scan)
+        estimate = device.estimate(scan)
         if as_json:
-            answer(json.dumps({"id": identity, **found.as_dict()}, allow_nan=False))
+            answer(json.dumps({"id": identity, **estimate.as_dict()}, allow_nan=False))
             continue
         if head:
             answer(head)
             head = ""
-        answer(line_of(device.targets, identity, found))
+        answer(line_of(device.targets, identity, estimate))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, estimate, print; 0, 2 where bundle, table or command are wrong, 130 at Ctrl-C."""
+    """Parse the arguments, predict, print; exit code 0, 2 for a wrong bundle, table or command, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("bundle", metavar="BUNDLE", type=Path)
     parser.add_argument(
-        "scans", metavar="SCANS", nargs="?", default="-", help="a CSV; - is standard input, the default"
+        "scans", metavar="SCANS", nargs="?", default="-", help="CSV file; -, the default, is standard input"
     )
-    parser.add_argument("--variant", metavar="NAME", help="which of the bundle's models; its card names a default")
-    parser.add_argument("--json", action="store_true", help="a JSON object per line instead of a table")
+    parser.add_argument("--variant", metavar="NAME", help="variant of the bundle; default: that of card.json")
+    parser.add_argument("--json", action="store_true", help="print a JSON object per line instead of a table")
     parser.add_argument(
-        "--golden", action="store_true", help="repeat the golden scans (of every variant without --variant)"
+        "--golden", action="store_true", help="run the golden scans; without --variant, on every variant"
     )
     options = parser.parse_args(arguments)
     if options.golden and (options.json or options.scans != "-"):
-        parser.error("--golden reads the scans of the bundle and prints a line per variant; leave SCANS and --json out")
+        parser.error("--golden reads the scans of the bundle and prints a line per variant; omit SCANS and --json")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # an id need not be of the terminal's alphabet
+        sys.stdout.reconfigure(errors="backslashreplace")  # ids may have characters that the terminal's encoding lacks
     try:
         device = SoilScan(options.bundle, options.variant)
         if options.golden:
@@ -809,11 +811,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         is_pipe = options.scans == "-"
         source = sys.stdin.fileno() if is_pipe else options.scans
-        # A byte that is no UTF-8 spoils its cell, not the table.
+        # A byte that is not UTF-8 damages its cell only.
         with open(source, encoding="utf-8-sig", errors="replace", newline="", closefd=not is_pipe) as table:
             answer_all(device, table, as_json=options.json)
     except BrokenPipeError:
-        return 0  # as of `| head`: whoever reads has enough
+        return 0  # the reader closed the pipe, as `| head` does
     except KeyboardInterrupt:
         return 130
     except (SoilScanError, OSError) as error:

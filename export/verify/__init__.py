@@ -1,1 +1,1 @@
-"""Every file against the Keras model on every runtime."""
+"""Verification of every device file against the Keras model on every runtime."""

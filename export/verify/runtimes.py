@@ -1,11 +1,11 @@
-"""The runtimes that a device file is verified on: one scan at a time, each from a fresh state.
+"""The runtimes on which device files are verified. They compute one scan at a time, each from a fresh state.
 
-`RUNTIMES` holds them. `runtime.available()` is None, or why it cannot be used here. `runtime.run(content, scans)` takes
-the bytes of a .tflite and rows (n, bands) float32, or (n, bands, channels) int8 for a file that reads features, and
-returns {output: (n,)} as the file gives them. `runtime.timed` also gives the seconds of each call. Both raise
-`RuntimeRefusal`, one line, where the runtime does not take the file.
+`RUNTIMES` lists them. `runtime.available()` is None, or the reason why the runtime cannot be used here.
+`runtime.run(content, rows)` takes the bytes of a .tflite and rows (n, bands) float32, or (n, bands, channels) int8 for
+a file that reads features, and returns {output: (n,)} as the file stores them. `runtime.timed` also returns the seconds
+of each call. Both raise `RuntimeRefusal`, with a message of one line, if the runtime cannot run the file.
 
-CompiledModel and TensorFlow Lite for Microcontrollers (TFLM) run in a child process, for both may crash on a file.
+CompiledModel and TensorFlow Lite for Microcontrollers (TFLM) run in a child process, because a file may crash them.
 """
 
 import io
@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.convert.flatbuffer import parse, signature, type_name
-from relple_tf.atomic_files import scratch
+from relple_tf.atomic_files import temporary_folder
 from relple_tf.parent_process import end_with_parent, environment
 from relple_tf.prediction.litert import LiteRtModel
 
@@ -32,47 +32,48 @@ Outputs = dict[str, npt.NDArray[Any]]
 Rows = npt.NDArray[Any]
 
 FIRST_ARENA_BYTES = 1 << 24
-"""What TFLM is given when its need is not the question."""
+"""Arena for TFLM, more than any file needs."""
 ARENA_STEP_BYTES = 256
-"""The arena is found to this much."""
+"""Resolution of the measured arena."""
 CHILD_LIMIT_S = 300.0
-TOLD = "refusal: "
-"""Before the line of a child that says why: runtimes write more after it, with addresses that differ every time."""
+"""Seconds after which a child is killed."""
+REFUSAL_MARK = "refusal: "
+"""Prefix of the line in which a child reports its reason: runtimes write more lines, with addresses that vary."""
 
 
 class RuntimeRefusal(RuntimeError):  # noqa: N818
-    """A runtime does not take a file, or dies of it; one line says why."""
+    """A runtime refuses a file or crashes on it; the message is one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime(ABC):
-    """One way to run a .tflite."""
+    """A way to run a .tflite."""
 
     name: str
 
     def available(self) -> str | None:
-        """None, or why this runtime cannot be used here."""
+        """None, or the reason why this runtime cannot be used here."""
         return None
 
     def run(self, content: bytes, rows: Rows) -> Outputs:
-        """Every output of every row, (n,) each.
+        """Compute every output of every row, (n,) each.
 
         Raises:
-            RuntimeRefusal: the runtime does not take the file.
+            RuntimeRefusal: the runtime cannot run the file.
         """
         return self.timed(content, rows)[0]
 
     @abstractmethod
     def timed(self, content: bytes, rows: Rows) -> tuple[Outputs, npt.NDArray[np.float64]]:
-        """The outputs, and the seconds (n,) that computing each row took; errors as of `run`."""
+        """Compute the outputs, and the seconds (n,) of each row; errors as for `run`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LiteRt(Runtime):
-    """LiteRT's interpreter, in this process."""
+    """LiteRT's interpreter in this process."""
 
     resolver: str
-    """Name of an `OpResolverType`: which kernels it takes."""
+    """Name of an `OpResolverType`, which selects the kernels."""
 
     def timed(self, content: bytes, rows: Rows) -> tuple[Outputs, npt.NDArray[np.float64]]:
         try:
@@ -80,32 +81,32 @@ class LiteRt(Runtime):
         except (RuntimeError, ValueError) as error:
             raise RuntimeRefusal(_line(error)) from None
         (source,) = model.inputs
-        found, seconds = model.run({source: rows})
-        return {name: _column(values) for name, values in found.items()}, seconds
+        outputs, seconds = model.run({source: rows})
+        return {name: _column(values) for name, values in outputs.items()}, seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class InChild(Runtime):
-    """A runtime that may crash, in a process of its own."""
+    """A runtime that may crash, in a child process."""
 
     kind: str
-    """Of KINDS."""
+    """Key of KINDS."""
     package: str
-    """What it is imported from."""
-    kernel_regression: tuple[str, ...] = ()
-    """Of `platform.machine()` under Linux where it exists; empty is everywhere."""
+    """Package that it is imported from."""
+    linux_processors: tuple[str, ...] = ()
+    """Values of `platform.machine()` for which the package exists, on Linux only; empty if it exists everywhere."""
 
     def available(self) -> str | None:
-        if self.kernel_regression and not (sys.platform == "linux" and platform.machine() in self.kernel_regression):
-            return f"{self.package} exists for Linux on {', '.join(self.kernel_regression)} only"
+        if self.linux_processors and not (sys.platform == "linux" and platform.machine() in self.linux_processors):
+            return f"{self.package} exists for Linux on {', '.join(self.linux_processors)} only"
         if find_spec(self.package):
             return None
         return f"{self.package} is not installed (pip install {self.package.replace('_', '-')})"
 
     def timed(self, content: bytes, rows: Rows) -> tuple[Outputs, npt.NDArray[np.float64]]:
-        found = in_child(self.kind, content, rows, FIRST_ARENA_BYTES)
-        seconds = found.pop(_SECONDS)
-        return found, seconds
+        outputs = run_in_child(self.kind, content, rows, FIRST_ARENA_BYTES)
+        seconds = outputs.pop(_SECONDS)
+        return outputs, seconds
 
 
 RUNTIMES: tuple[Runtime, ...] = (
@@ -113,21 +114,21 @@ RUNTIMES: tuple[Runtime, ...] = (
     LiteRt(name="LiteRT reference", resolver="BUILTIN_REF"),
     LiteRt(name="LiteRT no delegate", resolver="BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
     InChild(name="CompiledModel", kind="compiled", package="ai_edge_litert"),
-    InChild(name="TFLM", kind="tflm", package="tflite_micro", kernel_regression=("x86_64",)),
+    InChild(name="TFLM", kind="tflm", package="tflite_micro", linux_processors=("x86_64",)),
 )
 """In the order of the table that the bundle prints."""
 
 _SECONDS = " seconds"
-"""No output has a name that begins with a blank."""
+"""Key of the times among the outputs; no output has a name that begins with a blank."""
 
 
-def in_child(kind: str, content: bytes, rows: Rows, arena_bytes: int) -> Outputs:
+def run_in_child(kind: str, content: bytes, rows: Rows, arena_bytes: int) -> Outputs:
     """Run a file in a child process.
 
     Raises:
-        RuntimeRefusal: the runtime refused the file, crashed or took too long.
+        RuntimeRefusal: the runtime refused the file, crashed or exceeded CHILD_LIMIT_S.
     """
-    with scratch() as folder:
+    with temporary_folder() as folder:
         job, result = folder / "job.npz", folder / "result.npz"
         np.savez(job, content=np.frombuffer(content, np.uint8), rows=rows)
         root = str(Path(__file__).parents[2])
@@ -145,31 +146,31 @@ def in_child(kind: str, content: bytes, rows: Rows, arena_bytes: int) -> Outputs
         except subprocess.TimeoutExpired:
             raise RuntimeRefusal(f"no result after {CHILD_LIMIT_S:g} s") from None
         if done.returncode < 0:
-            raise RuntimeRefusal(f"died of {signal.Signals(-done.returncode).name}")
+            raise RuntimeRefusal(f"crashed with {signal.Signals(-done.returncode).name}")
         if done.returncode or not result.exists():
             lines = [line for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
-            told = [line.removeprefix(TOLD) for line in lines if line.startswith(TOLD)]
-            raise RuntimeRefusal((told or lines or [f"exit code {done.returncode}"])[-1])
-        with np.load(io.BytesIO(result.read_bytes())) as found:
-            return {name: found[name] for name in found.files}
+            reasons = [line.removeprefix(REFUSAL_MARK) for line in lines if line.startswith(REFUSAL_MARK)]
+            raise RuntimeRefusal((reasons or lines or [f"exit code {done.returncode}"])[-1])
+        with np.load(io.BytesIO(result.read_bytes())) as arrays:
+            return {name: arrays[name] for name in arrays.files}
 
 
 def child() -> None:
-    """What the child process does: arguments are kind, job, result, arena bytes."""
+    """Run the file of a job in the child process; the arguments are kind, job, result and arena bytes."""
     end_with_parent()
     kind, job, result, arena_bytes = sys.argv[1:]
-    with np.load(job) as found:
-        content, rows = found["content"].tobytes(), found["rows"]
+    with np.load(job) as arrays:
+        content, rows = arrays["content"].tobytes(), arrays["rows"]
     try:
         outputs = KINDS[kind](content, rows, int(arena_bytes))
     except Exception as error:
-        print(f"\n{TOLD}{_line(error)}", flush=True)
+        print(f"\n{REFUSAL_MARK}{_line(error)}", flush=True)
         sys.exit(1)
     np.savez(result, **outputs)  # type: ignore[arg-type]
 
 
 def _compiled(content: bytes, rows: Rows, _: int) -> Outputs:
-    """LiteRT's CompiledModel on the CPU; keeps no state between calls, as it refuses what has one."""
+    """Run LiteRT's CompiledModel on the CPU. It keeps no state between calls: it refuses operators with state."""
     from ai_edge_litert.compiled_model import CompiledModel
 
     model = parse(content)
@@ -178,8 +179,8 @@ def _compiled(content: bytes, rows: Rows, _: int) -> Outputs:
     (key,) = compiled.get_signature_list()
     outputs = signature(model)[1]
     (source,) = compiled.create_input_buffers(0)
-    found: dict[str, list[Any]] = {name: [] for name in outputs}
-    # In the order of CompiledModel itself, which need not be the file's.
+    results: dict[str, list[Any]] = {name: [] for name in outputs}
+    # CompiledModel may order the outputs differently from the file.
     order = compiled.get_signature_list()[key]["outputs"]
     targets = compiled.create_output_buffers(0)
     seconds = []
@@ -190,18 +191,18 @@ def _compiled(content: bytes, rows: Rows, _: int) -> Outputs:
         seconds.append(time.perf_counter() - begun)
         for name, buffer in zip(order, targets, strict=True):
             tensor = tensors[outputs[name]]
-            found[name].append(buffer.read(int(np.prod(tensor.shape)), type_name(tensor)).reshape(tensor.shape))
-    return {**{name: _column(np.concatenate(values)) for name, values in found.items()}, _SECONDS: np.array(seconds)}
+            results[name].append(buffer.read(int(np.prod(tensor.shape)), type_name(tensor)).reshape(tensor.shape))
+    return {**{name: _column(np.concatenate(values)) for name, values in results.items()}, _SECONDS: np.array(seconds)}
 
 
 def _tflm(content: bytes, rows: Rows, arena_bytes: int) -> Outputs:
-    """TensorFlow Lite for Microcontrollers."""
+    """Run TensorFlow Lite for Microcontrollers."""
     from tflite_micro.python.tflite_micro import runtime
 
     outputs = signature(parse(content))[1]
     order = parse(content).subgraphs[0].outputs.tolist()
     interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
-    found: dict[str, list[Any]] = {name: [] for name in outputs}
+    results: dict[str, list[Any]] = {name: [] for name in outputs}
     seconds = []
     for row in rows:
         interpreter.reset()
@@ -210,33 +211,34 @@ def _tflm(content: bytes, rows: Rows, arena_bytes: int) -> Outputs:
         interpreter.invoke()
         seconds.append(time.perf_counter() - begun)
         for name, index in outputs.items():
-            found[name].append(interpreter.get_output(order.index(index)))
-    return {**{name: _column(np.concatenate(values)) for name, values in found.items()}, _SECONDS: np.array(seconds)}
+            results[name].append(interpreter.get_output(order.index(index)))
+    return {**{name: _column(np.concatenate(values)) for name, values in results.items()}, _SECONDS: np.array(seconds)}
 
 
 KINDS = {"compiled": _compiled, "tflm": _tflm}
+"""Kind of child -> function (content, rows, arena bytes) -> outputs."""
 
 
 def arena_bytes(content: bytes, row: Rows) -> int:
-    """The smallest arena, to ARENA_STEP_BYTES, in which TFLM runs a file on one row.
+    """Find the smallest arena, to ARENA_STEP_BYTES, in which TFLM computes a row.
 
-    What the interpreter records is too little (1,504 recorded, 1,939 needed), and a small arena may crash it: so every
-    size is tried in a process of its own.
+    The interpreter records too few bytes (1,504 recorded, 1,939 needed), and a small arena may crash it. Therefore
+    each size is tried in a new child process.
 
     Raises:
-        RuntimeRefusal: TFLM does not take the file at any size.
+        RuntimeRefusal: TFLM cannot run the file with FIRST_ARENA_BYTES.
     """
-    expected = in_child("tflm", content, row[None], FIRST_ARENA_BYTES)
+    expected = run_in_child("tflm", content, row[None], FIRST_ARENA_BYTES)
 
     def suffices(steps: int) -> bool:
         try:
-            found = in_child("tflm", content, row[None], steps * ARENA_STEP_BYTES)
+            outputs = run_in_child("tflm", content, row[None], steps * ARENA_STEP_BYTES)
         except RuntimeRefusal:
             return False
-        return all(np.array_equal(found[name], values) for name, values in expected.items() if name != _SECONDS)
+        return all(np.array_equal(outputs[name], values) for name, values in expected.items() if name != _SECONDS)
 
     low, high = 0, FIRST_ARENA_BYTES // ARENA_STEP_BYTES
-    # Most need some tens of KiB: double from there, then halve the gap.
+    # Most files need some tens of KiB: start with 32 KiB and double, then bisect.
     guess = (1 << 15) // ARENA_STEP_BYTES
     while guess < high:
         if suffices(guess):
@@ -250,9 +252,10 @@ def arena_bytes(content: bytes, row: Rows) -> int:
 
 
 def _column(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(n, 1) as (n,); other shapes as they are."""
+    """Reshape (n, 1) to (n,); other shapes are unchanged."""
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
 def _line(error: BaseException) -> str:
+    """First line of an error that is not blank, else the name of its type."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

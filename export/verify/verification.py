@@ -1,6 +1,6 @@
-"""Every file against the Keras model on every runtime, and against the promise of its recipe.
+"""Verification of a device file: compared with the Keras model on every runtime, and with the tolerances of its recipe.
 
-`verify(trained, recipe, file)` gives a `Verification`; its `as_dict()` is what stands in the bundle's card:
+`verify(trained, recipe, file)` returns a `Verification`; the bundle's card holds its `as_dict()`:
     {"recipe", "sha256", "bytes", "gzip_bytes", "weights_bytes", "macs", "operators": {name: count},
      "keras": {target: {"r2", "rmse"}}, "test_sd": {target: SD},
      "runtimes": {name: {"unavailable": reason or None, "lacks": [operator],
@@ -31,36 +31,37 @@ from relple_tf.models.deployed import T2, Q
 from relple_tf.models.domain import status
 
 TIMED_ROWS = 200
-"""Calls that latency is measured on, at most, after as many again as warm-up where there are."""
+"""Latency is measured on the last calls of the second run, at most this many; the earlier calls are the warm-up."""
 
 IMPOSSIBLE: dict[str, float] = {"nan": np.nan, "infinite": np.inf, "dark": 0.0, "white": 1.0}
-"""Scans that no soil gives, constant over all bands."""
+"""Kind of impossible scan -> its value in all bands."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnRuntime:
-    """What one runtime makes of a file."""
+class RuntimeResult:
+    """Result of a file on a runtime."""
 
     unavailable: str | None = None
-    """Why there are no figures."""
+    """Reason why the runtime did not run the file; None if it did."""
     lacks: tuple[str, ...] = ()
-    """Operators of the file that the runtime does not have."""
+    """Operators of the file that the runtime lacks."""
     targets: dict[str, dict[str, float]] | None = None
-    """Target -> largest_error, rms_error, r2, rmse in its unit; largest_error_sd, rms_error_sd in SDs of its test
+    """Target -> largest_error, rms_error, rmse in its unit; r2; largest_error_sd, rms_error_sd in SDs of its test
     values."""
     largest_distance_error: dict[str, float] | None = None
-    """T2 and Q: largest |file - Keras| of scans that Keras finds inside, over the limit. None for a file without."""
+    """T2 and Q -> largest |file - Keras| of the scans that Keras finds inside, divided by the limit. None for a file
+    without T2 and Q."""
     same_bits_twice: bool | None = None
-    """Whether all scans, run again in reverse order, gave the same bits."""
+    """Whether a second run of all scans, in reverse order, gave the same bits."""
     latency_ms: dict[str, float] | None = None
-    """median, p95 of one scan on this machine, one thread."""
+    """median and p95 of one scan on this computer, with one thread."""
     arena_bytes: int | None = None
-    """TFLM only."""
+    """Smallest arena; TFLM only."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What is known of a file; every figure from the test part."""
+    """Results of a file on all runtimes, measured on the test part."""
 
     recipe: str
     sha256: str
@@ -70,134 +71,139 @@ class Verification:
     macs: int
     operators: dict[str, int]
     keras: dict[str, dict[str, float]]
-    """Target -> r2, rmse of the Keras model."""
+    """Target -> r2 and rmse of the Keras model."""
     test_sd: dict[str, float]
     """Target -> SD of its test values, in its unit."""
-    runtimes: dict[str, OnRuntime]
+    runtimes: dict[str, RuntimeResult]
+    """Name of the runtime -> result."""
     impossible: dict[str, dict[str, str]]
-    """Kind of scan -> runtime -> status."""
+    """Kind of IMPOSSIBLE scan -> runtime -> status."""
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Convert to a dictionary for JSON."""
         return asdict(self)
 
     @property
     def verified(self) -> tuple[str, ...]:
         """Runtimes that ran the file."""
-        return tuple(name for name, found in self.runtimes.items() if found.targets is not None)
+        return tuple(name for name, result in self.runtimes.items() if result.targets is not None)
 
 
 def verify(trained: StoredRun, recipe: Recipe, file: Path, runtimes: tuple[Runtime, ...] = RUNTIMES) -> Verification:
     """Run a file on all test scans with every runtime.
 
     Args:
-        trained: The run that it was made from.
-        recipe: What it was made by.
+        trained: The run that the file was made from.
+        recipe: The recipe that the file was made by.
         file: The .tflite.
-        runtimes: On these.
+        runtimes: The runtimes to run it on.
 
     Raises:
-        InputError: the file holds an operator that no device computes rightly.
+        InputError: the file holds an operator that no device computes correctly.
     """
     content = file.read_bytes()
-    found = audit(content)
-    rows, in_lab_units = reader(trained, recipe, parse(content))
-    test_rows = rows(trained.test_scans)
-    results: dict[str, OnRuntime] = {}
-    states: dict[str, dict[str, str]] = {kind: {} for kind in IMPOSSIBLE}
+    audited = audit(content)
+    to_rows, to_lab_units = input_and_output(trained, recipe, parse(content))
+    test_rows = to_rows(trained.test_scans)
+    results: dict[str, RuntimeResult] = {}
+    statuses: dict[str, dict[str, str]] = {kind: {} for kind in IMPOSSIBLE}
     for runtime in runtimes:
-        lacks = found.lacks.get(runtime.name, ())
+        lacks = audited.lacks.get(runtime.name, ())
         reason = runtime.available() or (f"lacks {', '.join(lacks)}" if lacks else None)
         if reason is None:
             try:
-                results[runtime.name] = _on(runtime, content, test_rows, in_lab_units, trained)
-                for kind, state in impossible(runtime, content, rows, in_lab_units, trained).items():
-                    states[kind][runtime.name] = state
+                results[runtime.name] = _result(runtime, content, test_rows, to_lab_units, trained)
+                for kind, status_ in impossible_statuses(runtime, content, to_rows, to_lab_units, trained).items():
+                    statuses[kind][runtime.name] = status_
                 continue
             except RuntimeRefusal as refusal:
                 reason = f"refuses the file: {refusal}"
-        results[runtime.name] = OnRuntime(unavailable=reason, lacks=lacks)
+        results[runtime.name] = RuntimeResult(unavailable=reason, lacks=lacks)
     return Verification(
         recipe=recipe.name,
         sha256=hashlib.sha256(content).hexdigest(),
         bytes=len(content),
         gzip_bytes=len(gzip.compress(content, mtime=0)),
-        weights_bytes=found.weights_bytes,
-        macs=found.macs,
-        operators=found.operators,
+        weights_bytes=audited.weights_bytes,
+        macs=audited.macs,
+        operators=audited.operators,
         keras={
             target: _accuracy(trained.test_values[target], trained.test_outputs[target]) for target in trained.targets
         },
         test_sd=test_sd(trained),
         runtimes=results,
-        impossible=states,
+        impossible=statuses,
     )
 
 
 def tolerance_exceeded(verification: Verification, recipe: Recipe) -> str | None:
-    """One line that names the runtime, the target and by how much a file is worse than its recipe promises, or None.
+    """Check the tolerances of a recipe.
 
-    A file that no runtime here took has verified nothing, which is a broken promise too.
+    Returns:
+        None, or one line with the runtime, the target and the excess over the tolerance. A file that no runtime ran is
+        not verified, so it fails too.
     """
     if not verification.verified:
-        return f"{recipe.name}: no runtime here ran the file, so nothing of its promise is known"
+        return f"{recipe.name}: no runtime on this computer ran the file, so it is not verified"
     for runtime in verification.verified:
-        found = verification.runtimes[runtime]
-        for target, figures in (found.targets or {}).items():
+        result = verification.runtimes[runtime]
+        for target, figures in (result.targets or {}).items():
             error, loss = figures["largest_error_sd"], verification.keras[target]["r2"] - figures["r2"]
-            # Written so that NaN breaks the promise.
+            # `not <=`, so that NaN exceeds the tolerance.
             if not error <= recipe.largest_error:
                 return (
-                    f"{recipe.name}: {target} on {runtime} differs from Keras by {error:.3g} test SDs at most, "
-                    f"{error - recipe.largest_error:.2g} more than the promised {recipe.largest_error:g}"
+                    f"{recipe.name}: {target} on {runtime} differs from Keras by up to {error:.3g} test SDs, "
+                    f"{error - recipe.largest_error:.2g} above the tolerance {recipe.largest_error:g}"
                 )
             if not loss <= recipe.largest_r2_loss:
                 return (
                     f"{recipe.name}: {target} on {runtime} loses {loss:.4f} of R2, "
-                    f"{loss - recipe.largest_r2_loss:.2g} more than the promised {recipe.largest_r2_loss:g}"
+                    f"{loss - recipe.largest_r2_loss:.2g} above the tolerance {recipe.largest_r2_loss:g}"
                 )
-        if not found.same_bits_twice:
-            return f"{recipe.name}: {runtime} gives the same scan other bits the second time"
-    for kind, states in verification.impossible.items():
-        for runtime, state in states.items():
-            if state != "invalid":
-                return f"{recipe.name}: {runtime} gives numbers for a scan that is {kind}"
+        if not result.same_bits_twice:
+            return f"{recipe.name}: {runtime} gives different bits when it computes the same scan again"
+    for kind, statuses in verification.impossible.items():
+        for runtime, status_ in statuses.items():
+            if status_ != "invalid":
+                return f"{recipe.name}: {runtime} gives numbers for an impossible scan ({kind})"
     return None
 
 
-Reader = Callable[[Floats], npt.NDArray[Any]]
+ToRows = Callable[[Floats], npt.NDArray[Any]]
 """Scans (n, bands) -> the rows that a file reads."""
+ToLabUnits = Callable[[Outputs], Outputs]
+"""Outputs of a file -> the same in laboratory units."""
 
 
-def reader(trained: StoredRun, recipe: Recipe, model: Model) -> tuple[Reader, Callable[[Outputs], Outputs]]:
-    """How scans become the input of a file, and its outputs laboratory units."""
+def input_and_output(trained: StoredRun, recipe: Recipe, model: Model) -> tuple[ToRows, ToLabUnits]:
+    """Functions that convert scans to the input of a file, and its outputs to laboratory units."""
     if recipe.reads == "scan":
         return (lambda scans: scans), (lambda outputs: outputs)
     inputs, outputs = signature(model)
     tensors = model.subgraphs[0].tensors
     (source,) = inputs.values()
 
-    def rows(scans: Floats) -> npt.NDArray[Any]:
+    def to_rows(scans: Floats) -> npt.NDArray[Any]:
         return quantised(trained.features(scans), tensors[source])
 
-    def in_lab_units(found: Outputs) -> Outputs:
-        modelled = [dequantised(found[name], tensors[outputs[name]]) for name in trained.targets]
+    def to_lab_units(stored: Outputs) -> Outputs:
+        modelled = [dequantised(stored[name], tensors[outputs[name]]) for name in trained.targets]
         values = np.asarray(trained.target_scaling(np.stack(modelled, axis=1)))
         return dict(zip(trained.targets, values.T, strict=True))
 
-    return rows, in_lab_units
+    return to_rows, to_lab_units
 
 
 def quantised(values: npt.NDArray[Any], tensor: Any) -> npt.NDArray[np.int8]:
-    """Numbers as the 8-bit tensor holds them; NaN becomes 0, which a guard before it must not let happen."""
+    """Quantise values as the 8-bit tensor does; NaN becomes the value 0, so a check must refuse NaN before."""
     (scale,), (zero,) = tensor.quantization.scale, tensor.quantization.zeroPoint
     steps = np.nan_to_num(np.round(values / scale), nan=0.0, posinf=1e6, neginf=-1e6) + zero
-    kept: npt.NDArray[np.int8] = np.clip(steps, -128, 127).astype(np.int8)
-    return kept
+    clipped: npt.NDArray[np.int8] = np.clip(steps, -128, 127).astype(np.int8)
+    return clipped
 
 
 def dequantised(steps: npt.NDArray[Any], tensor: Any) -> Floats:
-    """What the 8-bit numbers of a tensor stand for."""
+    """Real values of the 8-bit numbers of a tensor."""
     (scale,), (zero,) = tensor.quantization.scale, tensor.quantization.zeroPoint
     values: Floats = ((steps.astype(np.float32) - zero) * scale).astype(np.float32)
     return values
@@ -208,44 +214,46 @@ def test_sd(trained: StoredRun) -> dict[str, float]:
     return {target: float(np.nanstd(values)) for target, values in trained.test_values.items()}
 
 
-def _on(
+def _result(
     runtime: Runtime,
     content: bytes,
     rows: npt.NDArray[Any],
-    in_lab_units: Callable[[Outputs], Outputs],
+    to_lab_units: ToLabUnits,
     trained: StoredRun,
-) -> OnRuntime:
+) -> RuntimeResult:
+    """Run a file on all test rows twice, and compare the outputs with Keras and with the laboratory values."""
     raw, _ = runtime.timed(content, rows)
     again, seconds = runtime.timed(content, rows[::-1])
     same = all(values[::-1].tobytes() == raw[name].tobytes() for name, values in again.items())
-    found = in_lab_units(raw)
-    expected, spread = trained.test_outputs, test_sd(trained)
+    outputs = to_lab_units(raw)
+    expected, sd = trained.test_outputs, test_sd(trained)
     targets = {}
     for target in trained.targets:
-        error = np.abs(found[target].astype(np.float64) - expected[target])
+        error = np.abs(outputs[target].astype(np.float64) - expected[target])
         largest, rms = float(error.max()), float(np.sqrt(np.mean(error**2)))
         targets[target] = {
             "largest_error": largest,
             "rms_error": rms,
-            "largest_error_sd": largest / spread[target],
-            "rms_error_sd": rms / spread[target],
-            **_accuracy(trained.test_values[target], found[target]),
+            "largest_error_sd": largest / sd[target],
+            "rms_error_sd": rms / sd[target],
+            **_accuracy(trained.test_values[target], outputs[target]),
         }
     timed = 1e3 * seconds[-TIMED_ROWS:]
-    return OnRuntime(
+    return RuntimeResult(
         targets=targets,
-        largest_distance_error=_distance_errors(found, trained) if T2 in found else None,
+        largest_distance_error=_domain_statistic_errors(outputs, trained) if T2 in outputs else None,
         same_bits_twice=same,
         latency_ms={"median": float(np.median(timed)), "p95": float(np.percentile(timed, 95))},
         arena_bytes=arena_bytes(content, rows[0]) if runtime.name == "TFLM" else None,
     )
 
 
-def _distance_errors(found: Outputs, trained: StoredRun) -> dict[str, float]:
+def _domain_statistic_errors(outputs: Outputs, trained: StoredRun) -> dict[str, float]:
+    """T2 and Q -> largest difference from Keras of the test scans inside the limit, divided by the limit."""
     errors = {}
     for name, limit in ((T2, trained.limits.t2), (Q, trained.limits.q)):
         inside = trained.test_outputs[name] <= limit
-        difference = np.abs(found[name] - trained.test_outputs[name])[inside]
+        difference = np.abs(outputs[name] - trained.test_outputs[name])[inside]
         errors[name] = float(difference.max(initial=0.0)) / limit
     return errors
 
@@ -255,23 +263,21 @@ def _accuracy(measured: npt.NDArray[np.float64], predicted: npt.NDArray[Any]) ->
     return {name: figures[name] for name in ("r2", "rmse")}
 
 
-def impossible(
+def impossible_statuses(
     runtime: Runtime,
     content: bytes,
-    rows: Reader,
-    in_lab_units: Callable[[Outputs], Outputs],
+    to_rows: ToRows,
+    to_lab_units: ToLabUnits,
     trained: StoredRun,
 ) -> dict[str, str]:
-    """Kind of IMPOSSIBLE scan -> status by the outputs of the file alone, without the check that every runner has.
+    """Kind of IMPOSSIBLE scan -> status from the outputs of the file, without a check of the scan itself.
 
-    A file without T2 and Q leaves the verdict to the front end's own.
+    For a file without T2 and Q, the status uses T2 and Q of the Keras model.
     """
     scans = np.stack([np.full(trained.test_scans.shape[1], value, np.float32) for value in IMPOSSIBLE.values()])
     with np.errstate(invalid="ignore"):
-        found = in_lab_units(runtime.run(content, rows(scans)))
+        outputs = to_lab_units(runtime.run(content, to_rows(scans)))
         keras = trained.outputs(scans)
-    distances = {name: found.get(name, keras[name]) for name in (T2, Q)}
-    verdicts = status(
-        {target: found[target] for target in trained.targets}, distances[T2], distances[Q], trained.limits
-    )
-    return dict(zip(IMPOSSIBLE, verdicts.tolist(), strict=True))
+    t2, q = (outputs.get(name, keras[name]) for name in (T2, Q))
+    statuses = status({target: outputs[target] for target in trained.targets}, t2, q, trained.limits)
+    return dict(zip(IMPOSSIBLE, statuses.tolist(), strict=True))

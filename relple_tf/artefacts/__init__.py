@@ -1,1 +1,1 @@
-"""Files that may be damaged or hostile: reading, checking, and where to write."""
+"""Read and check files that may be damaged or hostile, and check the paths of outputs."""

@@ -1,7 +1,7 @@
-"""Where a command may write: `--out` is checked before any work starts, and again at the moment of writing.
+"""Check `--out` before any work starts, and again at the moment of writing.
 
-A rename replaces whatever has the name: a device node, a link, the table that the command reads. So nothing is renamed
-onto a name before these checks. Imports nothing slow.
+A rename replaces whatever has that name: a device node, a link, the table that the command reads. Therefore no file is
+renamed before these checks. Imports nothing slow.
 """
 
 import os
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from relple_tf.atomic_files import naming, whole
+from relple_tf.atomic_files import atomic_file, name_in_errors
 from relple_tf.errors import InputError
 
 _KINDS = {
@@ -26,19 +26,19 @@ _KINDS = {
 
 
 def check_folder(path: Path, inputs: Sequence[Path] = ()) -> Path:
-    """Check that a command may make, or fill, a folder of this name.
+    """Check that a command may create a folder at this path, or write into it.
 
     Args:
         path: `--out`.
-        inputs: Folders that the command reads; it writes into none of them.
+        inputs: Folders that the command reads; it must not write into them.
 
     Returns:
-        The folder that a symbolic link leads to; `path` itself where it is no link.
+        The target of a symbolic link; `path` itself if it is not a link.
 
     Raises:
-        InputError: something else has the name, or the folder cannot be written.
+        InputError: the path is not a folder, is an input or in an input, or cannot be written.
     """
-    real = _behind_links(path)
+    real = _resolved(path)
     if path.is_symlink() and not real.exists():
         raise InputError(f"--out {path}: a symbolic link to {real}, which does not exist; give the name of a folder")
     if real.exists() and not real.is_dir():
@@ -52,8 +52,8 @@ def check_folder(path: Path, inputs: Sequence[Path] = ()) -> Path:
 class OutputFile:
     """A file that a command writes to `--out`.
 
-    A symbolic link stays, and the file that it leads to is written. A character device, a pipe and the file that is
-    standard output are written directly. Any other file is written beside and renamed.
+    A symbolic link stays, and its target is written. A character device, a pipe and the file that is standard output
+    are written directly. Any other file is written under a temporary name and renamed.
     """
 
     path: Path
@@ -61,15 +61,15 @@ class OutputFile:
     is_replaceable: Callable[[Path], bool]
     """Whether a regular file is an earlier result of this command."""
     inputs: tuple[Path, ...] = ()
-    """Files that the command reads; folders of which it reads files."""
+    """Files that the command reads, and folders from which it reads files."""
 
     def check(self) -> None:
         """Check that the file may be written.
 
         Raises:
-            InputError: the name belongs to something that is not to be written, or its folder cannot be written.
+            InputError: the path is an input, is not a file that this command may replace, or cannot be written.
         """
-        real = _behind_links(self.path)
+        real = _resolved(self.path)
         _check_apart(self.path, real, self.inputs)
         if self._is_direct():
             return
@@ -86,14 +86,14 @@ class OutputFile:
 
     @contextmanager
     def opened(self) -> Iterator[TextIO]:
-        """Open the file for text; it gets its name at the end, and only where nothing fails before.
+        """Open the file for text; an ordinary file gets its name at the end, and only if no error occurs.
 
         Raises:
-            InputError: as by `check`.
+            InputError: see `check`.
             OSError: the file cannot be written; the error names `path`.
         """
         self.check()
-        with naming(self.path, _behind_links(self.path)):
+        with name_in_errors(self.path, _resolved(self.path)):
             if self._is_standard_output():
                 with os.fdopen(os.dup(1), "w", encoding="utf-8", newline="") as file:
                     yield file
@@ -102,39 +102,39 @@ class OutputFile:
                     yield file
             else:
                 with (
-                    whole(_behind_links(self.path)) as beside,
-                    beside.open("w", encoding="utf-8", newline="") as file,
+                    atomic_file(_resolved(self.path)) as temporary,
+                    temporary.open("w", encoding="utf-8", newline="") as file,
                 ):
                     yield file
 
     def _is_direct(self) -> bool:
-        """Whether the file is written where it is: a rename would replace the device or pipe."""
+        """Whether the file is written in place, because a rename would replace a device or pipe."""
         if self._is_standard_output():
             return True
         mode = self.path.stat().st_mode if self.path.exists() else 0
         return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
     def _is_standard_output(self) -> bool:
-        """Whether the name leads to what standard output leads to, as /dev/stdout does."""
+        """Whether the path is the file of standard output, as /dev/stdout is."""
         try:
             return os.path.samestat(self.path.stat(), os.fstat(1))
         except OSError:
             return False
 
 
-def _behind_links(path: Path) -> Path:
+def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
     except RuntimeError:
-        raise InputError(f"--out {path}: symbolic links that lead to each other; give another name") from None
+        raise InputError(f"--out {path}: symbolic links form a loop; give another name") from None
 
 
 def _kind(path: Path) -> str:
-    return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "no regular file")
+    return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "not a regular file")
 
 
 def _check_apart(path: Path, real: Path, inputs: Sequence[Path]) -> None:
-    """Refuse an input of the command, by whatever name, and what lies in a folder of its input."""
+    """Refuse an input of the command, under any name, and any path inside an input folder."""
     for source in inputs:
         if not source.exists():
             continue
@@ -142,12 +142,12 @@ def _check_apart(path: Path, real: Path, inputs: Sequence[Path]) -> None:
         if path.exists() and path.samefile(source):
             raise InputError(f"--out {path}: is {source}, which this command reads; give another name")
         if folder.is_dir() and folder in real.parents:
-            raise InputError(f"--out {path}: lies in {source}, which this command reads; give a place outside it")
+            raise InputError(f"--out {path}: lies in {source}, which this command reads; give a path outside it")
 
 
 def _check_writable(path: Path, folder: Path) -> None:
-    """Refuse a place where nothing can be written; `folder` need not exist."""
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    """Refuse a folder that cannot be written or created; `folder` need not exist."""
+    nearest = next(ancestor for ancestor in (folder, *folder.parents) if ancestor.exists())
     if not nearest.is_dir():
         raise InputError(f"--out {path}: {nearest} is {_kind(nearest)}; give a name in a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):

@@ -1,8 +1,7 @@
-"""What the content of a JSON file must be, as a table: place -> rule.
+"""Rules for the content of a JSON file, as a table: key path -> rule.
 
-A place is a path of keys such as `domain.limits.T2`; `*` stands for every key of an object or item of a list. Places
-stand in the order in which they are checked, an object before what it holds. Below a null that a rule allows, nothing
-is checked.
+A key path is for example `domain.limits.T2`; `*` matches every key of an object or every item of a list. Key paths are
+checked in the order of the table, an object before its entries. Entries of a null that a rule allows are not checked.
 """
 
 import re
@@ -18,45 +17,46 @@ from relple_tf.errors import InputError
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value must be."""
+    """A condition for a value."""
 
     expected: str
-    """In words."""
+    """The condition in words, for messages."""
     holds: Callable[[Any], bool]
+    """Whether a value meets the condition."""
 
 
 MISSING = object()
-"""Stands for a value that is not there."""
+"""Represents a missing value."""
 
 LONGEST_TEXT = 10_000
 """Characters."""
 
 
 def number(low: float, high: float) -> Rule:
-    """An integer or float within a range; NaN and booleans are none."""
+    """An integer or float within a range, bounds included; not NaN, not a boolean."""
     return Rule(
         f"a number from {low:g} to {high:g}", lambda value: type(value) in (int, float) and low <= value <= high
     )
 
 
-def whole(low: int, high: int) -> Rule:
-    """An integer within a range."""
+def integer(low: int, high: int) -> Rule:
+    """An integer within a range, bounds included."""
     return Rule(f"an integer from {low:,} to {high:,}", lambda value: type(value) is int and low <= value <= high)
 
 
-def matching(pattern: str, words: str) -> Rule:
-    """A string that matches as a whole; `words` say what it is."""
+def matching(pattern: str, expected: str) -> Rule:
+    """A string that the pattern matches completely; `expected` describes it."""
     compiled = re.compile(pattern, re.ASCII)
-    return Rule(words, lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None)
+    return Rule(expected, lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None)
 
 
 def one_of(*options: str) -> Rule:
-    """One of these strings."""
+    """One of the given strings."""
     return Rule(f"one of {', '.join(options)}", lambda value: isinstance(value, str) and value in options)
 
 
 def named(pattern: Rule, least: int = 1) -> Rule:
-    """An object whose keys follow a rule."""
+    """An object with at least `least` keys, each of which meets a rule."""
     return Rule(
         f"an object with {least} or more keys, each {pattern.expected}",
         lambda value: isinstance(value, dict) and len(value) >= least and all(map(pattern.holds, value)),
@@ -64,24 +64,24 @@ def named(pattern: Rule, least: int = 1) -> Rule:
 
 
 def items(least: int, most: int) -> Rule:
-    """A list of so many items."""
+    """A list of `least` to `most` items."""
     return Rule(
         f"a list of {least:,} to {most:,} items", lambda value: isinstance(value, list) and least <= len(value) <= most
     )
 
 
 def or_null(rule: Rule) -> Rule:
-    """The same, or null."""
+    """A value that meets the rule, or null."""
     return Rule(f"{rule.expected}, or null", lambda value: value is None or rule.holds(value))
 
 
 def or_missing(rule: Rule) -> Rule:
-    """The same, or nothing at all."""
+    """A value that meets the rule, or no entry."""
     return Rule(rule.expected, lambda value: value is MISSING or rule.holds(value))
 
 
 def _is_text(value: Any) -> bool:
-    # Half of a surrogate pair, which JSON can hold, cannot be written.
+    # JSON can contain half of a surrogate pair, which cannot be written as UTF-8.
     return isinstance(value, str) and len(value) <= LONGEST_TEXT and value.encode(errors="replace").decode() == value
 
 
@@ -91,7 +91,7 @@ def _is_ascending(value: Any) -> bool:
         isinstance(value, list)
         and len(value) > 1
         and all(map(rule.holds, value))
-        and all(one < after for one, after in pairwise(value))
+        and all(lower < upper for lower, upper in pairwise(value))
     )
 
 
@@ -104,33 +104,34 @@ SHA256 = matching(r"[0-9a-f]{64}", "a SHA-256 in hexadecimal digits")
 ASCENDING_NM = Rule("at least two ascending wavelengths from 1 to 1e+06 nm", _is_ascending)
 
 
-def check(content: Any, rules: Mapping[str, Rule], path: Path, way_out: str) -> None:
-    """Compare the content of a file with its rules.
+def check(content: Any, rules: Mapping[str, Rule], path: Path, remedy: str) -> None:
+    """Check the content of a file against its rules.
 
     Args:
-        content: Of the file.
-        rules: Place -> what is expected there; the place `` is the whole.
+        content: Parsed content of the file.
+        rules: Key path -> rule; the empty key path is the complete content.
         path: The file.
-        way_out: What to do if it is wrong.
+        remedy: What to do about invalid content; ends the message.
 
     Raises:
-        InputError: naming the first place where something is missing or wrong.
+        InputError: names the first entry that is missing or invalid.
     """
-    for place, rule in rules.items():
-        for where, value in _places(content, place.split(".") if place else []):
+    for key_path, rule in rules.items():
+        for where, value in _entries(content, key_path.split(".") if key_path else []):
             if not rule.holds(value):
                 at = f"{short(where)}: " if where else ""
-                raise InputError(f"{path}: {at}expected {rule.expected}, received {_told(value)}; {way_out}")
+                raise InputError(f"{path}: {at}expected {rule.expected}, received {_described(value)}; {remedy}")
 
 
-def _told(value: Any) -> str:
-    """A wrong value in few words; the text of nested ones could be as deep as Python allows."""
+def _described(value: Any) -> str:
+    """Describe an invalid value briefly; objects and lists by type only, because they may be nested deeply."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     return "nothing" if value is MISSING else short(repr(value), 60)
 
 
-def _places(value: Any, keys: list[str]) -> Iterator[tuple[str, Any]]:
+def _entries(value: Any, keys: list[str]) -> Iterator[tuple[str, Any]]:
+    """Key paths that match `keys`, and their values."""
     if not keys:
         yield "", value
         return
@@ -138,9 +139,9 @@ def _places(value: Any, keys: list[str]) -> Iterator[tuple[str, Any]]:
         return
     first, *rest = keys
     if isinstance(value, list):
-        found: Mapping[str, Any] = {str(number): item for number, item in enumerate(value)}
+        content: Mapping[str, Any] = {str(number): item for number, item in enumerate(value)}
     else:
-        found = value
-    for key in list(found) if first == "*" else [first]:
-        for where, inner in _places(found.get(key, MISSING), rest):
+        content = value
+    for key in list(content) if first == "*" else [first]:
+        for where, inner in _entries(content.get(key, MISSING), rest):
             yield f"{key}.{where}".rstrip("."), inner

@@ -1,1 +1,1 @@
-"""What a spectroscopist would use otherwise, fitted on the same rows."""
+"""Conventional calibration methods (PLSR, SVR, extra trees, Cubist), fitted on the same rows as the network."""

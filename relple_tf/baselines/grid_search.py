@@ -1,4 +1,4 @@
-"""The baselines beside PLSR, tuned by grid search on the rows that they are fitted on, and the list of all."""
+"""The list of baselines; those other than PLSR are tuned by grid search with cross-validation on the fitted rows."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,7 +24,7 @@ Grid = dict[str, list[Any]]
 
 
 class Baseline(Protocol):
-    """What `plsr` and the tuned baselines have in common; see `tuned` for the arguments."""
+    """Common signature of the baselines; see `tuned` for the arguments."""
 
     def __call__(
         self,
@@ -38,17 +38,17 @@ class Baseline(Protocol):
         polynomial: int,
         seed: int,
     ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, str]]:
-        """Target -> (n,) predictions in laboratory units, and target -> settings in words."""
+        """Target -> (n,) predictions in laboratory units, and target -> selected settings as text."""
 
 
 def svr(bands: int, seed: int) -> tuple[BaseEstimator, Grid]:
     """Support vector regression, Gaussian kernel, on standardised bands.
 
-    The kernel's width goes with the number of bands, because so does the distance of two standardised spectra; at 700
-    bands gamma is 1e-4, 3e-4 and 1e-3.
+    gamma is inversely proportional to the number of bands, because the squared distance of two standardised spectra is
+    proportional to it; with 700 bands gamma is 1e-4, 3e-4 and 1e-3.
     """
-    machine = make_pipeline(StandardScaler(), SVR(epsilon=0.03))
-    return machine, {"svr__C": [3, 10, 30, 100], "svr__gamma": [width / bands for width in (0.07, 0.21, 0.7)]}
+    svm = make_pipeline(StandardScaler(), SVR(epsilon=0.03))
+    return svm, {"svr__C": [3, 10, 30, 100], "svr__gamma": [width / bands for width in (0.07, 0.21, 0.7)]}
 
 
 def extra_trees(bands: int, seed: int) -> tuple[BaseEstimator, Grid]:
@@ -58,18 +58,18 @@ def extra_trees(bands: int, seed: int) -> tuple[BaseEstimator, Grid]:
 
 
 def cubist(bands: int, seed: int) -> tuple[BaseEstimator, Grid]:
-    """Rules with linear models in them (Quinlan 1992, Proc. 5th Australian Joint Conference on AI, 343-348).
+    """Cubist: rules with linear models (Quinlan 1992, Proc. 5th Australian Joint Conference on AI, 343-348).
 
-    Without its correction by nearest neighbours, which would double the time of the search.
+    Without its nearest-neighbour correction, which would double the time of the search.
     """
-    from cubist import Cubist  # a library that no other command needs
+    from cubist import Cubist  # imported here because no other command needs it
 
     rules = make_pipeline(FunctionTransformer(_named), Cubist(random_state=seed))
     return rules, {"cubist__n_committees": [1, 10, 20]}
 
 
 def _named(features: npt.NDArray[np.float64]) -> pd.DataFrame:
-    """Features with names; Cubist gives them some when it is fitted, and scikit-learn then warns of rows without."""
+    """Features with column names, because Cubist is fitted with names and scikit-learn warns about rows without."""
     return pd.DataFrame(features, columns=[f"band{i}" for i in range(features.shape[1])])
 
 
@@ -85,23 +85,23 @@ def tuned(
     polynomial: int,
     seed: int,
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, str]]:
-    """A method of scikit-learn's kind, one model per target; its parameters and scale by cross-validation.
+    """A scikit-learn regressor, one model per target; cross-validation selects its parameters and scale.
 
-    Features, folds, scales and clipping are those of `plsr`, so that only the method differs.
+    Features, folds, scales and clipping are the same as in `plsr`, so that only the method differs.
 
     Args:
         method: (bands, seed) -> estimator and grid: `svr`, `extra_trees` or `cubist`.
         absorbance: (n, bands) on the model's grid, all rows.
         targets: Name -> (n,), NaN where not measured.
-        fitted: (n,) the rows to fit on and to cross-validate in: train and validation, never test.
-        groups: (n,) numbers of what no fold may divide (fields, or samples).
-        scales: The targets' scales, from training rows.
+        fitted: (n,) True for the rows to fit and to cross-validate on: train and validation, never test.
+        groups: (n,) group numbers (fields, or samples); no fold divides a group.
+        scales: The network's target scales, fitted on training rows.
         window_points: Bands in the derivative window.
-        polynomial: Order of its polynomial.
-        seed: Of the method, and of the folds where every row is its own group.
+        polynomial: Order of the derivative's polynomial.
+        seed: Of the method; also of the folds if every row is a separate group.
 
     Returns:
-        Target -> (n,) predictions in laboratory units for all rows, and target -> settings in words.
+        Target -> (n,) predictions in laboratory units for all rows, and target -> selected settings as text.
     """
     features = snv_first_derivative(absorbance, window_points, polynomial)
     estimator, grid = method(features.shape[1], seed)
@@ -112,47 +112,47 @@ def tuned(
         x, y = features[rows], values[rows]
         search = GridSearchCV(
             TransformedTargetRegressor(estimator, check_inverse=False),
-            [_on_scale(grid, one) for one in scales_to_try(scale, y)],
+            [_on_scale(grid, candidate) for candidate in scales_to_try(scale, y)],
             scoring=_pooled_error,
             cv=group_k_fold(groups[rows], FOLDS, seed),
         ).fit(x, y)
         predictions[scale.name] = search.predict(features)
-        settings[scale.name] = _in_words(search.best_params_)
+        settings[scale.name] = _settings_text(search.best_params_)
     return predictions, settings
 
 
 def _on_scale(grid: Grid, scale: TargetScale) -> Grid:
-    """The grid of `TransformedTargetRegressor` that models the target on `scale`."""
-    inner = {f"regressor__{name}": values for name, values in grid.items()}
-    return {**inner, "func": [scale.to_model], "inverse_func": [scale.to_lab]}
+    """The grid of a `TransformedTargetRegressor` that models the target on `scale`."""
+    parameters = {f"regressor__{name}": values for name, values in grid.items()}
+    return {**parameters, "func": [scale.to_model], "inverse_func": [scale.to_lab]}
 
 
 def _pooled_error(model: BaseEstimator, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
-    """Minus the sum of absolute errors in the target's unit.
+    """Negative sum of absolute errors in the target's unit.
 
-    Not squared, because a few soils at the long end of a skewed target would choose alone; not the mean, so that every
-    row counts the same in any fold.
+    Absolute, not squared, because otherwise a few high values of a skewed target would dominate the choice; the sum,
+    not the mean, so that every row has the same weight whatever the size of its fold.
     """
     return -float(np.abs(model.predict(x) - y).sum())
 
 
-def _in_words(chosen: dict[str, Any]) -> str:
-    """Such as `C 30, gamma 0.0003, square root`."""
-    root = chosen["func"].__self__.root
-    numbers = {name.rpartition("__")[2]: value for name, value in chosen.items() if name.startswith("regressor__")}
-    # Two digits, but 100 instead of 1e+02.
-    words = [f"{name} {float(f'{value:.2g}'):g}" for name, value in numbers.items()]
-    return ", ".join([*words, *(["square root"] if root else [])])
+def _settings_text(best_params: dict[str, Any]) -> str:
+    """The selected parameters as text, for example `C 30, gamma 0.0003, square root`."""
+    root = best_params["func"].__self__.root
+    numbers = {name.rpartition("__")[2]: value for name, value in best_params.items() if name.startswith("regressor__")}
+    # Two significant digits, but 100 instead of 1e+02.
+    parts = [f"{name} {float(f'{value:.2g}'):g}" for name, value in numbers.items()]
+    return ", ".join([*parts, *(["square root"] if root else [])])
 
 
 def _plsr(*arguments: Any, **named: Any) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, str]]:
-    """`plsr` with its components in words."""
+    """`plsr` with its number of components as text."""
     predictions, chosen = plsr(*arguments, **named)
-    return predictions, {target: f"components {one.components}" for target, one in chosen.items()}
+    return predictions, {target: f"components {best.components}" for target, best in chosen.items()}
 
 
 BASELINES: dict[str, Baseline] = {
     "plsr": _plsr,
     **{method.__name__: partial(tuned, method) for method in (svr, extra_trees, cubist)},
 }
-"""Name on the command line -> function; the names stand in `config.BASELINE_NAMES` too."""
+"""Name on the command line -> function; `config.BASELINE_NAMES` lists the same names."""

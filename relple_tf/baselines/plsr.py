@@ -1,4 +1,4 @@
-"""What a spectroscopist would use otherwise, fitted on the same rows."""
+"""PLSR, the standard calibration method of NIR spectroscopy, fitted on the same rows as the network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,15 +21,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidated:
-    """The PLS model of one target that cross-validates best, and how well it does."""
+    """The PLS model of one target with the lowest cross-validated error, and its cross-validated metrics."""
 
     scale: TargetScale
-    """How the target is modelled."""
+    """Scale on which the target is modelled."""
     components: int
+    """Number of PLS components."""
     n: int
-    """Soils with a laboratory value, each estimated once by a model that did not see it."""
+    """Soils with a laboratory value; each has one out-of-fold prediction."""
     rmse: float
-    """Of these estimates, in the target's unit."""
+    """Of the out-of-fold predictions, in the target's unit."""
     r2: float
     """Likewise, in laboratory units; may be negative."""
 
@@ -45,24 +46,24 @@ def plsr(
     polynomial: int,
     seed: int,
 ) -> tuple[dict[str, Floats], dict[str, CrossValidated]]:
-    """Partial least squares regression, one per target; components, and square root or not, by cross-validation.
+    """Partial least squares regression, one model per target; cross-validation selects components and scale.
 
-    Features are the best practice of the field: SNV, then the Savitzky-Golay first derivative. A skewed target is tried
-    on the network's scale (its root) and as it is, and predictions are clipped to the range of the fitted rows plus the
-    same margin, so that only the method differs.
+    Features are the usual pretreatment: SNV, then the Savitzky-Golay first derivative. For a skewed target, both the
+    network's scale (square root) and the untransformed scale are tried. Predictions are clipped to the range of the
+    fitted rows plus the network's margin, so that only the method differs.
 
     Args:
         absorbance: (n, bands) on the model's grid, all rows.
         targets: Name -> (n,), NaN where not measured.
-        fitted: (n,) the rows to fit on and to cross-validate in: train and validation, never test.
-        groups: (n,) numbers of what no fold may divide (fields, or samples).
-        scales: The targets' scales, from training rows.
+        fitted: (n,) True for the rows to fit and to cross-validate on: train and validation, never test.
+        groups: (n,) group numbers (fields, or samples); no fold divides a group.
+        scales: The network's target scales, fitted on training rows.
         window_points: Bands in the derivative window.
-        polynomial: Order of its polynomial.
-        seed: Of the folds where every row is its own group.
+        polynomial: Order of the derivative's polynomial.
+        seed: Of the folds; used only if every row is a separate group.
 
     Returns:
-        Target -> (n,) predictions in laboratory units for all rows, and target -> what was chosen in the fitted rows.
+        Target -> (n,) predictions in laboratory units for all rows, and target -> the selected model.
     """
     features = snv_first_derivative(absorbance, window_points, polynomial)
     predictions, chosen = {}, {}
@@ -80,22 +81,22 @@ def plsr(
 def cross_validated(
     x: Floats, y: Floats, groups: npt.NDArray[np.intp], scale: TargetScale, seed: int, folds: int = FOLDS
 ) -> CrossValidated:
-    """Choose components and scale by the squared error of rows that were left out.
+    """Select components and scale by the squared error of out-of-fold predictions.
 
     Args:
         x: (n, bands) features.
         y: (n,) laboratory values.
-        groups: (n,) numbers of what no fold may divide; two at least.
-        scale: The network's.
-        seed: Of the folds where every row is a group of its own.
-        folds: At most.
+        groups: (n,) group numbers, at least two groups; no fold divides a group.
+        scale: The network's target scale.
+        seed: Of the folds; used only if every row is a separate group.
+        folds: Maximum number of folds.
     """
-    tried = scales_to_try(scale, y)
-    errors = [cross_validated_errors(x, y, groups, one, seed, folds) for one in tried]
+    candidates = scales_to_try(scale, y)
+    errors = [cross_validated_errors(x, y, groups, candidate, seed, folds) for candidate in candidates]
     best = int(np.argmin([error.min() for error in errors]))
     squared_error = float(errors[best].min())
     return CrossValidated(
-        scale=tried[best],
+        scale=candidates[best],
         components=int(np.argmin(errors[best])) + 1,
         n=len(y),
         rmse=float(np.sqrt(squared_error / len(y))),
@@ -113,42 +114,43 @@ def cross_validated_errors(
 ) -> npt.NDArray[np.float64]:
     """Cross-validated squared error, in the target's unit, of PLS models of 1, 2, ... components.
 
-    A PLS model holds those of fewer components, so each fold is fitted once.
+    A PLS model contains the models with fewer components, so each fold is fitted once.
 
     Args:
         x: (n, bands) features.
         y: (n,) laboratory values.
-        groups: (n,) numbers of what no fold may divide.
-        scale: How y is modelled.
-        seed: Of the folds where every row is a group of its own.
-        folds: At most.
+        groups: (n,) group numbers; no fold divides a group.
+        scale: Scale on which y is modelled.
+        seed: Of the folds; used only if every row is a separate group.
+        folds: Maximum number of folds.
 
     Returns:
-        (at most MAXIMUM_COMPONENTS,).
+        (c,) squared errors summed over all rows, c at most MAXIMUM_COMPONENTS.
     """
     modelled = scale.to_model(y)
     splits = group_k_fold(groups, folds, seed)
-    most = min(MAXIMUM_COMPONENTS, x.shape[1], min(len(train) for train, _ in splits) - 1)
-    squared_error = np.zeros(most)
+    max_components = min(MAXIMUM_COMPONENTS, x.shape[1], min(len(train) for train, _ in splits) - 1)
+    squared_error = np.zeros(max_components)
     for train, held in splits:
-        model = PLSRegression(most, scale=True).fit(x[train], modelled[train])
-        # y_loadings_ are in standardised y; the running sum over components is each smaller model's prediction.
+        model = PLSRegression(max_components, scale=True).fit(x[train], modelled[train])
+        # y_loadings_ refer to standardised y; the cumulative sum over c components is the prediction of the c-component
+        # model.
         y_sd = modelled[train].std(ddof=1)
-        steps = model.transform(x[held]) * model.y_loadings_[0]
-        running = np.cumsum(steps, axis=1) * y_sd + modelled[train].mean()
-        squared_error += ((scale.to_lab(running) - y[held][:, None]) ** 2).sum(axis=0)
+        contributions = model.transform(x[held]) * model.y_loadings_[0]
+        cumulative = np.cumsum(contributions, axis=1) * y_sd + modelled[train].mean()
+        squared_error += ((scale.to_lab(cumulative) - y[held][:, None]) ** 2).sum(axis=0)
     return squared_error
 
 
 def snv_first_derivative(
     absorbance: npt.NDArray[np.float32], window_points: int, polynomial: int
 ) -> npt.NDArray[np.float64]:
-    """What every baseline reads: SNV, then the Savitzky-Golay first derivative, (n, bands)."""
+    """Features of every baseline: SNV, then the Savitzky-Golay first derivative, (n, bands)."""
     derivative = SavitzkyGolay(window_length=window_points, polyorder=polynomial, deriv=1)
     features: npt.NDArray[np.float64] = make_pipeline(StandardNormalVariate(), derivative).fit_transform(absorbance)
     return features
 
 
 def scales_to_try(scale: TargetScale, y: npt.NDArray[np.float64]) -> list[TargetScale]:
-    """The network's scale and, where that is the square root, the fitted values (n,) as they are."""
+    """The network's scale and, if that is the square root, also an untransformed scale fitted on y (n,)."""
     return [scale, TargetScale.fit(scale.name, y, may_root=False)] if scale.root else [scale]

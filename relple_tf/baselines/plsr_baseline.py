@@ -1,4 +1,4 @@
-"""PLSR beside the network: fitted on the same soils, and cross-validated on those that the network left out."""
+"""The PLSR baseline of a run: fitted on the development set, cross-validated in the folds of the network."""
 
 from dataclasses import dataclass
 
@@ -22,70 +22,70 @@ from relple_tf.spectra.splitting.grouping import group_divided, group_labels, wh
 from relple_tf.training.preparation import Prepared
 
 FEWEST_ROWS = 10
-"""Rows that are left when some are left out, for a model of PLSR to be worth fitting on them."""
-SIZES = (0.25, 0.5, 0.75, 1.0)
-"""Shares of the soils to learn from that the learning curve has."""
+"""Minimum number of rows to fit a PLSR model on."""
+CURVE_FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+"""Fractions of the rows outside the fold that the learning curve fits on."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PlsrBaseline:
-    """PLSR on the soils of a run; all but `predictions` from learning soils only."""
+    """PLSR on the soils of a run; every field except `predictions` is computed from the development set only."""
 
     predictions: dict[str, npt.NDArray[np.float64]]
     """Target -> (n,) in laboratory units, all rows."""
     components: dict[str, int]
-    """Target -> number of them."""
+    """Target -> number of PLS components."""
     left_out: dict[str, CrossValidated]
-    """Target -> what it does on learning soils left out, in the folds of the networks if there are any."""
+    """Target -> cross-validated on the development set, in the folds of the networks if these are cross-validated."""
     new_groups: dict[str, CrossValidated]
-    """Likewise with whole groups left out; empty unless the split divides groups."""
+    """Target -> cross-validated with whole groups left out; empty unless the split divides groups."""
     curve: dict[str, dict[int, float]]
-    """Target -> {soils learned from: RMSE of others}, see `learning_curve`."""
+    """Target -> {soils fitted on: cross-validated RMSE}, see `learning_curve`."""
 
 
 def plsr_baseline(
     library: SpectralLibrary, parts: npt.NDArray[np.str_], prepared: Prepared, config: Config
 ) -> PlsrBaseline:
-    """Fit and cross-validate PLSR.
+    """Fit PLSR on the development set and cross-validate it.
 
     Args:
         library: All rows.
-        parts: (n,) of PARTS.
+        parts: (n,) names from PARTS.
         prepared: From `prepare` on the same parts.
-        config: Of the run.
+        config: Config of the run.
     """
     absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
     window, polynomial = front_end.window_points(config.front_end), config.front_end.derivative_polynomial
-    learned, seed = parts != "test", config.training.seed
+    development, seed = parts != "test", config.training.seed
     predictions, chosen = plsr(
         absorbance,
         library.targets,
-        learned,
+        development,
         whole_groups(library, parts, config.split.block_km),
         prepared.scales,
         window_points=window,
         polynomial=polynomial,
         seed=seed,
     )
-    features = snv_first_derivative(absorbance[learned], window, polynomial)
-    values = {name: measured[learned] for name, measured in library.targets.items()}
+    features = snv_first_derivative(absorbance[development], window, polynomial)
+    values = {name: measured[development] for name, measured in library.targets.items()}
     left_out, new_groups = chosen, {}
-    if members := config.training.cv_folds:
-        # Their folds, for with others it would have learned from more soils than the networks, or from fewer.
-        fold = development_folds(library, parts, seed, members, config.split.block_km)[learned]
-        left_out = chosen | without(features, values, fold, prepared.scales, seed, members)
+    if cv_folds := config.training.cv_folds:
+        # The folds of the networks, so that PLSR and the networks are fitted on the same number of soils.
+        fold = development_folds(library, parts, seed, cv_folds, config.split.block_km)[development]
+        left_out = chosen | cross_validate_groups(features, values, fold, prepared.scales, seed, cv_folds)
     if group_divided(library, parts):
-        groups = group_labels(library, keep_groups=True)[learned]
-        new_groups = without(features, values, groups, prepared.scales, seed)
-    groups = whole_groups(library, parts, config.split.block_km)[learned]
+        groups = group_labels(library, keep_groups=True)[development]
+        new_groups = cross_validate_groups(features, values, groups, prepared.scales, seed)
+    groups = whole_groups(library, parts, config.split.block_km)[development]
     curve = learning_curve(features, values, groups, prepared.scales, seed)
-    components = {name: one.components for name, one in chosen.items()}
+    components = {name: best.components for name, best in chosen.items()}
     return PlsrBaseline(
         predictions=predictions, components=components, left_out=left_out, new_groups=new_groups, curve=curve
     )
 
 
-def without(
+def cross_validate_groups(
     features: npt.NDArray[np.float64],
     targets: dict[str, npt.NDArray[np.float64]],
     groups: npt.NDArray[np.intp],
@@ -93,26 +93,26 @@ def without(
     seed: int,
     folds: int = FOLDS,
 ) -> dict[str, CrossValidated]:
-    """What PLSR does where whole groups are left out.
+    """Cross-validate PLSR with whole groups left out.
 
     Args:
         features: (n, bands) from `snv_first_derivative`.
         targets: Name -> (n,), NaN where not measured.
-        groups: (n,) 0, 1, 2, ...
+        groups: (n,) group numbers 0, 1, 2, ...
         scales: The targets' scales.
-        seed: Of the folds where every row is a group of its own.
-        folds: At most.
+        seed: Of the folds; used only if every row is a separate group.
+        folds: Maximum number of folds.
 
     Returns:
-        Target -> the best model; without targets of which no more than FEWEST_ROWS values lie outside some group.
+        Target -> the best model; only targets with more than FEWEST_ROWS values outside the largest group.
     """
-    found = {}
+    best = {}
     for scale in scales:
         rows = np.flatnonzero(~np.isnan(targets[scale.name]))
         y, held = targets[scale.name][rows], groups[rows]
         if len(rows) - np.bincount(held).max() > FEWEST_ROWS:
-            found[scale.name] = cross_validated(features[rows], y, held, scale, seed, folds)
-    return found
+            best[scale.name] = cross_validated(features[rows], y, held, scale, seed, folds)
+    return best
 
 
 def learning_curve(
@@ -122,45 +122,46 @@ def learning_curve(
     scales: tuple[TargetScale, ...],
     seed: int,
 ) -> dict[str, dict[int, float]]:
-    """How PLSR's error falls with the number of soils: seconds, where a network's curve would take hours.
+    """RMSE of PLSR by the number of soils it is fitted on; takes seconds, a curve of the network would take hours.
 
-    Each fold of the soils is estimated by PLSR on a part of the others, components chosen within that part. So all
-    sizes are judged by the same soils; within a small part alone, a skewed target would seem easier than it is.
+    PLSR predicts each fold from a subset of the other folds; the components are chosen within the subset. All sizes
+    are therefore evaluated on the same soils. Cross-validation inside a small subset would underestimate the error of
+    a skewed target.
 
     Args:
         features: (n, bands) from `snv_first_derivative`.
         targets: Name -> (n,), NaN where not measured.
-        groups: (n,) numbers of what no fold may divide.
+        groups: (n,) group numbers; no fold divides a group.
         scales: The targets' scales.
-        seed: Of the folds and the parts.
+        seed: Of the folds and the subsets.
 
     Returns:
-        Target -> {soils learned from: RMSE}, ascending; without targets of which the smallest part has fewer than
-        FEWEST_ROWS soils, or is of a single group.
+        Target -> {soils fitted on: RMSE}, ascending; without targets whose smallest subset has fewer than FEWEST_ROWS
+        soils or contains a single group.
     """
     curve = {}
     for scale in scales:
         rows = np.flatnonzero(~np.isnan(targets[scale.name]))
         x, y, group = features[rows], targets[scale.name][rows], groups[rows]
         folds = group_k_fold(group, FOLDS, seed)
-        parts = [nested(learned, group, [seed, fold]) for fold, (learned, _) in enumerate(folds)]
-        if any(len(smallest) < FEWEST_ROWS or len(np.unique(group[smallest])) == 1 for smallest, *_ in parts):
+        subsets = [nested_subsets(fitted, group, [seed, fold]) for fold, (fitted, _) in enumerate(folds)]
+        if any(len(smallest) < FEWEST_ROWS or len(np.unique(group[smallest])) == 1 for smallest, *_ in subsets):
             continue
-        squares = np.empty((len(SIZES), len(y)))
-        for (_, held), sizes in zip(folds, parts, strict=True):
-            for size, part in enumerate(sizes):
-                best = cross_validated(x[part], y[part], group[part], scale, seed)
-                model = PLSRegression(best.components, scale=True).fit(x[part], best.scale.to_model(y[part]))
-                squares[size, held] = (best.scale.to_lab(model.predict(x[held]).ravel()) - y[held]) ** 2
-        counts = np.mean([[len(part) for part in sizes] for sizes in parts], axis=0).round().astype(int)
-        curve[scale.name] = dict(zip(counts.tolist(), np.sqrt(squares.mean(axis=1)).tolist(), strict=True))
+        squared_errors = np.empty((len(CURVE_FRACTIONS), len(y)))
+        for (_, held), by_size in zip(folds, subsets, strict=True):
+            for size, subset in enumerate(by_size):
+                best = cross_validated(x[subset], y[subset], group[subset], scale, seed)
+                model = PLSRegression(best.components, scale=True).fit(x[subset], best.scale.to_model(y[subset]))
+                squared_errors[size, held] = (best.scale.to_lab(model.predict(x[held]).ravel()) - y[held]) ** 2
+        counts = np.mean([[len(subset) for subset in by_size] for by_size in subsets], axis=0).round().astype(int)
+        curve[scale.name] = dict(zip(counts.tolist(), np.sqrt(squared_errors.mean(axis=1)).tolist(), strict=True))
     return curve
 
 
-def nested(
+def nested_subsets(
     rows: npt.NDArray[np.intp], groups: npt.NDArray[np.intp], seed: int | list[int]
 ) -> list[npt.NDArray[np.intp]]:
-    """The first of `rows` in one random order of their groups, for each of SIZES."""
-    place = np.random.default_rng(seed).permutation(groups.max() + 1)
-    order = rows[np.argsort(place[groups[rows]], kind="stable")]
-    return [np.sort(order[: round(share * len(rows))]) for share in SIZES]
+    """For each of CURVE_FRACTIONS, the first rows in a random order of the groups; each subset contains the smaller."""
+    rank = np.random.default_rng(seed).permutation(groups.max() + 1)
+    order = rows[np.argsort(rank[groups[rows]], kind="stable")]
+    return [np.sort(order[: round(fraction * len(rows))]) for fraction in CURVE_FRACTIONS]

@@ -1,1 +1,1 @@
-"""Networks and baselines on the same soils, many times."""
+"""Repeated comparison of networks and baselines on the same soils."""

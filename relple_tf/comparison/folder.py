@@ -1,4 +1,4 @@
-"""The folder of a comparison: its plan, the files of its jobs, and at the end its tables and its page."""
+"""The folder of a comparison: the plan, a result file per job, and the final tables and page."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from relple_tf.artefacts.reading import read_json
-from relple_tf.artefacts.schema import NAME, OBJECT, SHA256, TEXT, check, items, number, or_null, whole
+from relple_tf.artefacts.schema import NAME, OBJECT, SHA256, TEXT, check, integer, items, number, or_null
 from relple_tf.atomic_files import write_table, write_text
 from relple_tf.comparison.report import comparison_report
 from relple_tf.comparison.resampling import Resample
@@ -20,30 +20,30 @@ from relple_tf.runs.folder import CONFIG, RunFolder, holds_only, read_config, wr
 
 PLAN = "plan.json"
 JOBS, CONFIGS = "jobs", "configs"
-"""Folders: results of the jobs that are done; the config of each network, for `relple_tf.train --config`."""
+"""Subfolders: results of the finished jobs; the config of each network, for `relple_tf.train --config`."""
 BEFORE_PLAN = {CONFIG, JOBS, CONFIGS}
-"""What is written before the plan."""
+"""Files and folders that are written before the plan."""
 TABLE, PAGE, SPLITS = "compare.csv", "compare.html", "splits.csv"
 
-WAY_OUT = "restore it, or start a new comparison with another --out"
-"""What to do about a damaged file of a comparison."""
+REMEDY = "restore it, or start a new comparison with another --out"
+"""How to repair a comparison with a damaged file."""
 
 PLAN_RULES = {
     "": OBJECT,
     "models": items(1, 1000),
     "models.*": NAME,
-    "repeats": whole(1, 1_000_000),
+    "repeats": integer(1, 1_000_000),
     "fingerprint": SHA256,
 }
 JOB_RULES = {
     "": items(1, 1000),
     "*": OBJECT,
-    "*.seed": whole(0, 1 << 62),
-    "*.fold": whole(0, 1_000_000),
-    "*.soils": whole(0, 1 << 62),
+    "*.seed": integer(0, 1 << 62),
+    "*.fold": integer(0, 1_000_000),
+    "*.soils": integer(0, 1 << 62),
     "*.model": NAME,
     "*.target": NAME,
-    "*.n": whole(0, 1 << 62),
+    "*.n": integer(0, 1 << 62),
     **{
         f"*.{figure}": or_null(number(-1e300, 1e300))
         for figure in ("r2", "rmse", "mae", "bias", "sep", "rpd", "rpiq", "ccc", "coverage", "flagged")
@@ -55,36 +55,41 @@ JOB_RULES = {
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonPlan:
-    """What is compared, as the command says it."""
+    """What is compared: the models, the data and the number of repeats."""
 
     config: Config
     """Data, split, comparison and base seed; also the front end of the baselines."""
     models: dict[str, Config]
-    """Name -> config, the first is compared with the others; a baseline has `config`."""
+    """Name -> config; the first model is compared with each other model. The config of a baseline is `config`."""
     repeats: int
 
 
-def fingerprint(library_sha256: str, drawn: list[Resample]) -> str:
-    """SHA-256 of the data and of every part of every draw; results of two of these are not to be mixed."""
+def fingerprint(library_sha256: str, resamples: list[Resample]) -> str:
+    """SHA-256 of the data and of the parts of every resample; only results with the same hash are comparable."""
     digest = hashlib.sha256(library_sha256.encode())
-    for draw in drawn:
-        digest.update(f"\n{draw.name} {' '.join(draw.parts.tolist())}".encode())
+    for resample in resamples:
+        digest.update(f"\n{resample.name} {' '.join(resample.parts.tolist())}".encode())
     return digest.hexdigest()
 
 
-def claim(folder: RunFolder, plan: ComparisonPlan, mark: str) -> None:
-    """Begin a folder with its plan; or check that the one to resume holds the same data and draws.
+def begin_or_check(folder: RunFolder, plan: ComparisonPlan, sha256: str) -> None:
+    """Write the plan into a new folder; in a folder to resume, check that the data and the resamples are unchanged.
+
+    Args:
+        folder: The folder, new or to resume.
+        plan: Of the comparison.
+        sha256: From `fingerprint`.
 
     Raises:
-        InputError: it does not.
+        InputError: the data or the resamples differ from those of the plan in the folder.
     """
     if not folder.resumed:
         folder.begin(plan.config)
     if (folder.path / PLAN).exists():
-        if _read(folder.path)["fingerprint"] != mark:
+        if _read(folder.path)["fingerprint"] != sha256:
             raise InputError(
-                f"{folder.path}: the data or their draws changed since this comparison began; restore the old ones "
-                "back, or start a new one with another --out"
+                f"{folder.path}: the data or their split changed since this comparison was started; restore the old "
+                "data, or start a new comparison with another --out"
             )
         return
     (folder.path / JOBS).mkdir(exist_ok=True)
@@ -92,66 +97,65 @@ def claim(folder: RunFolder, plan: ComparisonPlan, mark: str) -> None:
     for model, config in plan.models.items():
         if model not in BASELINE_NAMES:
             write_text(folder.path / CONFIGS / f"{model}.toml", to_toml(config))
-    write_json(folder.path / PLAN, {"models": list(plan.models), "repeats": plan.repeats, "fingerprint": mark})
+    write_json(folder.path / PLAN, {"models": list(plan.models), "repeats": plan.repeats, "fingerprint": sha256})
 
 
 def read_plan(folder: Path) -> ComparisonPlan:
-    """The plan of the comparison that lives in `folder`.
+    """The plan of the comparison in `folder`.
 
     Raises:
-        InputError: none does, or a file of it is damaged.
+        InputError: the folder holds no comparison, or a file of it is damaged.
     """
     if not (folder / PLAN).is_file():
         if holds_only(folder, BEFORE_PLAN):
             raise InputError(f"{folder}: was interrupted before its plan was written; repeat its command with --resume")
         raise InputError(f"{folder}: holds no comparison to resume; leave out --resume to start one")
-    written = _read(folder)
+    plan = _read(folder)
     config = read_config(folder / CONFIG)
     models = {
         model: config if model in BASELINE_NAMES else read_config(folder / CONFIGS / f"{model}.toml")
-        for model in written["models"]
+        for model in plan["models"]
     }
-    return ComparisonPlan(config=config, models=models, repeats=written["repeats"])
+    return ComparisonPlan(config=config, models=models, repeats=plan["repeats"])
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    plan: dict[str, Any] = read_json(folder / PLAN, WAY_OUT)
-    check(plan, PLAN_RULES, folder / PLAN, WAY_OUT)
+    plan: dict[str, Any] = read_json(folder / PLAN, REMEDY)
+    check(plan, PLAN_RULES, folder / PLAN, REMEDY)
     return plan
 
 
 def read_job(file: Path) -> list[dict[str, Any]]:
-    """The rows that a job left.
+    """The rows of a finished job.
 
     Raises:
-        InputError: they are damaged.
+        InputError: the file is damaged.
     """
-    way_out = "delete it, and --resume does this job again"
-    rows: list[dict[str, Any]] = read_json(file, way_out)
-    check(rows, JOB_RULES, file, way_out)
+    remedy = "delete it and resume with --resume, which repeats this job"
+    rows: list[dict[str, Any]] = read_json(file, remedy)
+    check(rows, JOB_RULES, file, remedy)
     return rows
 
 
 def check_same_plan(folder: Path, plan: ComparisonPlan) -> None:
-    """Refuse to resume `folder` with another plan than its own; any plan suits where a kill came before the plan.
+    """Check that `folder` was started with the same plan; a folder that was interrupted before its plan accepts any.
 
     Raises:
-        InputError: it has another one, or holds something else.
+        InputError: the folder has another plan, or holds something else.
     """
     if not (folder / PLAN).exists() and holds_only(folder, BEFORE_PLAN):
         return
-    own = read_plan(folder)
-    if own != plan or list(own.models) != list(plan.models):
+    stored = read_plan(folder)
+    if stored != plan or list(stored.models) != list(plan.models):
         raise InputError(
-            f"{folder}: its models, their settings or its repeats are not this command's; resume it with --out and "
-            "--resume alone"
+            f"{folder}: was started with other models, settings or repeats; resume it with --out and --resume only"
         )
 
 
-def write_result(result: ComparisonResult, drawn: list[Resample], folder: RunFolder) -> None:
-    """Write the tables and the page, the manifest last."""
+def write_result(result: ComparisonResult, resamples: list[Resample], folder: RunFolder) -> None:
+    """Write the tables and the page, then the manifest."""
     path = folder.path
-    table: dict[str, Any] = {"id": result.library.ids, **{draw.name: draw.parts for draw in drawn}}
+    table: dict[str, Any] = {"id": result.library.ids, **{resample.name: resample.parts for resample in resamples}}
     write_table(path / SPLITS, pd.DataFrame(table))
     write_table(path / TABLE, result.table)
     write_text(path / PAGE, comparison_report(result))

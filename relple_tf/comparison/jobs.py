@@ -1,7 +1,6 @@
-"""Networks and baselines on the same soils, many times: the jobs of a comparison.
+"""The jobs of a comparison: each fits one model on one resample.
 
-A job is one model on one draw. It leaves one file, whole or not at all, so a comparison that was cut off goes on with
-the jobs that are missing.
+A job writes its result file atomically, so an interrupted comparison resumes with the missing jobs.
 """
 
 import time
@@ -15,8 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from relple_tf.baselines.grid_search import BASELINES
-from relple_tf.comparison.folder import JOBS, ComparisonPlan, claim, fingerprint, read_job, write_result
-from relple_tf.comparison.resampling import UNUSED, Parts, Resample, resamples
+from relple_tf.comparison.folder import JOBS, ComparisonPlan, begin_or_check, fingerprint, read_job, write_result
+from relple_tf.comparison.resampling import UNUSED, Parts, Resample, make_resamples
 from relple_tf.comparison.result import ComparisonResult
 from relple_tf.config import Config, replace
 from relple_tf.errors import InputError
@@ -35,27 +34,27 @@ from relple_tf.spectra.splitting.grouping import whole_groups
 from relple_tf.training.intervals import achieved_coverage
 
 LONGEST_FIRST = ("cubist", "extra_trees", "svr", "plsr")
-"""After the networks; a long job that starts last would keep all other processes waiting."""
+"""Order of the baselines, after the networks: a long job that starts last would leave the other processes idle."""
 
 Predictions = dict[str, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """One model on one draw."""
+    """One model on one resample."""
 
     model: str
-    draw: Resample
+    resample: Resample
 
     @property
     def file(self) -> str:
-        """Where its result stands below JOBS."""
-        return f"{self.draw.name}-{self.model}.json"
+        """Name of the result file in JOBS."""
+        return f"{self.resample.name}-{self.model}.json"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SharedData:
-    """What all jobs share."""
+    """Data shared by all jobs."""
 
     library: SpectralLibrary
     models: dict[str, Config]
@@ -70,34 +69,39 @@ def compare(
     *,
     notify: Callable[[str], None],
 ) -> ComparisonResult:
-    """Run what is missing of `plan` and fill `folder`.
+    """Run the missing jobs of `plan` and write the results into `folder`.
 
     Args:
-        workers: Processes at most; 0 is one per core.
-        notify: Told what was decided about the data, and what is being done.
+        library: All rows.
+        plan: Models, data, split and repeats.
+        folder: New or to resume.
+        workers: Maximum number of processes; 0 for one per core.
+        notify: Receives the notes on the data and the progress messages.
 
     Raises:
-        InputError: the library cannot be divided as asked, the folder belongs to other data, or a process died.
+        InputError: the library cannot be split as configured, the folder belongs to other data, or a process died.
     """
     for config in plan.models.values():
         front_end.in_range(library, config.front_end)
-    drawn, notes = resamples(front_end.in_range(library, plan.config.front_end), plan.config, plan.repeats)
-    jobs = [Job(model=model, draw=draw) for draw in drawn for model in plan.models]
+    resamples, split_notes = make_resamples(
+        front_end.in_range(library, plan.config.front_end), plan.config, plan.repeats
+    )
+    jobs = [Job(model=model, resample=resample) for resample in resamples for model in plan.models]
     library_sha256 = data_hash(library)
-    claim(folder, plan, fingerprint(library_sha256, drawn))
-    notes = (*library.notes, *notes)
+    begin_or_check(folder, plan, fingerprint(library_sha256, resamples))
+    notes = (*library.notes, *split_notes)
     for note in notes:
         notify(note)
     notify(f"{len(library)} soils x {len(library.wavelengths_nm)} bands; {len(jobs)} models to fit; {folder.path}")
     shared = SharedData(library=library, models=plan.models, jobs=folder.path / JOBS)
     missing = [job for job in jobs if not (shared.jobs / job.file).exists()]
-    missing.sort(key=lambda job: (job.model in BASELINES and 1 + LONGEST_FIRST.index(job.model), -job.draw.soils))
+    missing.sort(key=lambda job: (job.model in BASELINES and 1 + LONGEST_FIRST.index(job.model), -job.resample.soils))
     try:
         with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="fit", desc="compare") as bar:
             run_all(run_job, missing, shared, workers=workers, finished=lambda *_: bar.update())
     except ProcessDiedError:
         raise InputError(
-            "a process died, for lack of memory mostly; what is done is kept; continue with: python -m "
+            "a process died, probably because memory ran out; the finished jobs are kept; continue with: python -m "
             f"relple_tf.compare --out {folder.path} --resume --set comparison.workers=1"
         ) from None
     rows = [row for job in jobs for row in read_job(folder.path / JOBS / job.file)]
@@ -110,29 +114,29 @@ def compare(
         notes=notes,
         repeats=plan.repeats,
     )
-    write_result(result, drawn, folder)
+    write_result(result, resamples, folder)
     return result
 
 
 def run_job(shared: SharedData, job: Job) -> None:
-    """Fit, predict, score, and write one row for each target."""
-    keras.backend.clear_session()  # the hundredth network of a process is to find what the first one found
-    draw, kept = job.draw, job.draw.parts != UNUSED
-    library, parts = shared.library.rows(kept), draw.parts[kept]
-    config = replace(shared.models[job.model], training__seed=draw.seed)
+    """Fit, predict, compute the metrics, and write a row for each target."""
+    keras.backend.clear_session()  # every network of a process starts from the same state
+    resample, used = job.resample, job.resample.parts != UNUSED
+    library, parts = shared.library.rows(used), resample.parts[used]
+    config = replace(shared.models[job.model], training__seed=resample.seed)
     started_s = time.perf_counter()
     settings: dict[str, str] = {}
-    trusted: dict[str, dict[str, float | None]] = {}
+    reliability: dict[str, dict[str, float | None]] = {}
     if job.model in BASELINES:
         predictions, settings = baseline_predictions(job.model, library, parts, config)
     else:
-        predictions, trusted = network_predictions(library, parts, config)
+        predictions, reliability = network_predictions(library, parts, config)
     fit_s = round(time.perf_counter() - started_s, 1)
     test = parts == "test"
     rows = [
-        {"seed": draw.seed, "fold": draw.fold, "soils": draw.soils, "model": job.model, "target": target}
+        {"seed": resample.seed, "fold": resample.fold, "soils": resample.soils, "model": job.model, "target": target}
         | scores(values[test], predictions[target][test])
-        | trusted.get(target, {"coverage": None, "flagged": None})
+        | reliability.get(target, {"coverage": None, "flagged": None})
         | {"fit_s": fit_s, "settings": settings.get(target, "")}
         for target, values in library.targets.items()
     ]
@@ -142,11 +146,12 @@ def run_job(shared: SharedData, job: Job) -> None:
 def network_predictions(
     library: SpectralLibrary, parts: Parts, config: Config
 ) -> tuple[Predictions, dict[str, dict[str, float | None]]]:
-    """Target -> (n,) in laboratory units, by a network trained as `relple_tf.train` does.
+    """Predictions of a network trained as by `relple_tf.train`.
 
     Returns:
-        Also target -> what its intervals and the domain do on the test rows: the share of the laboratory values within
-        the interval (None without intervals), and that of the scans that are flagged.
+        Target -> (n,) predictions in laboratory units, and target -> coverage and flagged on the test rows: the
+        fraction of the laboratory values inside the interval (None without intervals), and the fraction of the scans
+        whose status is not `ok`.
     """
     library = front_end.in_range(library, config.front_end)
     fitted = fit_model(library, parts, replace(config, training__workers=1), show=False)
@@ -156,20 +161,20 @@ def network_predictions(
     test = parts == "test"
     flagged = float(np.mean(status(predictions, outputs[T2], outputs[Q], reliability.limits)[test] != "ok"))
     difficulty = reliability.limits.difficulty(outputs[T2][test])
-    trusted: dict[str, dict[str, float | None]] = {}
+    test_reliability: dict[str, dict[str, float | None]] = {}
     for target, values in library.targets.items():
         coverage = None
         if target in reliability.intervals:
             interval = reliability.intervals[target]
             coverage = achieved_coverage(interval, values[test], predictions[target][test], difficulty)["coverage"]
-        trusted[target] = {"coverage": coverage, "flagged": flagged}
-    return predictions, trusted
+        test_reliability[target] = {"coverage": coverage, "flagged": flagged}
+    return predictions, test_reliability
 
 
 def baseline_predictions(
     name: str, library: SpectralLibrary, parts: Parts, config: Config
 ) -> tuple[Predictions, dict[str, str]]:
-    """Likewise by a baseline that is fitted on train and validation, and its settings in words."""
+    """Predictions of a baseline fitted on train and validation rows, and target -> selected settings as text."""
     library = front_end.in_range(library, config.front_end)
     stage = front_end.absorbance_stage(library.wavelengths_nm, library.quantity, config.front_end)
     return BASELINES[name](

@@ -1,4 +1,4 @@
-"""The pictures of a comparison; size, style and colours are those of `pictures`."""
+"""Plots of a comparison, in the size, style and colours of the report."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,86 +16,95 @@ Floats = npt.NDArray[np.float64]
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 FARTHEST = 2.0
-"""Points this many times the span of their row's quartiles beyond them may lie outside the picture."""
+"""The axis extends at most this many inter-quartile ranges beyond the quartiles of a row."""
 
 
 @picture
 def strips(values: dict[str, Floats], *, title: str, axis: str, colours: dict[str, str]) -> tuple[Figure, str]:
-    """One row per model: a point per repeat, a box from quartile to quartile, a bar at the median.
+    """A row per model: a point per repeat, a box between the quartiles, a bar at the median.
 
     Args:
         values: Model -> (repeats,).
-        colours: Of each model.
+        title: Of the plot.
+        axis: Label of the x axis.
+        colours: Model -> colour.
     """
     figure, axes = _rows(list(values), title, axis)
     low, high = _limits(list(values.values()))
-    told = []
-    for place, (model, points) in enumerate(values.items()):
-        first, middle, third = np.percentile(points, [25, 50, 75])
-        axes.barh(place, third - first, left=first, height=0.62, color=colours[model], alpha=0.25, linewidth=0)
-        axes.plot([middle, middle], [place - 0.31, place + 0.31], color=colours[model], linewidth=2)
-        _points(axes, points, place, (low, high), colours[model])
-        told.append(f"{model} {middle:.2f} ({first:.2f} to {third:.2f})")
+    description = []
+    for position, (model, points) in enumerate(values.items()):
+        first, median, third = np.percentile(points, [25, 50, 75])
+        axes.barh(position, third - first, left=first, height=0.62, color=colours[model], alpha=0.25, linewidth=0)
+        axes.plot([median, median], [position - 0.31, position + 0.31], color=colours[model], linewidth=2)
+        _points(axes, points, position, (low, high), colours[model])
+        description.append(f"{model} {median:.2f} ({first:.2f} to {third:.2f})")
     _finish(axes, low, high)
-    return figure, f"{title}, {axis}: median and quartiles of {'; '.join(told)}"
+    return figure, f"{title}, {axis}: median and quartiles of {'; '.join(description)}"
 
 
 @picture
-def paired(found: dict[str, Floats], wins: dict[str, str], *, title: str, axis: str, colour: str) -> tuple[Figure, str]:
-    """One row per other model: a point per repeat, a bar at the median, a line at 0 and the wins at the side.
+def paired(
+    differences: dict[str, Floats], wins: dict[str, str], *, title: str, axis: str, colour: str
+) -> tuple[Figure, str]:
+    """A row per other model: a point per repeat, a bar at the median, a line at 0 and the number of wins.
 
     Args:
-        found: Other model -> (repeats,) differences, above 0 where the first model is better.
-        wins: Other model -> such as `8 of 10`.
+        differences: Other model -> (repeats,), above 0 if the first model is better.
+        wins: Other model -> text such as `8 of 10`.
+        title: Of the plot.
+        axis: Label of the x axis.
         colour: Of the first model.
     """
-    figure, axes = _rows(list(found), title, axis)
-    low, high = _limits([*found.values(), np.zeros(1)])
+    figure, axes = _rows(list(differences), title, axis)
+    low, high = _limits([*differences.values(), np.zeros(1)])
     axes.axvline(0, color="0.3", linewidth=0.8, zorder=0)
-    told = []
-    for place, (model, points) in enumerate(found.items()):
-        middle = float(np.median(points))
-        axes.plot([middle, middle], [place - 0.31, place + 0.31], color="k", linewidth=2)
-        ink = np.where(points > 0, colour, "0.55")
-        _points(axes, points, place, (low, high), ink)
-        axes.text(1.02, place, wins[model], transform=axes.get_yaxis_transform(), va="center", fontsize=8)
-        told.append(f"{model} {middle:+.3f}, {wins[model]}")
+    description = []
+    for position, (model, points) in enumerate(differences.items()):
+        median = float(np.median(points))
+        axes.plot([median, median], [position - 0.31, position + 0.31], color="k", linewidth=2)
+        colours = np.where(points > 0, colour, "0.55")
+        _points(axes, points, position, (low, high), colours)
+        axes.text(1.02, position, wins[model], transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+        description.append(f"{model} {median:+.3f}, {wins[model]}")
     _finish(axes, low, high)
-    return figure, f"{title}, {axis}: medians, and repeats won, against {'; '.join(told)}"
+    return figure, f"{title}, {axis}: medians and number of wins against {'; '.join(description)}"
 
 
 @picture
-def learning_curve(middle: pd.DataFrame, figure_of: str, *, title: str, axis: str) -> tuple[Figure, str]:
-    """Median of each model over the number of soils to learn from, with the band between the quartiles.
+def learning_curve(medians: pd.DataFrame, metric: str, *, title: str, axis: str) -> tuple[Figure, str]:
+    """Median of each model by the number of development soils, with a band between the quartiles.
 
     Args:
-        middle: Index soils, model; columns `figure_of` and with it _low and _high.
+        medians: Index soils, model; columns `metric`, and `metric` with _low and _high (quartiles).
+        metric: Name of a column.
+        title: Of the plot.
+        axis: Label of the y axis.
     """
     figure = Figure(figsize=HALF, layout="constrained")
     axes = figure.subplots()
-    sizes = sorted(middle.index.get_level_values("soils").unique())
-    models = list(middle.index.get_level_values("model").unique())
-    told = []
+    sizes = sorted(medians.index.get_level_values("soils").unique())
+    models = list(medians.index.get_level_values("model").unique())
+    description = []
     for number, (model, style) in enumerate(line_styles(models).items()):
-        rows = middle.xs(model, level="model").loc[sizes]
+        rows = medians.xs(model, level="model").loc[sizes]
         line: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)], "markersize": 4, **style}
-        axes.plot(sizes, rows[figure_of], label=shortened(model), **line)
+        axes.plot(sizes, rows[metric], label=shortened(model), **line)
         axes.fill_between(
-            sizes, rows[f"{figure_of}_low"], rows[f"{figure_of}_high"], color=style["color"], alpha=0.12, linewidth=0
+            sizes, rows[f"{metric}_low"], rows[f"{metric}_high"], color=style["color"], alpha=0.12, linewidth=0
         )
-        values = ", ".join(f"{value:.3g}" for value in rows[figure_of])
-        told.append(f"{model} {values}")
+        values = ", ".join(f"{value:.3g}" for value in rows[metric])
+        description.append(f"{model} {values}")
     axes.set_xscale("log")
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="soils to learn from", ylabel=axis, title=title)
+    axes.set(xlabel="soils in the calibration set", ylabel=axis, title=title)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure, f"{title}, {axis} with {', '.join(map(str, sizes))} soils: {'; '.join(told)}"
+    return figure, f"{title}, {axis} with {', '.join(map(str, sizes))} soils: {'; '.join(description)}"
 
 
 def model_colours(models: Sequence[str]) -> dict[str, str]:
-    """Colour of each model, the same in all pictures."""
+    """Colour of each model, the same in all plots."""
     return {model: style["color"] for model, style in line_styles(models).items()}
 
 
@@ -111,7 +120,7 @@ def _rows(names: Sequence[str], title: str, axis: str) -> tuple[Figure, Axes]:
 
 
 def _limits(values: Sequence[Floats]) -> tuple[float, float]:
-    """Ends of the axis: one wild repeat must not press all others flat."""
+    """Limits of the axis; an extreme repeat is clipped, because otherwise the other points would coincide."""
     lows, highs = [], []
     for points in values:
         first, third = np.percentile(points, [25, 75])
@@ -122,16 +131,18 @@ def _limits(values: Sequence[Floats]) -> tuple[float, float]:
     return float(min(lows) - margin), float(max(highs) + margin)
 
 
-def _points(axes: Axes, values: Floats, place: int, limits: tuple[float, float], colour: Any) -> None:
-    """Points side by side in their row, in the order of the repeats; those outside are triangles at the edge."""
-    heights = place + 0.2 * np.sin(2.4 * np.arange(len(values)))  # the golden angle spreads any number of them
+def _points(axes: Axes, values: Floats, position: int, limits: tuple[float, float], colour: Any) -> None:
+    """Points of a row, shifted vertically in the order of the repeats; points outside the limits are triangles."""
+    heights = position + 0.2 * np.sin(2.4 * np.arange(len(values)))  # the golden angle spreads any number of points
     colours = np.broadcast_to(colour, values.shape)
     inside = (values >= limits[0]) & (values <= limits[1])
     dots: dict[str, Any] = {"linewidths": 0, "alpha": 0.8, "zorder": 3}
     axes.scatter(values[inside], heights[inside], s=11, c=colours[inside].tolist(), **dots)
     for outside, edge, marker in ((values < limits[0], limits[0], "<"), (values > limits[1], limits[1], ">")):
-        ink = colours[outside].tolist()
-        axes.scatter(np.full(outside.sum(), edge), heights[outside], s=22, c=ink, marker=marker, clip_on=False, **dots)
+        edge_colours = colours[outside].tolist()
+        axes.scatter(
+            np.full(outside.sum(), edge), heights[outside], s=22, c=edge_colours, marker=marker, clip_on=False, **dots
+        )
 
 
 def _finish(axes: Axes, low: float, high: float) -> None:

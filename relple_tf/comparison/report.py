@@ -1,6 +1,6 @@
-"""The page of a comparison, in the manner of `report`: no scripts, no date, the same bytes for the same results.
+"""The HTML page of a comparison: no scripts, no date, the same bytes for the same results.
 
-The text stands in `page.html`; here it gets its figures.
+The text is in `page.html`; this module fills in the results.
 """
 
 import math
@@ -11,9 +11,9 @@ from string import Template
 
 import pandas as pd
 
-from relple_tf.comparison import plots as pictures
+from relple_tf.comparison import plots
 from relple_tf.comparison.result import ComparisonResult
-from relple_tf.comparison.statistics import at, differences, p_in_words, sentence
+from relple_tf.comparison.statistics import differences, p_text, rows_at, sentence
 from relple_tf.config_text import to_toml
 from relple_tf.evaluation.formatting import unit, with_unit
 from relple_tf.evaluation.result import source_name
@@ -22,44 +22,50 @@ from relple_tf.runs.card import versions
 from relple_tf.training.intervals import COVERAGE
 
 SIMULATED = (
-    '<p class="warning"><strong>Simulated spectra.</strong> The soils of this comparison are computed, not measured. '
-    "The scores are no claim about real soils.</p>"
+    '<p class="warning"><strong>Simulated spectra.</strong> The soils of this comparison are simulated, not measured. '
+    "The scores do not apply to real soils.</p>"
 )
 OPTIMISTIC = {
-    "repeated": "Repeats draw from the same soils, so that their learning rows, and some test rows, are the same: p is "
-    "smaller than it would be for new soils (Nadeau and Bengio 2003, Machine Learning 52, 239-281).",
-    "cross_validation": "Folds learn from mostly the same soils: p is smaller than it would be for new soils (Nadeau "
-    "and Bengio 2003, Machine Learning 52, 239-281).",
+    "repeated": "The repeats resample the same soils, so their calibration sets and test sets overlap: p is smaller "
+    "than it would be for independent soils (Nadeau and Bengio 2003, Machine Learning 52, 239-281).",
+    "cross_validation": "The calibration sets of the folds overlap: p is smaller than it would be for independent "
+    "soils (Nadeau and Bengio 2003, Machine Learning 52, 239-281).",
 }
 PAIRED = (
-    "A point is a repeat: R² of {first} minus R² of the model of the row, on the same test soils. Right of 0, "
-    "{first} is better; at the side, how often. Bar: median. Triangles lie outside the picture."
+    "Each point is a repeat: R² of {first} minus R² of the model of the row, on the same test soils. To the right of "
+    "0, {first} is better; the number at the right counts these repeats. Bar: median. Triangles: beyond the axis."
 )
-CURVES = "Median over the repeats; the band reaches from quartile to quartile. The axis of soils is logarithmic."
+CURVES = (
+    "Lines: median over the repeats. Bands: from the first to the third quartile. The horizontal axis is logarithmic."
+)
 MOST_SETTINGS = 3
-"""Settings of a baseline that are listed, the most frequent first."""
+"""Number of settings listed per baseline, the most frequent first."""
 
 
 def comparison_report(result: ComparisonResult) -> str:
-    """The page, complete in itself."""
+    """The page as HTML, without external resources."""
     page, first = resources.files("relple_tf.comparison"), result.models[0]
-    text = {target: f"<em>{escape(target)}</em>" for target in result.library.targets}
-    words = "\n".join(f"<p>{text[target]}</p>\n<ul>\n{items(sentences(result, target))}\n</ul>" for target in text)
+    targets = list(result.library.targets)
+    conclusions = "\n".join(
+        f"<p><em>{escape(target)}</em></p>\n<ul>\n{items(sentences(result, target))}\n</ul>" for target in targets
+    )
     return Template(page.joinpath("page.html").read_text("utf-8")).substitute(
         title=escape(f"Comparison on {source_name(result.config)}"),
         style=resources.files("relple_tf.report").joinpath("page.css").read_text("utf-8"),
         warning=SIMULATED if result.library.source == "simulated" else "",
         facts="\n".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in terms(result).items()),
-        notes=items(escape(note) for note in result.notes or ("nothing",)),
-        words=words,
+        notes=items(escape(note) for note in result.notes or ("none",)),
+        conclusions=conclusions,
         repeats=result.repeat_word,
         optimistic=OPTIMISTIC[result.config.comparison.scheme],
         first=escape(first),
-        rows="\n".join(table_rows(result, target) for target in text),
-        strips="\n".join(strip(result, target) for target in text),
-        paired=section(f"{first} against the others", paired_pictures(result), PAIRED.format(first=escape(first))),
-        curves=section("Learning curves", curve_pictures(result), CURVES),
-        chosen=settings(result),
+        rows="\n".join(table_rows(result, target) for target in targets),
+        strips="\n".join(strip(result, target) for target in targets),
+        paired=section(
+            f"{first} compared with the other models", paired_plots(result), PAIRED.format(first=escape(first))
+        ),
+        curves=section("Learning curves", curve_plots(result), CURVES),
+        settings=settings(result),
         versions=", ".join(
             f"{name} {number}"
             for name, number in versions(("keras", "tensorflow", "numpy", "scikit-learn", "cubist")).items()
@@ -70,68 +76,74 @@ def comparison_report(result: ComparisonResult) -> str:
 
 
 def terms(result: ComparisonResult) -> dict[str, str]:
-    """What was compared on which soils."""
+    """Term -> fact: the data, the repeats and the models."""
     config, first_seed = result.config, result.config.training.seed
     folds = f" of {config.comparison.folds} folds each" if result.repeat_word == "folds" else ""
-    tested = result.table.groupby("target", sort=False)["n"].median()
+    test_counts = result.table.groupby("target", sort=False)["n"].median()
     return {
         "Source": result.library.source,
         "Soils": f"{len(result.library)} scans, {len(result.library.wavelengths_nm)} bands",
         "Repeats": f"{result.repeats}{folds}, seeds {first_seed} to {first_seed + result.repeats - 1}",
-        "Learned from": f"{', '.join(map(str, result.sizes))} soils",
-        "Tested on": ", ".join(f"{count:.0f} {target}" for target, count in tested.items()) + " (median)",
+        "Calibration set": f"{', '.join(map(str, result.sizes))} soils",
+        "Test set": ", ".join(f"{count:.0f} {target}" for target, count in test_counts.items()) + " (median)",
         "Models": ", ".join(result.models),
     }
 
 
 def sentences(result: ComparisonResult, target: str) -> list[str]:
-    """What the figures of a target say, by the rule that the page states."""
+    """Conclusions for a target, by the rule that the page states."""
     first, largest = result.models[0], result.sizes[-1]
-    start = f"with {largest} soils, " if len(result.sizes) > 1 else ""
-    against = at(result.against, target, largest)
-    found = [start + sentence(first, other, against.loc[other], result.repeat_word) for other in result.models[1:]]
+    prefix = f"with {largest} soils, " if len(result.sizes) > 1 else ""
+    pairs = rows_at(result.pairs, target, largest)
+    conclusions = [prefix + sentence(first, other, pairs.loc[other], result.repeat_word) for other in result.models[1:]]
     if len(result.models) == 1:
-        row = at(result.middle, target, largest).loc[first]
-        found.append(f"{start}{first}: median R² {row.r2:.2f}, quartiles {row.r2_low:.2f} to {row.r2_high:.2f}")
-    return [escape(words) for words in (*found, *best_by_size(result, target), *covered(result, target))]
+        row = rows_at(result.medians, target, largest).loc[first]
+        conclusions.append(f"{prefix}{first}: median R² {row.r2:.2f}, quartiles {row.r2_low:.2f} to {row.r2_high:.2f}")
+    return [
+        escape(conclusion)
+        for conclusion in (*conclusions, *best_by_size(result, target), *interval_coverage(result, target))
+    ]
 
 
-def covered(result: ComparisonResult, target: str) -> list[str]:
-    """What share of the test soils lies within the intervals of each model that gives some."""
-    found = []
+def interval_coverage(result: ComparisonResult, target: str) -> list[str]:
+    """Fraction of the test values inside the prediction intervals, for each model with intervals."""
+    sentences = []
     for model in result.models:
-        share = rows_of(result, target, model)["coverage"].astype(float)
-        if share.notna().any():
-            found.append(
-                f"the {COVERAGE:.0%} intervals of {model} hold {share.median():.0%} of the test soils (median)"
+        coverage = rows_of(result, target, model)["coverage"].astype(float)
+        if coverage.notna().any():
+            sentences.append(
+                f"the {COVERAGE:.0%} prediction intervals of {model} contain {coverage.median():.0%} of the laboratory "
+                "values of the test soils (median)"
             )
-    return found
+    return sentences
 
 
 def best_by_size(result: ComparisonResult, target: str) -> list[str]:
-    """Which model has the highest median R2 with how many soils; nothing where there is one size."""
+    """The model with the highest median R2 for each size; empty for a single size."""
     if len(result.sizes) == 1:
         return []
-    r2 = {size: at(result.middle, target, size)["r2"] for size in result.sizes}
-    served: dict[str, list[int]] = {}
+    r2 = {size: rows_at(result.medians, target, size)["r2"] for size in result.sizes}
+    sizes_by_best: dict[str, list[int]] = {}
     for size, medians in r2.items():
-        served.setdefault(medians.idxmax(), []).append(size)
-    found = []
-    for best, sizes in served.items():
+        sizes_by_best.setdefault(medians.idxmax(), []).append(size)
+    sentences = []
+    for best, sizes in sizes_by_best.items():
         shown = dict.fromkeys((best, result.models[0]))
         figures = "; ".join(f"{model} {', '.join(f'{r2[size][model]:.2f}' for size in sizes)}" for model in shown)
-        found.append(f"with {', '.join(map(str, sizes))} soils {best} has the highest median R²: {figures}")
-    return found
+        sentences.append(f"with {', '.join(map(str, sizes))} soils {best} has the highest median R²: {figures}")
+    return sentences
 
 
 def table_rows(result: ComparisonResult, target: str) -> str:
-    """A target's medians, a block of rows for each size."""
+    """Rows of HTML with a target's medians, one block for each size."""
     blocks = []
     for size in result.sizes:
-        rows = at(result.middle, target, size)
-        about = f"{escape(unit(target) or 'no unit')}<br>{size} soils"
-        head = f'<th rowspan="{len(rows)}" scope="rowgroup">{escape(target)}<br><span class="unit">{about}</span></th>'
-        # Three digits of the smallest, for all of a block, so that they can be compared down the column.
+        rows = rows_at(result.medians, target, size)
+        details = f"{escape(unit(target) or 'no unit')}<br>{size} soils"
+        head = (
+            f'<th rowspan="{len(rows)}" scope="rowgroup">{escape(target)}<br><span class="unit">{details}</span></th>'
+        )
+        # Three digits of the smallest RMSE; the same number of decimals for the whole block, to compare the rows.
         decimals = max(0, 2 - math.floor(math.log10(rows["rmse"].min())))
         lines: list[str] = []
         for model, row in rows.iterrows():
@@ -140,7 +152,7 @@ def table_rows(result: ComparisonResult, target: str) -> str:
                 f"{row.r2_low:.3f} to {row.r2_high:.3f}",
                 bold(f"{row.rmse:.{decimals}f}", row.rmse == rows["rmse"].min()),
                 f"{row.rpiq:.2f}",
-                *pair_cells(None if model == result.models[0] else at(result.against, target, size).loc[model]),
+                *pair_cells(None if model == result.models[0] else rows_at(result.pairs, target, size).loc[model]),
             ]
             shown = "".join(f"<td>{cell}</td>" for cell in cells)
             lines.append(f'<tr>{head if not lines else ""}<td class="model">{escape(model)}</td>{shown}</tr>')
@@ -149,79 +161,79 @@ def table_rows(result: ComparisonResult, target: str) -> str:
 
 
 def pair_cells(pair: pd.Series | None) -> list[str]:
-    """Wins of the first model, its advantage and p; nothing beside the first model itself."""
+    """Wins of the first model, median difference and p; empty for the first model itself."""
     if pair is None:
         return ["", "", ""]
-    return [f"{pair.wins:.0f} of {pair.repeats:.0f}", f"{pair.difference:+.3f}", escape(p_in_words(pair.p))]
+    return [f"{pair.wins:.0f} of {pair.repeats:.0f}", f"{pair.difference:+.3f}", escape(p_text(pair.p))]
 
 
 def bold(text: str, best: bool) -> str:
-    """HTML of a figure."""
+    """HTML of a number, bold if it is the best."""
     return f"<strong>{text}</strong>" if best else text
 
 
-def section(heading: str, plots: list[str], caption: str) -> str:
-    """A heading, its pictures and their caption; nothing without pictures."""
-    if not plots:
+def section(heading: str, images: list[str], caption: str) -> str:
+    """A heading, its plots and their caption; empty without plots."""
+    if not images:
         return ""
-    shown = "\n".join(plots)
+    shown = "\n".join(images)
     return f'\n<h2>{escape(heading)}</h2>\n<div class="pictures">\n{shown}\n</div>\n<p class="caption">{caption}</p>\n'
 
 
 def strip(result: ComparisonResult, target: str) -> str:
-    """R2 of every model."""
+    """The plot of R2 of every model."""
     values = {model: rows_of(result, target, model)["r2"].to_numpy() for model in result.models}
     title = with_unit(target, unit(target))
-    return pictures.strips(values, title=title, axis="R²", colours=pictures.model_colours(result.models))
+    return plots.strips(values, title=title, axis="R²", colours=plots.model_colours(result.models))
 
 
 def rows_of(result: ComparisonResult, target: str, model: str) -> pd.DataFrame:
-    """The repeats of a model with the most soils to learn from."""
+    """The repeats of a model with the largest number of development soils."""
     rows = result.figures
     return rows[(rows["target"] == target) & (rows["model"] == model) & (rows["soils"] == result.sizes[-1])]
 
 
-def paired_pictures(result: ComparisonResult) -> list[str]:
-    """One picture for each target; none if there is one model."""
+def paired_plots(result: ComparisonResult) -> list[str]:
+    """The plot of differences of R2 for each target; empty for a single model."""
     (first, *others), size = result.models, result.sizes[-1]
-    plots = []
+    images = []
     for target in result.library.targets if others else ():
-        found = {other: differences(result.figures, target, size, first, other) for other in others}
-        wins = {other: f"{(points > 0).sum()} of {len(points)}" for other, points in found.items()}
-        plots.append(
-            pictures.paired(
-                found,
+        r2_differences = {other: differences(result.figures, target, size, first, other) for other in others}
+        wins = {other: f"{(points > 0).sum()} of {len(points)}" for other, points in r2_differences.items()}
+        images.append(
+            plots.paired(
+                r2_differences,
                 wins,
                 title=with_unit(target, unit(target)),
                 axis=f"R² of {first} minus R² of ...",
-                colour=pictures.model_colours(result.models)[first],
+                colour=plots.model_colours(result.models)[first],
             )
         )
-    return plots
+    return images
 
 
-def curve_pictures(result: ComparisonResult) -> list[str]:
-    """R2 and RMSE over the number of soils, for each target; none if there is one size."""
-    plots = []
+def curve_plots(result: ComparisonResult) -> list[str]:
+    """The plots of R2 and RMSE by the number of soils, for each target; empty for a single size."""
+    images = []
     for target in result.library.targets if len(result.sizes) > 1 else ():
-        rows, title = result.middle.loc[[target]].droplevel("target"), with_unit(target, unit(target))
-        plots.append(pictures.learning_curve(rows, "r2", title=title, axis="R²"))
-        plots.append(pictures.learning_curve(rows, "rmse", title=title, axis=f"RMSE ({unit(target) or 'no unit'})"))
-    return plots
+        rows, title = result.medians.loc[[target]].droplevel("target"), with_unit(target, unit(target))
+        images.append(plots.learning_curve(rows, "r2", title=title, axis="R²"))
+        images.append(plots.learning_curve(rows, "rmse", title=title, axis=f"RMSE ({unit(target) or 'no unit'})"))
+    return images
 
 
 def settings(result: ComparisonResult) -> str:
-    """What cross-validation chose for the baselines, most frequent first."""
+    """The settings of the baselines selected by cross-validation, the most frequent first."""
     lines = []
     for target in result.library.targets:
         for model in result.models:
             rows = rows_of(result, target, model)
-            chosen = Counter(rows["settings"][rows["settings"] != ""]).most_common(MOST_SETTINGS)
-            if chosen:
-                shown = "; ".join(f"{words} ({count} of {len(rows)})" for words, count in chosen)
+            counts = Counter(rows["settings"][rows["settings"] != ""]).most_common(MOST_SETTINGS)
+            if counts:
+                shown = "; ".join(f"{setting} ({count} of {len(rows)})" for setting, count in counts)
                 lines.append(f"<em>{escape(target)}</em>, {escape(model)}: {escape(shown)}")
     if not lines:
         return ""
     return (
-        f"\n<details><summary>Settings that cross-validation chose</summary>\n<ul>\n{items(lines)}\n</ul></details>\n"
+        f"\n<details><summary>Settings selected by cross-validation</summary>\n<ul>\n{items(lines)}\n</ul></details>\n"
     )

@@ -1,4 +1,4 @@
-"""Which soils a comparison learns from and which it tests on: repeats, folds, and sizes of a learning curve."""
+"""Development and test soils of every repeat, fold and size of a comparison."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -17,154 +17,161 @@ from relple_tf.spectra.splitting.split import DRAWS, FEWEST_VALUES, split
 Parts = npt.NDArray[np.str_]
 
 UNUSED = ""
-"""The part of rows that a smaller size leaves out."""
+"""The part of rows that a smaller size omits."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Resample:
-    """What every model of one repeat (or fold) and size gets."""
+    """The seed and the parts of one repeat (or fold) and size; the same for every model."""
 
     seed: int
     """Of the split, the networks and the baselines: the base seed plus the number of the repeat."""
     fold: int
     """1, 2, ... in cross-validation, else 0."""
     soils: int
-    """Rows to learn from, train and validation together."""
+    """Number of development rows (train + validation)."""
     parts: Parts
-    """(n,) of PARTS, or UNUSED."""
+    """(n,) names from PARTS, or UNUSED."""
 
     @property
     def name(self) -> str:
-        """For files and columns."""
+        """Name for files and columns."""
         fold = f"-fold{self.fold}" if self.fold else ""
         return f"seed{self.seed}{fold}-soils{self.soils}"
 
 
-def resamples(library: SpectralLibrary, config: Config, repeats: int) -> tuple[list[Resample], tuple[str, ...]]:
-    """Resample every repeat, and in it every fold and size.
+def make_resamples(library: SpectralLibrary, config: Config, repeats: int) -> tuple[list[Resample], tuple[str, ...]]:
+    """The resamples of every repeat, fold and size.
 
-    `split.method=auto` means a fresh draw for every repeat, also where the data declare a split; with a method or a
-    split file that the user chose, what is declared stays, and repeats differ in what is drawn beside it. The test
-    rows of a repeat and fold are the same for all sizes, and the rows of a smaller size are among those of a larger.
+    With `split.method=auto` every repeat has a new random split, even if the data declare one. With another method or
+    a split file, the declared parts are kept, and repeats differ only in the parts that are random. The test rows of a
+    repeat and fold are the same for all sizes, and a larger size contains the rows of every smaller size.
 
     Args:
-        library: Rows to divide, in range of the front end.
+        library: Rows to divide, within the wavelength range of the front end.
         config: Its sections split, comparison and training (seed).
         repeats: At least 1.
 
     Returns:
-        In the order of seed, fold and size; and what must be said about the draws, once.
+        The resamples in the order of seed, fold and size; and notes on the resampling.
 
     Raises:
         InputError: the rows cannot be divided as asked.
     """
     if config.comparison.scheme == "cross_validation":
         _check_cross_validation(config)
-    library, config, own_notes = _redrawn(library, config)
-    drawn, notes = [], []
+    library, config, split_notes = _without_declared_split(library, config)
+    resamples, notes = [], []
     for seed in range(config.training.seed, config.training.seed + repeats):
-        for fold, (parts, told) in _divisions(library, replace(config, training__seed=seed)).items():
-            notes.append(told)
+        for fold, (parts, fold_notes) in _divisions(library, replace(config, training__seed=seed)).items():
+            notes.append(fold_notes)
             for size, kept in sized(library, parts, config.comparison.sizes, seed).items():
-                drawn.append(Resample(seed=seed, fold=fold, soils=size, parts=kept))
-    return drawn, (*own_notes, *notes[0])
+                resamples.append(Resample(seed=seed, fold=fold, soils=size, parts=kept))
+    return resamples, (*split_notes, *notes[0])
 
 
 def _check_cross_validation(config: Config) -> None:
     if config.split.file or config.split.method not in ("auto", "random", "group"):
-        asked = f"split.file={config.split.file}" if config.split.file else f"split.method={config.split.method}"
+        setting = f"split.file={config.split.file}" if config.split.file else f"split.method={config.split.method}"
         raise InputError(
-            f"comparison.scheme=cross_validation tests every row, {asked} only some; leave that out, or use "
-            "--set comparison.scheme=repeated"
+            f"comparison.scheme=cross_validation tests every row, but {setting} fixes the test rows; omit the setting, "
+            "or use --set comparison.scheme=repeated"
         )
 
 
-def _redrawn(library: SpectralLibrary, config: Config) -> tuple[SpectralLibrary, Config, tuple[str, ...]]:
-    """`auto` as `random`, and the library without the split that it declares.
+def _without_declared_split(
+    library: SpectralLibrary, config: Config
+) -> tuple[SpectralLibrary, Config, tuple[str, ...]]:
+    """Replace `auto` by `random` and remove the split that the library declares.
 
-    Draws that stand in the place of a declared split that divides groups, divide them too.
+    If the declared split divides groups, the random splits divide them too.
     """
     if config.split.method != "auto" or config.split.file:
         return library, config, ()
     config = replace(config, split__method="random")
     if library.parts is None:
         return library, config, ()
-    notes = ["the declared split is left aside, each repeat draws its own; --set split.method=given keeps it"]
+    notes = ["the declared split is not used, each repeat has a new random split; --set split.method=given keeps it"]
     groups = library.groups
     if group_divided(library, library.parts):
         groups = None
         notes.append(
-            "like the declared split, repeats divide groups: scores hold for further soils of the same fields, not "
-            "for a new field; --set split.method=group measures that"
+            "like the declared split, the random splits divide groups: the scores are valid for further soils of the "
+            "same fields, not for a new field; --set split.method=group estimates those of a new field"
         )
     return dataclasses.replace(library, parts=None, groups=groups), config, tuple(notes)
 
 
 def _divisions(library: SpectralLibrary, config: Config) -> dict[int, tuple[Parts, tuple[str, ...]]]:
-    """Number of a fold, or 0 -> one division and its notes."""
+    """Fold number (0 without cross-validation) -> parts and notes."""
     seed = config.training.seed
     if config.comparison.scheme == "repeated":
         return {0: divide(library, config)}
     if config.split.method == "group" and library.groups is None:
-        divide(library, config)  # refuses, in the words of every other command
+        divide(library, config)  # raises the same error as the other commands
     number = folds(library, config.split, seed, config.comparison.folds) + 1
-    given = replace(config, split__method="given").split
+    declared = replace(config, split__method="given").split
     return {
-        fold: split(library, given, seed, np.where(number == fold, "test", "train"))
+        fold: split(library, declared, seed, np.where(number == fold, "test", "train"))
         for fold in range(1, number.max() + 1)
     }
 
 
 def sized(library: SpectralLibrary, parts: Parts, sizes: tuple[int, ...], seed: int) -> dict[int, Parts]:
-    """Leave out rows to learn from, until `sizes` are left; train and validation keep their shares.
+    """Reduce the development rows to each of `sizes`; the ratio of train to validation rows is kept.
 
-    Each size takes the first rows of one random order, so that sizes are nested.
+    Each size consists of the first rows of the same random order, so that the sizes are nested.
 
     Args:
-        library: Rows, for the values that are left.
-        parts: (n,) of PARTS.
-        sizes: Train and validation rows together; empty is all there are.
-        seed: Of the order.
+        library: Rows, to check the remaining laboratory values.
+        parts: (n,) names from PARTS.
+        sizes: Numbers of development rows (train + validation); empty for all.
+        seed: Of the random order.
 
     Returns:
-        Size, ascending -> (n,) parts, UNUSED for the rows left out.
+        Size, ascending -> (n,) parts, UNUSED for the omitted rows.
 
     Raises:
-        InputError: there are fewer rows, or no order leaves the smallest size FEWEST_VALUES of every target.
+        InputError: there are fewer rows, or in no order the smallest size has FEWEST_VALUES of every target.
     """
-    known = np.flatnonzero(parts != "test")
+    development = np.flatnonzero(parts != "test")
     if not sizes:
-        return {len(known): parts}
-    if max(sizes) > len(known):
+        return {len(development): parts}
+    if max(sizes) > len(development):
         raise InputError(
-            f"comparison.sizes holds {max(sizes)}, but seed {seed} leaves {len(known)} soils to learn from; the others "
-            "are the test part"
+            f"comparison.sizes: expected at most {len(development)}, the development soils of seed {seed} (the others "
+            f"are the test part), received {max(sizes)}"
         )
-    for draw in range(DRAWS):
-        rng = np.random.default_rng([seed, draw])
+    for attempt in range(DRAWS):
+        rng = np.random.default_rng([seed, attempt])
         orders = {part: rng.permutation(np.flatnonzero(parts == part)) for part in ("train", "validation")}
-        share = len(orders["validation"]) / len(known)
-        kept = {size: _first(parts, orders, size, share) for size in sorted(sizes)}
-        lacking = _lacking(library, kept[min(sizes)])
-        if not lacking:
+        validation_fraction = len(orders["validation"]) / len(development)
+        kept = {size: _first(parts, orders, size, validation_fraction) for size in sorted(sizes)}
+        shortage = _shortage(library, kept[min(sizes)])
+        if not shortage:
             return kept
-    raise InputError(f"comparison.sizes holds {min(sizes)}: {lacking}; leave it out with --targets, or take more soils")
+    raise InputError(
+        f"comparison.sizes holds {min(sizes)}: {shortage}; omit the target with --targets, or use a larger size"
+    )
 
 
-def _first(parts: Parts, orders: dict[str, npt.NDArray[np.intp]], size: int, share: float) -> Parts:
-    """`parts` with the first rows of each order only."""
-    validation = max(FEWEST_VALUES, round(share * size))
+def _first(parts: Parts, orders: dict[str, npt.NDArray[np.intp]], size: int, validation_fraction: float) -> Parts:
+    """`parts`, with UNUSED for all development rows except the first of each order."""
+    validation = max(FEWEST_VALUES, round(validation_fraction * size))
     kept = np.where(parts == "test", parts, UNUSED)
     for part, count in {"train": size - validation, "validation": validation}.items():
         kept[orders[part][:count]] = part
     return kept
 
 
-def _lacking(library: SpectralLibrary, parts: Parts) -> str:
-    """Say which target has too few different values to learn from; empty if none has."""
+def _shortage(library: SpectralLibrary, parts: Parts) -> str:
+    """The first target with fewer than FEWEST_VALUES different values in a part, as text; empty if there is none."""
     for name, values in library.targets.items():
         for part in ("train", "validation"):
             different = len(np.unique(values[(parts == part) & ~np.isnan(values)]))
             if different < FEWEST_VALUES:
-                return f"{name} then has {different} different measured values in the {part} part"
+                return (
+                    f"{name} then has {different} different measured values in the {part} part, "
+                    f"expected at least {FEWEST_VALUES}"
+                )
     return ""

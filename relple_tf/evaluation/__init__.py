@@ -1,1 +1,1 @@
-"""How good a calibration is, beside what a spectroscopist would use otherwise."""
+"""Evaluation of a fitted model: metrics, outliers, wavelength importance, gate weights, recommendations."""

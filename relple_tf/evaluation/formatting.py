@@ -1,4 +1,4 @@
-"""Figures as text, the same wherever they are shown."""
+"""Metrics and numbers as text, in the same format in the terminal, the card and the report."""
 
 import math
 
@@ -6,33 +6,33 @@ COLUMNS = ("n", "r2", "rmse", "rpiq", "rpd", "bias", "ccc")
 
 
 def texts(figures: dict[str, float]) -> dict[str, str]:
-    """Figures of merit that there are: RMSE with three digits, bias with as many decimals, ratios with two."""
+    """The available metrics as text: RMSE with three digits, bias with the same decimals, ratios with two decimals."""
     rmse = figures["rmse"]
-    sound = rmse > 0 and math.isfinite(rmse)
-    decimals = max(0, 2 - math.floor(math.log10(rmse))) if sound else 2
-    places = {"n": 0, "rmse": decimals, "bias": decimals}
-    return {name: f"{figures[name]:z.{places.get(name, 2)}f}" for name in COLUMNS if name in figures}
+    valid = rmse > 0 and math.isfinite(rmse)
+    rmse_decimals = max(0, 2 - math.floor(math.log10(rmse))) if valid else 2
+    decimals = {"n": 0, "rmse": rmse_decimals, "bias": rmse_decimals}
+    return {name: f"{figures[name]:z.{decimals.get(name, 2)}f}" for name in COLUMNS if name in figures}
 
 
 def digits(value: float, count: int = 3) -> str:
-    """This many digits and no exponent; whole numbers are not rounded."""
+    """The value with `count` significant digits and no exponent; digits before the decimal point are never rounded."""
     if not math.isfinite(value) or not value:
         return f"{value:g}"
     return f"{value:.{max(0, count - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
-def percent(share: float) -> str:
-    """A share in whole percent, with a decimal below one, so that few are not none."""
-    return f"{100 * share:.1f} %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
+def percent(fraction: float) -> str:
+    """A fraction in whole percent; with one decimal below 1 %, so that a small fraction is not shown as 0 %."""
+    return f"{100 * fraction:.1f} %" if 0 < fraction < 0.01 else f"{100 * fraction:.0f} %"
 
 
 def unit(target: str) -> str:
-    """The unit that a target's name carries; pH and names without one have none."""
-    known = {"g_kg": "g/kg", "cmolc_kg": "cmolc/kg", "pct": "%"}
-    return next((text for suffix, text in known.items() if target.endswith(f"_{suffix}")), "")
+    """The unit at the end of a target's name; empty for pH and other names without a unit."""
+    units = {"g_kg": "g/kg", "cmolc_kg": "cmolc/kg", "pct": "%"}
+    return next((text for suffix, text in units.items() if target.endswith(f"_{suffix}")), "")
 
 
 def with_unit(target: str, unit: str) -> str:
-    """A target's name with its unit in brackets instead of in the name."""
+    """A target's name with its unit in brackets instead of as a suffix."""
     suffix = "_pct" if unit == "%" else f"_{unit.replace('/', '_')}"
     return f"{target.removesuffix(suffix)} ({unit})" if unit else target

@@ -1,4 +1,4 @@
-"""Who reads whose experts, and with which weight: the gates' softmax, averaged over soils."""
+"""Weights of the experts in every gate: the softmax outputs of the gates, averaged over soils."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ from relple_tf.models.network_spec import NetworkSpec
 from relple_tf.models.routing import SHARED, Gates, expert_names, gate_name
 
 BLOCK = 1024
-"""Rows at a time: the recurrent experts cost as much for one row as for a thousand."""
+"""Rows per batch: the recurrent experts take the same time for 1 row as for 1,000."""
 
 
-def wired(config: ModelConfig, spec: NetworkSpec) -> tuple[ModelConfig, list[Gates]]:
-    """The config that names the experts of an architecture, and its gates; MMoE is a CGC.
+def routing_of(config: ModelConfig, spec: NetworkSpec) -> tuple[ModelConfig, list[Gates]]:
+    """The config that names the experts of an architecture, and the gates of each level.
 
-    The list is empty for architectures without gates.
+    MMoE is treated as a CGC whose experts are all shared. The list is empty for architectures without gates.
     """
     if config.architecture not in ROUTINGS:
         return config, []
@@ -36,13 +36,13 @@ def gate_weights(
     """Mean softmax weight of every expert in every gate that reads it.
 
     Args:
-        network: Features to standardised targets.
-        levels: From `routing`: what each gate of each level reads.
+        network: Maps features to standardised targets.
+        levels: From `routing_of`: the experts that each gate of each level reads.
         features: (n, bands, channels).
 
     Returns:
-        Per level, stream -> {expert: mean over the n rows}; each stream's weights sum to 1. A gate
-        that reads a single expert has no softmax layer and weighs it 1.
+        Per level, stream -> {expert: mean over the n rows}; the weights of a stream sum to 1. A gate
+        that reads a single expert has no softmax layer; its weight is 1.
     """
     sizes = {
         softmax_name(stream, level): len(read)
@@ -67,7 +67,7 @@ def gate_weights(
 
 
 def softmax_name(stream: str, level: int) -> str:
-    """Name of the layer that holds a gate's weights."""
+    """Name of the softmax layer of a gate."""
     return f"{gate_name(stream, level)}.gate"
 
 
@@ -77,13 +77,13 @@ def owner_weights(
     network: keras.Model,
     features: npt.NDArray[np.float32],
 ) -> list[pd.DataFrame]:
-    """Per level, the gates' mean weights added up over the experts of each owner.
+    """Per level, the mean gate weights summed over the experts of each owner (a target, or shared).
 
     Returns:
-        Tables with a row per gate (its stream) and a column per owner that has experts; NaN where
-        the gate reads none of them. An empty list for architectures without gates.
+        Tables with a row per gate (its stream) and a column per owner that has experts; NaN if the gate
+        reads no expert of the owner. An empty list for architectures without gates.
     """
-    config, levels = wired(config, spec)
+    config, levels = routing_of(config, spec)
     tables = []
     for level, gates in enumerate(gate_weights(network, levels, features), start=1):
         experts = {owner: names for owner in (*spec.targets, SHARED) if (names := expert_names(config, owner, level))}

@@ -6,7 +6,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 
 
 def scores(measured: npt.NDArray[np.float64], predicted: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Compare predictions with the laboratory over the rows that it measured.
+    """Metrics of the predictions, over the rows with a laboratory value.
 
     Args:
         measured: (n,), NaN where not measured.
@@ -15,16 +15,16 @@ def scores(measured: npt.NDArray[np.float64], predicted: npt.NDArray[np.float64]
     Returns:
         n; r2 (1 - SSE/SST, may be negative); rmse, mae, bias (predicted - measured) and sep (SD of
         the error, n - 1) in the target's unit; rpd = SD(n - 1)/rmse and rpiq = inter-quartile
-        range/rmse (Bellon-Maurel et al. 2010, TrAC 29(9); over rmse, not sep, so that a bias
-        costs); ccc, the concordance of Lin (1989, Biometrics 45(1)).
+        range/rmse (Bellon-Maurel et al. 2010, TrAC 29(9); divided by rmse, not sep, so that a bias
+        lowers them); ccc, the concordance of Lin (1989, Biometrics 45(1)).
 
     Raises:
-        ValueError: fewer than two measured rows, or no variation in them.
+        ValueError: fewer than two measured rows, or all their values are equal.
     """
-    known = ~np.isnan(measured)
-    measured, predicted = measured[known], predicted[known]
+    is_measured = ~np.isnan(measured)
+    measured, predicted = measured[is_measured], predicted[is_measured]
     if len(measured) < 2 or np.ptp(measured) == 0:
-        raise ValueError(f"{len(measured)} measured values without variation cannot be scored")
+        raise ValueError(f"expected at least 2 different measured values, received {len(measured)} without variation")
     error = predicted - measured
     rmse = float(root_mean_squared_error(measured, predicted))
     quartiles = np.percentile(measured, [25, 75])

@@ -1,4 +1,4 @@
-"""Results as text for the terminal."""
+"""The table of metrics for the terminal."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ COLUMNS = ("r2", "rmse", "rpiq", "bias", "ccc")
 
 
 def metrics_table(metrics: dict[str, Any], heading: str) -> str:
-    """Test figures of the network, and below each those of the baselines on the same rows."""
+    """Test metrics of the network, and below each those of the baselines on the same rows."""
     lines = [heading, f"{'':14}{'':8}{'n':>6}" + "".join(f"{name:>9}" for name in COLUMNS)]
     for target, figures in metrics["test"].items():
         lines.append(_row(target, "network", figures))

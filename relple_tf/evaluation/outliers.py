@@ -1,4 +1,4 @@
-"""Training soils that do not fit the others, by spectrum or by laboratory value: what to look at again."""
+"""Outliers among the training soils: soils with an unusual spectrum or an implausible laboratory value."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ from relple_tf.models.target_scaling import TargetScale
 Floats = npt.NDArray[np.float64]
 
 LEAST_CUTOFF = 3.5
-"""Residuals of fewer robust SDs are never suspect (Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers)."""
+"""Smallest cutoff, in robust SDs (Iglewicz & Hoaglin 1993, How to Detect and Handle Outliers)."""
 
 SIGNIFICANCE = 0.05
-"""Probability that a target without wrong values and with normal residuals has any suspect one at all."""
+"""Probability that a target with normal residuals and without wrong values has at least one residual flagged."""
 
 FEWEST_RESIDUALS = 10
-"""With fewer a spread of residuals says nothing, and none is suspect."""
+"""With fewer residuals their spread is too uncertain, and none is flagged."""
 
 MAD_TO_SD = 1.4826
 """SD of a normal distribution per median absolute deviation from its median."""
@@ -36,80 +36,83 @@ def outliers(
     *,
     most: int = 20,
 ) -> pd.DataFrame:
-    """The soils beyond a limit of the domain, or with a residual that is out of line, the worst first.
+    """The soils beyond a limit of T2 or Q, or with an extreme residual; the most extreme first.
 
-    Both are to be cross-validated: a soil that was learned from lies near the model. One spectrum in fifty is beyond
-    a limit by the limits' own definition, so `outside` is a reason to look, not to delete.
+    T2, Q and the residuals must be cross-validated: a soil that a model was fitted on lies close to this model. By
+    definition of the limits, 1 spectrum in 50 is beyond one of them: check such a soil, do not delete it without a
+    reason.
 
     Args:
         ids: (n,).
-        t2: (n,) from `cross_validated_statistics`.
-        q: (n,) likewise.
+        t2: (n,) leverage T2, from `cross_validated_statistics`.
+        q: (n,) residual Q, likewise.
         limits: From `limits`.
-        scales: How each target is modelled; residuals are taken on that scale.
+        scales: Scale on which each target is modelled; residuals are computed on it.
         measured: Target -> (n,) in laboratory units, NaN where not measured.
-        expected: Target -> (n,) estimates in laboratory units by a model that was not fitted on the soil.
-        most: Rows of the table, at most.
+        expected: Target -> (n,) out-of-fold predictions in laboratory units.
+        most: Maximum number of rows of the table.
 
     Returns:
-        Columns id, t2 and q as multiples of their limits, per target its `studentised` residual (NaN where not
-        measured), and reason, in words. Worst first, by how far a distance or a residual is beyond what is allowed.
+        Columns id, t2_by_limit and q_by_limit (T2 and Q divided by their limits), per target its `studentised`
+        residual (NaN where not measured), and reason (text). Sorted by the largest ratio of sqrt(T2), sqrt(Q) or a
+        residual to its limit, descending.
     """
     ratios = np.stack([t2 / limits.t2, q / limits.q])
-    students = {
+    residuals = {
         scale.name: studentised(scale.to_model(measured[scale.name]) - scale.to_model(expected[scale.name]))
         for scale in scales
     }
-    # T2 and Q are squares; their roots are distances, which compare with residuals.
-    beyond = np.fmax.reduce([*np.sqrt(ratios), *(np.abs(one) / cutoff(one) for one in students.values())])
+    # T2 and Q are squared distances; their square roots are comparable with residuals.
+    beyond = np.fmax.reduce([*np.sqrt(ratios), *(np.abs(values) / cutoff(values) for values in residuals.values())])
     severity = np.where(np.isfinite(ratios).all(axis=0), beyond, np.inf)
     worst = [row for row in np.argsort(-severity, kind="stable") if severity[row] > 1][:most]
     reasons = []
     for row in worst:
-        suspect = [
+        misfits = [
             f"laboratory value of {name} does not fit its spectrum: "
             f"measured {_number(measured[name][row])}, expected {_number(expected[name][row])}"
-            for name, one in students.items()
-            if np.abs(one[row]) > cutoff(one)
+            for name, values in residuals.items()
+            if np.abs(values[row]) > cutoff(values)
         ]
-        reasons.append("; ".join([*_of_spectrum(*ratios[:, row]), *suspect]))
+        reasons.append("; ".join([*_spectrum_reasons(*ratios[:, row]), *misfits]))
     table = {"id": ids, "t2_by_limit": ratios[0], "q_by_limit": ratios[1]}
-    table |= {f"{name}_studentised": one for name, one in students.items()}
+    table |= {f"{name}_studentised": values for name, values in residuals.items()}
     return pd.DataFrame(table).iloc[worst].assign(reason=reasons).reset_index(drop=True)
 
 
 def studentised(residual: Floats) -> Floats:
-    """Residuals (n,) less their median, over their robust SD, 1.4826 times the median absolute deviation.
+    """Residuals (n,) minus their median, divided by their robust SD (1.4826 times the median absolute deviation).
 
-    The robust SD, for a few wrong values would widen the ordinary one until none of them stood out. NaN where the
-    residual is NaN, and everywhere if there are too few or more than half of them are equal.
+    A few wrong values would inflate the ordinary SD so much that none of them exceeds the cutoff; the robust SD
+    prevents this masking. NaN where the residual is NaN; all NaN with fewer than FEWEST_RESIDUALS residuals or if more
+    than half of them are equal.
     """
-    known = residual[np.isfinite(residual)]
-    if len(known) < FEWEST_RESIDUALS:
+    finite = residual[np.isfinite(residual)]
+    if len(finite) < FEWEST_RESIDUALS:
         return np.full_like(residual, np.nan)
-    centred = residual - np.median(known)
-    spread = MAD_TO_SD * float(np.median(np.abs(known - np.median(known))))
-    return centred / spread if spread > 0 else np.full_like(residual, np.nan)
+    centred = residual - np.median(finite)
+    robust_sd = MAD_TO_SD * float(np.median(np.abs(finite - np.median(finite))))
+    return centred / robust_sd if robust_sd > 0 else np.full_like(residual, np.nan)
 
 
-def cutoff(student: Floats) -> float:
-    """The studentised residual from which on a value is suspect: of n normal ones none is, with probability 0.95.
+def cutoff(residuals: Floats) -> float:
+    """The limit of the studentised residual that n normal residuals all stay below with probability 0.95.
 
-    Bonferroni's correction, as for deleted residuals (Beckman & Cook 1983, Technometrics 25(2), 119-149): 3.5 for 100
+    Bonferroni correction, as for deleted residuals (Beckman & Cook 1983, Technometrics 25(2), 119-149): 3.5 for 100
     soils, 4.2 for 2,000.
     """
-    count = max(1, int(np.isfinite(student).sum()))
+    count = max(1, int(np.isfinite(residuals).sum()))
     return max(LEAST_CUTOFF, float(norm.isf(SIGNIFICANCE / (2 * count))))
 
 
-def _of_spectrum(t2: float, q: float) -> list[str]:
-    """What is wrong with a spectrum of these multiples of the limits, in words; nothing if nothing is."""
+def _spectrum_reasons(t2: float, q: float) -> list[str]:
+    """Why a spectrum with these T2 and Q, divided by their limits, is an outlier; empty if it is none."""
     if not (np.isfinite(t2) and np.isfinite(q)):
-        return ["spectrum gives no number"]
+        return ["T2 or Q of the spectrum is not finite"]
     beyond = [f"{name} {_number(ratio)} times its limit" for name, ratio in (("T2", t2), ("Q", q)) if ratio > 1]
-    return [f"spectrum unlike the others: {', '.join(beyond)}"] if beyond else []
+    return [f"unusual spectrum: {', '.join(beyond)}"] if beyond else []
 
 
 def _number(value: float) -> str:
-    """Three digits, without an exponent."""
+    """Three significant digits, without an exponent."""
     return np.format_float_positional(value, precision=3, fractional=False, trim="-")

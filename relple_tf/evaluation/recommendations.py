@@ -1,6 +1,6 @@
-"""What a user should hear before using the network: where PLSR serves better, and what a new field will do.
+"""Notes for the user of a run: the targets for which PLSR is more accurate, and the accuracy in a new field.
 
-Decided on learning rows only, so that the test scores stay those of soils that nothing was chosen on.
+Computed from development rows only, so that the test scores stay unbiased by any choice.
 """
 
 from typing import Any
@@ -10,11 +10,11 @@ from relple_tf.baselines.plsr_baseline import PlsrBaseline
 from relple_tf.evaluation.formatting import digits
 
 MARGIN = 0.02
-"""PLSR serves better where its cross-validated RMSE is below the network's by more than this share."""
+"""PLSR is recommended if its cross-validated RMSE is below the network's by more than this fraction."""
 
 
-def plsr_serves_better(network: dict[str, Any], plsr: CrossValidated) -> bool:
-    """Whether PLSR's cross-validated error is below that of the network's (`metrics.scores`) by more than MARGIN."""
+def plsr_is_better(network: dict[str, Any], plsr: CrossValidated) -> bool:
+    """Whether PLSR's cross-validated RMSE is below the network's (from `metrics.scores`) by more than MARGIN."""
     return bool(plsr.rmse < (1 - MARGIN) * network["rmse"])
 
 
@@ -22,22 +22,22 @@ def recommendations(networks: dict[str, dict[str, Any]], plsr: PlsrBaseline) -> 
     """Notes for the terminal, the card and the report.
 
     Args:
-        networks: Target -> figures of the networks on learning soils that they left out; empty without such networks.
+        networks: Target -> metrics of the out-of-fold predictions of the networks; empty without cross-validation.
         plsr: On the same soils.
     """
     notes = []
     if plsr.new_groups:
-        told = "; ".join(
+        comparison = "; ".join(
             f"{target} R2 {plsr.left_out[target].r2:z.2f} with fields divided, "
-            f"{found.r2:z.2f} with whole fields left out"
-            for target, found in plsr.new_groups.items()
+            f"{new_group.r2:z.2f} with whole fields left out"
+            for target, new_group in plsr.new_groups.items()
         )
-        notes.append(f"PLSR, cross-validated: {told}: expect the latter in a new field")
+        notes.append(f"PLSR, cross-validated: {comparison}; expect the second value in a new field")
     for target, figures in networks.items():
-        found = plsr.left_out[target]
-        if plsr_serves_better(figures, found):
+        cross_validated = plsr.left_out[target]
+        if plsr_is_better(figures, cross_validated):
             notes.append(
-                f"PLSR serves better for {target}: cross-validated RMSE {digits(found.rmse)} against "
-                f"{digits(figures['rmse'])} by the network"
+                f"PLSR is more accurate for {target}: cross-validated RMSE {digits(cross_validated.rmse)}, "
+                f"network {digits(figures['rmse'])}"
             )
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""A finished run in memory, and its card."""
+"""A finished run in memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,12 @@ from relple_tf.pipeline import FittedModel
 from relple_tf.spectra.library import SpectralLibrary
 
 Metrics = dict[str, dict[str, Any]]
-"""Part -> target -> figures, and `baseline` -> model -> the same."""
+"""Part -> target -> metrics, and `baseline` -> model -> target -> metrics."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunResult:
-    """A finished run in memory; the run folder and the report are made from it."""
+    """A finished run; the run folder, the card and the report are written from it."""
 
     config: Config
     library: SpectralLibrary
@@ -30,34 +30,34 @@ class RunResult:
     t2: npt.NDArray[np.float64]
     """(n,) Hotelling's T2 of all rows."""
     q: npt.NDArray[np.float64]
-    """(n,) likewise Q."""
+    """(n,) residual Q of all rows."""
     predictions: dict[str, npt.NDArray[np.float64]]
     """Target -> (n,) in laboratory units, all rows."""
     plsr: PlsrBaseline
     importance: pd.DataFrame
-    """From `band_importance`, of test soils."""
+    """From `band_importance`, computed on the test soils."""
     outliers: pd.DataFrame
-    """From `outliers`, all of the learning soils that have a reason."""
+    """From `outliers`: every outlier among the training rows."""
     metrics: Metrics
     notes: tuple[str, ...]
 
     @property
     def parts(self) -> npt.NDArray[np.str_]:
-        """(n,) of PARTS."""
+        """(n,) names from PARTS."""
         return self.fitted.parts
 
     @property
     def status(self) -> npt.NDArray[np.str_]:
-        """(n,) of STATUSES, all rows."""
+        """(n,) names from STATUSES, all rows."""
         return status(self.predictions, self.t2, self.q, self.fitted.reliability.limits)
 
     @property
     def outside(self) -> float:
-        """Share of the test scans whose estimates are not to be trusted."""
+        """Fraction of the test scans whose status is not `ok`; their predictions are not reliable."""
         return float(np.mean(self.status[self.parts == "test"] != "ok"))
 
     def bounds(self, target: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-        """Lower and upper ends (n,) of a target's intervals, all rows; None where there are none."""
+        """Lower and upper bounds (n,) of a target's prediction intervals, all rows; None if it has no intervals."""
         interval = self.fitted.reliability.intervals.get(target)
         if interval is None or interval.half_width is None:
             return None
@@ -65,5 +65,5 @@ class RunResult:
 
 
 def source_name(config: Config) -> str:
-    """Short name of the data for folders and headings: a source's name, or a file's without its suffixes."""
+    """Short name of the data for folders and headings: the name of the source, or of the file without suffixes."""
     return Path(config.data.source).name.partition(".")[0]

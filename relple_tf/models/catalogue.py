@@ -1,4 +1,4 @@
-"""The catalogue of architectures: name -> builder, and the routing of those that have gates."""
+"""The catalogue of architectures: name -> builder, and name -> routing for architectures with gates."""
 
 from collections.abc import Callable
 
@@ -27,14 +27,14 @@ ROUTINGS: dict[str, Callable[[ModelConfig, NetworkSpec], list[Gates]]] = {
     "ple": ple_routing,
     "rs_ple": rs_ple_routing,
 }
-"""Architectures with gates."""
+"""Architectures with gates -> the function that returns which gate reads which experts."""
 
 
 def build(config: ModelConfig, spec: NetworkSpec, keras: Keras) -> Tensor:
-    """The network of `config.architecture`, from features to standardised targets.
+    """Build the network of `config.architecture`, from features to standardised targets.
 
     Args:
-        keras: The Keras module whose layers are used: `keras`, or `tf_keras` for the twin.
+        keras: The Keras module whose layers are used: `keras`, or `tf_keras` for the legacy twin that export converts.
 
     Returns:
         A functional model, (batch, bands, channels) -> {target: (batch, 1)}.

@@ -14,7 +14,7 @@ from relple_tf.models.target_scaling import LOWEST, InverseTargetScaling, Target
 from relple_tf.models.views import joined, view_name
 
 T2, Q = "T2", "Q"
-"""Names of the outputs that say how far a scan lies from the training spectra; see `domain.DomainStatistics`."""
+"""Names of the outputs that hold the domain statistics; see `domain.DomainStatistics`."""
 
 
 def deployed_model(
@@ -22,26 +22,26 @@ def deployed_model(
     channels: keras.Model,
     network: keras.Model,
     scales: Sequence[TargetScale],
-    distances: DomainStatistics,
+    domain_statistics: DomainStatistics,
     kernel_regression: KernelRegression,
 ) -> keras.Model:
-    """Join the trained parts to one graph; network and kernel machines each hold their share of the estimates.
+    """Join the trained parts to one graph. Network and kernel regression are already scaled by their stacking weights.
 
     Returns:
-        Raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, "T2": (batch, 1), "Q": (batch, 1)}; NaN for
-        an impossible scan.
+        A model, raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, "T2": (batch, 1), "Q": (batch, 1)};
+        NaN for an impossible scan.
     """
     spectrum = keras.Input(absorbance.input.shape[1:], name="spectrum")
     on_grid = absorbance(spectrum)
-    modelled, bands, scores = with_views(network)(channels(on_grid))
-    similar = kernel_regression(scores)
-    learned = joined([modelled[scale.name] for scale in scales], keras, name="learned")
-    together = keras.layers.Add(name="stack")([learned, similar])
+    by_target, bands, scores = with_views(network)(channels(on_grid))
+    from_kernel_regression = kernel_regression(scores)
+    from_network = joined([by_target[scale.name] for scale in scales], keras, name="learned")
+    stacked = keras.layers.Add(name="stack")([from_network, from_kernel_regression])
     lowest = InvalidIsNan().lowest if absorbance.get_layer("absorbance").quantity != "features" else LOWEST
     guard = InvalidIsNan(lowest, name="invalid_is_nan")
-    values = guard((on_grid, InverseTargetScaling(scales, name="target_scaling")(together)))
+    values = guard((on_grid, InverseTargetScaling(scales, name="target_scaling")(stacked)))
     outputs = PerTarget([scale.name for scale in scales], name="per_target")(values)
-    outputs[T2], outputs[Q] = (guard((on_grid, distance)) for distance in distances((bands, scores[0])))
+    outputs[T2], outputs[Q] = (guard((on_grid, statistic)) for statistic in domain_statistics((bands, scores[0])))
     return keras.Model(spectrum, outputs, name="scan_to_lab")
 
 
@@ -49,8 +49,8 @@ def deployed_model(
 class PerTarget(keras.layers.Layer):
     """`per_target` as a layer.
 
-    Every operation of the deployed model is a layer with a name: Keras would number operations through the process, and
-    the saved file would depend on what was built before.
+    Every operation of the deployed model is a named layer: Keras numbers unnamed operations through the process, so the
+    saved file would depend on what was built before.
     """
 
     def __init__(self, targets: Sequence[str], **kwargs: Any) -> None:
@@ -65,22 +65,22 @@ class PerTarget(keras.layers.Layer):
 
 
 def per_target(values: Any, targets: Sequence[str]) -> dict[str, Any]:
-    """(batch, targets) -> {target: (batch, 1)}."""
+    """Split (batch, targets) into {target: (batch, 1)}."""
     return dict(zip(targets, ops.split(values, len(targets), axis=1), strict=True))
 
 
 def with_views(network: Any) -> Any:
-    """The network with what `DomainStatistics` and `KernelRegression` read of it.
+    """Extend the network's outputs by the tensors that `DomainStatistics` and `KernelRegression` read.
 
     Args:
-        network: Of either Keras.
+        network: A model of `keras` or `tf_keras`.
 
     Returns:
-        Features -> (outputs, bands of the first view, scores of every view).
+        A model, features -> (outputs, bands of the first view, scores of every view).
     """
     layers = {layer.name: layer for layer in network.layers}
-    # In the order of the config: the kernel regression has its weights in that order.
+    # In the order of the config, in which the kernel regression stores its weights.
     names = itertools.takewhile(layers.__contains__, map(view_name, itertools.count()))
     views = [layers[name] for name in names]
-    read = (network.output, views[0].input, [view.output for view in views])
-    return type(network)(network.input, read, name=network.name)
+    outputs = (network.output, views[0].input, [view.output for view in views])
+    return type(network)(network.input, outputs, name=network.name)

@@ -1,6 +1,7 @@
-"""Experts: tensor and name in, tensor out. They take the Keras module, so that the twin is the same code.
+"""Experts, stem and towers: functions from tensor and name to tensor.
 
-Su, Tian, Chen (2025) name CNN, LSTM and attention; sizes and order are our reading.
+The Keras module is an argument, so that the same code builds the legacy twin. Su, Tian, Chen (2025) name CNN, LSTM and
+attention; sizes and order are our interpretation.
 """
 
 from relple_tf.config import ModelConfig
@@ -8,7 +9,7 @@ from relple_tf.models.network_spec import Keras, Tensor
 
 
 def stem(features: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
-    """Shorten the spectrum: one strided convolution block per entry of `conv_filters`.
+    """Shorten the spectrum by one strided convolution block per entry of `conv_filters`.
 
     Args:
         features: (batch, bands, channels).
@@ -30,11 +31,10 @@ def stem(features: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> T
 
 
 def attention_pool(sequence: Tensor, keras: Keras, *, name: str) -> Tensor:
-    """Weigh the places of a sequence by a softmax score and sum them.
+    """Weigh the steps of a sequence by a softmax score and sum them.
 
-    Additive attention with a learned query (Bahdanau et al. 2015; Yang et al. 2016, Eq. 5-7). The
-    sum is an average times the length, because summing through `Dot` becomes int8 BATCH_MATMUL,
-    which is wrong on some runtimes (CONTRIBUTING.md).
+    Additive attention with a learned query (Bahdanau et al. 2015; Yang et al. 2016, Eq. 5-7). The sum is a mean times
+    the length: a sum by `Dot` becomes int8 BATCH_MATMUL, which is wrong on some runtimes (CONTRIBUTING.md).
 
     Args:
         sequence: (batch, steps, n).
@@ -53,13 +53,13 @@ def attention_pool(sequence: Tensor, keras: Keras, *, name: str) -> Tensor:
 
 
 def spectral_expert(local: Tensor, whitened: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
-    """An expert of level 1: reads the convolved spectrum and the whitened scores.
+    """Build an expert of level 1, which reads the convolved spectrum and the whitened scores.
 
     Args:
         local: (batch, steps, n), the stem's output.
         whitened: (batch, components).
-        config: `expert_kind` decides what reads `local`: `cnn` averages it, `lstm` takes the last
-            state, `attention` pools it, `cnn_lstm_attention` pools what the LSTM makes of it.
+        config: `expert_kind` decides how `local` is reduced: `cnn` averages it, `lstm` takes the last state of an LSTM,
+            `attention` pools it, `cnn_lstm_attention` pools the states of an LSTM.
 
     Returns:
         (batch, expert_units).
@@ -84,7 +84,7 @@ def spectral_expert(local: Tensor, whitened: Tensor, config: ModelConfig, keras:
 
 
 def dense_expert(stream: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
-    """An expert of a deeper level.
+    """Build an expert of a deeper level.
 
     Args:
         stream: (batch, n).
@@ -97,11 +97,11 @@ def dense_expert(stream: Tensor, config: ModelConfig, keras: Keras, *, name: str
 
 
 def tower(stream: Tensor, skip: Tensor, config: ModelConfig, keras: Keras, *, target: str) -> Tensor:
-    """The head of one target, with a skip past the experts.
+    """Build the head of one target, with a skip connection past the experts.
 
-    The head begins at 0 and learns the whole target; what kernel machines find in the same scores is mixed in
-    afterwards (`training.stacking`). Had it begun as such a machine, it would learn from what a machine leaves of the
-    rows it was fitted on, which is noise.
+    The head starts at 0 and learns the whole target; the kernel regression on the same scores is stacked afterwards
+    (`training.stacking`). A head initialised from the kernel regression would learn from its residuals on the rows that
+    it was fitted on, which are noise.
 
     Args:
         stream: (batch, n).

@@ -1,4 +1,4 @@
-"""The network of CGC, PLE, RS-PLE and MMoE: experts, gates, and streams that rise through the levels of a routing."""
+"""The network of MMoE, CGC, PLE and RS-PLE: experts, gates and streams, level by level, as a routing describes them."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,17 @@ from relple_tf.models.views import encode
 def extraction_network(
     config: ModelConfig, spec: NetworkSpec, keras: Keras, gates_by_level: Sequence[Gates], *, name: str
 ) -> Tensor:
-    """Build what a routing describes (Tang et al. 2020, Eq. 2-10).
+    """Build the network that a routing describes (Tang et al. 2020, Eq. 2-10).
 
-    Every expert reads its owner's stream only. All streams begin as the front end's output. Gates see it through the
-    whitened projection, because a gate is one linear map of a vector.
+    Every expert reads only the stream of its owner. All streams start as the front end's output. Gates read the
+    whitened projection of it, because a gate is one linear map of a vector.
 
     Args:
         config: Sizes of experts and towers.
-        spec: What the data decide.
+        spec: Sizes and names that the data determine.
         keras: The Keras module whose layers are used.
         gates_by_level: From `routing`.
-        name: Of the model.
+        name: Name of the model.
 
     Returns:
         A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard deviations.

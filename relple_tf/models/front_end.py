@@ -1,7 +1,7 @@
-"""The front end as layers of the graph: from a scan in its own unit and grid to what the network reads.
+"""The front end as layers of the deployed model: from a scan on the sensor's grid to the network's features.
 
-Keras 3 layers, written once; training, prediction and export run these very layers. An impossible
-scan (NaN, outside the range of its quantity, constant) comes out as NaN, never as a plausible number.
+Training, prediction and export run the same Keras 3 layers. The output for an impossible scan (NaN, outside the range
+of its quantity, constant) is NaN, never a plausible number.
 """
 
 import math
@@ -24,12 +24,12 @@ register = keras.saving.register_keras_serializable("relple_tf")
 
 @register
 class ToAbsorbance(keras.layers.Layer):
-    """A scan as absorbance log10(1/R), of the same shape; what is outside the range of its quantity becomes NaN.
+    """Convert a scan to absorbance log10(1/R) of the same shape; values outside the range of the quantity become NaN.
 
-    The range is that of `SpectralLibrary.checked`, ends included, in float32 as there.
+    The range is that of `SpectralLibrary.checked`, ends included, compared in float32 as there.
 
     Args:
-        quantity: What a scan is; one of QUANTITIES.
+        quantity: Quantity of the scan; one of QUANTITIES.
     """
 
     def __init__(self, quantity: str = "reflectance", **kwargs: Any) -> None:
@@ -40,7 +40,7 @@ class ToAbsorbance(keras.layers.Layer):
         (low, high), absorbance = RANGES[self.quantity], spectra
         if self.quantity == "reflectance":
             absorbance = ops.log(ops.maximum(spectra, REFLECTANCE_FLOOR)) * (-1 / math.log(10))
-        # NaN is neither above nor below a number on any runtime; a minimum or maximum may swallow it.
+        # Comparisons with NaN are false on every runtime; a minimum or maximum may drop NaN.
         possible = ops.logical_and(ops.greater_equal(spectra, low), ops.less_equal(spectra, high))
         return ops.where(possible, absorbance, float("nan"))
 
@@ -50,11 +50,11 @@ class ToAbsorbance(keras.layers.Layer):
 
 @register
 class Resample(keras.layers.Layer):
-    """Bring spectra to another wavelength grid: (batch, bands) -> (batch, len(output_nm)).
+    """Resample spectra to another wavelength grid: (batch, bands) -> (batch, len(output_nm)).
 
-    Each new band is a weighted mean of the old ones under a triangle as wide as the coarser of the
-    two grids: linear interpolation where the new grid is the finer one, an anti-aliasing mean where
-    it is the coarser one. Constants and, away from the ends, straight lines are kept.
+    Each new band is a weighted mean of the old bands under a triangle as wide as the coarser of the two grids: linear
+    interpolation where the new grid is finer, an anti-aliasing mean where it is coarser. Constants and, away from the
+    ends, straight lines are preserved.
 
     Args:
         input_nm: Ascending wavelengths of the spectra.
@@ -74,17 +74,16 @@ class Resample(keras.layers.Layer):
     def call(self, spectra: Any) -> Any:
         if self._stride:
             return self._convolved(spectra)
-        # Gather and weigh one neighbour at a time: a dense matrix of 4,200 x 525 would not fit a
-        # device.
+        # Gather and weigh one neighbour at a time: a dense matrix of 4,200 x 525 would not fit a device.
         resampled = 0.0
         for bands, weights in zip(self._bands.T, self._weights.T, strict=True):
             resampled = resampled + ops.take(spectra, bands, axis=1) * weights
         return resampled
 
     def _convolved(self, spectra: Any) -> Any:
-        """The same as one strided convolution, for grids where every triangle has the same bands.
+        """Resample by one strided convolution, for grids where every triangle covers the same number of bands.
 
-        Those at the ends are cut off: zeros stand for the bands that are missing, and a factor for their weights.
+        Triangles at the ends are cut off: zeros replace the missing bands, and a factor compensates for their weights.
         """
         stride, reach = self._stride, self._stride - 1
         count, step = len(self.input_nm), self.input_nm[1] - self.input_nm[0]
@@ -94,38 +93,38 @@ class Resample(keras.layers.Layer):
         begin, end = max(0, first - reach), min(count, last + stride)
         missing = begin - (first - reach), last + stride - end
         inside = np.pad(np.ones(end - begin), missing)
-        share = np.convolve(inside, triangle, "valid")[::stride]
-        read = spectra if (begin, end) == (0, count) else spectra[:, begin:end]
+        weight = np.convolve(inside, triangle, "valid")[::stride]
+        used = spectra if (begin, end) == (0, count) else spectra[:, begin:end]
         before, after = missing
         padding, taps = "valid", triangle
         if before + after >= reach:
-            # "same" needs no copy of the scan. It puts half of the missing bands, rounded down, before the first; taps
-            # of 0 bring that to what is due.
+            # "same" needs no copy of the scan. It pads half of the missing bands, rounded down, before the first; taps
+            # of 0 correct the rest.
             padding, taps = "same", np.pad(triangle, (max(0, after - before - 1), max(0, before - after)))
         elif before + after:
-            read = ops.pad(read, ((0, 0), missing))
+            used = ops.pad(used, ((0, 0), missing))
         kernel = taps.astype("float32").reshape(-1, 1, 1)
-        mean = ops.squeeze(ops.conv(ops.expand_dims(read, -1), kernel, strides=stride, padding=padding), -1)
-        return mean if share.min() > 1 - 1e-9 else mean * (1 / share).astype("float32")
+        mean = ops.squeeze(ops.conv(ops.expand_dims(used, -1), kernel, strides=stride, padding=padding), -1)
+        return mean if weight.min() > 1 - 1e-9 else mean * (1 / weight).astype("float32")
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "input_nm": self.input_nm, "output_nm": self.output_nm}
 
 
 def integer_stride(input_nm: npt.NDArray[np.float64], output_nm: npt.NDArray[np.float64]) -> int:
-    """Every how many bands of an even grid the new, even grid has one, from 2; 0 where it is not so."""
+    """Return n >= 2 if the new grid is every n-th band of an evenly spaced grid, else 0."""
     step = float(np.mean(np.diff(input_nm)))
-    places = (output_nm - input_nm[0]) / step
-    stride = round(float(places[1] - places[0])) if len(places) > 1 else 0
+    positions = (output_nm - input_nm[0]) / step
+    stride = round(float(positions[1] - positions[0])) if len(positions) > 1 else 0
     even = np.abs(np.diff(input_nm) - step).max() < 1e-6
-    aligned = np.abs(places - (np.round(places[0]) + stride * np.arange(len(places)))).max() < 1e-6
+    aligned = np.abs(positions - (np.round(positions[0]) + stride * np.arange(len(positions)))).max() < 1e-6
     return stride if even and aligned and stride > 1 else 0
 
 
 def triangle_weights(
     input_nm: npt.NDArray[np.float64], output_nm: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """The bands that each new band is made of, and their weights.
+    """Compute which old bands each new band averages, and their weights.
 
     Returns:
         Indices and weights, both (len(output_nm), neighbours); weights of a row sum to 1.
@@ -135,7 +134,8 @@ def triangle_weights(
     """
     if output_nm[0] < input_nm[0] - 1e-6 or output_nm[-1] > input_nm[-1] + 1e-6:
         raise ValueError(
-            f"cannot resample {input_nm[0]:g}..{input_nm[-1]:g} nm to {output_nm[0]:g}..{output_nm[-1]:g} nm"
+            f"cannot resample {input_nm[0]:g}..{input_nm[-1]:g} nm to {output_nm[0]:g}..{output_nm[-1]:g} nm: "
+            "expected an output range within the input range"
         )
     spacing = np.gradient(input_nm)
     rows = []
@@ -143,28 +143,28 @@ def triangle_weights(
         right = int(np.clip(np.searchsorted(input_nm, wavelength), 1, len(input_nm) - 1))
         gap = input_nm[right] - input_nm[right - 1]
         if gap >= new_step:
-            near = np.array([right - 1, right])
-            share = (wavelength - input_nm[right - 1]) / gap
-            weight = np.array([1 - share, share])
+            bands = np.array([right - 1, right])
+            fraction = (wavelength - input_nm[right - 1]) / gap
+            weight = np.array([1 - fraction, fraction])
         else:
-            near = np.flatnonzero(np.abs(input_nm - wavelength) < new_step)
-            # Old bands that lie closer together must not count for more: weigh by the width they
-            # stand for.
-            weight = (1 - np.abs(input_nm[near] - wavelength) / new_step) * spacing[near]
-        rows.append((near, weight / weight.sum()))
-    width = max(len(near) for near, _ in rows)
+            bands = np.flatnonzero(np.abs(input_nm - wavelength) < new_step)
+            # Densely spaced old bands must not count for more: weigh each by the width that it represents.
+            weight = (1 - np.abs(input_nm[bands] - wavelength) / new_step) * spacing[bands]
+        rows.append((bands, weight / weight.sum()))
+    width = max(len(bands) for bands, _ in rows)
     indices = np.zeros((len(rows), width), np.int32)
     weights = np.zeros((len(rows), width), np.float32)
-    for row, (near, weight) in enumerate(rows):
-        indices[row, : len(near)], weights[row, : len(near)] = near, weight
+    for row, (bands, weight) in enumerate(rows):
+        indices[row, : len(bands)], weights[row, : len(bands)] = bands, weight
     return indices, weights
 
 
 @register
 class FlatIsNan(keras.layers.Layer):
-    """Scans that hardly vary become NaN, others pass; (batch, bands) kept.
+    """Set almost constant scans to NaN and pass others; (batch, bands) kept.
 
-    A constant is no soil (a shutter, a saturated detector), but SNV would blow its rounding errors up to a spectrum.
+    A constant scan is not a soil (a shutter, a saturated detector), but SNV would amplify its rounding errors to a
+    spectrum.
     """
 
     def call(self, absorbance: Any) -> Any:
@@ -174,10 +174,10 @@ class FlatIsNan(keras.layers.Layer):
 
 @register
 class InvalidIsNan(keras.layers.Layer):
-    """Outputs of a scan whose absorbance is NaN at any band become NaN, others pass.
+    """Set outputs to NaN where the absorbance of the scan is NaN at any band; others pass.
 
-    The last layer of the graph: minimum and maximum of `InverseTargetScaling` swallow NaN on every device runtime, and
-    an 8-bit network has no NaN. A comparison and a selection are certain.
+    The last layer of the deployed model: minimum and maximum in `InverseTargetScaling` drop NaN on every device
+    runtime, and an 8-bit network has no NaN. A comparison and a selection are reliable.
 
     Reads absorbance (batch, grid) and outputs (batch, n); returns the outputs.
 
@@ -194,14 +194,14 @@ class InvalidIsNan(keras.layers.Layer):
 
     def call(self, inputs: Sequence[Any]) -> Any:
         absorbance, outputs = inputs
-        # The mean is NaN where a band is; every possible one is above -1.
-        valid = ops.mean(absorbance, axis=1, keepdims=True) > -1.0
+        # The mean is NaN if a band is NaN; the mean of a possible scan is above `lowest`.
+        valid = ops.mean(absorbance, axis=1, keepdims=True) > self.lowest
         return ops.where(valid, outputs, float("nan"))
 
 
 @register
 class Snv(keras.layers.Layer):
-    """Standard normal variate: each spectrum minus its mean, over its own SD; (batch, bands) kept.
+    """Standard normal variate: each spectrum minus its mean, divided by its SD; (batch, bands) kept.
 
     Barnes et al. (1989), Appl. Spectrosc. 43(5), 772-777. Divides by the population SD, as chemotools does (R's
     prospectr divides by the sample SD, a factor that band standardisation removes).
@@ -216,8 +216,8 @@ class Snv(keras.layers.Layer):
 class SavitzkyGolay(keras.layers.Layer):
     """Savitzky-Golay derivative per nm^order: (batch, bands) -> (batch, bands - points + 1).
 
-    Savitzky & Golay (1964), Anal. Chem. 36(8), 1627-1639; coefficients from SciPy. Only bands with
-    a whole window are returned, as R's prospectr does, so no edge is made up.
+    Savitzky & Golay (1964), Anal. Chem. 36(8), 1627-1639; coefficients from SciPy. Only bands with a whole window are
+    returned, as in R's prospectr, so no edge is extrapolated.
 
     Args:
         points: Bands in the window, odd.
@@ -248,7 +248,7 @@ class SavitzkyGolay(keras.layers.Layer):
 
 @register
 class Trim(keras.layers.Layer):
-    """Spectra without their first and last `count` bands: (batch, bands) -> (batch, bands - 2 count)."""
+    """Remove the first and last `count` bands: (batch, bands) -> (batch, bands - 2 count)."""
 
     def __init__(self, count: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -263,7 +263,7 @@ class Trim(keras.layers.Layer):
 
 @register
 class StackChannels(keras.layers.Layer):
-    """Channels (batch, bands) side by side: (batch, bands, channels)."""
+    """Stack channels, each (batch, bands), to (batch, bands, channels)."""
 
     def call(self, channels: Sequence[Any]) -> Any:
         return ops.stack(channels, axis=-1)
@@ -271,7 +271,7 @@ class StackChannels(keras.layers.Layer):
 
 @register
 class BandStandardise(keras.layers.Layer):
-    """Each band and channel minus its training mean, over its training SD; (batch, bands, channels) kept.
+    """Standardise each band and channel by its training mean and SD; (batch, bands, channels) kept.
 
     `fit` sets both; they are saved with the model.
     """
@@ -281,7 +281,7 @@ class BandStandardise(keras.layers.Layer):
         self.inverse_sd = self.add_weight(shape=shape[1:], initializer="ones", trainable=False, name="inverse_sd")
 
     def fit(self, mean: npt.NDArray[np.float64], sd: npt.NDArray[np.float64]) -> None:
-        """Take the statistics of the training rows, each (bands, channels); a band of SD 0 becomes 0."""
+        """Set the statistics of the training rows, each (bands, channels); a band of SD 0 becomes 0."""
         self.mean.assign(mean)
         self.inverse_sd.assign(np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > 0))
 
@@ -290,19 +290,19 @@ class BandStandardise(keras.layers.Layer):
 
 
 def in_range(library: SpectralLibrary, config: FrontEndConfig) -> SpectralLibrary:
-    """The library with the bands between `start_nm` and `stop_nm` only, which is all that the model asks of a scan.
+    """Return the library with the bands between `start_nm` and `stop_nm` only, the bands that the model reads.
 
     Raises:
-        InputError: no band is left, or a scan is constant over those that are.
+        InputError: no band remains, or a scan is constant over the remaining bands.
     """
-    own = library.wavelengths_nm
-    inside = (own >= config.start_nm - 1e-6) & (own <= (config.stop_nm or np.inf) + 1e-6)
-    grid_nm(own[inside] if inside.any() else own, config)
-    return replace(library, spectra=library.spectra[:, inside], wavelengths_nm=own[inside]).checked()
+    nm = library.wavelengths_nm
+    inside = (nm >= config.start_nm - 1e-6) & (nm <= (config.stop_nm or np.inf) + 1e-6)
+    grid_nm(nm[inside] if inside.any() else nm, config)
+    return replace(library, spectra=library.spectra[:, inside], wavelengths_nm=nm[inside]).checked()
 
 
 def grid_nm(wavelengths_nm: npt.NDArray[np.float64], config: FrontEndConfig) -> npt.NDArray[np.float64]:
-    """The model's own wavelengths: `step_nm` apart, inside both the library and the configured range.
+    """Return the wavelengths of the model's grid: `step_nm` apart, within the library's and the configured range.
 
     Raises:
         InputError: the range is empty, or too short for the derivative window.
@@ -315,14 +315,15 @@ def grid_nm(wavelengths_nm: npt.NDArray[np.float64], config: FrontEndConfig) -> 
         raise InputError(
             f"front_end: {config.start_nm:g}..{config.stop_nm:g} nm of a library that covers "
             f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm leaves {max(count, 0)} bands of "
-            f"{config.step_nm:g} nm; the derivative window needs {shortest}"
+            f"{config.step_nm:g} nm, expected at least {shortest} for the derivative window; widen start_nm..stop_nm "
+            "or reduce derivative_window_nm"
         )
     grid: npt.NDArray[np.float64] = start + config.step_nm * np.arange(count, dtype=np.float64)
     return grid
 
 
 def window_points(config: FrontEndConfig) -> int:
-    """Bands in the Savitzky-Golay window: odd, and enough for the polynomial; 1 where no channel is a derivative."""
+    """Return the number of bands in the Savitzky-Golay window: odd, enough for the polynomial; 1 without derivatives."""
     if not any(channel[-1].isdigit() for channel in config.channels):
         return 1
     half = round(config.derivative_window_nm / config.step_nm / 2)
@@ -330,7 +331,7 @@ def window_points(config: FrontEndConfig) -> int:
 
 
 def absorbance_stage(wavelengths_nm: npt.NDArray[np.float64], quantity: str, config: FrontEndConfig) -> keras.Model:
-    """The part that is computed once: (batch, bands) in `quantity` -> (batch, grid) absorbance."""
+    """Build the stage before augmentation, computed once: (batch, bands) in `quantity` -> (batch, grid) absorbance."""
     spectrum = keras.Input((len(wavelengths_nm),), name="spectrum")
     grid = grid_nm(wavelengths_nm, config)
     x = ToAbsorbance(quantity, name="absorbance")(spectrum)
@@ -342,9 +343,9 @@ def absorbance_stage(wavelengths_nm: npt.NDArray[np.float64], quantity: str, con
 
 
 def channel_stage(bands: int, config: FrontEndConfig) -> keras.Model:
-    """The part that comes after augmentation: (batch, grid) absorbance -> (batch, bands, channels).
+    """Build the stage after augmentation: (batch, grid) absorbance -> (batch, bands, channels).
 
-    All channels lose half a window at both ends, so that their bands stay aligned.
+    All channels lose half a window at both ends, so their bands stay aligned.
     """
     absorbance = keras.Input((bands,), name="absorbance")
     points = window_points(config)
@@ -364,24 +365,24 @@ def channel_stage(bands: int, config: FrontEndConfig) -> keras.Model:
 
 
 def fit_channel_stage(stage: keras.Model, absorbance: npt.NDArray[np.float32]) -> None:
-    """Set the band statistics from the training rows' absorbance, (n, grid)."""
+    """Set the band statistics from the absorbance of the training rows, (n, grid)."""
     standardise = stage.get_layer("standardise")
     before = keras.Model(stage.input, standardise.input)
     total = square = 0.0
     for features in batches(before, absorbance):
-        wide = features.astype(np.float64)
-        total, square = total + wide.sum(axis=0), square + (wide**2).sum(axis=0)
+        block = features.astype(np.float64)
+        total, square = total + block.sum(axis=0), square + (block**2).sum(axis=0)
     mean = total / len(absorbance)
     standardise.fit(mean, np.sqrt(np.maximum(square / len(absorbance) - mean**2, 0.0)))
 
 
 def apply(stage: keras.Model, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Run a stage over all rows in blocks, so that memory does not grow with intermediate tensors."""
-    # The first array only says the shape: there may be no rows.
+    """Run a stage on all rows in blocks, so that intermediate tensors stay small."""
+    # The first, empty array sets the shape if there are no rows.
     return np.concatenate([np.empty((0, *stage.output.shape[1:]), np.float32), *batches(stage, rows)])
 
 
 def batches(stage: keras.Model, rows: npt.NDArray[np.float32], size: int = 256) -> Any:
-    """Yield a stage's output, block by block, as NumPy arrays."""
+    """Yield the output of a stage, block by block, as NumPy arrays."""
     for first in range(0, len(rows), size):
         yield ops.convert_to_numpy(stage(rows[first : first + size], training=False))

@@ -1,4 +1,4 @@
-"""A gate and the mixture of experts that it makes."""
+"""A gate, and the mixture of experts that it weighs."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ def mixture(
     """Weigh `experts` by softmax(W selector + offsets) and sum them (Tang et al. 2020, Eq. 2-4).
 
     Args:
-        selector: (batch, n), what the gate reads.
+        selector: (batch, n), the input of the gate.
         experts: k tensors of shape (batch, d).
-        name: Name of the sum; its gate is `{name}.gate`, the map W is `{name}.logits`.
-        offsets: k numbers added to the logits, which is where relevance acts; None adds nothing.
+        name: Name of the sum; the gate is `{name}.gate`, the map W is `{name}.logits`.
+        offsets: k numbers added to the logits; relevance sharing acts here. None adds nothing.
 
     Returns:
-        (batch, d). A single expert passes unweighted, for its softmax is 1.
+        (batch, d). A single expert passes unweighted, because its softmax is 1.
     """
     if len(experts) == 1:
         return experts[0]
@@ -31,8 +31,8 @@ def mixture(
     if offsets is not None and any(offsets):
         logits = layers.Rescaling(1.0, offsets, name=f"{name}.relevance")(logits)
     gate = layers.Softmax(name=f"{name}.gate")(logits)
-    # A mean times the number, for int8 BATCH_MATMUL, which Dot becomes, is wrong on some runtimes. One product of all
-    # experts is fewer operators than one of each.
+    # A mean times the count: Dot becomes int8 BATCH_MATMUL, which is wrong on some runtimes. One product over all
+    # experts needs fewer operators than a product per expert.
     count, units = len(experts), experts[0].shape[1]
     side_by_side = layers.Concatenate(name=f"{name}.experts")(experts)
     stacked = layers.Reshape((count, units), name=f"{name}.stacked")(side_by_side)

@@ -1,4 +1,4 @@
-"""Kernel machines of all targets as one layer: what stands beside the trained network in the graph."""
+"""Kernel regression of all targets as one layer of the deployed model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,20 +9,20 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("relple_tf")
 class KernelRegression(keras.layers.Layer):
-    """Sums of Gaussian and bounded linear kernel machines, one for each view of the spectrum and each target.
+    """Sum of a Gaussian and a bounded linear kernel regression over all views, for each target.
 
-    A view's machine compares a scan with landmarks, which are training soils: with z the view's first scores times
-    `gain` and l a landmark, it adds up slope * exp(-|z - l|^2), and linear * tanh(z * inverse_bound). The latter is
-    nearly linear among the training soils and levels off beyond them: a scan from elsewhere has estimates within
-    reason, until the applicability domain refuses it.
+    A Gaussian kernel compares a scan with landmarks, which are training soils. With z a view's first scores times
+    `gain` and l a landmark, the prediction is the sum over views of slope * exp(-|z - l|^2) and
+    linear * tanh(z * inverse_bound), plus `level`. The tanh is nearly linear within the training range and saturates
+    beyond it: predictions for a scan outside the domain stay plausible until the domain statistics flag it.
 
-    Reads the scores of each view, (batch, components); returns (batch, targets) in standard deviations. The weights
-    are set by `training.machine` and never trained.
+    Reads the scores of each view, (batch, components); returns (batch, targets) in standard deviations.
+    `training.kernel_regression` sets the weights; they are never trained.
 
     Args:
-        targets: Names, in the order of the slopes' columns.
-        landmarks: Training soils that a scan is compared with.
-        components: Of each view that are compared.
+        targets: Names, in the order of the columns of `slope`.
+        landmarks: Number of training soils that a scan is compared with.
+        components: Number of scores of each view that are compared.
     """
 
     def __init__(self, targets: Sequence[str], landmarks: int, components: int, **kwargs: Any) -> None:
@@ -45,27 +45,28 @@ class KernelRegression(keras.layers.Layer):
         self.level = weight("level", targets)
 
     def call(self, views: Sequence[Any]) -> Any:
-        # One product for both kernels: every operator costs a microcontroller a few hundred bytes of memory.
+        # One product for both kernels: each operator costs a few hundred bytes of memory on a microcontroller.
         total = self.level
         for view, scores in enumerate(views):
             first = scores if scores.shape[1] == self.components else scores[:, : self.components]
-            bent = ops.tanh(first * (self.gain[view] * self.inverse_bound[view]))
-            compared = ops.concatenate([self.similarity(first, view), bent], axis=1)
-            total = ops.matmul(compared, ops.concatenate([self.slope[view], self.linear[view]], axis=0)) + total
+            saturated = ops.tanh(first * (self.gain[view] * self.inverse_bound[view]))
+            kernels = ops.concatenate([self.similarity(first, view), saturated], axis=1)
+            total = ops.matmul(kernels, ops.concatenate([self.slope[view], self.linear[view]], axis=0)) + total
         return total
 
     def similarity(self, scores: Any, view: int) -> Any:
-        """exp(-|z - l|^2) with every landmark l of the view: (batch, components) -> (batch, landmarks).
+        """exp(-|z - l|^2) for every landmark l of the view: (batch, components) -> (batch, landmarks).
 
-        The square as products with constants; rounding may leave a soil a little more than 1 like itself.
+        The square is expanded into products with constants. By rounding, the similarity of a soil to itself may be a
+        little above 1.
         """
         gain, landmark = self.gain[view], self.landmark[view]
-        # Plus the negative: a product with constants plus constants becomes one operator.
+        # A sum with the negative: a product with constants plus constants becomes one operator.
         product = ops.matmul(scores, ops.transpose(2.0 * landmark * gain)) + ops.sum(-ops.square(landmark), axis=1)
         return ops.exp(product - ops.matmul(ops.square(scores), ops.square(gain)[:, None]))
 
     def scaled(self, factors: Sequence[float]) -> "KernelRegression":
-        """A copy of this layer whose estimates of each target are multiplied by a factor."""
+        """Copy this layer, with the predictions of each target multiplied by a factor."""
         copy: KernelRegression = type(self).from_config(self.get_config())
         copy.build([(None, self.components)] * self.gain.shape[0])
         copy.set_weights(self.get_weights())

@@ -1,4 +1,4 @@
-"""Which targets are relevant to each other, by the Pearson correlation of their training values. No Keras."""
+"""Relevance of targets to each other: the Pearson correlation of their training values. No Keras."""
 
 from collections.abc import Sequence
 
@@ -9,22 +9,22 @@ import pandas as pd
 from relple_tf.config import ModelConfig
 
 MINIMUM_COMMON_ROWS = 10
-"""A correlation of fewer common rows says nothing; the pair counts as unrelated (our choice)."""
+"""A correlation over fewer common rows is too uncertain; the pair counts as unrelated (our choice)."""
 
 EPSILON = 1e-3
-"""Keeps the logarithm of the soft form finite for unrelated targets: exp(log(1e-3)) = 0.1 % of the odds."""
+"""Keeps the logarithm of the soft form finite for unrelated targets; at beta 1 their odds are multiplied by 0.001."""
 
 
 def pearson(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Correlate targets pairwise over the rows where both are measured.
 
     Args:
-        values: (n, K), in the space that is modelled (standardised, after the square root where used),
-            training rows only; NaN where not measured.
+        values: (n, K), training rows only, on the modelled scale (standardised, after the square root where used); NaN
+            where not measured.
 
     Returns:
-        (K, K), symmetric, 1 on the diagonal; 0 for pairs with fewer than MINIMUM_COMMON_ROWS common
-        rows or without variation in them.
+        (K, K), symmetric, 1 on the diagonal; 0 for pairs with fewer than MINIMUM_COMMON_ROWS common rows, or constant
+        in them.
     """
     pairwise = pd.DataFrame(values).corr(min_periods=MINIMUM_COMMON_ROWS)
     correlation: npt.NDArray[np.float64] = pairwise.fillna(0.0).to_numpy(copy=True)
@@ -33,7 +33,7 @@ def pearson(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def unrelated_for_lack_of_rows(values: npt.NDArray[np.float64], targets: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Pairs of targets with fewer than MINIMUM_COMMON_ROWS common rows, and how many they have."""
+    """Return pairs of targets with fewer than MINIMUM_COMMON_ROWS common rows, and their number of common rows."""
     measured = (~np.isnan(values)).astype(int)
     common = measured.T @ measured
     return [
@@ -47,14 +47,17 @@ def unrelated_for_lack_of_rows(values: npt.NDArray[np.float64], targets: Sequenc
 def relevant_targets(
     correlation: npt.NDArray[np.float64], targets: Sequence[str], config: ModelConfig
 ) -> dict[str, dict[str, float]]:
-    """The other targets whose own experts each target's gate reads, and what is added to their logits.
+    """Find the other targets whose experts each target's gate reads, and the offset added to their logits.
 
-    `hard`: every target with |r| >= tau and no other. `soft`: all targets, with beta * log(|r| + EPSILON).
+    `hard`: the targets with |r| >= tau, offset 0. `soft`: all targets, offset beta * log(|r| + EPSILON).
 
     Args:
         correlation: (K, K) from `pearson`.
         targets: K names.
-        config: Its `relevance`, `relevance_tau` and `relevance_beta` are used.
+        config: Reads `relevance`, `relevance_tau` and `relevance_beta`.
+
+    Returns:
+        Target -> {other target: offset}.
     """
     relevance: dict[str, dict[str, float]] = {target: {} for target in targets}
     strength = np.abs(correlation)

@@ -1,4 +1,8 @@
-"""Hard parameter sharing: one expert, one tower per target (Caruana 1997)."""
+"""Shared bottom: hard parameter sharing.
+
+Caruana (1997), Machine Learning 28, 41-75. It replaces the single-task networks by a common representation: a single
+expert learns from all targets, and each target has a tower that reads it.
+"""
 
 from relple_tf.config import ModelConfig
 from relple_tf.models.experts import spectral_expert, tower
@@ -7,11 +11,10 @@ from relple_tf.models.views import encode
 
 
 def shared_bottom(config: ModelConfig, spec: NetworkSpec, keras: Keras) -> Tensor:
-    """One spectral expert that every tower reads.
+    """Build a network with one spectral expert that every tower reads.
 
     Returns:
-        A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard
-        deviations.
+        A model from features (batch, bands, channels) to {target: (batch, 1)}, in standard deviations.
     """
     encoded = encode(config, spec, keras)
     name = "shared.bottom"

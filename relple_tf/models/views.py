@@ -1,4 +1,4 @@
-"""What every network begins with: the features, the convolution stem and the whitened views."""
+"""The input of every network: features, convolution stem and whitened views."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,31 +12,31 @@ from relple_tf.models.experts import stem
 from relple_tf.models.network_spec import Keras, NetworkSpec, Tensor
 
 BOUND = 3.0
-"""Standard deviations of a component at which the network, and the linear kernel, level off."""
+"""Standard deviations of a component at which the scores that the network and the linear kernel read saturate."""
 
 ZEROING_VARIANCE = 1e30
-"""A variance by which everything becomes 0."""
+"""Variance large enough to zero a constant component."""
 
 WHITENED = "views.whitened"
-"""The scores of all views together."""
+"""Name of the layer that joins the scores of all views."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """The front end's output in the two forms that experts and gates read."""
+    """The inputs of experts, gates and heads, computed from the front end's output."""
 
     features: Tensor
     """(batch, bands, channels), the model's input."""
     whitened: Tensor
-    """(batch, views * components), bounded; what experts read and gates select by."""
+    """(batch, views * components), bounded; read by experts and gates."""
     skip: Tensor
-    """(batch, views * (components + basis_units)), what heads read beside their tower."""
+    """(batch, views * (components + basis_units)); read by heads, in addition to their tower."""
     local: Callable[[str], Tensor]
-    """Name of an expert -> (batch, steps, n), the stem that this expert reads."""
+    """Name of an expert -> (batch, steps, n), the output of the stem that this expert reads."""
 
 
 def encode(config: ModelConfig, spec: NetworkSpec, keras: Keras) -> Encoded:
-    """Input, whitened views, bounded, with their bases, and stem."""
+    """Build the input, the whitened and bounded views with their bases, and the stem."""
     features = keras.Input((spec.bands, spec.channels), name="features")
     scores = whitened_views(features, spec, keras)
     bases = [with_basis(score, config, keras, name=basis_name(view)) for view, score in enumerate(scores)]
@@ -49,21 +49,21 @@ def encode(config: ModelConfig, spec: NetworkSpec, keras: Keras) -> Encoded:
 
 
 def view_name(view: int) -> str:
-    """The layer that projects a view, counted from 0."""
+    """Return the name of the layer that projects a view, counted from 0."""
     return f"view{view + 1}.scores"
 
 
 def basis_name(view: int) -> str:
-    """The layer that holds the random features of a view's scores."""
+    """Return the name of the layer that computes random features of a view's scores."""
     return f"view{view + 1}.basis"
 
 
 def whitened_views(features: Tensor, spec: NetworkSpec, keras: Keras) -> list[Tensor]:
-    """Each view's channels projected on their principal components and bounded, (batch, components) per view.
+    """Project each view's channels on their principal components and bound them, (batch, components) per view.
 
-    Views differ in preprocessing, so that the calibrations on them err differently and their mean errs less. The
-    projections are fitted (`training.preparation`) and then frozen: they hold hundreds of collinear bands, which
-    gradients move together and far, and the applicability domain measures distances in the first of them.
+    Views differ in preprocessing, so the errors of their calibrations differ and the error of the mean is smaller. The
+    projections are fitted (`training.preparation`) and then frozen: gradients would move the weights of hundreds of
+    collinear bands together and far, and the domain statistics are computed from the first projection.
     """
     layers = keras.layers
     if spec.channels == 1:
@@ -87,38 +87,38 @@ def whitened_views(features: Tensor, spec: NetworkSpec, keras: Keras) -> list[Te
 
 
 def bounded(scores: Tensor, keras: Keras, *, name: str) -> Tensor:
-    """A view's scores, nearly as they are among the training soils and within BOUND standard deviations everywhere.
+    """Limit a view's scores to BOUND standard deviations; they change little within the training range.
 
-    tanh(score / bound) * bound, both scales fixed by `training.preparation`: a soil that lies far out in one component
-    has estimates within reason, where a linear head would extrapolate (NIRsoil's soil of T2 7,488 cost a split of OC
-    its R2).
+    tanh(score / bound) * bound, both scales fixed by `training.preparation`. The predictions for a soil that is extreme
+    in one component stay plausible, where a linear head would extrapolate (on a split of NIRsoil, one soil of T2 7,488
+    made the R2 of OC useless).
     """
     shrunk = _scaled(scores, keras, name=f"{name}.shrunk")
-    bent = keras.layers.Activation("tanh", name=f"{name}.bent")(shrunk)
-    return _scaled(bent, keras, name=f"{name}.bounded")
+    saturated = keras.layers.Activation("tanh", name=f"{name}.bent")(shrunk)
+    return _scaled(saturated, keras, name=f"{name}.bounded")
 
 
 def _scaled(tensor: Tensor, keras: Keras, *, name: str) -> Tensor:
-    """Each column times a fixed factor: a frozen batch normalisation, which is such a product in both Keras."""
+    """Multiply each column by a fixed factor: a frozen batch normalisation, which exists in both Keras versions."""
     layer = keras.layers.BatchNormalization(center=False, scale=False, epsilon=0.0, trainable=False, name=name)
     return layer(tensor)
 
 
 def set_bounds(network: Any, view: int, sd: npt.NDArray[np.float32]) -> None:
-    """Give a view's scores their bounds, from the SD of each component (components,) over the training rows."""
+    """Set the bounds of a view's scores from the SD of each component (components,) over the training rows."""
     zeros = np.zeros_like(sd)
-    # A column is divided by the root of the variance. Components without variance become 0.
+    # The layer divides a column by the root of the variance. Constant components become 0.
     bound = BOUND * np.maximum(sd, 1e-9)
     network.get_layer(f"{view_name(view)}.shrunk").set_weights([zeros, np.where(sd > 0, bound**2, ZEROING_VARIANCE)])
     network.get_layer(f"{view_name(view)}.bounded").set_weights([zeros, np.where(sd > 0, bound**-2, ZEROING_VARIANCE)])
 
 
 def with_basis(scores: Tensor, config: ModelConfig, keras: Keras, *, name: str) -> Tensor:
-    """A view's scores with a random nonlinear basis of them: (batch, components + basis_units).
+    """Append a random nonlinear basis to a view's scores: (batch, components + basis_units).
 
-    tanh(W scores + b) with normal W and b, its argument of about unit variance: a linear machine on such features
-    approaches a kernel machine (Rahimi & Recht 2008, NeurIPS; Huang et al. 2006, Neurocomputing 70).
-    tanh, because the device runtimes have it in int8 and have no int8 cosine.
+    tanh(W scores + b) with normal W and b, its argument of about unit variance: a linear regression on such features
+    approximates a kernel regression (Rahimi & Recht 2008, NeurIPS; Huang et al. 2006, Neurocomputing 70).
+    tanh, because the device runtimes have an int8 tanh and no int8 cosine.
     """
     if not config.basis_units:
         return scores
@@ -134,14 +134,14 @@ def with_basis(scores: Tensor, config: ModelConfig, keras: Keras, *, name: str) 
 
 
 def joined(tensors: list[Tensor], keras: Keras, *, name: str) -> Tensor:
-    """Side by side; one alone passes under the same name."""
+    """Concatenate along the last axis; a single tensor passes through an identity of the same name."""
     if len(tensors) == 1:
         return keras.layers.Identity(name=name)(tensors[0])
     return keras.layers.Concatenate(name=name)(tensors)
 
 
 def stems(features: Tensor, config: ModelConfig, keras: Keras) -> Callable[[str], Tensor]:
-    """The stem of an expert by its name: one for all of them, or one each, as the config says."""
+    """Return a function from an expert's name to its stem: shared by all experts or one per expert (`config.stem`)."""
     if config.stem == "per_expert":
         return lambda expert: stem(features, config, keras, name=expert)
     shared = stem(features, config, keras, name="spectrum.stem")

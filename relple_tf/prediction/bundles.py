@@ -1,7 +1,7 @@
-"""Predict scans with a bundle of `python -m export.bundle`, as with the run that it was made from.
+"""Predict scans with a bundle of `python -m export.bundle`, in the same way as with a run.
 
-It runs the bundle's model itself (`litert`) and not the soil_scan.py that lies beside it: a folder that is given to
-`predict` is data, and data must not bring code that is run.
+The model of the bundle is run by `litert`, not by the soil_scan.py in the bundle: `predict` treats a folder as data and
+never runs code from it.
 """
 
 import hashlib
@@ -23,103 +23,103 @@ from relple_tf.errors import InputError
 from relple_tf.models.deployed import T2, Q
 from relple_tf.prediction.litert import LiteRtModel
 from relple_tf.prediction.runs import predict_scans
-from relple_tf.runs.card_schema import BUNDLE_WAY_OUT, CARD, bundle_card
+from relple_tf.runs.card_schema import BUNDLE_REMEDY, CARD, bundle_card
 from relple_tf.spectra.readers.scans import open_scans
 
 SUMS = "SHA256SUMS"
-LISTED = re.compile(r"([0-9a-f]{64})  ((?:c/(?:\w[\w.-]*/)?)?\w[\w.-]*)", re.ASCII)
-"""A line of SHA256SUMS: hash and name of a file in the bundle or below its folder `c`."""
+SUMS_LINE = re.compile(r"([0-9a-f]{64})  ((?:c/(?:\w[\w.-]*/)?)?\w[\w.-]*)", re.ASCII)
+"""A line of SHA256SUMS: hash, and path of a file in the bundle or in its folder `c`."""
 LARGEST_MODEL_BYTES = 1 << 30
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder is a bundle rather than a run; also one from which files are missing."""
+    """Whether a folder is a bundle, possibly incomplete, and not a run."""
     return any((folder / name).is_file() for name in (SUMS, "golden.json", "soil_scan.py"))
 
 
 def predict_bundle(folder: Path, scans: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Predict a table of scans; the same table and notes as from `predict_table`.
+    """Predict a table of scans; returns the same table and notes as `predict_table`, and a note on the model file.
 
     Raises:
-        InputError: the bundle is damaged, of another format or has no model that reads scans, the table is unsound, or
-            its bands do not cover the model's.
+        InputError: the bundle is damaged, has another format or no model that reads scans, the table is invalid, or
+            its bands do not cover those of the model.
     """
-    card = bundle_card(checked(folder, CARD, LARGEST_JSON_BYTES), folder / CARD)
+    card = bundle_card(read_checked(folder, CARD, LARGEST_JSON_BYTES), folder / CARD)
     variants = card["variants"]
     names = [name for name in (card["default_variant"], *variants) if variants[name]["reads"] == "scan"]
     if not names:
         raise InputError(
-            f"{folder}: {', '.join(variants)} reads features, no scan; estimate with its soil_scan.py, or export "
-            "the run with --recipes float32"
+            f"{folder}: expected a variant that reads scans, received {', '.join(variants)}; predict with its "
+            "soil_scan.py, or export the run with --recipes float32"
         )
     file = variants[names[0]]["file"]
-    content = checked(folder, file, variants[names[0]].get("bytes", LARGEST_MODEL_BYTES))
+    content = read_checked(folder, file, variants[names[0]].get("bytes", LARGEST_MODEL_BYTES))
     check_model(content, card, folder / file)
-    opened = open_scans(scans, card.get("id_column", ""), card["input"]["quantity"])
-    table, notes = predict_scans(folder, card, opened, partial(outputs, content))
-    return table, (f"estimated by {file} of {folder}", *notes)
+    scan_table = open_scans(scans, card.get("id_column", ""), card["input"]["quantity"])
+    table, notes = predict_scans(folder, card, scan_table, partial(outputs, content))
+    return table, (f"predicted by {file} of {folder}", *notes)
 
 
-def checked(folder: Path, name: str, most_bytes: int) -> bytes:
-    """The content of a file of a bundle; read once, so that what is checked is what is used.
+def read_checked(folder: Path, name: str, most_bytes: int) -> bytes:
+    """Read a file of a bundle and check its hash; it is read once, so the checked content is the content in use.
 
     Raises:
-        InputError: it is missing, no regular file, too large, or not the one that export wrote.
+        InputError: the file is missing, is not a regular file, is too large, or differs from SHA256SUMS.
     """
-    sums = listed(folder)
+    sums = read_sums(folder)
     if not os.path.lexists(folder / name):
-        raise InputError(f"{folder / name}: missing; {BUNDLE_WAY_OUT}")
-    content = read_bytes(folder / name, BUNDLE_WAY_OUT, most_bytes)
+        raise InputError(f"{folder / name}: missing; {BUNDLE_REMEDY}")
+    content = read_bytes(folder / name, BUNDLE_REMEDY, most_bytes)
     if hashlib.sha256(content).hexdigest() != sums.get(name):
-        raise InputError(f"{folder / name}: SHA-256 is not that of {SUMS}; {BUNDLE_WAY_OUT}")
+        raise InputError(f"{folder / name}: SHA-256 differs from {SUMS}; {BUNDLE_REMEDY}")
     return content
 
 
-def listed(folder: Path) -> dict[str, str]:
-    """File name -> SHA-256 of a bundle.
+def read_sums(folder: Path) -> dict[str, str]:
+    """Read SHA256SUMS of a bundle: file name -> SHA-256.
 
     Raises:
-        InputError: there is no such list, or a line of it is no hash with the name of a file in the bundle.
+        InputError: SHA256SUMS is missing, or a line is not a hash and the name of a file, or repeats a file.
     """
     path = folder / SUMS
     if not os.path.lexists(path):
-        raise InputError(f"{path}: missing; {BUNDLE_WAY_OUT}")
+        raise InputError(f"{path}: missing; {BUNDLE_REMEDY}")
     sums: dict[str, str] = {}
-    for number, line in enumerate(read_bytes(path, BUNDLE_WAY_OUT, 1 << 20).decode("ascii", "replace").splitlines(), 1):
-        found = LISTED.fullmatch(line)
-        if found is None or found[2] in sums:
+    for number, line in enumerate(read_bytes(path, BUNDLE_REMEDY, 1 << 20).decode("ascii", "replace").splitlines(), 1):
+        match = SUMS_LINE.fullmatch(line)
+        if match is None or match[2] in sums:
             raise InputError(
-                f"{path}: line {number}: expected a SHA-256, two blanks and a file of the bundle that no line before "
-                f"names, received {short(line, 80)!r}; {BUNDLE_WAY_OUT}"
+                f"{path}: line {number}: expected a SHA-256, two blanks and a file of the bundle that no earlier line "
+                f"names, received {short(line, 80)!r}; {BUNDLE_REMEDY}"
             )
-        sums[found[2]] = found[1]
+        sums[match[2]] = match[1]
     return sums
 
 
 def check_model(content: bytes, card: Mapping[str, Any], file: Path) -> None:
-    """Open a .tflite that reads scans, compare it with its card, and run it once.
+    """Load a .tflite that reads scans, compare it with the card, and run it once.
 
     Args:
-        content: Of the file.
-        card: Of the bundle, checked.
-        file: For messages.
+        content: Content of the .tflite file.
+        card: Card of the bundle, checked.
+        file: Path of the file, for messages.
 
     Raises:
-        InputError: the interpreter refuses the file, or its input or outputs are not those of the card.
+        InputError: the interpreter refuses the file, or its input or outputs differ from the card.
     """
     bands = len(card["input"]["wavelengths_nm"])
-    with readable(file, BUNDLE_WAY_OUT):
+    with readable(file, BUNDLE_REMEDY):
         model = LiteRtModel(content)
         (source,) = model.inputs
         expected = {source: (bands, "float32")} | dict.fromkeys((*card["targets"], T2, Q), (1, "float32"))
         received = {name: (math.prod(shape), kind) for name, (shape, kind) in model.ports.items()}
         if received != expected:
-            raise ValueError(f"inputs and outputs are {received}, expected {expected}")
+            raise ValueError(f"expected inputs and outputs {expected}, received {received}")
         model.run({source: np.full((1, bands), 0.5, "float32")})
 
 
 def outputs(content: bytes, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-    """Every output of a .tflite that reads scans (n, bands): (n,) each; by one interpreter per core."""
+    """Run a .tflite that reads scans (n, bands), with one interpreter per core; output -> (n,)."""
     threads = max(1, min(os.cpu_count() or 1, len(spectra)))
     with ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(partial(_outputs, content), np.array_split(spectra, threads)))
@@ -129,5 +129,5 @@ def outputs(content: bytes, spectra: npt.NDArray[np.float32]) -> dict[str, npt.N
 def _outputs(content: bytes, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
     model = LiteRtModel(content)
     (source,) = model.inputs
-    found, _ = model.run({source: spectra})
-    return {name: values[:, 0] for name, values in found.items()}
+    columns, _ = model.run({source: spectra})
+    return {name: values[:, 0] for name, values in columns.items()}

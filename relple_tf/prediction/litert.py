@@ -1,7 +1,7 @@
-"""Run a .tflite on LiteRT's interpreter: one row at a time, each from a fresh state.
+"""Run a .tflite with the LiteRT interpreter: one row at a time, each from the initial state.
 
-The one module outside `export` that imports a device runtime: `predict` runs bundles with it, and `export` compares
-files with Keras by it. A device has `export/runtime/soil_scan.py`, which imports nothing of relple_tf.
+This is the only module outside `export` that imports a device runtime: `predict` runs bundles with it, and `export`
+compares .tflite files with Keras. On a device, `export/runtime/soil_scan.py` runs the model without relple_tf.
 """
 
 import time
@@ -18,13 +18,13 @@ class LiteRtModel:
     """A .tflite with one signature, opened on one thread.
 
     Args:
-        content: Of the file; check it first, for LiteRT crashes on some damaged ones.
-        resolver: Name of an `OpResolverType` of LiteRT: which kernels compute.
-        keep_tensors: Keep the result of every operator, so that `run` may read it.
+        content: Content of the file; check its hash first, because LiteRT crashes on some damaged files.
+        resolver: Name of an `OpResolverType` of LiteRT, which selects the kernels.
+        keep_tensors: Keep the result of every operator, which `tensors` needs.
 
     Raises:
-        RuntimeError: LiteRT does not take the file.
-        ValueError: likewise.
+        RuntimeError: LiteRT refuses the file.
+        ValueError: LiteRT refuses the file.
     """
 
     def __init__(self, content: bytes, *, resolver: str = "AUTO", keep_tensors: bool = False) -> None:
@@ -37,7 +37,7 @@ class LiteRtModel:
             experimental_preserve_all_tensors=keep_tensors,
         )
         self._interpreter.allocate_tensors()
-        # A signature runner that is still held forbids the interpreter to run.
+        # The interpreter cannot run while a signature runner is referenced, so it is local to this method.
         runner = self._interpreter.get_signature_runner()
         inputs, outputs = runner.get_input_details(), runner.get_output_details()
         self.inputs = _indices(inputs)
@@ -48,46 +48,46 @@ class LiteRtModel:
             name: (tuple(details["shape"].tolist()), np.dtype(details["dtype"]).name)
             for name, details in (inputs | outputs).items()
         }
-        """Input or output -> shape and type of its tensor."""
+        """Input or output -> shape and dtype of its tensor."""
 
     def run(self, rows: Mapping[str, Rows]) -> tuple[dict[str, Rows], npt.NDArray[np.float64]]:
-        """Compute every row by itself.
+        """Run the model on every row separately.
 
         Args:
-            rows: Input -> (n, ...), as the file stores it.
+            rows: Input -> (n, ...), in the dtype of the file.
 
         Returns:
-            Output -> (n, ...), as the file stores it; seconds (n,) that each row took.
+            Output -> (n, ...), in the dtype of the file; and the time of each row in seconds, (n,).
         """
-        found, seconds = self._run(rows, self.outputs.values())
-        return {name: found[index] for name, index in self.outputs.items()}, seconds
+        tensors, seconds = self._run(rows, self.outputs.values())
+        return {name: tensors[index] for name, index in self.outputs.items()}, seconds
 
     def tensors(self, rows: Mapping[str, Rows], indices: Iterable[int]) -> dict[int, Rows]:
-        """What the tensors of these indices hold for every row, joined along their first axis; needs `keep_tensors`."""
+        """Values of the tensors with these indices, all rows joined along the first axis; needs `keep_tensors`."""
         return self._run(rows, indices)[0]
 
     def _run(self, rows: Mapping[str, Rows], indices: Iterable[int]) -> tuple[dict[int, Rows], npt.NDArray[np.float64]]:
         interpreter, count = self._interpreter, len(next(iter(rows.values())))
-        found = {index: _room(interpreter.get_tensor(index), count) for index in indices}
+        results = {index: _empty(interpreter.get_tensor(index), count) for index in indices}
         seconds = np.empty(count)
         for row in range(count):
-            # A recurrent operator would go on from the row before.
+            # Else a recurrent operator continues from the state of the previous row.
             interpreter.reset_all_variables()
             for name, index in self.inputs.items():
                 interpreter.set_tensor(index, rows[name][row : row + 1])
-            begun = time.perf_counter()
+            started_s = time.perf_counter()
             interpreter.invoke()
-            seconds[row] = time.perf_counter() - begun
-            for index, joined in found.items():
+            seconds[row] = time.perf_counter() - started_s
+            for index, joined in results.items():
                 values = interpreter.get_tensor(index)
                 joined[row * len(values) : (row + 1) * len(values)] = values
-        return found, seconds
+        return results, seconds
 
 
 def _indices(details: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    return {name: int(facts["index"]) for name, facts in details.items()}
+    return {name: int(tensor["index"]) for name, tensor in details.items()}
 
 
-def _room(values: Rows, count: int) -> Rows:
-    """Space for `count` tensors like this one, joined along the first axis."""
+def _empty(values: Rows, count: int) -> Rows:
+    """Empty array for `count` tensors of the shape and dtype of `values`, joined along the first axis."""
     return np.empty((count * len(values), *values.shape[1:]), values.dtype)

@@ -1,4 +1,4 @@
-"""Predict scans with the graph of a run folder."""
+"""Predict scans with the deployed model of a run folder."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,29 +18,30 @@ from relple_tf.models.deployed import T2, Q
 from relple_tf.models.domain import Limits, status
 from relple_tf.progress import tqdm
 from relple_tf.runs.card_schema import CARD, run_card
-from relple_tf.runs.folder import CONFIG, WAY_OUT, RunFolder, read_config
+from relple_tf.runs.folder import CONFIG, REMEDY, RunFolder, read_config
 from relple_tf.runs.model_loading import load_model
 from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
 from relple_tf.spectra.readers.scans import BAR_DELAY_S, Scans, open_scans
 from relple_tf.training.intervals import Interval
 
 BATCH_SCANS = 256
-"""Scans that go through the network together."""
+"""Scans per batch of the model."""
 CHUNK_SCANS = 8 * BATCH_SCANS
-"""Scans in memory at a time: whole batches, for the last digits of an estimate depend on the length of its batch."""
+"""Scans in memory at a time; a multiple of the batch, because the last digits of a prediction depend on the length of
+its batch."""
 
 Estimate = Callable[[npt.NDArray[np.float32]], Mapping[str, npt.NDArray[Any]]]
-"""Spectra as the model reads them, (n, bands) -> target, T2 and Q, (n,) each."""
+"""Spectra (n, bands), on the bands and in the quantity of the model -> target, T2 and Q, (n,) each."""
 
 
 def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Predict a table of scans with a run; as `predict_scans`.
+    """Predict a table of scans with a run; returns as `predict_scans`.
 
     Raises:
-        InputError: the run is damaged, the table is unsound, or its bands do not cover the model's.
+        InputError: the run is damaged, the table is invalid, or its bands do not cover those of the model.
     """
     folder.verify()
-    card = run_card(read_bytes(folder.path / CARD, WAY_OUT, LARGEST_JSON_BYTES), folder.path / CARD)
+    card = run_card(read_bytes(folder.path / CARD, REMEDY, LARGEST_JSON_BYTES), folder.path / CARD)
     config = read_config(folder.path / CONFIG)
     table = open_scans(scans, config.data.id_column, card["input"]["quantity"], config.limits)
     model = load_model(folder.path / "model.keras", card)
@@ -53,112 +54,116 @@ def predict_scans(
     """Predict a table of scans, chunk by chunk.
 
     Args:
-        source: The run or bundle, for notes.
-        card: Of its model.
+        source: Folder of the run or bundle, for notes.
+        card: Card of the run or bundle.
         scans: The table.
-        estimate: The model.
+        estimate: The deployed model.
         chunk: Scans in memory at a time.
 
     Returns:
-        A row per scan in the table's order: id; per target its value in laboratory units and, where the model has
-        intervals, the ends of its interval (`_low`, `_high`); status, one of domain.STATUSES. And notes on what was
-        turned, and how many scans not to trust.
+        A row per scan, in the order of the table: id; per target its prediction in laboratory units and, if the model
+        has intervals, the bounds of its interval (`_low`, `_high`); status, from domain.STATUSES. And notes: which
+        conversions were made, and how many scans are out of domain.
 
     Raises:
-        InputError: the bands do not cover the model's, or a scan is impossible in the quantity that the model reads.
+        InputError: the bands do not cover those of the model, or a scan is impossible in the quantity of the model.
     """
     tables: list[pd.DataFrame] = []
-    turned: tuple[str, ...] = ()
+    conversions: tuple[str, ...] = ()
     with tqdm(total=len(scans), desc="predicting", unit=" scans", delay=BAR_DELAY_S, disable=None) as bar:
         for library in scans.chunks(chunk):
-            ready, turned = to_model_input(library, card)
+            ready, conversions = to_model_input(library, card)
             tables.append(_table(card, library.ids, estimate(ready.spectra)))
             bar.update(len(library))
     table = pd.concat(tables, ignore_index=True)
-    notes = [*scans.notes, *turned]
+    notes = [*scans.notes, *conversions]
     if outside := int((table["status"] != "ok").sum()):
-        notes.append(f"{outside} of {len(table)} scans are unlike the training soils: do not trust their values")
+        notes.append(f"{outside} of {len(table)} scans have status outside or invalid: do not use their values")
     if card["simulated"]:
-        notes.append(f"{source}: trained on simulated spectra; these are no laboratory values")
+        notes.append(f"{source}: trained on simulated spectra; the values are not valid for real soils")
     return table, tuple(notes)
 
 
 def _table(card: Mapping[str, Any], ids: npt.NDArray[np.str_], outputs: Mapping[str, npt.NDArray[Any]]) -> pd.DataFrame:
-    """Rows of `predict_scans`.
+    """Table of `predict_scans` for a chunk of scans.
 
     Args:
-        card: Of the model.
-        ids: (n,) of the scans.
+        card: Card of the run or bundle.
+        ids: (n,) ids of the scans.
         outputs: Target, T2 and Q -> (n,).
     """
-    fitted = card["domain"]
-    limits = Limits(t2=fitted["limits"][T2], q=fitted["limits"][Q], share=fitted["share_within"])
+    domain = card["domain"]
+    limits = Limits(t2=domain["limits"][T2], q=domain["limits"][Q], share=domain["share_within"])
     states = status({name: outputs[name] for name in card["targets"]}, outputs[T2], outputs[Q], limits)
     columns = {}
-    for name, facts in card["targets"].items():
+    for name, target in card["targets"].items():
         columns[name] = outputs[name]
-        if facts["interval"]:
-            interval = Interval(**{field.name: facts["interval"][field.name] for field in fields(Interval)})
-            ends = interval.bounds(outputs[name], limits.difficulty(outputs[T2]))
-            columns[f"{name}_low"], columns[f"{name}_high"] = (end.astype("float32") for end in ends)
+        if target["interval"]:
+            interval = Interval(**{field.name: target["interval"][field.name] for field in fields(Interval)})
+            bounds = interval.bounds(outputs[name], limits.difficulty(outputs[T2]))
+            columns[f"{name}_low"], columns[f"{name}_high"] = (bound.astype("float32") for bound in bounds)
     return pd.DataFrame({"id": ids, **columns, "status": states})
 
 
 def estimates(model: keras.Model, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-    """Every output of the whole graph, (n,) each."""
+    """Run the deployed model on spectra (n, bands); output -> (n,)."""
     outputs = model.predict(spectra, batch_size=BATCH_SCANS, verbose=0)
     return {name: np.asarray(values)[:, 0] for name, values in outputs.items()}
 
 
 def to_model_input(library: SpectralLibrary, card: Mapping[str, Any]) -> tuple[SpectralLibrary, tuple[str, ...]]:
-    """The library in the quantity and on the wavelengths that a model reads by its card, and what was turned.
+    """Convert a library to the quantity and the wavelengths of a model, which its card states.
+
+    Returns:
+        The converted library, and a note per conversion.
 
     Raises:
-        InputError: the spectra do not cover the model's wavelengths, leave a gap among them, or one is constant there.
+        InputError: the spectra do not cover the wavelengths of the model, have a gap there, or one is constant there.
     """
     wavelengths_nm, quantity = np.array(card["input"]["wavelengths_nm"]), card["input"]["quantity"]
     spectra, notes = library.spectra, []
-    own = library.wavelengths_nm
-    if own[0] > wavelengths_nm[0] + 1e-6 or own[-1] < wavelengths_nm[-1] - 1e-6:
-        start, stop = math.ceil(max(own[0], wavelengths_nm[0])), math.floor(min(own[-1], wavelengths_nm[-1]))
+    scan_nm = library.wavelengths_nm
+    if scan_nm[0] > wavelengths_nm[0] + 1e-6 or scan_nm[-1] < wavelengths_nm[-1] - 1e-6:
+        start = math.ceil(max(scan_nm[0], wavelengths_nm[0]))
+        stop = math.floor(min(scan_nm[-1], wavelengths_nm[-1]))
         common = f"--set front_end.start_nm={start} --set front_end.stop_nm={stop}"
         raise InputError(
-            f"{library.source}: bands {own[0]:g}..{own[-1]:g} nm do not cover the model's "
+            f"{library.source}: bands {scan_nm[0]:g}..{scan_nm[-1]:g} nm do not cover the model's "
             f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm; scan that range"
-            + (f", or train a model of what both have (python -m relple_tf.train {common})" if start < stop else "")
+            + (f", or train a model for the common range (python -m relple_tf.train {common})" if start < stop else "")
         )
     _check_gaps(library, wavelengths_nm, float(np.diff(card["front_end"]["grid_nm"])[0]))
     if library.quantity != quantity:
         spectra = np.log10(1 / np.maximum(spectra, REFLECTANCE_FLOOR)) if quantity == "absorbance" else 10.0**-spectra
-        notes.append(f"{library.quantity} turned into {quantity}, which the model reads")
-    if len(own) != len(wavelengths_nm) or np.abs(own - wavelengths_nm).max() > 1e-6:
-        spectra = np.stack([np.interp(wavelengths_nm, own, spectrum) for spectrum in spectra])
-        notes.append(f"interpolated from {len(own)} bands to the model's {len(wavelengths_nm)}")
+        notes.append(f"{library.quantity} converted to {quantity}, which the model reads")
+    if len(scan_nm) != len(wavelengths_nm) or np.abs(scan_nm - wavelengths_nm).max() > 1e-6:
+        spectra = np.stack([np.interp(wavelengths_nm, scan_nm, spectrum) for spectrum in spectra])
+        notes.append(f"interpolated from {len(scan_nm)} bands to the model's {len(wavelengths_nm)}")
     ready = replace(library, spectra=spectra.astype("float32"), wavelengths_nm=wavelengths_nm, quantity=quantity)
     return ready.checked(), tuple(notes)
 
 
 def _check_gaps(library: SpectralLibrary, wavelengths_nm: npt.NDArray[np.float64], step_nm: float) -> None:
-    """Refuse scans with a hole where the model reads.
+    """Refuse scans with a gap at wavelengths of the model.
 
-    A straight line over it looks like a spectrum, and T2 and Q need not notice.
+    Linear interpolation over a gap gives a smooth spectrum, which T2 and Q may not detect.
 
     Args:
         library: The scans.
-        wavelengths_nm: That the model reads.
-        step_nm: Of the model's own grid: a band so far away still stands for what is there, as does one that is no
-            farther than the model's own next band.
+        wavelengths_nm: (bands,) wavelengths of the model.
+        step_nm: Step of the front end's grid. The largest allowed distance to the nearest band is this step, or the
+            local spacing of the model's wavelengths if that is larger.
 
     Raises:
-        InputError: naming the first wavelength without a band near it.
+        InputError: names the first wavelength without a band near it.
     """
-    own = library.wavelengths_nm
-    after = np.clip(np.searchsorted(own, wavelengths_nm), 1, len(own) - 1)
-    away = np.minimum(np.abs(wavelengths_nm - own[after - 1]), np.abs(wavelengths_nm - own[after]))
-    room = np.maximum(step_nm, np.gradient(wavelengths_nm))
-    if (alone := np.flatnonzero(away > room + 1e-6)).size:
-        first = alone[0]
+    scan_nm = library.wavelengths_nm
+    after = np.clip(np.searchsorted(scan_nm, wavelengths_nm), 1, len(scan_nm) - 1)
+    distance = np.minimum(np.abs(wavelengths_nm - scan_nm[after - 1]), np.abs(wavelengths_nm - scan_nm[after]))
+    allowed = np.maximum(step_nm, np.gradient(wavelengths_nm))
+    if (gaps := np.flatnonzero(distance > allowed + 1e-6)).size:
+        first = gaps[0]
         raise InputError(
-            f"{library.source}: no band within {room[first]:.3g} nm of {wavelengths_nm[first]:g} nm, which the model "
-            f"reads ({alone.size} such wavelengths): complete the scans, or train a model without that range"
+            f"{library.source}: no band within {allowed[first]:.3g} nm of {wavelengths_nm[first]:g} nm, which the "
+            f"model reads ({gaps.size} such wavelengths): complete the scans, or train a model without that range"
         )

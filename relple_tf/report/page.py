@@ -1,7 +1,7 @@
-"""The report of a run: one HTML page for the screen, the phone and paper.
+"""The report of a run: a single HTML page for screen, phone and print.
 
-Without scripts or outside resources, and without a date: one seed gives one report, byte for byte.
-The text stands in `page.html`; here it gets its figures.
+It has no scripts, no external resources and no date: the same seed gives the same report, byte for byte.
+The text is in `page.html`; this module fills in the results.
 """
 
 from html import escape
@@ -15,33 +15,32 @@ import numpy.typing as npt
 from relple_tf.config_text import to_toml
 from relple_tf.evaluation.formatting import percent
 from relple_tf.evaluation.result import RunResult, source_name
-from relple_tf.report import sections as drawn
-from relple_tf.report import tables
+from relple_tf.report import sections, tables
 from relple_tf.report.interpretation import CLOSE, NO_USE, interpretation, rule
 from relple_tf.report.plots.training import LOWEST_R2
 from relple_tf.runs.card import card
 
 SIMULATED = (
     '<p class="warning"><strong>Trained on simulated spectra.</strong> The soils of this report '
-    "are computed, not measured. The scores are no claim about real soils.</p>"
+    "are simulated, not measured. The scores do not apply to real soils.</p>"
 )
 DIVIDED = (
-    '<p class="warning"><strong>Not for new fields.</strong> The split divides fields between training and test, so '
-    "the test scores hold for further soils of the same fields. What PLSR does with whole fields left out says what to "
-    "expect of a new one.</p>"
+    '<p class="warning"><strong>Not for new fields.</strong> The split divides fields between the calibration set and '
+    "the test set, so the test scores are valid for further soils of the same fields only. For a new field, see the "
+    "cross-validated R² of PLSR with whole fields left out.</p>"
 )
 KEPT_LAST = (
-    "The network learns from all learning soils and its last epoch is kept. R² and score are the means of networks "
-    "that each left a part of these soils out, before their heads were mixed."
+    "The network is trained on the whole calibration set; the weights of the last epoch are used. R² and score are "
+    "cross-validated: each is the mean over the networks that left out a fold, before stacking."
 )
-KEPT_BEST = "The network of the epoch with the best score is kept. R² and score are those before its heads were mixed."
+KEPT_BEST = "The weights of the epoch with the best score are used. R² and score are those before stacking."
 
 
 def report(result: RunResult) -> str:
-    """The page, complete in itself."""
+    """The page as HTML, without external resources."""
     facts, page = card(result), resources.files("relple_tf.report")
     units = {target: entry["unit"] for target, entry in facts["targets"].items()}
-    sharing, gates = drawn.shared(result)
+    sharing, gates = sections.sharing(result)
     return Template(page.joinpath("page.html").read_text("utf-8")).substitute(
         title=escape(f"Soil calibration: {result.config.preset} on {source_name(result.config)}"),
         style=page.joinpath("page.css").read_text("utf-8"),
@@ -51,26 +50,28 @@ def report(result: RunResult) -> str:
         rule=rule(),
         no_use=NO_USE,
         close=percent(CLOSE),
-        notes=items(escape(note) for note in result.notes or ("nothing",)),
+        notes=items(escape(note) for note in result.notes or ("none",)),
         rows="\n".join(tables.score_rows(result, target, unit) for target, unit in units.items()),
         left_out=left_out(result),
-        one_to_one="\n".join(drawn.one_to_one(result, target, unit) for target, unit in units.items()),
+        one_to_one="\n".join(sections.one_to_one(result, target, unit) for target, unit in units.items()),
         intervals=tables.interval_rows(facts["targets"]),
         domain_rows=tables.domain_rows(result),
-        domain=drawn.domain(result),
+        domain=sections.domain(result),
         share=percent(result.fitted.reliability.limits.share),
-        importance=drawn.importance(result),
-        learning_curves=drawn.learning_curves(result),
+        importance=sections.importance(result),
+        learning_curves=sections.learning_curves(result),
         outliers=outlier_table(result),
-        training=drawn.training(result),
+        training=sections.training(result),
         kept=KEPT_BEST if result.fitted.cross_fit is None else KEPT_LAST,
-        shares=", ".join(f"{escape(target)} {percent(share)}" for target, share in result.fitted.weights.items()),
+        stacking_weights=", ".join(
+            f"{escape(target)} {percent(weight)}" for target, weight in result.fitted.weights.items()
+        ),
         lowest_r2=f"{LOWEST_R2:g}",
         balancing=escape(result.config.training.balancing),
         sharing=sharing,
         gates=gates,
-        spectra=drawn.example_spectra(result, units),
-        quantiles=", ".join(f"{share:.0%}" for share in drawn.QUANTILES),
+        spectra=sections.example_spectra(result, units),
+        quantiles=", ".join(f"{quantile:.0%}" for quantile in sections.QUANTILES),
         first_target=escape(next(iter(units))),
         versions=", ".join(f"{name} {number}" for name, number in facts["versions"].items()),
         data_hash=facts["data_sha256"][:16],
@@ -79,43 +80,43 @@ def report(result: RunResult) -> str:
 
 
 def warnings(result: RunResult) -> str:
-    """What a reader must know before the first figure."""
+    """Warnings at the top of the page."""
     simulated = SIMULATED if result.library.source == "simulated" else ""
     return simulated + (DIVIDED if result.plsr.new_groups else "")
 
 
 def paragraph(result: RunResult, target: str, facts: dict[str, Any]) -> str:
-    """A target's verdict; numbers and their signs of percent stay on one line."""
-    words = escape(interpretation(result, target, facts), quote=False).replace(" %", "&nbsp;%")
-    return f'<p class="verdict"><strong>{escape(target)}</strong>: {words}</p>'
+    """The interpretation of a target; non-breaking spaces keep numbers and percent signs together."""
+    text = escape(interpretation(result, target, facts), quote=False).replace(" %", "&nbsp;%")
+    return f'<p class="interpretation"><strong>{escape(target)}</strong>: {text}</p>'
 
 
 def left_out(result: RunResult) -> str:
-    """Which soils the lower rows of the table of scores are of."""
+    """Explains the rows of the metrics table that are not computed on the test set."""
     if result.fitted.cross_fit is None:
         return (
-            "Validation: soils that stopped the network's training, so that its figures there are a little too good. "
-            "CV: all learning soils, each estimated by a model that left it out."
+            "Validation: soils that selected the epoch of the network, so its metrics there are slightly optimistic. "
+            "CV: out-of-fold predictions for the calibration set (all soils outside the test set)."
         )
     return (
-        "CV: cross-validated on the learning soils, each estimated by a model that left it out; network and PLSR in "
-        "the same folds."
+        "CV: cross-validation, out-of-fold predictions for the calibration set (all soils outside the test set); the "
+        "folds of network and PLSR are the same."
     )
 
 
 def items(entries: Any) -> str:
-    """List items of HTML."""
+    """HTML list items."""
     return "\n".join(f"<li>{entry}</li>" for entry in entries)
 
 
 def terms(result: RunResult, facts: dict[str, Any]) -> str:
-    """Which data and which network, as a list of terms."""
+    """The data and the network as an HTML definition list."""
     grid, scanned_nm = result.fitted.prepared.grid_nm, result.library.wavelengths_nm
     parts = ", ".join(f"{count} {part}" for part, count in facts["soils"].items() if count)
     rows = {
         "Source": result.library.source,
         "Soils": f"{len(result.library)}: {parts}",
-        "Scan": f"{drawn.quantity(result)}, {len(scanned_nm)} bands, {_range(scanned_nm)}",
+        "Scan": f"{sections.quantity(result)}, {len(scanned_nm)} bands, {_range(scanned_nm)}",
         "Model grid": f"{len(grid)} bands, {_range(grid)}; channels {', '.join(result.config.front_end.channels)}",
         "Network": f"{result.config.preset} ({result.config.model.architecture}), "
         f"{facts['model']['weights']:,} weights",
@@ -129,12 +130,12 @@ def _range(wavelengths_nm: npt.NDArray[np.float64]) -> str:
 
 
 def outlier_table(result: RunResult) -> str:
-    """The table of the worst training soils, and how many there are."""
+    """The table of the most extreme outliers, and their number."""
     count, shown = len(result.outliers), min(len(result.outliers), tables.MOST_OUTLIERS)
     if not count:
-        return "<p>None of the training soils is beyond a limit or out of line with its laboratory value.</p>"
+        return "<p>There are no outliers among the training soils.</p>"
     head = '<thead><tr><th>id</th><th>T²</th><th>Q</th><th class="words">reason</th></tr></thead>'
     return (
         f'<div class="scroll"><table>\n{head}\n{tables.outlier_rows(result)}\n</table></div>\n'
-        f"<p>The worst {shown} of {count}; outliers.csv has all, with their studentised residuals.</p>"
+        f"<p>The {shown} most extreme of {count}; outliers.csv lists all, with their studentised residuals.</p>"
     )

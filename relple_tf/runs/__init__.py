@@ -1,1 +1,1 @@
-"""The run folder: what it holds, how it is written and read."""
+"""The run folder: its files, and how they are written, checked and read."""

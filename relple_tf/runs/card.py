@@ -1,4 +1,4 @@
-"""The card of a run, card.json: what someone who holds only the model must know about it."""
+"""card.json of a run: input, units, intervals, domain limits and origin, for a user who has only the model."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from relple_tf.training.intervals import achieved_coverage
 
 
 def card(result: RunResult) -> dict[str, Any]:
-    """What someone who holds only the model must know about it."""
+    """Return the content of card.json; `card_schema.RUN_RULES` are its rules."""
     library, spec, config = result.library, result.fitted.prepared.spec, result.config
     return {
         "source": library.source,
@@ -34,7 +34,7 @@ def card(result: RunResult) -> dict[str, Any]:
                 "root": scale.root,
                 "lowest": float(scale.to_lab(np.array(scale.low))),
                 "highest": float(scale.to_lab(np.array(scale.high))),
-                "interval": interval_facts(result, scale.name),
+                "interval": interval_entry(result, scale.name),
                 "test": result.metrics["test"][scale.name],
             }
             for scale in result.fitted.prepared.scales
@@ -70,12 +70,12 @@ def card(result: RunResult) -> dict[str, Any]:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Package -> version: ours, then those of `names`, as they are installed."""
+    """Package -> installed version, of relple_tf and of `names`."""
     return {"relple_tf": __version__, **{name: version(name) for name in names}}
 
 
-def interval_facts(result: RunResult, target: str) -> dict[str, Any] | None:
-    """What a device needs to show an interval, and what it did on the test soils; None where there is none."""
+def interval_entry(result: RunResult, target: str) -> dict[str, Any] | None:
+    """Parameters of a target's prediction interval, and its coverage on the test soils; None without an interval."""
     interval = result.fitted.reliability.intervals.get(target)
     if interval is None:
         return None
@@ -90,10 +90,11 @@ def interval_facts(result: RunResult, target: str) -> dict[str, Any] | None:
 
 
 def typical_half_width(result: RunResult, target: str) -> dict[str, float | None]:
-    """Half of the median width of a target's intervals on the measured test soils, in the target's unit."""
-    ends = result.bounds(target)
-    if ends is None:
+    """Half of the median interval width on the test soils with a laboratory value, in the target's unit."""
+    bounds = result.bounds(target)
+    if bounds is None:
         return {"typical_half_width": None}
-    widths = (ends[1] - ends[0])[(result.parts == "test") & np.isfinite(result.library.targets[target])]
-    known = widths[~np.isnan(widths)]
-    return {"typical_half_width": float(np.median(known)) / 2 if len(known) else None}
+    low, high = bounds
+    widths = (high - low)[(result.parts == "test") & np.isfinite(result.library.targets[target])]
+    widths = widths[~np.isnan(widths)]
+    return {"typical_half_width": float(np.median(widths)) / 2 if len(widths) else None}

@@ -1,7 +1,7 @@
-"""The run folder: config first, then the state of training, at the end the results and the manifest.
+"""The run folder: the config is written first, then checkpoints of the training, then the results and the manifest.
 
-A folder with a manifest is a run; one with a config but no manifest is a run that was cut off.
-Every file is written beside and renamed, so a kill or a full disk leaves earlier files whole.
+A folder with a manifest is a complete run. A folder with a config but without a manifest is an interrupted run.
+Every file is written under a temporary name and renamed, so a kill or a full disk leaves earlier files unchanged.
 One process at a time works in a folder.
 """
 
@@ -20,8 +20,8 @@ import numpy as np
 
 from relple_tf.artefacts.outputs import check_folder
 from relple_tf.artefacts.reading import opened, read_json
-from relple_tf.artefacts.schema import NAME, OBJECT, SHA256, check, named, whole
-from relple_tf.atomic_files import UNFINISHED, naming, sha256, write_text
+from relple_tf.artefacts.schema import NAME, OBJECT, SHA256, check, integer, named
+from relple_tf.atomic_files import UNFINISHED, name_in_errors, sha256, write_text
 from relple_tf.config import Config
 from relple_tf.config_text import from_toml, to_toml
 from relple_tf.errors import InputError
@@ -42,73 +42,74 @@ FILES = {
     "report.html",
     "split.csv",
 }
-"""What a complete run holds beside its manifest."""
+"""Files of every complete run, without the manifest."""
 OPTIONAL_FILES = {DATA}
+"""Present unless `run.keep_data` was false."""
 
-WAY_OUT = "restore it or train the run again"
-"""What to do about a damaged file of a run."""
+REMEDY = "restore it or train the run again"
+"""What to do about a damaged file of a run; ends the message of an error."""
 
 MANIFEST_RULES = {
     "": named(NAME),
     "*": OBJECT,
     "*.sha256": SHA256,
-    "*.bytes": whole(0, 1 << 50),
+    "*.bytes": integer(0, 1 << 50),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
-    """Where one run lives."""
+    """The folder of a run."""
 
     path: Path
     resumed: bool = False
-    """Whether it takes up a run that was cut off."""
+    """Whether an interrupted run is resumed here."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether training ended and every file is there."""
+        """Whether training has ended and every file is written."""
         return (self.path / MANIFEST).exists()
 
     @property
     def is_started(self) -> bool:
-        """Whether a run, complete or cut off, lives here."""
+        """Whether the folder contains a run, complete or interrupted."""
         return self.is_complete or (self.path / CONFIG).exists()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Work in the folder alone; make it if there is none, and remove it if it is still empty at the end.
+        """Lock the folder for this process; create it if it does not exist, and remove it at the end if it is empty.
 
-        What a kill left half-written is removed.
+        Unfinished files that a killed process left are removed.
 
         Raises:
             InputError: another process works in the folder.
         """
         check_folder(self.path)
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        with naming(self.path, made[-1] if made else self.path):
+        created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        with name_in_errors(self.path, created[-1] if created else self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path):
             self.clear()
             try:
                 yield
             finally:
-                with suppress(OSError):  # the first that is not empty
-                    for folder in made:
+                with suppress(OSError):  # at the first folder that is not empty
+                    for folder in created:
                         folder.rmdir()
 
     def begin(self, config: Config) -> None:
-        """Make the folder and write the config.
+        """Create the folder and write the config.
 
         Raises:
-            InputError: another run began here since `open_run` looked.
+            InputError: another run has started here since `open_run` checked the folder.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if self.is_started:
-            raise InputError(f"{self.path}: another run began here just now; give another --out")
+            raise InputError(f"{self.path}: another run has just started here; give another --out")
         write_text(self.path / CONFIG, to_toml(config))
 
     def clear(self) -> None:
-        """Remove what a kill left half-written, and from a complete run the state of its training."""
+        """Remove unfinished files, and the checkpoints of a complete run."""
         for path in list(self.path.rglob(f"{UNFINISHED}*")):
             if path.is_file():
                 path.unlink()
@@ -116,7 +117,7 @@ class RunFolder:
             remove_checkpoints(self.path)
 
     def finish(self) -> None:
-        """Seal the run: write size and hash of every file, then drop the state of training."""
+        """Complete the run: write the manifest with size and hash of every file, then remove the checkpoints."""
         write_manifest(self.path, FILES | {name for name in OPTIONAL_FILES if (self.path / name).exists()})
         self.clear()
 
@@ -124,60 +125,60 @@ class RunFolder:
         """Check the files of a complete run against its manifest.
 
         Raises:
-            InputError: this is no run, or a file is missing or not the one that training wrote.
+            InputError: the folder contains no complete run, or a file is missing or differs from the manifest.
         """
         if not self.is_complete:
-            cut_off = "was cut off; finish it with --resume" if self.is_started else "is no run folder"
-            raise InputError(f"{self.path}: no {MANIFEST}, so it {cut_off}")
-        listed = read_json(self.path / MANIFEST, WAY_OUT)
-        check(listed, MANIFEST_RULES, self.path / MANIFEST, WAY_OUT)
-        if missing := sorted(FILES - set(listed)):
-            raise InputError(f"{self.path / MANIFEST}: does not list {missing[0]}, a file of every run; {WAY_OUT}")
-        for name, expected in listed.items():
+            state = "the run was interrupted; finish it with --resume" if self.is_started else "not a run folder"
+            raise InputError(f"{self.path}: no {MANIFEST}: {state}")
+        manifest = read_json(self.path / MANIFEST, REMEDY)
+        check(manifest, MANIFEST_RULES, self.path / MANIFEST, REMEDY)
+        if missing := sorted(FILES - set(manifest)):
+            raise InputError(f"{self.path / MANIFEST}: expected an entry for {missing[0]}, received none; {REMEDY}")
+        for name, expected in manifest.items():
             file = self.path / name
-            with opened(file, WAY_OUT) as content:
+            with opened(file, REMEDY) as content:
                 if (size := os.fstat(content.fileno()).st_size) != expected["bytes"]:
-                    raise InputError(f"{file}: expected {expected['bytes']:,} bytes, received {size:,}; {WAY_OUT}")
+                    raise InputError(f"{file}: expected {expected['bytes']:,} bytes, received {size:,}; {REMEDY}")
                 if hashlib.file_digest(content, "sha256").hexdigest() != expected["sha256"]:
                     raise InputError(
-                        f"{file}: SHA-256 is not the manifest's, so it was changed after training; {WAY_OUT}"
+                        f"{file}: SHA-256 differs from the manifest: the file changed after training; {REMEDY}"
                     )
 
 
 def open_run(path: Path | None, name: str, config: Config, *, resume: bool) -> RunFolder:
-    """Find the folder of a run, without writing to it.
+    """Choose and check the folder of a run, without writing to it.
 
     Args:
-        path: `--out`; None takes `runs/{name}-N`, the next free N, or the last one to resume.
-        name: What the run is called without `--out`.
-        config: To be equal to that of the run that is resumed.
-        resume: Take up a run that was cut off.
+        path: `--out`; None selects `runs/{name}-N` with the next free N, or with `resume` the largest N in use.
+        name: Name of the run without `--out`.
+        config: With `resume`, it must be equal to the config in the folder.
+        resume: Resume an interrupted run.
 
     Raises:
-        InputError: the folder holds something else, holds a run and `resume` is off, or holds no
-            run and it is on.
+        InputError: the folder contains other files; it contains a run and `resume` is false; or it contains no run,
+            or a run with another config, and `resume` is true.
     """
     folder = RunFolder(path=path or _numbered(Path("runs"), name, resume=resume), resumed=resume)
     check_folder(folder.path)
     if resume:
         if not folder.is_started:
-            raise InputError(f"{folder.path}: holds no run to resume; leave out --resume to start one")
+            raise InputError(f"{folder.path}: contains no run to resume; leave out --resume to start a run")
         if read_config(folder.path / CONFIG) != config:
             raise InputError(
                 f"{folder.path}: its {CONFIG} is not this command's configuration; resume with "
                 f"--config {folder.path / CONFIG}"
             )
     elif folder.is_complete:
-        raise InputError(f"{folder.path}: already holds a run; give another --out")
+        raise InputError(f"{folder.path}: already contains a run; give another --out")
     elif folder.is_started:
-        raise InputError(f"{folder.path}: holds a run that was cut off; add --resume, or give another --out")
+        raise InputError(f"{folder.path}: contains an interrupted run; add --resume, or give another --out")
     elif folder.path.is_dir() and not all(p.name.startswith(UNFINISHED) and p.is_file() for p in folder.path.iterdir()):
-        raise InputError(f"{folder.path}: holds other files; give a new or empty folder to --out")
+        raise InputError(f"{folder.path}: contains other files; give a new or empty folder to --out")
     return folder
 
 
 def holds_only(folder: Path, names: Collection[str]) -> bool:
-    """Whether a run began in a folder, and it holds nothing but files of these names and half-written ones."""
+    """Whether a folder has a config, and no files except those of `names` and unfinished ones."""
     if not (folder / CONFIG).is_file():
         return False
     return all(path.name in names or path.name.startswith(UNFINISHED) for path in folder.iterdir())
@@ -185,13 +186,13 @@ def holds_only(folder: Path, names: Collection[str]) -> bool:
 
 @contextmanager
 def resumable(folder: RunFolder, command: str, flags: str = "", *, notify: Callable[[str], None]) -> Iterator[None]:
-    """Work in a folder alone, and name the command that continues where the work is interrupted.
+    """Lock a folder; on an interruption, print the command that resumes the work.
 
     Args:
         folder: From `open_run`.
-        command: Without flags.
-        flags: To be given again beside `--out` and `--resume`.
-        notify: Told how to continue.
+        command: The command without flags.
+        flags: Flags to repeat in addition to `--out` and `--resume`.
+        notify: Prints a line to the user.
 
     Raises:
         InputError: another process works in the folder.
@@ -207,16 +208,16 @@ def resumable(folder: RunFolder, command: str, flags: str = "", *, notify: Calla
 
 @contextmanager
 def locked(folder: Path, out: Path | None = None) -> Iterator[None]:
-    """Hold a folder; the lock ends with the process, however it ends.
+    """Lock a folder; the operating system releases the lock when the process ends, also after a kill.
 
-    A file system without locks, such as some network file systems, lets every process in.
+    On a file system without locks, such as some network file systems, every process gets access.
 
     Args:
-        folder: Exists, and is no symbolic link if it is not what the user named.
-        out: What the user named; by default `folder`.
+        folder: An existing folder; not a symbolic link if `out` is given.
+        out: The path that the user gave, for messages; by default `folder`.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process has locked the folder.
     """
     busy = InputError(f"{out or folder}: another command is at work in this folder; wait for it or give another --out")
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | (os.O_NOFOLLOW if out else 0))
@@ -227,7 +228,7 @@ def locked(folder: Path, out: Path | None = None) -> Iterator[None]:
             raise busy from None
         except OSError:
             pass
-        # Whoever held it before may have removed or renamed it, and this lock would hold what nobody else sees.
+        # The previous owner of the lock may have removed or renamed the folder; then this lock protects nothing.
         if not folder.exists() or not os.path.samestat(os.fstat(handle), folder.stat()):
             raise busy
         yield
@@ -247,38 +248,38 @@ def _numbered(parent: Path, name: str, *, resume: bool) -> Path:
 
 
 def read_config(file: Path) -> Config:
-    """A config in the folder of a run, comparison or search.
+    """Read the config in the folder of a run, comparison or search.
 
     Raises:
-        InputError: it is no regular file, no TOML, or holds what Config does not know.
+        InputError: it is not a regular file or not TOML, or contains an unknown key or an invalid value.
     """
-    with opened(file, WAY_OUT):
+    with opened(file, REMEDY):
         return from_toml(file)
 
 
 def write_manifest(folder: Path, names: Iterable[str]) -> None:
-    """Write size and SHA-256 of these files of a folder, which makes it complete."""
-    facts = {name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in sorted(names)}
-    write_json(folder / MANIFEST, facts)
+    """Write the manifest: size and SHA-256 of the named files. The folder is then complete."""
+    files = {name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in sorted(names)}
+    write_json(folder / MANIFEST, files)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON that any reader accepts: no NaN, no infinity.
+    """Write standard JSON, which has no NaN and no infinity.
 
     Raises:
-        ValueError: `content` holds a number that JSON cannot.
+        ValueError: `content` contains NaN or an infinity.
     """
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def data_hash(library: SpectralLibrary) -> str:
-    """SHA-256 of what a run learns from: wavelengths, spectra, quantity, laboratory values, ids.
+    """SHA-256 of the data of a run: wavelengths, spectra, quantity, laboratory values, ids.
 
-    And, where there are any, groups and coordinates, which decide what its folds leave out together.
+    Groups and coordinates are included if the library has them, because they determine the split and the folds.
     """
     digest = hashlib.sha256()
-    places = () if library.coordinates is None else (library.coordinates,)
-    for array in (library.wavelengths_nm, library.spectra, *library.targets.values(), *places):
+    coordinates = () if library.coordinates is None else (library.coordinates,)
+    for array in (library.wavelengths_nm, library.spectra, *library.targets.values(), *coordinates):
         digest.update(np.ascontiguousarray(array).data)
     groups = [] if library.groups is None else library.groups.tolist()
     digest.update("\n".join([library.quantity, *library.targets, *library.ids.tolist(), *groups]).encode())

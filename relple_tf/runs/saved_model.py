@@ -1,4 +1,4 @@
-"""The file of a Keras model, the same bytes for the same model."""
+"""Save a Keras model so that equal models give equal bytes."""
 
 import io
 import json
@@ -11,13 +11,13 @@ import keras
 SHARED_ID = "shared_object_id"
 """Key under which Keras writes the memory address of an object that several layers share, such as a dtype policy.
 
-Without it every layer gets an object of its own when the model is loaded, which makes no difference to such objects.
+Without it, each layer gets a separate copy when the model is loaded; for such objects this has no effect.
 """
 NO_DATE = "1980-01-01@00:00:00"
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Save `model` in place, without the date and the memory addresses that Keras writes."""
+    """Save `model` to `path`, without the date and the memory addresses that Keras writes."""
     saved = io.BytesIO()
     model.save(path)
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(saved, "w") as target:
@@ -33,7 +33,7 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 
 def _without_addresses(content: Any) -> Any:
-    """The JSON content without SHARED_ID, at any depth."""
+    """Remove the key SHARED_ID from JSON content, at any depth."""
     if isinstance(content, list):
         return [_without_addresses(item) for item in content]
     if isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""The data of a run as one compressed .npz, so that export and adaptation need nothing but the run folder."""
+"""The data of a run in one compressed .npz file, so that export and adaptation need only the run folder."""
 
 import zipfile
 from pathlib import Path
@@ -16,18 +16,19 @@ DATA = "data.npz"
 REQUIRED = {"source", "quantity", "wavelengths_nm", "targets", "values", "ids", "parts", "spectra_bytes"}
 OPTIONAL = {"groups", "coordinates"}
 COMPRESSION_LEVEL = 1
-"""Of zlib: level 6 takes a quarter longer and saves 3 % on simulated spectra."""
+"""Level of zlib; level 6 takes a quarter longer and saves 3 % on simulated spectra."""
 
-WAY_OUT = "restore it or train the run again"
+REMEDY = "restore it or train the run again"
 
 Parts = npt.NDArray[np.str_]
 
 
 def save_data(path: Path, library: SpectralLibrary, parts: Parts) -> None:
-    """Write the library and the part of every row in place; equal content gives equal bytes.
+    """Write the library and the part of every row; equal content gives equal bytes.
 
-    Spectra are stored byte by byte: the first bytes of all numbers, then the second ones, because neighbouring bands
-    share sign, exponent and leading digits. That compresses to two thirds of what the numbers one after the other do.
+    Spectra are stored as byte planes: the first byte of every number, then the second byte of every number, and so on.
+    Neighbouring bands share sign, exponent and leading digits, so this compresses to two thirds of the size of
+    consecutive numbers.
     """
     arrays: dict[str, npt.NDArray[Any]] = {
         "source": np.array(library.source),
@@ -48,18 +49,18 @@ def save_data(path: Path, library: SpectralLibrary, parts: Parts) -> None:
 
 
 def load_data(path: Path) -> tuple[SpectralLibrary, Parts]:
-    """What `save_data` wrote.
+    """Read what `save_data` wrote.
 
     Raises:
-        InputError: the run was made without its data, or the file is damaged.
+        InputError: the run was trained with `run.keep_data=false`, or the file is damaged.
     """
     if not path.is_file():
         raise InputError(
-            f"{path.parent}: holds no spectra, because run.keep_data was false; train the run again with "
+            f"{path.parent}: expected {DATA}, received none, because run.keep_data was false; train the run again with "
             "--set run.keep_data=true"
         )
-    arrays = read_arrays(path, WAY_OUT)
-    with readable(path, WAY_OUT):
+    arrays = read_arrays(path, REMEDY)
+    with readable(path, REMEDY):
         if unknown := sorted(set(arrays) - REQUIRED - OPTIONAL):
             raise ValueError(f"unknown array {unknown[0]}")
         planes = arrays["spectra_bytes"]
@@ -77,8 +78,8 @@ def load_data(path: Path) -> tuple[SpectralLibrary, Parts]:
         parts = arrays["parts"]
         rows = len(library)
         if len(library.ids) != rows or any(len(values) != rows for values in library.targets.values()):
-            raise ValueError(f"ids and laboratory values of other than {rows} rows")
+            raise ValueError(f"expected ids and laboratory values of {rows} rows")
         counts = {part: int(np.sum(parts == part)) for part in PARTS}
         if len(parts) != rows or sum(counts.values()) != rows or not counts["train"] or not counts["test"]:
-            raise ValueError(f"{len(parts)} parts with {counts}, expected {rows}, some to train and some to test")
+            raise ValueError(f"expected {rows} parts, some train and some test; received {len(parts)}: {counts}")
     return library, parts

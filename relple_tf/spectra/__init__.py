@@ -1,1 +1,1 @@
-"""Before the network: spectral libraries, their tables and splits. NumPy, SciPy and pandas, no Keras."""
+"""Spectral libraries: readers, sources, sensors and splits. NumPy, SciPy and pandas, no Keras."""

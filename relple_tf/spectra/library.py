@@ -1,4 +1,4 @@
-"""The spectral library: spectra with laboratory values, checked once at the border."""
+"""The spectral library: spectra with laboratory values, validated once by the readers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ QUANTITIES = ("reflectance", "absorbance")
 
 REFLECTANCE_RANGE = (0.0, 1.5)
 ABSORBANCE_RANGE = (-0.2, 6.0)
-"""log10(1/R) of a scan a little brighter than its white reference, up to 20 bits of a detector."""
+"""log10(1/R): from a scan slightly brighter than its white reference to the 20-bit range of a detector."""
 
 FEATURE_RANGE = (-1e37, 1e37)
 """Numbers whose mean over a thousand columns float32 holds."""
@@ -27,27 +27,27 @@ RANGES = {"reflectance": REFLECTANCE_RANGE, "absorbance": ABSORBANCE_RANGE, "fea
 """`features` are numbers that `SoilRegressor` receives; no file and no instrument gives them."""
 
 HIGHEST = {"pH": 14.0, "pct": 100.0, "g_kg": 1000.0, "cmolc_kg": 1000.0, "mg_kg": 1e6}
-"""Unit at the end of a target's name -> highest possible value; the lowest is 0. Other units are not checked."""
+"""Unit suffix of a target name -> highest possible value; the lowest is 0. Other units are not checked."""
 
 HIGHEST_DEGREES = (180.0, 90.0)
-"""Longitude and latitude, east and north; the lowest are the same to the west and south."""
+"""Highest longitude and latitude; the lowest have the opposite sign."""
 
 FLATTEST_ABSORBANCE = 1e-4
-"""A scan whose absorbance spans less is constant: detectors are noisier than that, and soils vary by tenths."""
+"""A scan with a smaller range of absorbance is constant: detector noise is larger, and soils span tenths."""
 
 REFLECTANCE_FLOOR = 1e-4
-"""Reflectance below this counts as this much: absorbance 4, where handheld detectors see noise only."""
+"""Lower reflectance is set to this value: absorbance 4, where handheld detectors measure only noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpectralLibrary:
-    """Soil spectra, one row per scan, with what the laboratory measured on them.
+    """Soil spectra, one row per scan, with their laboratory values.
 
-    Readers build it with `checked`, so whoever holds one may trust it.
+    Readers call `checked`, so later code does not validate again.
     """
 
     source: str
-    """Where it comes from: `limesoda`, `simulated` or a path. Stands in the run, the card and the report."""
+    """Origin: `limesoda`, `simulated` or a path. Written to the run, the card and the report."""
     spectra: npt.NDArray[np.float32]
     """(n, bands), finite, in the unit of `quantity`."""
     wavelengths_nm: npt.NDArray[np.float64]
@@ -59,15 +59,15 @@ class SpectralLibrary:
     ids: npt.NDArray[np.str_]
     """(n,) sample identifiers; equal ids are scans of one sample."""
     groups: npt.NDArray[np.str_] | None = None
-    """(n,) field, profile or site; no split of ours puts one group into two parts. None: ungrouped."""
+    """(n,) field, profile or site; rows with equal values form a group, which no split divides. None: ungrouped."""
     coordinates: npt.NDArray[np.float64] | None = None
-    """(n, 2) longitude and latitude in degrees, both NaN where not known; None: no row has any."""
+    """(n, 2) longitude and latitude in degrees, both NaN where missing; None: no row has coordinates."""
     parts: npt.NDArray[np.str_] | None = None
-    """(n,) `train`, `validation` or `test` as the data declares it; None where it does not."""
+    """(n,) `train`, `validation` or `test` as declared by the data; None: no declared split."""
     notes: tuple[str, ...] = field(default=())
-    """What a reader turned, sorted or took for granted, one sentence each; commands print them."""
+    """Conversions, sorting and assumptions of the reader, one sentence each; commands print them."""
     first_row: int = 1
-    """Row of the source that the first row here is; messages count from it."""
+    """Number of the first row in the source; messages count from it."""
 
     @classmethod
     def from_arrays(
@@ -148,7 +148,7 @@ class SpectralLibrary:
         return len(self.spectra)
 
     def rows(self, index: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> "SpectralLibrary":
-        """The library of these rows only."""
+        """A library with these rows only."""
         return replace(
             self,
             spectra=self.spectra[index],
@@ -160,15 +160,16 @@ class SpectralLibrary:
         )
 
     def checked(self) -> "SpectralLibrary":
-        """This library, sound: every value finite and possible, wavelengths ascending, no flat spectrum.
+        """Return this library if it is valid: finite possible values, ascending wavelengths, no constant spectrum.
 
         Raises:
-            InputError: naming the row (by id) and the band, target or coordinate that is impossible.
+            InputError: a value is impossible; the message names the row (with its id) and the band, target or
+                coordinate.
         """
         if not len(self.spectra):
             raise InputError(f"{self.source}: no rows; a spectral library needs at least one scan")
         if self.quantity not in RANGES:
-            raise InputError(f"{self.source}: quantity is {self.quantity!r}; it is one of {', '.join(RANGES)}")
+            raise InputError(f"{self.source}: expected quantity {' or '.join(RANGES)}, got {self.quantity!r}")
         if self.spectra.shape[1] != len(self.wavelengths_nm):
             raise InputError(f"{self.source}: {self.spectra.shape[1]} bands but {len(self.wavelengths_nm)} wavelengths")
         if np.any(np.diff(self.wavelengths_nm) <= 0):
@@ -185,32 +186,32 @@ class SpectralLibrary:
         row, (low, high) = bad[0], RANGES[self.quantity]
         spectrum = self.spectra[row]
         for band in np.flatnonzero(~((spectrum >= low) & (spectrum <= high)))[:1]:
-            place = f"{self.source}: {self._scan(row)} is {spectrum[band]:g} at {self.wavelengths_nm[band]:g} nm"
+            value = f"{self.source}: {self._scan(row)} is {spectrum[band]:g} at {self.wavelengths_nm[band]:g} nm"
             if not np.isfinite(spectrum[band]):
-                raise InputError(f"{place}; remove the scan or the band")
+                raise InputError(f"{value}; remove the scan or the band")
             raise InputError(
-                f"{place}, outside {low:g}..{high:g} for {self.quantity}; remove the scan or declare the other "
+                f"{value}, outside {low:g}..{high:g} for {self.quantity}; remove the scan or declare the other "
                 "quantity with --set data.quantity=..."
             )
         raise InputError(
             f"{self.source}: {self._scan(row)} is constant ({spectrum[0]:g} at {self.wavelengths_nm[0]:g} nm and "
-            "hardly different elsewhere), which no soil is; remove the scan"
+            "nearly the same at all bands), which is impossible for a soil; remove the scan"
         )
 
     def _scan(self, row: int) -> str:
-        """A row in words; ids may repeat, so the number is there too."""
+        """Row number and id of a scan for messages; the id alone may not be unique."""
         return f"row {self.first_row + row} ({shortened(str(self.ids[row]))})"
 
     def _check_targets(self) -> None:
         for name, values in self.targets.items():
             impossible = np.isinf(values)
-            for known, highest in HIGHEST.items():
-                if name == known or name.endswith(f"_{known}") or (known == "pH" and name.startswith("pH_")):
+            for unit, highest in HIGHEST.items():
+                if name == unit or name.endswith(f"_{unit}") or (unit == "pH" and name.startswith("pH_")):
                     impossible |= (values < 0) | (values > highest)
             if (bad := np.flatnonzero(impossible)).size:
                 raise InputError(
-                    f"{self.source}: {name} of {self._scan(bad[0])} is {values[bad[0]]:g}, which no laboratory can "
-                    "have measured; correct it or leave the cell empty"
+                    f"{self.source}: {name} of {self._scan(bad[0])} is {values[bad[0]]:g}, an impossible "
+                    "value; correct it or leave the cell empty"
                 )
 
     def _check_coordinates(self) -> None:
@@ -218,15 +219,15 @@ class SpectralLibrary:
             return
         if self.coordinates.shape != (len(self), 2):
             raise InputError(
-                f"{self.source}: coordinates have shape {self.coordinates.shape}, not {(len(self), 2)}: longitude and "
-                "latitude of every row"
+                f"{self.source}: expected coordinates of shape {(len(self), 2)}, longitude and latitude of every row; "
+                f"got {self.coordinates.shape}"
             )
         possible = (np.abs(self.coordinates) <= HIGHEST_DEGREES).all(axis=1)
         if (bad := np.flatnonzero(~possible & ~np.isnan(self.coordinates).all(axis=1))).size:
             longitude, latitude = self.coordinates[bad[0]]
             raise InputError(
-                f"{self.source}: {self._scan(bad[0])} lies at longitude {longitude:g}, latitude {latitude:g}; degrees "
-                "lie within -180..180 and -90..90, and both are NaN where one is not known"
+                f"{self.source}: {self._scan(bad[0])} lies at longitude {longitude:g}, latitude {latitude:g}; expected "
+                "degrees within -180..180 and -90..90, or NaN for both where either is missing"
             )
 
 
@@ -254,20 +255,24 @@ def _labels(values: npt.ArrayLike, name: str) -> npt.NDArray[np.str_]:
 
 
 def impossible_scans(lowest: Floats, highest: Floats, quantity: str) -> npt.NDArray[np.bool_]:
-    """Which scans no sensor measures on a soil: a value is not finite or outside the range, or the scan is constant.
+    """Flag scans that cannot be a soil: a value is not finite or out of range, or the scan is constant.
 
     Args:
         lowest: (n,) smallest value of each scan.
         highest: (n,) largest value of each scan.
         quantity: One of QUANTITIES.
+
+    Returns:
+        (n,) true where the scan is impossible.
     """
     low, high = RANGES[quantity]
-    possible = (lowest >= low) & (highest <= high)  # not so where NaN
+    possible = (lowest >= low) & (highest <= high)  # false where NaN
     if quantity == "features":
-        return ~possible
+        impossible: npt.NDArray[np.bool_] = ~possible
+        return impossible
     if quantity == "reflectance":
         lowest, highest = (-np.log10(np.maximum(ends, REFLECTANCE_FLOOR)) for ends in (highest, lowest))
-    with np.errstate(invalid="ignore"):  # two infinities
+    with np.errstate(invalid="ignore"):  # inf - inf
         flat = highest - lowest < FLATTEST_ABSORBANCE
-    impossible: npt.NDArray[np.bool_] = ~possible | flat
+    impossible = ~possible | flat
     return impossible

@@ -1,1 +1,1 @@
-"""Fitting a network: joint loss, its weights, the loop, the run folder."""
+"""Training: losses, balancing strategies, training loop, cross-fitting, stacking, prediction intervals."""

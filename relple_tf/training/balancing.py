@@ -1,9 +1,8 @@
-"""Ten ways to weigh the targets' losses into one joint loss.
+"""Ten strategies that weigh the losses of the targets in the joint loss.
 
-Each is a layer that maps the losses (K,) and who was measured in this batch (K,) to the joint loss.
-Its state is saved with the checkpoint and never part of the exported graph. `weights` always holds
-the derivative of the joint loss by each target's loss, whatever the formula, so the strategies can
-be compared in one picture.
+Each is a layer that maps the losses (K,) and a mask of the targets measured in this batch (K,) to the joint loss. Its
+state is saved with the checkpoint and is not part of the deployed model. For every strategy, `weights_used` is the
+derivative of the joint loss with respect to each target's loss, so that strategies can be compared in one plot.
 """
 
 from collections.abc import Callable
@@ -16,15 +15,15 @@ from keras import ops
 from relple_tf.config import TrainingConfig
 
 EPSILON = 1e-8
-"""Added to losses before a logarithm or a division."""
+"""Added to a loss before its logarithm is taken or something is divided by it."""
 
 
 class Balancing(keras.layers.Layer):
-    """What the strategies share: the weights last used, and the mean losses of the epoch.
+    """Base of the strategies: keeps the weights of the last batch and the sums of weights and losses of the epoch.
 
     Args:
         count: K, the number of targets.
-        config: Hyperparameters of the strategies and the seed.
+        config: Hyperparameters of the strategies, and the seed.
     """
 
     def __init__(self, count: int, config: TrainingConfig) -> None:
@@ -46,7 +45,7 @@ class Balancing(keras.layers.Layer):
         )
 
     def call(self, losses: Any, present: Any) -> Any:
-        """The joint loss, a scalar; a target that no row of the batch measures adds nothing."""
+        """Return the joint loss, a scalar; a target that is measured in no row of the batch adds 0."""
         total, weights = self.combine(losses, present)
         self.weights_used.assign(ops.stop_gradient(weights))
         self.weight_sum.assign_add(ops.stop_gradient(weights))
@@ -55,19 +54,19 @@ class Balancing(keras.layers.Layer):
         return total
 
     def combine(self, losses: Any, present: Any) -> tuple[Any, Any]:
-        """The joint loss and its derivative by each loss; equal weights unless a strategy says otherwise."""
+        """Return the joint loss and its derivative with respect to each loss; by default weighted by `task_weights`."""
         weights = present * ops.stop_gradient(self.task_weights())
         return ops.sum(weights * losses), weights
 
     def task_weights(self) -> Any:
-        """(K,) weights that do not depend on this batch's losses."""
+        """Return weights (K,) that do not depend on the losses of this batch; by default 1."""
         return ops.ones((self.count,))
 
     def end_epoch(self, epoch: int) -> np.ndarray:
-        """Move on with the mean losses of `epoch` (from 0) and start the next one's means.
+        """Call `update` with the mean losses of `epoch` (counted from 0) and reset the sums.
 
         Returns:
-            (K,) the epoch's mean weights, over the batches in which a target was measured.
+            (K,) mean weights of the epoch, over the batches in which a target was measured.
         """
         batches = np.maximum(np.asarray(self.batch_count), 1.0)
         weights: np.ndarray = np.asarray(self.weight_sum) / batches
@@ -77,15 +76,15 @@ class Balancing(keras.layers.Layer):
         return weights
 
     def update(self, epoch: int, losses: np.ndarray) -> None:
-        """Hook for strategies that change once per epoch; `losses` are the epoch's means, (K,)."""
+        """Update the state of a strategy that changes once per epoch; `losses` (K,) are the means of the epoch."""
 
 
 class Equal(Balancing):
-    """The plain sum."""
+    """Unweighted sum of the losses."""
 
 
 class Uncertainty(Balancing):
-    """exp(-s)/2 * L + s/2 with a learned s = log sigma^2 (Kendall et al. 2018, CVPR, Eq. 7)."""
+    """exp(-s)/2 * L + s/2 with a trained s = log sigma^2 (Kendall et al. 2018, CVPR, Eq. 7)."""
 
     def __init__(self, count: int, config: TrainingConfig) -> None:
         super().__init__(count, config)
@@ -128,40 +127,40 @@ class PleSchedule(Balancing):
 class Dwa(Balancing):
     """K * softmax(r / T), r the ratio of the last two epochs' losses (Liu, Johns, Davison 2019, CVPR, Eq. 7).
 
-    The first two epochs are equal.
+    In the first two epochs the weights are equal.
     """
 
     def __init__(self, count: int, config: TrainingConfig) -> None:
         super().__init__(count, config)
-        self.last = self._state("last", 1.0)
-        self.before = self._state("before", 1.0)
+        self.last_losses = self._state("last", 1.0)
+        self.losses_before = self._state("before", 1.0)
 
     def task_weights(self) -> Any:
-        ratio = self.last / (self.before + EPSILON)
+        ratio = self.last_losses / (self.losses_before + EPSILON)
         return self.count * ops.softmax(ratio / self.config.dwa_temperature)
 
     def update(self, epoch: int, losses: np.ndarray) -> None:
-        last = np.asarray(self.last)
-        # A target that no batch of the epoch measured keeps its last loss.
+        last = np.asarray(self.last_losses)
+        # A target without a measured value in the epoch keeps its last loss.
         losses = np.where(losses > 0, losses, last)
-        self.before.assign(last if epoch else losses)
-        self.last.assign(losses)
+        self.losses_before.assign(last if epoch else losses)
+        self.last_losses.assign(losses)
 
 
 class Rlw(Balancing):
-    """K * softmax of standard normal numbers, drawn for every batch (Lin et al. 2022, TMLR)."""
+    """K * softmax of standard normal numbers, sampled for every batch (Lin et al. 2022, TMLR)."""
 
     def __init__(self, count: int, config: TrainingConfig) -> None:
         super().__init__(count, config)
         self.seed_generator = keras.random.SeedGenerator(config.seed)
 
     def task_weights(self) -> Any:
-        drawn = keras.random.normal((self.count,), seed=self.seed_generator)
-        return self.count * ops.softmax(drawn)
+        logits = keras.random.normal((self.count,), seed=self.seed_generator)
+        return self.count * ops.softmax(logits)
 
 
 class Geometric(Balancing):
-    """The mean of the logarithms of the losses, that is the geometric mean (Chennupati et al. 2019, CVPRW)."""
+    """Mean logarithm of the losses, the logarithm of their geometric mean (Chennupati et al. 2019, CVPRW)."""
 
     def combine(self, losses: Any, present: Any) -> tuple[Any, Any]:
         number = ops.maximum(ops.sum(present), 1.0)
@@ -170,7 +169,7 @@ class Geometric(Balancing):
 
 
 class ImtlL(Balancing):
-    """exp(s) * L - s with a learned s, which drives all scaled losses to 1 (Liu et al. 2021, ICLR, IMTL-L)."""
+    """exp(s) * L - s with a trained s, which drives all scaled losses to 1 (Liu et al. 2021, ICLR, IMTL-L)."""
 
     def __init__(self, count: int, config: TrainingConfig) -> None:
         super().__init__(count, config)
@@ -182,10 +181,10 @@ class ImtlL(Balancing):
 
 
 class Famo(Balancing):
-    """Equal relative progress: sum of z log L, z = softmax of logits that follow it (Liu et al. 2023, NeurIPS).
+    """Sum of z log L, z = softmax of logits, for equal relative progress of the targets (Liu et al. 2023, NeurIPS).
 
-    After each step the logits go down the gradient of z by the losses' relative change (Algorithm
-    1): `follow`, called by the training step with the losses of the same batch after the update.
+    After each step, a gradient step moves the logits by the relative change of the losses (Algorithm 1). For this the
+    training step calls `update_in_step` with the losses of the same batch before and after the step of the network.
     """
 
     def __init__(self, count: int, config: TrainingConfig) -> None:
@@ -196,21 +195,22 @@ class Famo(Balancing):
         self.step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="step")
 
     def combine(self, losses: Any, present: Any) -> tuple[Any, Any]:
-        shares = self._shares(present)
-        raw = shares / (losses + EPSILON)
+        z = self._z(present)
+        raw = z / (losses + EPSILON)
         scale = ops.stop_gradient(1.0 / ops.maximum(ops.sum(raw), EPSILON))
         weights = ops.stop_gradient(scale * raw)
-        return scale * ops.sum(shares * ops.log(losses + EPSILON)), weights
+        return scale * ops.sum(z * ops.log(losses + EPSILON)), weights
 
-    def _shares(self, present: Any) -> Any:
-        shares = ops.softmax(self.logits) * present
-        return ops.stop_gradient(shares / ops.maximum(ops.sum(shares), EPSILON))
+    def _z(self, present: Any) -> Any:
+        """Softmax (K,) of the logits over the targets that are present."""
+        z = ops.softmax(self.logits) * present
+        return ops.stop_gradient(z / ops.maximum(ops.sum(z), EPSILON))
 
-    def follow(self, before: Any, after: Any, present: Any) -> None:
-        """One Adam step of the logits, from the losses (K,) before and after the network's own step."""
-        fell = (ops.log(before + EPSILON) - ops.log(after + EPSILON)) * present
-        z = self._shares(present)
-        gradient = z * (fell - ops.sum(z * fell)) + self.config.famo_weight_decay * self.logits
+    def update_in_step(self, before: Any, after: Any, present: Any) -> None:
+        """Make an Adam step of the logits, from the losses (K,) before and after the step of the network."""
+        decrease = (ops.log(before + EPSILON) - ops.log(after + EPSILON)) * present
+        z = self._z(present)
+        gradient = z * (decrease - ops.sum(z * decrease)) + self.config.famo_weight_decay * self.logits
         self.step.assign_add(1.0)
         self.optimizer_mean.assign(0.9 * self.optimizer_mean + 0.1 * gradient)
         self.optimizer_square.assign(0.999 * self.optimizer_square + 0.001 * ops.square(gradient))
@@ -220,42 +220,42 @@ class Famo(Balancing):
 
 
 class GradNorm(Balancing):
-    """Weights that bring the targets' gradients on the last shared layer to one size (Chen et al. 2018, ICML).
+    """Weights that equalise the gradient norms of the targets on the last shared layer (Chen et al. 2018, ICML).
 
-    `follow` is called by the training step with the gradient norms of the unweighted losses.
+    The training step calls `update_in_step` with the gradient norms of the unweighted losses.
     """
 
     def __init__(self, count: int, config: TrainingConfig) -> None:
         super().__init__(count, config)
-        self.task = self._state("task", 1.0)
+        self.current_weights = self._state("task", 1.0)
         self.first_losses = self._state("first_losses", 0.0)
 
     def task_weights(self) -> Any:
-        return self.task
+        return self.current_weights
 
-    def follow(self, losses: Any, norms: Any, present: Any) -> None:
-        """One gradient step of the weights on Eq. 2, then scaled to sum to K (Algorithm 1).
+    def update_in_step(self, losses: Any, norms: Any, present: Any) -> None:
+        """Make a gradient step of the weights on Eq. 2, then scale them to sum to K (Algorithm 1).
 
         Args:
             losses: (K,) of this batch.
             norms: (K,) gradient norms of the unweighted losses on the last shared layer.
-            present: (K,) who was measured in this batch; the others keep their weight but for the scaling.
+            present: (K,) 1.0 for targets measured in this batch; the weights of the others change only by the scaling.
         """
         first = ops.where(self.first_losses > 0, self.first_losses, losses)
         self.first_losses.assign(first)
         number = ops.maximum(ops.sum(present), 1.0)
         relative = losses / (first + EPSILON)
         rate = relative / (ops.sum(relative * present) / number + EPSILON)
-        weighted = self.task * norms
+        weighted = self.current_weights * norms
         mean = ops.sum(weighted * present) / number
-        goal = mean * ops.power(ops.maximum(rate, EPSILON), self.config.gradnorm_alpha)
-        gradient = ops.sign(weighted - goal) * norms * present / (ops.max(norms) + EPSILON)
-        moved = ops.maximum(self.task - GRADNORM_STEP * gradient, 1e-3)
-        self.task.assign(moved * self.count / ops.sum(moved))
+        desired = mean * ops.power(ops.maximum(rate, EPSILON), self.config.gradnorm_alpha)
+        gradient = ops.sign(weighted - desired) * norms * present / (ops.max(norms) + EPSILON)
+        weights = ops.maximum(self.current_weights - GRADNORM_STEP * gradient, 1e-3)
+        self.current_weights.assign(weights * self.count / ops.sum(weights))
 
 
 GRADNORM_STEP = 0.025
-"""Step of GradNorm's weights per batch (Chen et al. 2018 use 0.025 for NYUv2); gradients are scaled to at most 1."""
+"""Step size of GradNorm's weights (Chen et al. 2018 use 0.025 for NYUv2); gradients are scaled to at most 1."""
 
 STRATEGIES: dict[str, Callable[[int, TrainingConfig], Balancing]] = {
     "equal": Equal,

@@ -1,4 +1,4 @@
-"""The state of a training run: an .npz of arrays and a few facts for each finished fold and for the final network."""
+"""Checkpoints of a training run: an .npz file of arrays and metadata per finished fold and for the final network."""
 
 import io
 import json
@@ -18,39 +18,43 @@ from relple_tf.errors import InputError
 Floats = npt.NDArray[np.float64]
 
 FINAL = "checkpoint.npz"
+"""State of the final network."""
 
 FORMAT = 3
-"""Raised when training would continue an earlier state differently: 3 keeps a fold as `fold-N.npz`."""
+"""Increased when training would continue an earlier state differently; since 3, a fold is stored as `fold-N.npz`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """The files that a run keeps until it is complete."""
+    """Checkpoint files of a run; they are removed when the run is complete."""
 
     folder: Path
     fingerprint: str
-    """Of the library and its split; files of another one are refused."""
+    """Hash of the library and its split; a file with another fingerprint is refused."""
 
     @property
     def final(self) -> Path:
-        """State of the final network's training."""
+        """Path of the state of the final network."""
         return self.folder / FINAL
 
     def fold(self, number: int) -> Path:
-        """Predictions of a fold, counted from 0."""
+        """Path of the predictions of a fold; folds are counted from 0."""
         return self.folder / f"fold-{number + 1}.npz"
 
     def save_fold(self, number: int, predictions: Floats, history: pd.DataFrame) -> None:
-        """Keep the predictions and the history of a fold."""
+        """Write the predictions and the history of a fold."""
         facts = {"fingerprint": self.fingerprint, "history": history.to_dict("list")}
         save_state(self.fold(number), {"predictions": [predictions]}, facts)
 
     def load_fold(self, number: int, shape: tuple[int, ...]) -> tuple[Floats, pd.DataFrame] | None:
-        """What `save_fold` kept; None where there is nothing.
+        """Read what `save_fold` wrote.
 
         Args:
-            number: Of the fold, from 0.
-            shape: Of its predictions.
+            number: Number of the fold, from 0.
+            shape: Expected shape of its predictions.
+
+        Returns:
+            Predictions and history; None if the file does not exist.
 
         Raises:
             InputError: the file is damaged, of another version, or belongs to other data or other folds.
@@ -59,57 +63,61 @@ class Checkpoints:
         if not path.exists():
             return None
         arrays, facts = load_state(path, self.fingerprint)
-        with readable(path, WAY_OUT):
+        with readable(path, REMEDY):
             predictions = arrays["predictions"][0]
             if (predictions.shape, predictions.dtype.kind) != (shape, "f"):
-                raise ValueError(f"predictions of shape {predictions.shape}, expected {shape}")
+                raise ValueError(f"expected predictions, numbers of shape {shape}; received shape {predictions.shape}")
             history = pd.DataFrame(facts["history"])
-            if "epoch" not in history or not all(pd.api.types.is_numeric_dtype(kind) for kind in history.dtypes):
-                raise ValueError("a history without epochs, or not of numbers")
+            if "epoch" not in history or not all(pd.api.types.is_numeric_dtype(dtype) for dtype in history.dtypes):
+                raise ValueError("expected a history with a column epoch and numbers only")
         return predictions, history
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove what `Checkpoints` keeps in a folder."""
+    """Remove the checkpoint files in a folder."""
     for path in [folder / FINAL, *folder.glob("fold-[0-9]*.npz")]:
         path.unlink(missing_ok=True)
 
 
-WAY_OUT = "delete it, and --resume trains from the start"
-"""What to do about a damaged state."""
+REMEDY = "delete it; --resume then trains from the start"
+"""What to do about a damaged checkpoint; ends the message of an error."""
 
 FACTS = {"": OBJECT, "format": whole(0, 1 << 31), "fingerprint": TEXT}
+"""Rules of the metadata of every checkpoint."""
 
 
 def save_state(path: Path, arrays: dict[str, list[npt.NDArray[Any]]], facts: dict[str, Any]) -> None:
-    """Write named lists of arrays and JSON-able facts, whole or not at all."""
-    named = {f"{name}/{index}": array for name, members in arrays.items() for index, array in enumerate(members)}
+    """Write named lists of arrays, and metadata that JSON can hold, as one atomic file."""
+    named = {f"{name}/{index}": array for name, values in arrays.items() for index, array in enumerate(values)}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, facts=np.array(json.dumps(facts | {"format": FORMAT})), **named)
     write_bytes(path, buffer.getvalue())
 
 
 def load_state(path: Path, fingerprint: str) -> tuple[dict[str, list[npt.NDArray[Any]]], dict[str, Any]]:
-    """What `save_state` wrote.
+    """Read what `save_state` wrote.
 
     Args:
         path: The file.
-        fingerprint: Of the library and its split; the fact of that name must be the same.
+        fingerprint: Hash of the library and its split, which the metadata must repeat.
+
+    Returns:
+        Arrays and metadata.
 
     Raises:
         InputError: the file is damaged, of another version, or belongs to other data.
     """
     arrays: dict[str, list[npt.NDArray[Any]]] = {}
-    named = read_arrays(path, WAY_OUT)
-    facts = parsed(str(named.pop("facts", "")).encode(), path, WAY_OUT, nan=True)
-    check(facts, FACTS, path, WAY_OUT)
+    named = read_arrays(path, REMEDY)
+    facts = parsed(str(named.pop("facts", "")).encode(), path, REMEDY, nan=True)
+    check(facts, FACTS, path, REMEDY)
     for key, array in named.items():
         arrays.setdefault(key.partition("/")[0], []).append(array)
     if facts.pop("format") != FORMAT:
-        raise InputError(f"{path}: of another version of relple_tf, which trained differently; start a new run")
+        raise InputError(f"{path}: written by another version of relple_tf, which trains differently; start a new run")
     if facts["fingerprint"] != fingerprint:
         raise InputError(
-            f"{path.parent}: the data or their split changed since this run was cut off; bring the old ones back, or "
+            f"{path.parent}: the data or their split changed since this run was interrupted; restore the old data, or "
             "start a new run with another --out"
         )
     return arrays, facts

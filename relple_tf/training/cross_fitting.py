@@ -1,7 +1,7 @@
-"""Cross-fitting: one network per cross-validation fold of the development set, trained on the other folds.
+"""Cross-fitting: for each cross-validation fold of the development set, a network trained on the other folds.
 
-Their out-of-fold predictions give the stacking weights, the prediction intervals and the outliers of the library. The
-final network is trained on the whole development set.
+The out-of-fold predictions of these networks determine the stacking weights, the prediction intervals and the outliers
+of the library. The final network is trained on the whole development set.
 """
 
 from dataclasses import dataclass
@@ -37,26 +37,26 @@ class CrossFit:
     """Out-of-fold predictions for the development set."""
 
     weights: dict[str, float]
-    """Target -> stacking weight of the network, one of WEIGHTS; the kernel regression has the rest."""
+    """Target -> stacking weight w of the network, from WEIGHTS; the kernel regression has 1 - w."""
     predictions: dict[str, Floats]
     """Target -> (n,) stacked out-of-fold predictions in laboratory units; NaN for rows outside the development set."""
     history: pd.DataFrame
-    """Validation scores by epoch, mean over the folds."""
+    """History of training, mean over the fold networks; see `loop.TrainedNetwork`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FoldFit:
-    """What the network of one fold gives."""
+    """Out-of-fold predictions and training history of one fold."""
 
     stacked: Floats
-    """(weights, n_held, K) predictions of the rows held back in laboratory units, for each of WEIGHTS."""
+    """(weights, n_held, K) stacked predictions for the rows of the fold in laboratory units, for each of WEIGHTS."""
     history: pd.DataFrame
-    """See `fit.TrainedNetwork`."""
+    """See `loop.TrainedNetwork`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Shared:
-    """What every process of a cross-fit holds."""
+    """Data that every worker process receives once."""
 
     library: SpectralLibrary
     parts: Parts
@@ -66,7 +66,7 @@ class _Shared:
 
 
 def development(parts: Parts) -> Parts:
-    """The parts of the final network: validation rows count as training rows, because the folds have validated."""
+    """Return the parts of the final network: the folds replace validation, so validation rows become training rows."""
     return np.where(parts == "validation", "train", parts)
 
 
@@ -79,51 +79,51 @@ def cross_fit(
     show: bool = True,
     traces: TraceCache | None = None,
 ) -> CrossFit:
-    """Train one network for each of `training.cv_folds` folds, some at a time.
+    """Train a network for each of `training.cv_folds` folds, several in parallel.
 
     Args:
         library: All rows.
         parts: (n,) of PARTS; the test rows are not read.
-        config: Of the training.
-        checkpoints: Keeps the result of each fold; folds that it holds are not trained again. None keeps none.
-        show: Whether to draw a progress bar.
-        traces: Traced steps to use and to leave, where the folds are trained in this process.
+        config: Config of the run.
+        checkpoints: Store the result of each fold; stored folds are not trained again. None stores nothing.
+        show: Whether to show a progress bar.
+        traces: Cache of traced training steps, used if the folds are trained in this process.
 
     Raises:
-        InputError: the development set cannot be divided, a kept fold belongs to other data, or a process died.
+        InputError: the development set cannot be divided, a stored fold belongs to other data, or a process died.
         DivergedError: an out-of-fold prediction is not finite.
     """
     training = config.training
     fold = development_folds(library, parts, training.seed, training.cv_folds, config.split.block_km)
-    found: dict[int, FoldFit] = {}
+    fits: dict[int, FoldFit] = {}
     for number in range(fold.max() + 1):
         shape = (len(WEIGHTS), int(np.sum(fold == number)), len(library.targets))
-        if checkpoints is not None and (kept := checkpoints.load_fold(number, shape)) is not None:
-            found[number] = FoldFit(stacked=kept[0], history=kept[1])
-    missing = [number for number in range(fold.max() + 1) if number not in found]
+        if checkpoints is not None and (stored := checkpoints.load_fold(number, shape)) is not None:
+            fits[number] = FoldFit(stacked=stored[0], history=stored[1])
+    missing = [number for number in range(fold.max() + 1) if number not in fits]
     shared = _Shared(library=library, parts=development(parts), fold=fold, config=config, traces=traces or TraceCache())
-    bar = tqdm(total=fold.max() + 1, initial=len(found), unit="network", desc="cross-validation", disable=not show)
+    bar = tqdm(total=fold.max() + 1, initial=len(fits), unit="network", desc="cross-validation", disable=not show)
 
-    def keep(job: int, fit: FoldFit) -> None:
-        found[missing[job]] = fit
+    def store(job: int, fit: FoldFit) -> None:
+        fits[missing[job]] = fit
         if checkpoints is not None:
             checkpoints.save_fold(missing[job], fit.stacked, fit.history)
         bar.update()
 
     try:
         with bar:
-            run_all(fit_fold, missing, shared, workers=training.workers, finished=keep)
+            run_all(fit_fold, missing, shared, workers=training.workers, finished=store)
     except ProcessDiedError:
         where = "" if checkpoints is None else f"{checkpoints.folder}: "
         raise InputError(
-            f"{where}a process died, for lack of memory mostly; the networks that are done are kept, and --resume "
-            "trains the others; a new run with --set training.workers=1 needs the least"
+            f"{where}a process died, probably for lack of memory; finished fold networks are stored, and --resume "
+            "trains the others; a new run with --set training.workers=1 needs the least memory"
         ) from None
-    return collect(library, fold, [found[number] for number in range(fold.max() + 1)])
+    return collect(library, fold, [fits[number] for number in range(fold.max() + 1)])
 
 
 def fit_fold(shared: _Shared, number: int) -> FoldFit:
-    """Train one network without its fold and predict the fold, for every weight of WEIGHTS."""
+    """Train the network of a fold on the other folds and predict the fold, for each of WEIGHTS."""
     config = replace(shared.config, training__seed=(shared.config.training.seed + number) % 2**31)
     keras.backend.clear_session()
     seed_everything(config.training.seed)
@@ -135,12 +135,12 @@ def fit_fold(shared: _Shared, number: int) -> FoldFit:
 
 
 def to_lab(scales: tuple[TargetScale, ...], values: Floats) -> Floats:
-    """(..., K) standard deviations to laboratory units."""
+    """Convert (..., K) from the modelled scale, in standard deviations, to laboratory units."""
     return np.stack([scale.to_lab(values[..., column]) for column, scale in enumerate(scales)], axis=-1)
 
 
 def collect(library: SpectralLibrary, fold: npt.NDArray[np.intp], fits: list[FoldFit]) -> CrossFit:
-    """Join the predictions of the folds and choose the stacking weight of each target.
+    """Combine the predictions of all folds and choose the stacking weight of each target.
 
     Raises:
         DivergedError: a prediction is not finite.
@@ -152,7 +152,7 @@ def collect(library: SpectralLibrary, fold: npt.NDArray[np.intp], fits: list[Fol
     for column, (target, values) in enumerate(library.targets.items()):
         if not np.isfinite(stacked[:, fold >= 0, column]).all():
             raise DivergedError(
-                f"predictions of {target} are not finite: training diverged; lower training.learning_rate"
+                f"out-of-fold predictions of {target} are not finite: training diverged; lower training.learning_rate"
             )
         best = best_weight(np.where(fold >= 0, values, np.nan), stacked[:, :, column])
         weights[target], predictions[target] = WEIGHTS[best], stacked[best, :, column]

@@ -1,4 +1,4 @@
-"""The trainable model: network, joint loss and the strategy that weighs the targets."""
+"""The trainable model: network, joint loss and balancing strategy."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +15,10 @@ class JointModel(keras.Model):
     """Trains `network` on the joint loss.
 
     Args:
-        network: Features -> {target: (batch, 1)} in standard deviations; it alone is kept afterwards.
-        body: The same from what is trained on: the network itself, or augmentation and front end before it.
+        network: Features -> {target: (batch, 1)} in standard deviations; the only part that is kept after training.
+        body: Training rows -> outputs of `network`: the network itself, or augmentation, front end and network.
         targets: K names, in the order of the columns of y.
-        balancing: Weighs the targets' losses.
+        balancing: Strategy that weighs the losses of the targets.
         huber_delta: See `masked_losses`.
     """
 
@@ -49,16 +49,16 @@ class JointModel(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The joint loss of predictions and y, both (batch, K); NaN in y is a value that was not measured."""
+        """Return the joint loss of `y_pred` and `y`, both (batch, K); y is NaN where a value was not measured."""
         losses, present = masked_losses(y, y_pred, self.huber_delta)
         return self.balancing(losses, present)
 
 
-class FollowingModel(JointModel):
-    """For the strategies that look at the network besides the losses: FAMO and GradNorm.
+class CustomStepModel(JointModel):
+    """Joint model with the training step of FAMO and GradNorm, which read more of a step than its losses.
 
-    The one place that is written in TensorFlow: both need gradients or losses within a step, for
-    which Keras has no backend-neutral call.
+    Written in TensorFlow: GradNorm reads gradients and FAMO the losses after the step, for which Keras has no
+    backend-neutral call.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -70,26 +70,26 @@ class FollowingModel(JointModel):
         with tf.GradientTape(persistent=self.shared is not None) as tape:
             losses, present = masked_losses(y, self(x, training=True), self.huber_delta)
             total = self.balancing(losses, present)
-            each = tf.unstack(losses, num=len(self.targets))
+            target_losses = tf.unstack(losses, num=len(self.targets))
         gradients = tape.gradient(total, self.trainable_weights)
         if self.shared is not None:
             kernel = self.shared.trainable_weights[0].value
-            norms = [tf.norm(tape.gradient(loss, kernel)) for loss in each]
-            self.balancing.follow(losses, tf.stack(norms), present)
+            norms = [tf.norm(tape.gradient(loss, kernel)) for loss in target_losses]
+            self.balancing.update_in_step(losses, tf.stack(norms), present)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
         if isinstance(self.balancing, Famo):
             after, _ = masked_losses(y, self(x, training=True), self.huber_delta)
-            self.balancing.follow(losses, after, present)
+            self.balancing.update_in_step(losses, after, present)
         self._loss_tracker.update_state(total)
         results: dict[str, Any] = self.get_metrics_result()
         return results
 
 
 def last_shared_layer(network: keras.Model) -> keras.layers.Layer:
-    """The deepest layer with weights to train that every output depends on.
+    """Return the deepest layer with trainable weights that every output depends on.
 
     Raises:
-        ValueError: the outputs share no layer.
+        ValueError: the outputs have no layer in common.
     """
     ancestors = []
     for output in network.outputs:

@@ -1,4 +1,4 @@
-"""The kernel regression: support vector machines on every view's scores, fitted without gradients."""
+"""Fitting the kernel regression: support vector regression (SVR) on the scores of each view, without gradients."""
 
 from collections.abc import Mapping
 
@@ -17,24 +17,25 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 WIDTH = 0.3
-"""The Gaussian kernel is exp(-WIDTH) at the median squared distance of two training soils."""
+"""The Gaussian kernel is exp(-WIDTH) at the median squared distance between two training soils."""
 COMPONENTS = 30
-"""Of each view that are compared, at most; 60 were no better on inner splits of NIRsoil, 20 and 10 worse."""
+"""Largest number of components of a view that the kernel reads. On inner splits of NIRsoil, 60 were no better, 20 and
+10 were worse."""
 LINEAR_SHARE = 0.2
-"""Weight of the linear kernel beside the Gaussian one, both of mean square length 1."""
+"""Weight of the linear kernel relative to the Gaussian kernel, if both have a mean of 1 on the diagonal."""
 SMALLEST_EIGENVALUE = 1e-7
-"""Directions of the landmarks' kernel below this share of the largest are rounding."""
+"""Eigenvalues of the landmarks' kernel below this fraction of the largest are rounding."""
 
 COSTS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-"""C of the support vector machine, tried by cross-validation."""
+"""Candidates for C of the SVR, compared by cross-validation."""
 EPSILON = 0.03
-"""Errors below this many standard deviations cost nothing."""
+"""Errors below this many standard deviations cost 0."""
 FOLDS = 4
-"""Of the choice of C."""
+"""Cross-validation folds in the choice of C."""
 MOST_SVM_ROWS = 3000
-"""A support vector machine needs all products of two rows; with more rows the machine is a ridge regression."""
+"""Largest number of rows for an SVR, which needs the kernel of all pairs of rows; more rows get a ridge regression."""
 STRENGTHS = np.logspace(-4, 4, 25)
-"""Of that ridge, tried by leave-one-out."""
+"""Candidates for the penalty of the ridge regression, compared by leave-one-out cross-validation."""
 
 
 def fit_kernel_regression(
@@ -45,30 +46,33 @@ def fit_kernel_regression(
     landmarks: int,
     seed: int,
 ) -> KernelRegression:
-    """For every target the mean of its views' machines, as a layer.
+    """Fit an SVR for each target and view; the prediction for a target is the mean over the views.
 
     Args:
-        scores: For each view (n, components) of the training rows.
-        kernels: For each view (bands, components) of its projection: orthonormal columns, each times a scale.
+        scores: For each view, (n, components) of the training rows.
+        kernels: For each view, (bands, components) of its projection: orthonormal columns, each times a scale.
         values: Target -> (n,) in standard deviations, NaN where not measured.
-        groups: (n,) numbers of what no fold may divide.
-        landmarks: Training rows that a scan is compared with, at most; drawn at random where there are more.
-        seed: Of that draw and of the folds.
+        groups: (n,) numbers of the groups that no fold divides.
+        landmarks: Largest number of training rows that a scan is compared with; a random subset if there are more rows.
+        seed: Seed of that subset and of the folds.
+
+    Returns:
+        A layer: scores of all views -> (batch, targets) in standard deviations.
     """
     count = min(landmarks, len(groups))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(groups))[:count])
     components = min(COMPONENTS, scores[0].shape[1])
     layer = KernelRegression(tuple(values), count, components, name="kernel_regression")
     layer.build([view.shape for view in scores])
-    fitted = [
-        _view_kernel_regression(own[:, :components], kernel[:, :components], values, groups, chosen, seed)
-        for own, kernel in zip(scores, kernels, strict=True)
+    view_weights = [
+        _view_kernel_regression(view[:, :components], kernel[:, :components], values, groups, chosen, seed)
+        for view, kernel in zip(scores, kernels, strict=True)
     ]
-    levels = np.mean([found.pop("level") for found in fitted], axis=0)
-    for name in fitted[0]:
-        weights = np.stack([found[name] for found in fitted])
-        getattr(layer, name).assign(weights / len(scores) if name in ("slope", "linear") else weights)
-    layer.level.assign(levels)
+    intercepts = np.mean([weights.pop("level") for weights in view_weights], axis=0)
+    for name in view_weights[0]:
+        stacked = np.stack([weights[name] for weights in view_weights])
+        getattr(layer, name).assign(stacked / len(scores) if name in ("slope", "linear") else stacked)
+    layer.level.assign(intercepts)
     return layer
 
 
@@ -80,61 +84,61 @@ def _view_kernel_regression(
     chosen: Indices,
     seed: int,
 ) -> dict[str, Floats]:
-    """One view's weights of the layer, by their names there; all targets."""
-    # Columns of the projection are orthonormal: their length is what the scores were multiplied by, and the kernel
-    # reads them without, for components of small variance are mostly noise.
+    """Fit one view for all targets; return the weights of the layer by name."""
+    # The length of a column of the projection is the factor on its scores. The kernel reads scores without that factor,
+    # because components of small variance are mostly noise.
     length = np.linalg.norm(kernel.astype("float64"), axis=0)
     gain = np.divide(1.0, length, out=np.zeros_like(length), where=length > 0)
-    plain = scores * gain
-    typical = np.median(pdist(plain, "sqeuclidean"))
-    gain *= np.sqrt(WIDTH / typical) if typical > 0 else 0.0
+    unscaled = scores * gain
+    median = np.median(pdist(unscaled, "sqeuclidean"))
+    gain *= np.sqrt(WIDTH / median) if median > 0 else 0.0
     z = scores * gain
     sd = z.std(axis=0)
     inverse_bound = np.divide(1.0, BOUND * sd, out=np.zeros_like(sd), where=sd > 0)
 
     landmark = z[chosen]
     similarity = np.exp(-cdist(z, landmark, "sqeuclidean"))
-    # In these coordinates of the landmarks' span, products of two rows are their kernel (Williams & Seeger 2001, NIPS);
-    # exactly where all rows are landmarks.
+    # Nystroem features (Williams & Seeger 2001, NIPS): the product of two rows is their kernel, exactly if all rows are
+    # landmarks.
     eigenvalues, vectors = np.linalg.eigh(similarity[chosen])
     kept = eigenvalues > SMALLEST_EIGENVALUE * eigenvalues[-1]
     root = vectors[:, kept] / np.sqrt(eigenvalues[kept])
     bounded = np.tanh(z * inverse_bound)
-    # tanh(z / bound) * bound is z near 0: components count by their SD, and together for LINEAR_SHARE.
+    # tanh(z / bound) * bound is z near 0: components are weighted by their SD, all of them together by LINEAR_SHARE.
     weight = BOUND * sd
     weight *= np.sqrt(LINEAR_SHARE / (np.mean(np.sum((bounded * weight) ** 2, axis=1)) or 1.0))
     features = np.hstack([similarity @ root, bounded * weight])
-    slopes, linear, levels = [], [], []
+    slopes, linear, intercepts = [], [], []
     for y in values.values():
-        known = ~np.isnan(y)
-        slope, level = fit_svm(features[known], y[known], groups[known], seed)
+        is_measured = ~np.isnan(y)
+        slope, intercept = fit_svm(features[is_measured], y[is_measured], groups[is_measured], seed)
         slopes.append(root @ slope[: root.shape[1]])
         linear.append(weight * slope[root.shape[1] :])
-        levels.append(level)
+        intercepts.append(intercept)
     return {
         "gain": gain,
         "landmark": landmark,
         "slope": np.stack(slopes, axis=1),
         "inverse_bound": inverse_bound,
         "linear": np.stack(linear, axis=1),
-        "level": np.array(levels),
+        "level": np.array(intercepts),
     }
 
 
 def fit_svm(x: Floats, y: Floats, groups: Indices, seed: int) -> tuple[Floats, float]:
-    """A linear support vector machine, its C by cross-validation: y is about x @ slope + level.
+    """Fit a linear SVR, y = x @ slope + intercept, with C chosen by cross-validation.
 
-    On a random basis it is a kernel machine. Unlike a ridge regression it gives a soil with a wild laboratory value a
-    bounded pull (Smola & Schoelkopf 2004, Statistics and Computing 14, 199-222).
+    On Nystroem features it is a kernel SVR. Unlike in ridge regression, the influence of an outlying laboratory value
+    is bounded (Smola & Schoelkopf 2004, Statistics and Computing 14, 199-222).
 
     Args:
         x: (n, m).
         y: (n,) in standard deviations.
-        groups: (n,) numbers of what no fold may divide.
-        seed: Of the folds.
+        groups: (n,) numbers of the groups that no fold divides.
+        seed: Seed of the folds.
 
     Returns:
-        Slope (m,) and level.
+        Slope (m,) and intercept.
     """
     centre = x.mean(axis=0)
     if len(x) > MOST_SVM_ROWS:

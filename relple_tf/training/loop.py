@@ -1,4 +1,4 @@
-"""The training loop: batches, schedule, early stopping, and a state that survives a kill."""
+"""The training loop: batches, schedule, early stopping, and a checkpoint from which an interrupted run continues."""
 
 import dataclasses
 import time
@@ -19,15 +19,15 @@ from relple_tf.config import Config, TrainingConfig
 from relple_tf.progress import tqdm
 from relple_tf.training.augmentation import Augment, is_active
 from relple_tf.training.balancing import STRATEGIES
-from relple_tf.training.checkpoint import WAY_OUT, load_state, save_state
-from relple_tf.training.joint import FollowingModel, JointModel
+from relple_tf.training.checkpoint import REMEDY, load_state, save_state
+from relple_tf.training.joint import CustomStepModel, JointModel
 from relple_tf.training.preparation import Prepared, initial_network
 
 SAVE_EVERY_S = 5.0
-"""Seconds between two savings of the state; a kill loses at most these and the epoch under way."""
+"""Seconds between two checkpoints; an interrupted run loses at most this time and the current epoch."""
 
 VALIDATION_BLOCK = 512
-"""Rows that are validated at once."""
+"""Batch size of validation, in rows."""
 
 STATE = {
     "history": items(1, 1 << 31),
@@ -35,28 +35,28 @@ STATE = {
     "history.*.*": Rule("a number", lambda value: type(value) in (int, float)),
     "best_epoch": whole(0, 1 << 31),
 }
-"""Facts of a state; scores may be NaN or infinite."""
+"""Rules of the metadata of a checkpoint; scores may be NaN or infinite."""
 
 WARM_UP = 0.05
-"""Share of the steps in which the learning rate rises to its peak."""
+"""Fraction of the steps in which the learning rate rises to its peak."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainedNetwork:
-    """What training ends with."""
+    """A trained network and the history of its training."""
 
     network: keras.Model
-    """Features (batch, bands, channels) -> {target: (batch, 1)} in standard deviations; never trained again."""
+    """Features (batch, bands, channels) -> {target: (batch, 1)} in standard deviations; not trained further."""
     history: pd.DataFrame
-    """One row per epoch: loss, validation scores, loss weights, learning rate; epoch 0 is the start."""
+    """A row per epoch: loss, validation scores, loss weights, learning rate; epoch 0 is before the first step."""
 
 
 class TraceCache:
-    """The last training step that TensorFlow traced, for further networks that compute the same.
+    """The model whose training step TensorFlow traced last, for reuse by networks with the same computation.
 
-    TensorFlow needs a third of a small network's training to trace a step. Networks of several folds mostly differ in
-    their variables alone; where their correlations make other gates, or their rows other step counts, they are traced
-    anew. A cache belongs to the process that trains one network after the other; pickling it leaves it empty.
+    Tracing takes a third of the training time of a small network. Fold networks mostly differ only in the values of
+    their variables. If their correlations lead to other gates, or their rows to another number of steps, they are
+    traced again. A cache belongs to a process that trains networks one after another; a pickled copy is empty.
     """
 
     def __init__(self) -> None:
@@ -66,23 +66,26 @@ class TraceCache:
         return {"_last": None}
 
     def reuse(self, joint: JointModel, batches: "Batches", config: Config) -> JointModel:
-        """The last model with the numbers of `joint`, where both compute the same; else `joint`.
+        """Copy the variables of `joint` into the last model if both compute the same.
 
         Args:
             joint: Compiled, not yet trained.
-            batches: What it will be trained on.
-            config: Of the training.
+            batches: Batches on which it will be trained.
+            config: Config of the run.
+
+        Returns:
+            The last model, or else `joint`, which then becomes the last model.
         """
         if is_active(config.augmentation):
             return joint
-        same_for_all = dataclasses.replace(config.training, seed=0)
-        computed = (joint.network.to_json(), same_for_all, len(batches), batches.size)
-        if self._last is None or self._last[0] != computed:
-            self._last = computed, joint
+        without_seed = dataclasses.replace(config.training, seed=0)
+        computation = (joint.network.to_json(), without_seed, len(batches), batches.size)
+        if self._last is None or self._last[0] != computation:
+            self._last = computation, joint
             return joint
         last = self._last[1]
-        for kept, given in ((last, joint), (last.optimizer, joint.optimizer)):
-            for variable, value in zip(kept.variables, given.variables, strict=True):
+        for target, source in ((last, joint), (last.optimizer, joint.optimizer)):
+            for variable, value in zip(target.variables, source.variables, strict=True):
                 variable.assign(value)
         return last
 
@@ -98,21 +101,21 @@ def train(
     traces: TraceCache | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> TrainedNetwork:
-    """Train a network from its start.
+    """Train a network from its initial weights, or continue from a checkpoint.
 
     Args:
         prepared: From `prepare`; not changed.
-        config: Of the training.
+        config: Config of the run.
         stop_early: Stop after `patience` epochs without a better validation score and keep the weights of the best
-            one; else keep the last.
-        checkpoint: Where the state is kept; training continues from it if it exists. None keeps none.
-        fingerprint: Of the library and its split, kept with the state.
-        show: Whether to draw a progress bar.
-        traces: Traced steps to use and to leave; None traces anew.
-        callbacks: Further Keras callbacks; their logs hold the scores of each epoch.
+            epoch; otherwise train all epochs and keep the last weights.
+        checkpoint: File of the state; training continues from it if it exists. None writes no checkpoint.
+        fingerprint: Hash of the library and its split, stored with the state.
+        show: Whether to show a progress bar.
+        traces: Cache of traced training steps; None traces again.
+        callbacks: Further Keras callbacks; their logs contain the scores of each epoch.
 
     Raises:
-        InputError: the state belongs to other data.
+        InputError: the checkpoint is damaged or belongs to other data.
     """
     network = initial_network(prepared, config)
     joint, rows = joint_model(network, prepared, config)
@@ -142,24 +145,24 @@ def train(
                 verbose=0,
             )
         finally:
-            monitor.bar.close()  # an error message begins a line of its own
+            monitor.bar.close()  # so that an error message begins on a new line
     if traces is not None and joint.network is network:
-        # The cache keeps this network for the next training.
+        # The next training overwrites the weights of the cached network.
         network = initial_network(prepared, config)
     network.set_weights(monitor.best_weights)
     return TrainedNetwork(network=network, history=pd.DataFrame(monitor.history))
 
 
 def epoch_count(steps_per_epoch: int, config: TrainingConfig) -> int:
-    """Epochs within both `max_epochs` and `max_steps`, at least one."""
+    """Return the number of epochs within both `max_epochs` and `max_steps`, at least 1."""
     return max(1, min(config.max_epochs, config.max_steps // steps_per_epoch))
 
 
 def joint_model(network: keras.Model, prepared: Prepared, config: Config) -> tuple[JointModel, npt.NDArray[np.float32]]:
-    """The trainable model of a network and the rows that it reads.
+    """Build the trainable model of a network, and return it with its input rows.
 
-    Without augmentation the channels are constant, so training starts from the features computed
-    once; with it, from the absorbance on the model's grid.
+    Without augmentation the features are constant, so they are computed once and are the input. With augmentation the
+    input is the absorbance on the model's grid.
     """
     targets, training = prepared.spec.targets, config.training
     balancing = STRATEGIES[training.balancing](len(targets), training)
@@ -169,12 +172,12 @@ def joint_model(network: keras.Model, prepared: Prepared, config: Config) -> tup
         absorbance = keras.Input(rows.shape[1:], name="absorbance")
         distorted = Augment(config.augmentation, prepared.grid_nm, training.seed)(absorbance)
         body = keras.Model(absorbance, body(prepared.channel_stage(distorted)), name="body")
-    model = FollowingModel if training.balancing in ("famo", "gradnorm") else JointModel
+    model = CustomStepModel if training.balancing in ("famo", "gradnorm") else JointModel
     return model(network, body, targets, balancing, training.huber_delta), rows
 
 
 def compile_joint(joint: JointModel, config: TrainingConfig, steps: int) -> None:
-    """Give `joint` its optimiser: AdamW, warm-up and cosine over `steps`, gradients of at most norm 1."""
+    """Compile `joint` with AdamW: warm-up and cosine decay over `steps`, gradients clipped to norm 1."""
     warm_up = max(1, round(WARM_UP * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / warm_up,
@@ -184,7 +187,7 @@ def compile_joint(joint: JointModel, config: TrainingConfig, steps: int) -> None
         warmup_steps=warm_up,
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, clipnorm=1.0)
-    # Biases set a level and the balancing state has its own balance; neither is to shrink to zero.
+    # No decay to zero for biases, which set a level, and for the state of the balancing strategy.
     biases = [variable for variable in joint.network.trainable_variables if variable.name == "bias"]
     optimizer.exclude_from_weight_decay([*biases, *joint.balancing.trainable_variables])
     joint.compile(optimizer, jit_compile=False)
@@ -193,9 +196,9 @@ def compile_joint(joint: JointModel, config: TrainingConfig, steps: int) -> None
 
 
 class Batches(keras.utils.PyDataset):
-    """Training rows in an order that seed and epoch alone decide, so that a resumed run sees the same batches.
+    """Training rows in an order that depends only on seed and epoch, so that a resumed run reads the same batches.
 
-    The rest of an epoch that fills no batch is left out; the next epoch's order brings it back.
+    The last rows of an epoch that do not fill a batch are skipped; the next epoch has another order.
     """
 
     def __init__(
@@ -214,12 +217,12 @@ class Batches(keras.utils.PyDataset):
         return len(self.rows) // self.size
 
     def start_at(self, epoch: int) -> None:
-        """Take the order of this epoch, from 0."""
+        """Set the order of the rows in `epoch`, counted from 0."""
         self.epoch = epoch
         self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
 
     def on_epoch_end(self) -> None:
-        """Go on to the next order; Keras calls it."""
+        """Set the order of the next epoch; called by Keras."""
         self.start_at(self.epoch + 1)
 
     def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -228,11 +231,11 @@ class Batches(keras.utils.PyDataset):
 
 
 class Monitor(keras.callbacks.Callback):
-    """Scores every epoch on the validation rows, shows it, keeps the best weights, stops, saves the state.
+    """Scores each epoch on the validation rows, shows progress, keeps the best weights, stops, saves checkpoints.
 
-    The score is 1 minus the targets' mean squared error in standard deviations of the training rows, mean over
-    targets. It is unweighted, because a weighted loss changes its meaning from epoch to epoch and can go negative; and
-    it is no R2, whose unit is the spread of a few validation rows.
+    The score is 1 minus the mean squared error in standard deviations of the training rows, averaged over the targets.
+    It is unweighted, because the meaning of a weighted loss changes from epoch to epoch and it can be negative. It is
+    not R2, which is relative to the variance of a few validation rows.
     """
 
     def __init__(
@@ -259,12 +262,12 @@ class Monitor(keras.callbacks.Callback):
 
     @property
     def epochs_done(self) -> int:
-        """Finished epochs, those before a restart included; row 0 of the history is the start."""
+        """Finished epochs, including those before a restart; row 0 of the history is before the first step."""
         return len(self.history) - 1
 
     @property
     def ended(self) -> bool:
-        """Whether the epochs or the patience are used up."""
+        """Whether all epochs are done or the patience is exhausted."""
         waited = self.epochs_done - self.best_epoch
         return self.epochs_done >= self.epochs or (self.stop_early and waited >= self.config.patience)
 
@@ -280,7 +283,7 @@ class Monitor(keras.callbacks.Callback):
         )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Score, show, remember, stop."""
+        """Score the epoch, show it, stop if training has ended, and save a checkpoint."""
         joint: JointModel = self.model
         row = self._record(
             loss=float((logs or {})["loss"]),
@@ -300,7 +303,7 @@ class Monitor(keras.callbacks.Callback):
             self.saved_at_s = time.monotonic()
 
     def _record(self, loss: float, learning_rate: float, weights: npt.NDArray[np.float64]) -> dict[str, float]:
-        """Score the network as it is, add a row to the history, and keep the weights if they are the best."""
+        """Score the network, append a row to the history, and keep the weights if they are the best."""
         score, r2 = validation_scores(self.network, self.prepared)
         row = {
             "epoch": len(self.history),
@@ -335,38 +338,38 @@ class Monitor(keras.callbacks.Callback):
         save_state(path, arrays, facts)
 
     def restore(self, path: Path) -> None:
-        """Take up the state that `path` holds: weights, optimiser, seeds, scores.
+        """Restore weights, optimiser, random generators and history from a checkpoint.
 
         Raises:
-            InputError: it is damaged, or belongs to other data or another network.
+            InputError: the file is damaged, or belongs to other data or another network.
         """
         arrays, facts = load_state(path, self.fingerprint)
-        check(facts, STATE, path, WAY_OUT)
-        with readable(path, WAY_OUT):
+        check(facts, STATE, path, REMEDY)
+        with readable(path, REMEDY):
             for variable, value in zip(self.model.variables, arrays["state"], strict=True):
                 variable.assign(value)
             optimizer = self.model.optimizer
             for variable, value in zip(optimizer.variables, arrays["optimizer"], strict=True):
                 variable.assign(value)
             if [weight.shape for weight in arrays["best"]] != [weight.shape for weight in self.best_weights]:
-                raise ValueError("the best weights are those of another network")
+                raise ValueError("the best weights belong to another network")
             if not all(row.keys() == self.history[0].keys() for row in facts["history"]):
-                raise ValueError("the history is that of another network")
-            facts["history"][facts["best_epoch"]]  # has its row
+                raise ValueError("the history belongs to another network")
+            facts["history"][facts["best_epoch"]]  # raises IndexError if this row is missing
         self.best_weights = arrays["best"]
         self.history, self.best_epoch = facts["history"], facts["best_epoch"]
 
 
 def validation_scores(network: keras.Model, prepared: Prepared) -> tuple[float, dict[str, float]]:
-    """The score that early stopping watches, and R2 of each target, on measured validation rows, modelled space.
+    """Compute the score of early stopping, and R2 of each target, on the validation rows and the modelled scale.
 
-    NaN without validation rows, as in a network that learns from all; a target with fewer than two values there has
-    no R2 and does not count (a member's fold need not hold one of every target).
+    Both are NaN without validation rows, as for the final network after cross-fitting. A target with fewer than two
+    measured values has R2 NaN and does not enter the score; not every fold has values of every target.
     """
     features = prepared.validation_features
     if not len(features):
         return np.nan, dict.fromkeys(prepared.spec.targets, np.nan)
-    # Not `predict`, whose setting up costs a tenth of an epoch of a small library.
+    # Not `predict`: its set-up takes a tenth of the time of an epoch of a small library.
     blocks = [
         network.predict_on_batch(features[first : first + VALIDATION_BLOCK])
         for first in range(0, len(features), VALIDATION_BLOCK)
@@ -374,15 +377,15 @@ def validation_scores(network: keras.Model, prepared: Prepared) -> tuple[float, 
     errors, r2 = [], {}
     for column, target in enumerate(prepared.spec.targets):
         measured = prepared.validation_values[:, column]
-        known = ~np.isnan(measured)
-        if known.sum() < 2:
+        rows = ~np.isnan(measured)
+        if rows.sum() < 2:
             r2[target] = np.nan
             continue
-        estimate = np.concatenate([block[target] for block in blocks])[known, 0]
-        # A diverged network has no score; it must not stop the run that holds better weights.
+        estimate = np.concatenate([block[target] for block in blocks])[rows, 0]
+        # A diverged network scores -inf and raises no error: the run may hold better weights of an earlier epoch.
         finite = bool(np.isfinite(estimate).all())
-        errors.append(float(np.mean((measured[known] - estimate) ** 2)) if finite else np.inf)
-        r2[target] = float(r2_score(measured[known], estimate)) if finite else -np.inf
+        errors.append(float(np.mean((measured[rows] - estimate) ** 2)) if finite else np.inf)
+        r2[target] = float(r2_score(measured[rows], estimate)) if finite else -np.inf
     return 1 - float(np.mean(errors)) if errors else np.nan, r2
 
 

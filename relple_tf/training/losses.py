@@ -1,4 +1,4 @@
-"""The loss of each target over the rows where it was measured."""
+"""Loss of each target over the rows in which it was measured."""
 
 from typing import Any
 
@@ -6,26 +6,25 @@ from keras import ops
 
 
 def masked_losses(measured: Any, predicted: Any, huber_delta: float) -> tuple[Any, Any]:
-    """Mean loss per target over its measured rows.
+    """Compute the mean loss of each target over the rows in which it was measured.
 
     Args:
         measured: (batch, K) in standard deviations, NaN where not measured.
         predicted: (batch, K) likewise, without NaN.
-        huber_delta: Errors beyond it count linearly (Huber 1964); 0 is the squared error. Half the
-            square is taken in both, so that they agree on small errors.
+        huber_delta: Errors above it count linearly (Huber 1964); 0 is the squared error. Both are half the square for
+            small errors.
 
     Returns:
-        (K,) losses, 0 where no row of the batch was measured, and (K,) 1.0 or 0.0: was any
-        measured.
+        (K,) losses, 0 for a target without a measured value in the batch; (K,) 1.0 for targets with one, else 0.0.
     """
-    known = ops.logical_not(ops.isnan(measured))
-    mask = ops.cast(known, predicted.dtype)
-    # NaN must not enter the subtraction: 0 * NaN is NaN in the gradient too.
-    error = (predicted - ops.where(known, measured, ops.zeros_like(measured))) * mask
+    is_measured = ops.logical_not(ops.isnan(measured))
+    mask = ops.cast(is_measured, predicted.dtype)
+    # NaN must not enter the subtraction: 0 * NaN is NaN, also in the gradient.
+    error = (predicted - ops.where(is_measured, measured, ops.zeros_like(measured))) * mask
     size = ops.abs(error)
-    each = 0.5 * ops.square(error)
+    row_losses = 0.5 * ops.square(error)
     if huber_delta > 0:
-        each = ops.where(size <= huber_delta, each, huber_delta * (size - 0.5 * huber_delta))
+        row_losses = ops.where(size <= huber_delta, row_losses, huber_delta * (size - 0.5 * huber_delta))
     count = ops.sum(mask, axis=0)
-    losses = ops.sum(each, axis=0) / ops.maximum(count, 1.0)
+    losses = ops.sum(row_losses, axis=0) / ops.maximum(count, 1.0)
     return losses, ops.cast(count > 0, predicted.dtype)

@@ -1,4 +1,4 @@
-"""From a split library to arrays: everything that is fitted before the first gradient step, on training rows only."""
+"""Preparation: everything that is fitted before the first gradient step, on the training rows only."""
 
 from dataclasses import dataclass
 
@@ -25,31 +25,31 @@ from relple_tf.training.scale_selection import choose_scale
 from relple_tf.training.seeds import seed_everything
 
 ROUNDING = 1e-5
-"""Standard deviations of a band by which the mean of standardised float32 values may miss 0."""
+"""Means of standardised bands (SD 1) below this are rounding errors of float32."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """What training starts from."""
+    """Input of training: fitted front end, kernel regression and scales, and the arrays of rows."""
 
     absorbance_stage: keras.Model
-    """Scan to absorbance on the model's grid."""
+    """Scan (batch, library bands) -> absorbance (batch, grid)."""
     channel_stage: keras.Model
-    """Absorbance to features."""
+    """Absorbance (batch, grid) -> features (batch, bands, channels)."""
     projections: tuple[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]], ...]
     """Kernel and bias of each view, from `whitening`."""
     score_sd: tuple[npt.NDArray[np.float32], ...]
-    """(components,) of each view: SD of its scores over the training rows."""
+    """For each view, (components,): SD of its scores over the training rows."""
     kernel_regression: KernelRegression
-    """From the scores of all views to what kernel machines say of the targets; the network's heads begin at 0."""
+    """Scores of all views -> predictions (batch, K) in standard deviations."""
     domain_statistics: DomainStatistics
-    """From the bands and scores of the first view to T2 and Q."""
+    """Bands and scores of the first view -> T2 and Q."""
     scales: tuple[TargetScale, ...]
-    """How each target is modelled."""
+    """Scale on which each target is modelled."""
     spec: NetworkSpec
-    """What the data decided about the network."""
+    """Sizes of the network that the data determine."""
     grid_nm: npt.NDArray[np.float64]
-    """The model's own wavelengths."""
+    """(grid,) wavelengths of the model, in nm."""
     train_absorbance: npt.NDArray[np.float32]
     """(n_train, grid)."""
     train_features: npt.NDArray[np.float32]
@@ -63,19 +63,19 @@ class Prepared:
     validation_measured: dict[str, npt.NDArray[np.float64]]
     """Target -> (n_validation,) in laboratory units, NaN where not measured."""
     notes: tuple[str, ...]
-    """What was decided for lack of data."""
+    """Decisions that were made for lack of data, for the log and the report."""
 
 
 def prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Config) -> Prepared:
-    """Fit front end, target scales, correlation and projection on the training rows; test rows are not read.
+    """Fit front end, scales, projections, kernel regression and domain statistics on the training rows.
 
-    The result depends on the arguments alone, and nothing that is made of it changes it.
+    Test rows are not read. The result depends only on the arguments, and training does not change it.
 
     Raises:
-        InputError: the schedule of the joint loss is not one number per target.
+        InputError: a schedule of the joint loss does not have a number for each target.
     """
-    # BLAS adds up in an order that depends on its threads, and training makes hundredths of R2 of the last digit of a
-    # projection: with one thread a config has one result.
+    # The order of BLAS sums depends on the number of threads, and training amplifies the last digit of a projection to
+    # hundredths of R2. With a single thread, a config has a single result.
     with threadpool_limits(limits=1, user_api="blas"):
         return _prepare(library, parts, config)
 
@@ -84,7 +84,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
     for name in ("schedule_start", "schedule_decay"):
         if (count := len(getattr(config.training, name))) not in (0, len(library.targets)):
             raise InputError(
-                f"training.{name} has {count} numbers; give one for each of {', '.join(library.targets)}, or none"
+                f"training.{name}: expected a number for each of {', '.join(library.targets)} or none, received {count}"
             )
     train, validation = parts == "train", parts == "validation"
     groups = whole_groups(library, parts, config.split.block_km)
@@ -96,8 +96,10 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
     features = front_end.apply(channels, train_absorbance)
 
     views = config.front_end.viewed_channels()
-    projections = [whitening(viewed(features, view), config) for view in views]
-    scores = [viewed(features, view) @ kernel + bias for view, (kernel, bias) in zip(views, projections, strict=True)]
+    projections = [whitening(view_features(features, view), config) for view in views]
+    scores = [
+        view_features(features, view) @ kernel + bias for view, (kernel, bias) in zip(views, projections, strict=True)
+    ]
     scales = tuple(
         choose_scale(name, values[train], scores[0].astype("float64"), groups[train], config.training.seed)
         for name, values in library.targets.items()
@@ -112,9 +114,9 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         correlation=pearson(modelled[train]),
     )
     domain_statistics = DomainStatistics(min(NEIGHBOURS, config.model.landmarks), name="domain_statistics")
-    first = viewed(features, views[0])
-    domain_statistics.build((first.shape, (None, spec.components)))
-    domain_statistics.fit(first, projections[0][0], group_labels(library, keep_groups=False)[train])
+    first_features = view_features(features, views[0])
+    domain_statistics.build((first_features.shape, (None, spec.components)))
+    domain_statistics.fit(first_features, projections[0][0], group_labels(library, keep_groups=False)[train])
     kernel_regression = fit_kernel_regression(
         scores,
         [kernel for kernel, _ in projections],
@@ -140,16 +142,16 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         validation_values=modelled[validation].astype("float32"),
         validation_measured={name: values[validation] for name, values in library.targets.items()},
         notes=tuple(
-            f"{one} and {other} have {common} training rows in common: counted as unrelated"
-            for one, other, common in unrelated_for_lack_of_rows(modelled[train], targets)
+            f"{first} and {second}: both measured in only {common} training rows, so treated as unrelated"
+            for first, second, common in unrelated_for_lack_of_rows(modelled[train], targets)
         ),
     )
 
 
 def initial_network(prepared: Prepared, config: Config) -> keras.Model:
-    """The network before its training, the same at every call: weights from the seed, views from the training rows.
+    """Build the network with initial weights from the seed and projections from the training rows.
 
-    Seeds everything on the way.
+    Seeds all random generators first, so every call returns the same network.
 
     Returns:
         (batch, bands, channels) features -> {target: (batch, 1)} in standard deviations.
@@ -163,24 +165,25 @@ def initial_network(prepared: Prepared, config: Config) -> keras.Model:
 
 
 def first_view(prepared: Prepared) -> npt.NDArray[np.float32]:
-    """What the distances of the training rows are taken in: (n_train, bands of the first view)."""
-    return viewed(prepared.train_features, prepared.spec.views[0])
+    """Return the features of the training rows from which T2 and Q are computed: (n_train, bands of the first view)."""
+    return view_features(prepared.train_features, prepared.spec.views[0])
 
 
-def viewed(features: npt.NDArray[np.float32], view: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """The channels of a view side by side, as its projection reads them: (n, bands, channels) -> (n, view * bands)."""
+def view_features(features: npt.NDArray[np.float32], view: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Concatenate the channels of a view for its projection: (n, bands, channels) -> (n, view channels * bands)."""
     return features[:, :, list(view)].transpose(0, 2, 1).reshape(len(features), -1)
 
 
 def whitening(flat: npt.NDArray[np.float32], config: Config) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The projection of a view on principal components of its training rows.
+    """Fit the projection of a view on the principal components of its training rows.
 
-    Bands are almost collinear, so gradient descent on them crawls along a few directions; scores
-    divided by a power of their SD are not. With exponent 1 all scores have variance 1; below it,
-    later components count for less. The mean variance is 1 in any case.
+    Bands are almost collinear, so gradient descent is slow on them but not on scores divided by a power of their SD.
+    With exponent 1 all scores have variance 1; with a smaller exponent, later components have less weight. The mean
+    variance is always 1.
 
     Args:
         flat: (n, bands of the view) of the training rows.
+        config: Config of the run.
 
     Returns:
         Kernel (bands of the view, components) and bias (components,): scores = flat @ kernel + bias.
@@ -188,12 +191,12 @@ def whitening(flat: npt.NDArray[np.float32], config: Config) -> tuple[npt.NDArra
     components = min(config.front_end.whitened_components, len(flat) - 1, flat.shape[1])
     pca = PCA(components, random_state=config.training.seed).fit(flat)
     sd = np.sqrt(pca.explained_variance_)
-    # Components without variance (duplicated spectra, fewer soils than components) must not be
-    # blown up.
+    # A scale of 0 for components without variance (duplicated spectra, fewer soils than components), whose rounding
+    # errors would be amplified.
     scale = np.where(sd > 1e-6 * sd[0], sd, np.inf) ** -config.front_end.whitening_exponent
     scale /= np.sqrt(np.mean((sd * scale) ** 2))
     kernel = pca.components_.T * scale
-    # Bands are standardised on these very rows: what their means differ from 0 is rounding, and a device file without
-    # it is an operator shorter.
+    # Bands are standardised on the same rows, so their means differ from 0 by rounding only. Means of exactly 0 save an
+    # operator in the device file.
     mean = np.where(np.abs(pca.mean_) < ROUNDING, 0.0, pca.mean_)
     return kernel.astype("float32"), (-mean @ kernel + 0.0).astype("float32")

@@ -1,4 +1,4 @@
-"""Prediction intervals and limits of the applicability domain, from the development set."""
+"""Prediction intervals and limits of the applicability domain, fitted on the training rows."""
 
 from dataclasses import dataclass
 
@@ -17,16 +17,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reliability:
-    """What a prediction needs beside its value; fitted on the development set alone."""
+    """Domain limits and prediction intervals; with cross-fitting, the training rows are the whole development set."""
 
     limits: Limits
-    """Of T2 and Q."""
+    """Limits of T2 and Q."""
     intervals: dict[str, Interval]
-    """Target -> its interval; empty without out-of-fold predictions."""
+    """Target -> prediction interval; empty without out-of-fold predictions."""
     t2: Floats
-    """(n,) of the development set, each by components found without it; NaN for other rows."""
+    """(n,) cross-validated T2 of the training rows; NaN for other rows."""
     q: Floats
-    """(n,) likewise."""
+    """(n,) cross-validated Q, likewise."""
 
 
 def fit_reliability(
@@ -36,10 +36,10 @@ def fit_reliability(
     cross_fit: CrossFit | None,
     seed: int,
 ) -> Reliability:
-    """Limits of the domain from the training rows, and intervals from their out-of-fold predictions.
+    """Fit the domain limits on the training rows, and the intervals on their out-of-fold predictions.
 
-    The folds of the distances leave samples whole, not groups: limits from groups left out would let almost any scan
-    pass, and it is in a new group that predictions are to be flagged.
+    The folds for T2 and Q divide groups, but no sample. Limits from held-out groups would accept almost every scan, and
+    scans of a new group are those to flag.
     """
     train = parts == "train"
     groups = group_labels(library, keep_groups=False)[train]
@@ -47,7 +47,7 @@ def fit_reliability(
     t2[train], q[train] = cross_validated_statistics(
         first_view(prepared), groups, prepared.spec.components, seed, count=prepared.domain_statistics.count
     )
-    fitted = limits(t2[train], q[train])
+    domain_limits = limits(t2[train], q[train])
     intervals = {}
     if cross_fit is not None:
         intervals = {
@@ -55,8 +55,8 @@ def fit_reliability(
                 scale,
                 library.targets[scale.name][train],
                 cross_fit.predictions[scale.name][train],
-                fitted.difficulty(t2[train]),
+                domain_limits.difficulty(t2[train]),
             )
             for scale in prepared.scales
         }
-    return Reliability(limits=fitted, intervals=intervals, t2=t2, q=q)
+    return Reliability(limits=domain_limits, intervals=intervals, t2=t2, q=q)

@@ -1,10 +1,10 @@
-"""One seed for everything random."""
+"""Seeding of all random number generators."""
 
 import keras
 import tensorflow as tf
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and Keras, and choose operators that give the same sum every time."""
+    """Seed Python, NumPy and Keras, and select deterministic operators, whose sums repeat bit for bit."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

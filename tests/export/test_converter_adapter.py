@@ -1,6 +1,6 @@
-"""The contract with the converter and TFMOT: what `export.convert.converter_adapter` relies on and they do not promise.
+"""Behaviour of the converter and of TFMOT that `export.convert.converter_adapter` relies on and nothing documents.
 
-Each failure names what changed. Then adapt export/converter_adapter.py, or keep the older minor version pinned.
+A failure names the change. Then adapt export/convert/converter_adapter.py, or keep the older minor version pinned.
 """
 
 import ast
@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.lite.python import convert as converter_module
 
 from export.convert.conversion import run_child
-from export.convert.converter_adapter import int16_operators, only_calibrate, quantised_but
+from export.convert.converter_adapter import int16_operators, only_calibrate, quantised_except
 from export.convert.flatbuffer import operators, parse, signature, type_name
 
 TENSORFLOW = f"tensorflow {version('tensorflow')}"
@@ -24,7 +24,7 @@ TFMOT = f"tensorflow-model-optimization {version('tensorflow-model-optimization'
 ROOT = Path(__file__).parents[2]
 ROWS = np.random.default_rng(0).normal(size=(32, 1, 6)).astype("float32")
 KEEP = "kept"
-"""Name scope whose operators are to stay float32."""
+"""Name scope of the operators that must stay float32."""
 
 
 def weight(*shape):
@@ -32,14 +32,14 @@ def weight(*shape):
 
 
 def converter_of_two_layers():
-    """A dense layer outside of KEEP, a dense layer with bias and ReLU (one fused operator) within."""
+    """A dense layer outside KEEP; inside KEEP a dense layer with bias and ReLU, which becomes one fused operator."""
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec((1, 6), tf.float32, name="x")])
     def layers(x):
         hidden = tf.tanh(tf.matmul(x, weight(6, 5)))
         with tf.name_scope(KEEP):
-            bent = tf.nn.relu(tf.matmul(hidden, weight(5, 4)) + weight(4))
-        return {"y": tf.tanh(bent)}
+            rectified = tf.nn.relu(tf.matmul(hidden, weight(5, 4)) + weight(4))
+        return {"y": tf.tanh(rectified)}
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([layers.get_concrete_function()], tf.Module())
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -55,49 +55,49 @@ def calibrated():
         return converter.convert()
 
 
-def made_by(content):
-    """(operator, type of its result) in the order of execution."""
+def operator_types(content):
+    """(operator, type of its output) in the order of execution."""
     model = parse(content)
     tensors = model.subgraphs[0].tensors
     return [(name, type_name(tensors[operator.outputs[0]])) for name, operator in operators(model)]
 
 
-def test_a_converter_knows_the_switch_that_ends_after_calibration():
-    """Setting an attribute that nobody reads would give a quantised model without a word."""
+def test_the_converter_has_the_switch_that_stops_after_calibration():
+    """An attribute that the converter does not read would silently give a quantised model."""
     assert getattr(converter_of_two_layers(), "_experimental_calibrate_only", None) is False, (
-        f"{TENSORFLOW}: TFLiteConverter has no _experimental_calibrate_only any more"
+        f"{TENSORFLOW}: TFLiteConverter no longer has _experimental_calibrate_only"
     )
 
 
-def test_a_model_that_is_only_calibrated_is_float_and_has_a_range_for_all_that_it_computes(calibrated):
-    assert {kind for _, kind in made_by(calibrated)} == {"float32"}, (
+def test_a_calibrated_model_is_float_and_has_a_range_for_every_computed_tensor(calibrated):
+    assert {kind for _, kind in operator_types(calibrated)} == {"float32"}, (
         f"{TENSORFLOW}: _experimental_calibrate_only quantises"
     )
     model = parse(calibrated)
     for _, operator in operators(model):
         tensor = model.subgraphs[0].tensors[operator.outputs[0]]
-        found = tensor.quantization
-        assert found is not None, f"{TENSORFLOW}: no range of {tensor.name}"
-        assert found.min is not None, f"{TENSORFLOW}: no range of {tensor.name}"
-        assert found.min[0] < found.max[0]
+        quantization = tensor.quantization
+        assert quantization is not None, f"{TENSORFLOW}: no range of {tensor.name}"
+        assert quantization.min is not None, f"{TENSORFLOW}: no range of {tensor.name}"
+        assert quantization.min[0] < quantization.max[0]
 
 
-def test_the_quantiser_takes_what_the_adapter_gives():
+def test_the_quantiser_has_the_parameters_that_the_adapter_passes():
     assert hasattr(converter_module, "mlir_quantize"), f"{TENSORFLOW}: lite.python.convert has no mlir_quantize"
     parameters = inspect.signature(converter_module.mlir_quantize).parameters
     assert next(iter(parameters)) == "input_data_str", f"{TENSORFLOW}: mlir_quantize begins with {parameters}"
-    lacks = {"fully_quantize", "input_data_type", "output_data_type", "denylisted_nodes"} - set(parameters)
-    assert not lacks, f"{TENSORFLOW}: mlir_quantize does not take {', '.join(sorted(lacks))} any more"
+    missing = {"fully_quantize", "input_data_type", "output_data_type", "denylisted_nodes"} - set(parameters)
+    assert not missing, f"{TENSORFLOW}: mlir_quantize no longer has {', '.join(sorted(missing))}"
 
 
-def test_operators_of_a_scope_stay_float_and_all_others_and_the_borders_are_8_bit(calibrated):
-    content = quantised_but(calibrated, KEEP)
-    types = [kind for name, kind in made_by(content) if name == "FULLY_CONNECTED"]
-    assert types == ["int8", "float32"], f"{TENSORFLOW}: denylisted_nodes leaves dense layers in {types}"
-    assert {kind for name, kind in made_by(content) if name == "TANH"} == {"int8"}
+def test_operators_of_a_scope_stay_float_and_all_other_operators_inputs_and_outputs_are_8_bit(calibrated):
+    content = quantised_except(calibrated, KEEP)
+    types = [kind for name, kind in operator_types(content) if name == "FULLY_CONNECTED"]
+    assert types == ["int8", "float32"], f"{TENSORFLOW}: denylisted_nodes gives dense layers of {types}"
+    assert {kind for name, kind in operator_types(content) if name == "TANH"} == {"int8"}
     model = parse(content)
-    borders = {type_name(model.subgraphs[0].tensors[index]) for names in signature(model) for index in names.values()}
-    assert borders == {"int8"}, f"{TENSORFLOW}: input_data_type and output_data_type give {borders}"
+    kinds = {type_name(model.subgraphs[0].tensors[index]) for names in signature(model) for index in names.values()}
+    assert kinds == {"int8"}, f"{TENSORFLOW}: input_data_type and output_data_type give {kinds}"
 
 
 def test_the_name_of_a_fused_operator_lists_its_parts(calibrated):
@@ -117,7 +117,10 @@ def test_the_int16_operators_compute_in_16_bits_with_8_bit_weights():
     model = parse(content)
     tensors = model.subgraphs[0].tensors
     dense = [operator for name, operator in operators(model) if name == "FULLY_CONNECTED"]
-    types = {tuple(type_name(tensors[index]) for index in (o.inputs[0], o.inputs[1], o.outputs[0])) for o in dense}
+    types = {
+        tuple(type_name(tensors[index]) for index in (layer.inputs[0], layer.inputs[1], layer.outputs[0]))
+        for layer in dense
+    }
     assert types == {("int16", "int8", "int16")}, f"{TENSORFLOW}: the 16-bit set gives {types}"
 
 
@@ -126,10 +129,10 @@ import inspect, json, sys
 import numpy as np
 import tensorflow_model_optimization as tfmot  # before tf_keras: it chooses the Keras
 import tf_keras
-from export.convert.conversion import converter_adapter as adapter
+from export.convert import converter_adapter as adapter
 
 cluster = adapter._internal("tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster")
-found = {"cluster_weights": list(inspect.signature(cluster.cluster_weights).parameters)}
+facts = {"cluster_weights": list(inspect.signature(cluster.cluster_weights).parameters)}
 kernel = np.random.default_rng(0).normal(size=(8, 8)).astype("float32")
 kernel[::2] = 0
 layer = tf_keras.layers.Dense(8, use_bias=False)
@@ -137,42 +140,42 @@ kind = tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS
 model = tf_keras.Sequential([tf_keras.Input((8,)), layer])
 layer.set_weights([kernel])
 wrapped = tf_keras.models.clone_model(
-    model, clone_function=lambda one: adapter.clustering(layer, 4, kind, keep_zeros=True)
+    model, clone_function=lambda _: adapter.clustering(layer, 4, kind, keep_zeros=True)
 )
 wrapped.compile("sgd", "mse")
 wrapped.fit(np.ones((4, 8), "float32"), np.ones((4, 8), "float32"), epochs=2, verbose=0)
 (after,) = tfmot.clustering.keras.strip_clustering(wrapped).get_weights()
-found["zeros"] = bool((after[::2] == 0).all())
-found["clusters"] = len(np.unique(after))
+facts["zeros"] = bool((after[::2] == 0).all())
+facts["clusters"] = len(np.unique(after))
 
 config = adapter.kernel_and_activation_in_8_bits()
 layer = tf_keras.layers.Dense(3, activation="relu")
 layer.build((None, 8))
 ((weight, of_weight),) = config.get_weights_and_quantizers(layer)
 ((activation, of_activation),) = config.get_activations_and_quantizers(layer)
-found["rounds"] = [weight is layer.kernel, activation is layer.activation, config.get_output_quantizers(layer)]
-found["bits"] = [of_weight.num_bits, of_weight.per_axis, of_activation.num_bits, of_activation.per_axis]
-open(sys.argv[1], "w").write(json.dumps(found))
+facts["rounds"] = [weight is layer.kernel, activation is layer.activation, config.get_output_quantizers(layer)]
+facts["bits"] = [of_weight.num_bits, of_weight.per_axis, of_activation.num_bits, of_activation.per_axis]
+open(sys.argv[1], "w").write(json.dumps(facts))
 """
 
 
-def test_tfmot_clusters_around_zeros_and_rounds_kernel_and_activation(tmp_path):
-    """In a child, for TFMOT changes the Keras of a process."""
-    file = tmp_path / "found.json"
+def test_tfmot_keeps_zeros_in_clustering_and_rounds_kernel_and_activation(tmp_path):
+    """In a child process, because TFMOT changes the Keras of a process."""
+    file = tmp_path / "facts.json"
     run_child(
-        [sys.executable, "-c", TFMOT_WORK, str(file)], f"{TFMOT}: what export.convert.converter_adapter calls", 300.0
+        [sys.executable, "-c", TFMOT_WORK, str(file)], f"{TFMOT}: calls of export.convert.converter_adapter", 300.0
     )
-    found = json.loads(file.read_text())
+    facts = json.loads(file.read_text())
     expected = ["to_cluster", "number_of_clusters", "cluster_centroids_init", "preserve_sparsity"]
-    assert found["cluster_weights"][:4] == expected, f"{TFMOT}: cluster_weights takes {found['cluster_weights']}"
-    assert found["zeros"], f"{TFMOT}: preserve_sparsity does not keep zeros any more"
-    assert 2 <= found["clusters"] <= 4, f"{TFMOT}: 4 clusters give {found['clusters']} values"
-    assert found["rounds"] == [True, True, []], f"{TFMOT}: Default8BitQuantizeConfig rounds other tensors"
-    assert found["bits"] == [8, False, 8, False], f"{TFMOT}: Default8BitQuantizeConfig has {found['bits']}"
+    assert facts["cluster_weights"][:4] == expected, f"{TFMOT}: cluster_weights has {facts['cluster_weights']}"
+    assert facts["zeros"], f"{TFMOT}: preserve_sparsity no longer keeps zeros"
+    assert 2 <= facts["clusters"] <= 4, f"{TFMOT}: 4 clusters give {facts['clusters']} values"
+    assert facts["rounds"] == [True, True, []], f"{TFMOT}: Default8BitQuantizeConfig rounds other tensors"
+    assert facts["bits"] == [8, False, 8, False], f"{TFMOT}: Default8BitQuantizeConfig has {facts['bits']}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "export").glob("*.py")), ids=lambda path: path.stem)
-def test_only_the_adapter_uses_what_is_private_or_experimental(path):
+@pytest.mark.parametrize("path", sorted((ROOT / "export").rglob("*.py")), ids=lambda path: path.stem)
+def test_only_the_adapter_uses_private_or_experimental_names(path):
     if path.stem == "converter_adapter":
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -180,7 +183,7 @@ def test_only_the_adapter_uses_what_is_private_or_experimental(path):
     attributes |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg}
     experimental = {name for name in attributes if "experimental" in name.lower()}
     assert experimental <= {"experimental"}  # tf.config.experimental, which is documented
-    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    modules = texts | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    modules = strings | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     internal = {name for name in modules if name.startswith(("tensorflow", "tflite", "ai_edge")) and ".python" in name}
-    assert internal <= {"tflite_micro.python.tflite_micro"}  # its documented place
+    assert internal <= {"tflite_micro.python.tflite_micro"}  # documented

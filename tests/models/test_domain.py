@@ -1,4 +1,4 @@
-"""Laws of the applicability domain: SciPy's and scikit-learn's distances, the limits' ranks, what is flagged."""
+"""Laws of the applicability domain: T2 and Q by SciPy and scikit-learn, ranks of the limits, flagged scans."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ from relple_tf.models.domain import (
     status,
 )
 from relple_tf.spectra.sources.named import load
-from relple_tf.spectra.sources.out_of_domain import KINDS, foreign_scans
+from relple_tf.spectra.sources.out_of_domain import KINDS, out_of_domain_scans
 from relple_tf.spectra.sources.simulated import simulate
 from relple_tf.training.preparation import whitening
 
@@ -31,7 +31,7 @@ COMPONENTS = 5
 
 
 def features_of(rows, seed=0):
-    """(rows, 12, 2), eight directions of falling variance and a little noise, far from mean zero."""
+    """(rows, 12, 2): eight directions of decreasing variance and a little noise, with a mean far from zero."""
     draw = np.random.default_rng(seed)
     directions = np.random.default_rng(99).normal(size=(8, 24))
     x = (draw.normal(size=(rows, 8)) * [8, 5, 3, 2, 1, 0.6, 0.4, 0.3]) @ directions
@@ -46,9 +46,9 @@ def flat(x):
 
 
 def fitted(train, components=COMPONENTS, exponent=0.5, *, near=False):
-    """The layer, and the projection that it goes with: PCA scores over their SD to a power.
+    """The fitted layer, and kernel and bias of its projection: PCA scores divided by their SD to a power.
 
-    Without neighbours (`near`) Q is what the components leave, and nothing else.
+    Unless `near`, neighbours have no effect and Q is the residual of the components.
     """
     pca = PCA(components, svd_solver="full").fit(flat(train).astype("float64"))
     kernel = (pca.components_.T * pca.explained_variance_ ** (-exponent / 2)).astype("float32")
@@ -60,14 +60,14 @@ def fitted(train, components=COMPONENTS, exponent=0.5, *, near=False):
     return layer, kernel, -flat(train).mean(axis=0) @ kernel
 
 
-def distances(x, layer, kernel, bias):
+def statistics(x, layer, kernel, bias):
     t2, q = layer((x, flat(x) @ kernel + bias))
     assert t2.shape == q.shape == (len(x), 1)
     return np.asarray(t2)[:, 0], np.asarray(q)[:, 0]
 
 
 def reference(train, x, components=COMPONENTS):
-    """T2 as SciPy's Mahalanobis distance of the scores, Q as the norm of what scikit-learn's PCA leaves."""
+    """T2 as SciPy's Mahalanobis distance of the scores, Q as the squared residual of scikit-learn's PCA."""
     train, x = flat(train).astype("float64"), flat(x).astype("float64")
     pca = PCA(components, svd_solver="full").fit(train)
     scores = pca.transform(train)
@@ -77,48 +77,48 @@ def reference(train, x, components=COMPONENTS):
 
 
 def reference_with_neighbours(train, x, samples, components=COMPONENTS):
-    """As `reference`, but Q is at least that of a scan as far from all training rows as it is."""
-    assert len(train) < NEIGHBOURS  # all rows are compared with, whatever the draw
-    t2, left = reference(train, x, components)
-    own_t2, own_left = reference(train, train, components)
+    """As `reference`, but Q is at least that of a scan at this distance from the training rows."""
+    assert len(train) < NEIGHBOURS  # so that every row is a neighbour
+    t2, residual = reference(train, x, components)
+    train_t2, train_residual = reference(train, train, components)
     pca = PCA(components, svd_solver="full").fit(flat(train).astype("float64"))
     scores, new = (pca.transform(flat(rows))[:, :NEIGHBOUR_COMPONENTS] for rows in (train, x))
     between = cdist(scores, scores)
     between[samples[:, None] == samples] = np.inf
     radius = np.sort(between, axis=0)[NTH_NEIGHBOUR - 1]
-    apart, usual_apart = (cdist(new, scores) / radius).min(axis=1), np.max((between / radius).min(axis=1))
-    leverage = 1 / len(train) + own_t2 / (len(train) - 1)
-    usual_left = np.max(own_left / (1 - leverage) ** 2)
-    return t2, np.maximum(left, usual_left * (apart / usual_apart) ** 8)
+    distance, largest_distance = (cdist(new, scores) / radius).min(axis=1), np.max((between / radius).min(axis=1))
+    leverage = 1 / len(train) + train_t2 / (len(train) - 1)
+    largest_residual = np.max(train_residual / (1 - leverage) ** 2)
+    return t2, np.maximum(residual, largest_residual * (distance / largest_distance) ** 8)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
-def test_distances_with_neighbours_equal_scikit_learn_whatever_the_whitening(exponent):
-    parts = fitted(TRAIN, exponent=exponent, near=True)
-    # Soils like the others, and far ones.
+def test_statistics_with_neighbours_equal_scikit_learn_whatever_the_whitening(exponent):
+    layer_and_projection = fitted(TRAIN, exponent=exponent, near=True)
+    # Soils of the training population, and soils far from it.
     x = np.concatenate([NEW, NEW + 3 * (NEW - NEW.mean(axis=0))])
     expected = reference_with_neighbours(TRAIN, x, np.arange(90))
-    for one, other in zip(distances(x, *parts), expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=3e-3)
-    decided = expected[1] > reference(TRAIN, x)[1]
-    assert 0 < decided.sum() < len(x)
+    for statistic, reference_values in zip(statistics(x, *layer_and_projection), expected, strict=True):
+        np.testing.assert_allclose(statistic, reference_values, rtol=3e-3)
+    by_neighbours = expected[1] > reference(TRAIN, x)[1]
+    assert 0 < by_neighbours.sum() < len(x)
 
 
 def test_the_middle_of_two_fields_is_far_from_both():
-    """T2 and the plane take two clouds for one, in whose middle a scan would be the best of all."""
+    """T2 and the residual assume one cluster; a scan between two clusters would be at its centre."""
     shift = np.zeros((1, 12, 2), "float32")
     shift[0, :, 0] = 200.0
     fields = np.concatenate([features_of(60), features_of(60, seed=1) + shift])
     middle = (features_of(20, seed=2) + shift / 2).astype("float32")
     held_out = np.concatenate([features_of(20, seed=3), features_of(20, seed=4) + shift])
-    found = limits(*cross_validated_statistics(fields, np.arange(120), COMPONENTS, seed=0))
-    with_neighbours, plane_only = (distances(middle, *fitted(fields, near=near)) for near in (True, False))
-    assert (status({}, *with_neighbours, found) == "outside").all()
-    assert (status({}, *plane_only, found) == "ok").all()
-    assert np.mean(status({}, *distances(held_out, *fitted(fields, near=True)), found) == "ok") >= 0.95
+    bounds = limits(*cross_validated_statistics(fields, np.arange(120), COMPONENTS, seed=0))
+    with_neighbours, residual_only = (statistics(middle, *fitted(fields, near=near)) for near in (True, False))
+    assert (status({}, *with_neighbours, bounds) == "outside").all()
+    assert (status({}, *residual_only, bounds) == "ok").all()
+    assert np.mean(status({}, *statistics(held_out, *fitted(fields, near=True)), bounds) == "ok") >= 0.95
 
 
-def test_scans_of_one_sample_are_no_neighbours_of_each_other():
+def test_scans_of_one_sample_are_not_neighbours_of_each_other():
     rows = np.repeat(np.arange(len(TRAIN)), NTH_NEIGHBOUR + 1)
     kernel = fitted(TRAIN)[1]
     closeness = []
@@ -132,14 +132,14 @@ def test_scans_of_one_sample_are_no_neighbours_of_each_other():
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
-def test_distances_equal_scipy_and_scikit_learn_whatever_the_whitening(exponent):
-    got = distances(NEW, *fitted(TRAIN, exponent=exponent))
-    for one, expected in zip(got, reference(TRAIN, NEW), strict=True):
-        np.testing.assert_allclose(one, expected, rtol=1e-3)
+def test_statistics_equal_scipy_and_scikit_learn_whatever_the_whitening(exponent):
+    both = statistics(NEW, *fitted(TRAIN, exponent=exponent))
+    for statistic, expected in zip(both, reference(TRAIN, NEW), strict=True):
+        np.testing.assert_allclose(statistic, expected, rtol=1e-3)
 
 
-def test_with_all_components_nothing_is_left_and_t2_is_the_mahalanobis_distance():
-    t2, q = distances(NEW, *fitted(TRAIN, components=24))
+def test_with_all_components_the_residual_is_zero_and_t2_is_the_mahalanobis_distance():
+    t2, q = statistics(NEW, *fitted(TRAIN, components=24))
     train, x = flat(TRAIN).astype("float64"), flat(NEW).astype("float64")
     centre = train.mean(axis=0)[None]
     expected = cdist(x, centre, "mahalanobis", VI=np.linalg.inv(np.cov(train.T)))[:, 0] ** 2
@@ -149,34 +149,34 @@ def test_with_all_components_nothing_is_left_and_t2_is_the_mahalanobis_distance(
 
 @pytest.mark.parametrize("size", [1.0, 1e3, 1e6])
 def test_rounding_of_q_is_a_millionth_of_the_norm(size):
-    """Scans inside the plane of the components have Q 0; what float32 makes of it is far below any soil's Q."""
+    """Scans in the plane of the components have Q 0; its rounding error in float32 is far below the Q of any soil."""
     layer, kernel, bias = fitted(TRAIN, exponent=0.0)
     moves = np.random.default_rng(2).normal(size=(200, COMPONENTS)) @ kernel.T
     moves *= size / np.linalg.norm(moves, axis=1, keepdims=True)
     inside = (flat(TRAIN).mean(axis=0) + moves).astype("float32").reshape(-1, 12, 2)
-    # Rounding the scan itself to float32 moves it, which is no error of the layer; at size 1 its level of 4 decides.
-    np.testing.assert_array_less(distances(inside, layer, kernel, bias)[1], 2e-6 * max(size, 20.0) ** 2)
+    # Rounding the scan to float32 moves it, which is not an error of the layer; at size 1 its level of 4 dominates.
+    np.testing.assert_array_less(statistics(inside, layer, kernel, bias)[1], 2e-6 * max(size, 20.0) ** 2)
 
 
 def test_q_is_never_negative():
     train = features_of(90)
-    q = distances(train, *fitted(train, components=24, near=True))[1]
+    q = statistics(train, *fitted(train, components=24, near=True))[1]
     assert (q >= 0).all()
 
 
-def test_a_component_without_variance_counts_to_q_and_divides_nothing():
+def test_a_constant_component_contributes_to_q_only():
     twins = np.tile(features_of(4), (10, 1, 1))
     kernel, bias = whitening(flat(twins), CONFIG)
     assert (np.linalg.norm(kernel, axis=0) == 0).any()
     layer = DomainStatistics()
     layer.build((twins.shape, (None, len(bias))))
     layer.fit(twins, kernel)
-    got = distances(NEW, layer, kernel, bias)
-    for one, expected in zip(got, reference(twins, NEW, components=3), strict=True):
-        np.testing.assert_allclose(one, expected, rtol=2e-3)
+    both = statistics(NEW, layer, kernel, bias)
+    for statistic, expected in zip(both, reference(twins, NEW, components=3), strict=True):
+        np.testing.assert_allclose(statistic, expected, rtol=2e-3)
 
 
-def test_a_component_without_variance_is_found_by_its_scores_too():
+def test_a_constant_component_is_detected_by_its_scores():
     twins = np.tile(features_of(4), (10, 1, 1))
     components = PCA(6, svd_solver="full").fit(flat(twins).astype("float64")).components_.T
     layer = DomainStatistics()
@@ -186,15 +186,15 @@ def test_a_component_without_variance_is_found_by_its_scores_too():
     np.testing.assert_array_equal(np.asarray(layer.inverse_scale) > 0, [True] * 3 + [False] * 3)
 
 
-def test_nan_is_nan_in_both_distances_and_leaves_the_others_alone():
-    parts = fitted(TRAIN, near=True)
-    before = distances(NEW, *parts)
+def test_nan_in_a_scan_is_nan_in_t2_and_q_and_does_not_change_other_scans():
+    layer_and_projection = fitted(TRAIN, near=True)
+    before = statistics(NEW, *layer_and_projection)
     broken = NEW.copy()
     broken[3, 7, 1] = np.nan
     others = np.arange(len(NEW)) != 3
-    for clean, got in zip(before, distances(broken, *parts), strict=True):
-        assert np.isnan(got[3])
-        np.testing.assert_array_equal(got[others], clean[others])
+    for expected, statistic in zip(before, statistics(broken, *layer_and_projection), strict=True):
+        assert np.isnan(statistic[3])
+        np.testing.assert_array_equal(statistic[others], expected[others])
 
 
 def test_constants_are_saved_and_not_trained(tmp_path):
@@ -206,26 +206,26 @@ def test_constants_are_saved_and_not_trained(tmp_path):
     model = keras.Model(features, {"t2": t2, "q": q})
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    for name, got in loaded(NEW).items():
-        np.testing.assert_array_equal(got, model(NEW)[name])
+    for name, statistic in loaded(NEW).items():
+        np.testing.assert_array_equal(statistic, model(NEW)[name])
     assert not layer.trainable_weights
     assert np.asarray(model(NEW)["t2"]).max() > 0
 
 
 @pytest.mark.parametrize("groups", [np.repeat([7, 3, 5], 30), np.tile([0, 1], 45)], ids=["three", "two"])
-def test_each_unit_is_measured_by_components_found_without_it(groups):
+def test_statistics_of_each_group_come_from_components_fitted_without_it(groups):
     t2, q = cross_validated_statistics(TRAIN, groups, COMPONENTS, seed=0)
-    for unit in np.unique(groups):
-        held = groups == unit
-        # Of two groups one is left, which is no reason to have no neighbours at all.
+    for group in np.unique(groups):
+        held = groups == group
+        # Of two groups, a fold trains on a single one; its rows are then neighbours of each other.
         samples = groups[~held] if len(np.unique(groups)) > 2 else np.arange(45)
         expected = reference_with_neighbours(TRAIN[~held], TRAIN[held], samples)
         np.testing.assert_allclose(t2[held], expected[0], rtol=1e-3)
         np.testing.assert_allclose(q[held], expected[1], rtol=3e-3)
 
 
-@pytest.mark.parametrize("groups", [np.arange(90), np.zeros(90, int)], ids=["own", "one"])
-def test_single_rows_and_a_single_unit_are_folded_by_rows(groups):
+@pytest.mark.parametrize("groups", [np.arange(90), np.zeros(90, int)], ids=["single rows", "single group"])
+def test_single_rows_and_a_single_group_are_divided_by_rows(groups):
     t2, q = cross_validated_statistics(TRAIN, groups, COMPONENTS, seed=1, folds=90)
     row = 11
     others = np.arange(90) != row
@@ -233,13 +233,13 @@ def test_single_rows_and_a_single_unit_are_folded_by_rows(groups):
     np.testing.assert_allclose([t2[row], q[row]], np.ravel(expected), rtol=3e-3)
 
 
-def test_seed_fixes_the_folds():
-    one, same, other = (cross_validated_statistics(TRAIN, np.arange(90), 5, seed=s)[0] for s in (0, 0, 1))
-    np.testing.assert_array_equal(one, same)
-    assert not np.array_equal(one, other)
+def test_the_seed_determines_the_folds():
+    first, same, other = (cross_validated_statistics(TRAIN, np.arange(90), 5, seed=s)[0] for s in (0, 0, 1))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
 
 
-def test_few_rows_and_many_components_still_give_distances():
+def test_statistics_of_few_rows_and_many_components_are_finite():
     t2, q = cross_validated_statistics(TRAIN[:4], np.arange(4), 60, seed=0)
     assert np.isfinite([t2, q]).all()
 
@@ -249,21 +249,22 @@ def test_few_rows_and_many_components_still_give_distances():
 )
 def test_limits_are_the_conformal_ranks(n, share, rank):
     values = np.random.default_rng(0).permutation(np.arange(1.0, n + 1))
-    got = limits(values, 10 * values, share)
-    assert got == Limits(t2=float(rank), q=10.0 * rank, share=share)
+    bounds = limits(values, 10 * values, share)
+    assert bounds == Limits(t2=float(rank), q=10.0 * rank, share=share)
     assert 1 - rank / (n + 1) <= max(1 - share, 1 / (n + 1)) + 1e-12
 
 
 @pytest.mark.parametrize("values", [[], [1.0, np.nan], [1.0, np.inf]])
-def test_limits_of_impossible_distances_are_refused(values):
-    for distances_of in ((values, np.ones(len(values))), (np.ones(len(values)), values)):
-        with pytest.raises(ValueError, match="limits need finite distances"):
-            limits(*map(np.array, distances_of))
+def test_limits_of_missing_or_infinite_statistics_are_refused(values):
+    message = f"at least one finite T2 and Q; received {len(values)} values, {min(len(values), 1)} not finite"
+    for t2, q in ((values, np.ones(len(values))), (np.ones(len(values)), values)):
+        with pytest.raises(ValueError, match=message):
+            limits(np.array(t2), np.array(q))
 
 
-def test_status_says_invalid_before_outside_before_ok():
+def test_status_invalid_precedes_outside_precedes_ok():
     nan, inf = np.nan, np.inf
-    cases = [  # T2, Q, first estimate, second estimate, status; the limits are 10 and 2
+    cases = [  # T2, Q, predictions of two targets, status; the limits are 10 and 2
         (1.0, 1.0, 5.0, 6.0, "ok"),
         (10.0, 2.0, 5.0, 6.0, "ok"),
         (10.1, 1.0, 5.0, 6.0, "outside"),
@@ -274,19 +275,19 @@ def test_status_says_invalid_before_outside_before_ok():
         (1.0, 1.0, nan, 6.0, "invalid"),
         (99.0, 1.0, 5.0, inf, "invalid"),
     ]
-    t2, q, one, two, expected = (np.array(column) for column in zip(*cases, strict=True))
-    got = status({"one": one, "two": two}, t2, q, Limits(t2=10.0, q=2.0, share=0.99))
-    np.testing.assert_array_equal(got, expected)
-    assert set(got.tolist()) == set(STATUSES)
+    t2, q, oc, ph, expected = (np.array(column) for column in zip(*cases, strict=True))
+    statuses = status({"OC_g_kg": oc, "pH": ph}, t2, q, Limits(t2=10.0, q=2.0, share=0.99))
+    np.testing.assert_array_equal(statuses, expected)
+    assert set(statuses.tolist()) == set(STATUSES)
 
 
 def test_difficulty_is_one_at_the_limit_and_linear_in_distance():
-    got = Limits(t2=16.0, q=1.0, share=0.99).difficulty(np.array([0.0, 4.0, 16.0, 64.0, np.nan]))
-    np.testing.assert_array_equal(got, [0.0, 0.5, 1.0, 2.0, np.nan])
+    difficulty = Limits(t2=16.0, q=1.0, share=0.99).difficulty(np.array([0.0, 4.0, 16.0, 64.0, np.nan]))
+    np.testing.assert_array_equal(difficulty, [0.0, 0.5, 1.0, 2.0, np.nan])
 
 
 class Domain:
-    """Front end, projection, distances and limits as a model has them, from training rows of a library."""
+    """Front end, projection, domain statistics and limits of a model, fitted on training rows of a library."""
 
     def __init__(self, library, train):
         config = replace(CONFIG, front_end=FrontEndConfig(step_nm=8.0, whitened_components=30))
@@ -304,7 +305,7 @@ class Domain:
 
     def measure(self, scans):
         features = front_end.apply(self.channels, front_end.apply(self.first, scans))
-        return distances(features, self.layer, self.kernel, self.bias)
+        return statistics(features, self.layer, self.kernel, self.bias)
 
     def flagged(self, scans, bound=None):
         return np.mean(status({}, *self.measure(scans), bound or self.limits) != "ok")
@@ -322,40 +323,40 @@ def simulated():
     return library, Domain(library, np.arange(600) < 400)
 
 
-def test_real_soils_held_out_are_rarely_flagged(limesoda):
+def test_held_out_real_soils_are_rarely_flagged(limesoda):
     library, domain = limesoda
     assert domain.flagged(library.spectra[library.parts == "test"]) <= 0.04
 
 
-def test_limits_from_the_fitted_rows_own_distances_would_flag_soils_by_the_dozen(limesoda):
+def test_limits_without_cross_validation_would_flag_many_real_soils(limesoda):
     library, domain = limesoda
     naive = limits(*domain.measure(library.spectra[library.parts == "train"]))
     assert domain.flagged(library.spectra[library.parts == "test"], naive) >= 0.05
 
 
-def test_simulated_soils_held_out_are_rarely_flagged(simulated):
+def test_held_out_simulated_soils_are_rarely_flagged(simulated):
     library, domain = simulated
     assert domain.flagged(library.spectra[400:]) <= 0.05
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_scans_that_are_no_soil_are_flagged(simulated, kind):
+def test_scans_of_other_materials_are_flagged(simulated, kind):
     library, domain = simulated
-    assert domain.flagged(foreign_scans(kind, library.wavelengths_nm, 60, seed=0)) >= 0.95
+    assert domain.flagged(out_of_domain_scans(kind, library.wavelengths_nm, 60, seed=0)) >= 0.95
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_scans_that_are_no_soil_are_flagged_by_real_soils_too(limesoda, kind):
-    """Seven fields by several instruments, one of them noisy: only their neighbours tell soils of another range."""
+def test_scans_of_other_materials_are_flagged_by_a_library_of_real_soils(limesoda, kind):
+    """Seven fields by several instruments, one of them noisy: only the neighbours detect soils of another range."""
     library, domain = limesoda
-    assert domain.flagged(foreign_scans(kind, library.wavelengths_nm, 60, seed=0)) >= 0.95
+    assert domain.flagged(out_of_domain_scans(kind, library.wavelengths_nm, 60, seed=0)) >= 0.95
 
 
-def test_smooth_scans_of_something_almost_white_are_flagged_by_real_soils_too(limesoda):
-    """They vary by a few thousandths of absorbance, which is more than a constant and less than any soil."""
+def test_almost_white_scans_are_flagged_by_a_library_of_real_soils(limesoda):
+    """They vary by a few thousandths of absorbance: more than a constant scan, less than any soil."""
     library, domain = limesoda
-    place = np.linspace(-1, 1, len(library.wavelengths_nm))
-    absorbance = np.linspace(0.002, 0.3, 40)[:, None] + 0.001 * place + 0.0005 * place**2
+    position = np.linspace(-1, 1, len(library.wavelengths_nm))
+    absorbance = np.linspace(0.002, 0.3, 40)[:, None] + 0.001 * position + 0.0005 * position**2
     assert domain.flagged((10**-absorbance).astype("float32")) >= 0.95
 
 

@@ -26,17 +26,17 @@ def pooled(steps=6, width=4):
     return set_fixed_weights(model)
 
 
-def test_attention_of_equal_places_is_that_place():
-    place = np.random.default_rng(0).normal(size=(3, 1, 4)).astype("float32")
-    np.testing.assert_allclose(pooled()(place.repeat(6, axis=1)), place[:, 0], atol=1e-6)
+def test_attention_over_equal_steps_is_that_step():
+    step = np.random.default_rng(0).normal(size=(3, 1, 4)).astype("float32")
+    np.testing.assert_allclose(pooled()(step.repeat(6, axis=1)), step[:, 0], atol=1e-6)
 
 
-def test_attention_does_not_depend_on_the_order_of_places():
+def test_attention_does_not_depend_on_the_order_of_steps():
     x = np.random.default_rng(0).normal(size=(3, 6, 4)).astype("float32")
     np.testing.assert_allclose(pooled()(x[:, ::-1]), pooled()(x), atol=1e-6)
 
 
-def test_attention_with_an_indifferent_query_is_the_mean():
+def test_attention_with_a_zero_query_is_the_mean():
     model = pooled()
     query = model.get_layer("pool.query")
     query.set_weights([np.zeros_like(query.get_weights()[0])])
@@ -44,7 +44,7 @@ def test_attention_with_an_indifferent_query_is_the_mean():
     np.testing.assert_allclose(model(x), x.mean(axis=1), atol=1e-6)
 
 
-def test_attention_with_a_strong_query_picks_one_place():
+def test_attention_with_a_large_query_selects_one_step():
     model = pooled()
     query = model.get_layer("pool.query")
     query.set_weights([1e4 * query.get_weights()[0]])
@@ -68,7 +68,7 @@ def test_expert_reads_both_paths_and_is_never_negative(kind):
     assert np.abs(np.asarray(model([x, z + 1])) - out).max() > 1e-3
 
 
-def test_tower_holds_a_linear_calibration():
+def test_tower_contains_a_linear_calibration():
     stream, scores = keras.Input((5,)), keras.Input((6,))
     model = keras.Model([stream, scores], tower(stream, scores, TINY, keras, target="pH"))
     kernel, bias = model.get_layer("pH").get_weights()
@@ -95,19 +95,19 @@ def test_fused_and_unrolled_lstm_give_the_same_outputs(kind, spec, features):
 def test_no_two_layers_start_with_the_same_random_weights(architecture, shape):
     config = replace(TINY, architecture=architecture, stem=shape, task_experts=2, shared_experts=2)
     network = build(config, spec_of(), keras)
-    # Heads begin at 0.
-    drawn = [w.tobytes() for w in network.get_weights() if w.ndim > 1 and w.any()]
-    assert len(set(drawn)) == len(drawn)
+    # Heads start at 0.
+    kernels = [w.tobytes() for w in network.get_weights() if w.ndim > 1 and w.any()]
+    assert len(set(kernels)) == len(kernels)
 
 
-def test_same_seed_gives_the_same_weights_and_another_seed_others(spec):
-    drawn = []
+def test_the_seed_determines_the_weights(spec):
+    weights = []
     for seed in (3, 3, 4):
         keras.utils.set_random_seed(seed)
-        drawn.append(build(TINY, spec, keras).get_weights())
-    for first, second in zip(*drawn[:2], strict=True):
+        weights.append(build(TINY, spec, keras).get_weights())
+    for first, second in zip(*weights[:2], strict=True):
         np.testing.assert_array_equal(first, second)
-    assert any((a != b).any() for a, b in zip(*drawn[1:], strict=True))
+    assert any((a != b).any() for a, b in zip(*weights[1:], strict=True))
 
 
 def test_dropout_acts_in_training_only(spec, features):

@@ -1,4 +1,4 @@
-"""Laws of the front end: other tools on the same spectra, identities, training rows only."""
+"""Laws of the front end: equality with other tools, identities, statistics of training rows only."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ ALL = FrontEndConfig(channels=CHANNELS, views=(), step_nm=4.0, derivative_window
 
 @pytest.fixture
 def spectra():
-    """(40, 100) absorbance: bands of random height and place on a slope, with some noise."""
+    """(40, 100) absorbance: peaks of random height and position on a slope, with some noise."""
     draw = np.random.default_rng(0)
     height, centre, slope = (draw.uniform(*r, (40, 1)) for r in ((0.1, 1), (1200, 1400), (0, 1e-3)))
     x = 0.4 + height * np.exp(-(((GRID - centre) / 40) ** 2)) + slope * (GRID - 1100)
@@ -45,7 +45,7 @@ def spectra():
 
 
 def assert_close(got, expected):
-    """1e-5 of the range of what is expected, for derivatives per nm are small numbers."""
+    """Tolerance 1e-5 of the range of `expected`, because derivatives per nm are small numbers."""
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.ptp(expected))
 
 
@@ -104,15 +104,15 @@ def test_absorbance_of_a_dark_band_is_four():
     np.testing.assert_allclose(ToAbsorbance()(np.array([[0.0, 5e-5, 1e-4]], "float32")), 4, atol=1e-6)
 
 
-def test_absorbance_passes_to_the_bit(spectra):
+def test_absorbance_passes_bit_for_bit(spectra):
     np.testing.assert_array_equal(ToAbsorbance("absorbance")(spectra), spectra)
 
 
 @pytest.mark.parametrize("quantity", ["reflectance", "absorbance"])
-def test_a_band_is_nan_where_a_library_would_be_refused_and_nowhere_else(quantity):
-    """At the ends of the range to the last bit, and far beyond them."""
+def test_a_band_is_nan_exactly_where_a_library_is_refused(quantity):
+    """At the ends of the range, to the last bit, and far outside it."""
     low, high = np.float32(REFLECTANCE_RANGE if quantity == "reflectance" else ABSORBANCE_RANGE)
-    # Runtimes take numbers nearer to 0 than `tiny` for 0.
+    # Runtimes round numbers nearer to 0 than `tiny` to 0.
     below, above = low - max(np.spacing(-low), np.finfo("float32").tiny), np.nextafter(high, np.float32(9))
     inside = np.array([low, np.nextafter(low, high), 0.3, np.nextafter(high, low), high], "float32")
     outside = np.array([np.nan, np.inf, -np.inf, below, above, -1, 100, -1e30, 1e30], "float32")
@@ -137,7 +137,7 @@ def test_a_band_is_nan_where_a_library_would_be_refused_and_nowhere_else(quantit
 
 
 def test_a_saved_layer_without_a_quantity_reads_reflectance():
-    """As runs before the layer had one."""
+    """As in runs of versions in which the layer had no quantity."""
     assert ToAbsorbance.from_config({"name": "absorbance"}).quantity == "reflectance"
     assert ToAbsorbance.from_config(ToAbsorbance("absorbance").get_config()).quantity == "absorbance"
 
@@ -170,16 +170,16 @@ def test_resampling_weights_sum_to_one_and_keep_constants_and_lines(old, new):
     layer = Resample(old, new)
     np.testing.assert_allclose(layer(np.full((1, len(old)), 0.7, "float32")), 0.7, rtol=1e-6)
     line = layer(((old - 1100) / 100)[None].astype("float32"))
-    # At the ends a triangle is cut off; where the old step changes it leans, by a fraction of it.
-    lean = 0.02 if old is UNEVEN else 1e-5
-    np.testing.assert_allclose(line[0, 2:-2], ((new - 1100) / 100)[2:-2], atol=lean)
+    # At the ends a triangle is cut off; where the old step changes it is asymmetric, by a fraction of the step.
+    tolerance = 0.02 if old is UNEVEN else 1e-5
+    np.testing.assert_allclose(line[0, 2:-2], ((new - 1100) / 100)[2:-2], atol=tolerance)
 
 
-@pytest.mark.parametrize(("first", "left"), [(0, 0), (0, 3), (1, 0), (2, 1), (9, 9)])
+@pytest.mark.parametrize(("first", "after"), [(0, 0), (0, 3), (1, 0), (2, 1), (9, 9)])
 @pytest.mark.parametrize("stride", [2, 3, 4])
-def test_resampling_as_a_convolution_is_the_sum_of_weighed_bands(stride, first, left):
-    """Whole strides, wherever the new grid begins and ends, so that triangles are cut off or not."""
-    old = 1100 + 2.0 * np.arange(first + 12 * stride + 1 + left)
+def test_resampling_as_a_convolution_is_the_weighted_sum_of_bands(stride, first, after):
+    """Integer strides, with `first` and `after` old bands outside the new grid: triangles are cut off or whole."""
+    old = 1100 + 2.0 * np.arange(first + 12 * stride + 1 + after)
     new = old[first : first + 12 * stride + 1 : stride]
     assert integer_stride(old, new) == stride
     bands, weights = triangle_weights(old, new)
@@ -197,20 +197,20 @@ def test_resampling_as_a_convolution_is_the_sum_of_weighed_bands(stride, first, 
     ],
     ids=["same step", "between bands", "half a stride", "uneven"],
 )
-def test_other_grids_have_no_whole_stride(new):
+def test_other_grids_have_no_integer_stride(new):
     assert integer_stride(np.arange(1100, 1201, 2.0), new) == 0
     assert integer_stride(np.geomspace(1100, 1201, 51), np.arange(1100, 1200, 4.0)) == 0
 
 
-def test_resampling_to_a_coarser_grid_averages_noise_away():
+def test_resampling_to_a_coarser_grid_averages_noise():
     old, new = np.arange(1000, 1301, 1.0), np.arange(1010, 1290, 10.0)
     noise = np.random.default_rng(0).normal(size=(400, len(old))).astype("float32")
-    got = np.asarray(Resample(old, new)(noise)).std()
-    # A triangle of half width h has sum of squared weights 2/(3h).
-    assert got == pytest.approx(np.sqrt(2 / 30), rel=0.05)
+    sd = np.asarray(Resample(old, new)(noise)).std()
+    # The squared weights of a triangle of half width h sum to 2/(3h).
+    assert sd == pytest.approx(np.sqrt(2 / 30), rel=0.05)
 
 
-def test_resampling_to_its_own_grid_changes_nothing(spectra):
+def test_resampling_to_the_same_grid_changes_nothing(spectra):
     np.testing.assert_allclose(Resample(GRID, GRID)(spectra), spectra, rtol=1e-6)
 
 
@@ -233,7 +233,7 @@ def test_grid_lies_inside_the_library_and_the_configured_range():
     ("window", "step", "polynomial"),
     [(28, 4, 2), (28, 2, 2), (28, 20, 2), (1, 50, 5), (300, 10, 3), (29, 1, 4)],
 )
-def test_window_is_odd_as_wide_as_asked_and_holds_the_polynomial(window, step, polynomial):
+def test_window_is_odd_as_wide_as_configured_and_large_enough_for_the_polynomial(window, step, polynomial):
     config = FrontEndConfig(derivative_window_nm=window, step_nm=step, derivative_polynomial=polynomial)
     points = window_points(config)
     assert points % 2
@@ -251,17 +251,17 @@ def test_channels_are_aligned_on_the_same_bands(spectra):
     for source, first, second in (("absorbance", "d1", "d2"), ("snv", "snv_d1", "snv_d2")):
         for below, above in ((source, first), (first, second)):
             numeric = np.gradient(channel[below], 4.0, axis=1)[:, 3:-3]
-            got = channel[above][:, 3:-3]
-            moved = [np.corrcoef(np.roll(numeric, lag, axis=1).ravel(), got.ravel())[0, 1] for lag in (-1, 0, 1)]
-            assert np.argmax(moved) == 1
-            assert moved[1] > 0.9
-            assert np.polyfit(numeric.ravel(), got.ravel(), 1)[0] == pytest.approx(1, abs=0.15)
+            derivative = channel[above][:, 3:-3]
+            by_lag = [np.corrcoef(np.roll(numeric, n, axis=1).ravel(), derivative.ravel())[0, 1] for n in (-1, 0, 1)]
+            assert np.argmax(by_lag) == 1
+            assert by_lag[1] > 0.9
+            assert np.polyfit(numeric.ravel(), derivative.ravel(), 1)[0] == pytest.approx(1, abs=0.15)
 
 
 def test_channel_order_is_that_of_the_config(spectra):
-    turned = replace(ALL, channels=CHANNELS[::-1])
-    one, other = (np.asarray(channel_stage(len(GRID), c)(spectra)) for c in (ALL, turned))
-    np.testing.assert_array_equal(one, other[:, :, ::-1])
+    reversed_order = replace(ALL, channels=CHANNELS[::-1])
+    features, reversed_features = (np.asarray(channel_stage(len(GRID), c)(spectra)) for c in (ALL, reversed_order))
+    np.testing.assert_array_equal(features, reversed_features[:, :, ::-1])
 
 
 def test_training_features_have_mean_zero_and_sd_one_per_band(spectra):
@@ -277,13 +277,13 @@ def test_statistics_do_not_depend_on_the_block_size(spectra):
     stages = [channel_stage(len(GRID), ALL) for _ in range(2)]
     for stage, rows in zip(stages, (spectra, many), strict=True):
         fit_channel_stage(stage, rows)
-    one, other = (stage.get_layer("standardise").get_weights() for stage in stages)
-    for a, b in zip(one, other, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
+    of_one_block, of_blocks = (stage.get_layer("standardise").get_weights() for stage in stages)
+    for expected, statistic in zip(of_one_block, of_blocks, strict=True):
+        np.testing.assert_allclose(statistic, expected, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("value", [0.1, 0.3, 2.0, 4.0])
-def test_a_band_that_never_varies_becomes_zero(spectra, value):
+def test_a_constant_band_becomes_zero(spectra, value):
     config = FrontEndConfig(channels=("absorbance",), views=(), step_nm=4.0)
     spectra[:, 20] = value
     stage = channel_stage(len(GRID), config)
@@ -295,7 +295,7 @@ def test_a_band_that_never_varies_becomes_zero(spectra, value):
 
 
 @pytest.mark.parametrize("bad", ["nan", "one nan", "constant"])
-def test_an_impossible_scan_is_nan_and_leaves_the_others_alone(spectra, bad):
+def test_an_impossible_scan_is_nan_and_does_not_change_the_others(spectra, bad):
     config = FrontEndConfig(step_nm=4.0)
     channels = channel_stage(len(GRID), config)
     fit_channel_stage(channels, spectra)
@@ -311,7 +311,7 @@ def test_an_impossible_scan_is_nan_and_leaves_the_others_alone(spectra, bad):
     np.testing.assert_array_equal(after[others], before[others])
 
 
-def test_outputs_are_nan_where_any_band_of_the_absorbance_is_and_pass_to_the_bit_elsewhere(spectra):
+def test_outputs_are_nan_where_any_band_is_nan_and_pass_bit_for_bit_elsewhere(spectra):
     outputs = np.random.default_rng(0).normal(size=(len(spectra), 3)).astype("float32")
     bad = [(row, band) for row, band in ((0, 0), (1, 50), (2, len(GRID) - 1))]
     for row, band in bad:
@@ -337,10 +337,10 @@ def test_every_constant_scan_is_nan(quantity, step_nm):
 
 
 def test_nan_reflectance_is_nan_absorbance_after_resampling():
-    wide = np.tile(np.linspace(0.2, 0.5, len(GRID), dtype="float32"), (2, 1))
-    wide[1] = np.nan
+    reflectance = np.tile(np.linspace(0.2, 0.5, len(GRID), dtype="float32"), (2, 1))
+    reflectance[1] = np.nan
     config = FrontEndConfig(step_nm=6.0)
-    out = apply(absorbance_stage(GRID, "reflectance", config), wide)
+    out = apply(absorbance_stage(GRID, "reflectance", config), reflectance)
     assert np.isfinite(out[0]).all()
     assert np.isnan(out[1]).all()
 
@@ -358,7 +358,7 @@ def test_absorbance_stage_is_its_layers_in_order(spectra, quantity, step_nm):
     assert (Resample in {type(layer) for layer in stage.layers}) == (step_nm != 4.0)
 
 
-def test_apply_equals_one_pass_whatever_the_number_of_rows(spectra):
+def test_apply_in_blocks_equals_one_pass(spectra):
     stage = channel_stage(len(GRID), ALL)
     many = np.tile(spectra, (15, 1))[:515]
     np.testing.assert_allclose(apply(stage, many), stage(many), atol=1e-5)
@@ -376,7 +376,7 @@ def test_saved_stages_give_the_same_bits(spectra, tmp_path):
         np.testing.assert_array_equal(apply(loaded, rows), apply(stage, rows))
 
 
-def test_statistics_are_no_trainable_weights():
+def test_statistics_are_not_trainable():
     layer = BandStandardise()
     layer.build((None, 4, 2))
     assert not layer.trainable_weights
@@ -401,7 +401,7 @@ def test_whitened_scores_have_the_documented_variances(exponent):
 
 
 @pytest.mark.parametrize("exponent", [0.5, 1.0])
-def test_whitening_does_not_blow_up_directions_without_variance(exponent):
+def test_whitening_does_not_amplify_directions_without_variance(exponent):
     draw = np.random.default_rng(0)
     x = np.tile(draw.normal(size=(3, 20)), (10, 1)).astype("float32")
     config = replace(CONFIG, front_end=replace(CONFIG.front_end, whitening_exponent=exponent))
@@ -411,7 +411,7 @@ def test_whitening_does_not_blow_up_directions_without_variance(exponent):
     assert np.abs(other).max() < 30
 
 
-def test_whitening_has_no_more_components_than_the_rows_hold():
+def test_the_number_of_rows_limits_the_number_of_components():
     x = np.random.default_rng(0).normal(size=(4, 20)).astype("float32")
     kernel, bias = whitening(x, CONFIG)
     assert kernel.shape == (20, 3)

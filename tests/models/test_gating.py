@@ -1,4 +1,4 @@
-"""Laws of a gate and its mixture."""
+"""Laws of a gate and its mixture of experts."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from relple_tf.models.gating import mixture
 
 
 def mixed(experts, offsets=None, selector_size=4):
-    """A model (selector, experts...) -> (mixture, gate), and its map W."""
+    """Models of the mixture and of its gate on (selector, experts...), and the layer of the map W."""
     selector = keras.Input((selector_size,))
     inputs = [keras.Input((3,)) for _ in range(experts)]
     out = mixture(selector, inputs, keras, name="mix", offsets=offsets)
@@ -46,13 +46,13 @@ def test_gate_is_one_linear_map_without_bias():
 
 
 def test_offset_log_r_multiplies_the_odds_by_r():
-    plain, changed = mixed(2)[1:], mixed(2, [0.0, float(np.log(0.25))])[1:]
-    changed[1].set_weights(plain[1].get_weights())
-    before, after = (np.asarray(gate(rows(2))) for gate, _ in (plain, changed))
+    without_offset, with_offset = mixed(2)[1:], mixed(2, [0.0, float(np.log(0.25))])[1:]
+    with_offset[1].set_weights(without_offset[1].get_weights())
+    before, after = (np.asarray(gate(rows(2))) for gate, _ in (without_offset, with_offset))
     np.testing.assert_allclose(after[:, 1] / after[:, 0], 0.25 * before[:, 1] / before[:, 0], rtol=1e-5)
 
 
-def test_equal_experts_pass_whatever_the_gate():
+def test_the_mixture_of_equal_experts_is_that_expert():
     model, _, _ = mixed(3)
     selector, expert, *_ = rows(3)
     np.testing.assert_allclose(model([selector, expert, expert, expert]), expert, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Laws of every network: a NumPy recomputation, a closed form, a twin, isolation."""
+"""Laws of every network: NumPy recomputation, closed-form parameter count, twin of tf_keras, isolation of targets."""
 
 import itertools
 from dataclasses import replace
@@ -29,7 +29,7 @@ SHARING = tuple(name for name in BUILDERS if name != "single_task")
 
 
 def gates_of(config, spec):
-    """Per level: owner -> [(owner of an expert, its number, added to its logit)], after MODEL."""
+    """Per level: owner -> [(owner of an expert, its number, offset of its logit)], by the rules of the papers."""
     targets, m, s = spec.targets, config.task_experts, config.shared_experts
     if config.architecture == "mmoe":
         m, s = 0, m * len(targets) + s
@@ -38,7 +38,7 @@ def gates_of(config, spec):
     def experts(owner, offset=0.0):
         return [(owner, i, offset) for i in range(s if owner == SHARED else m)]
 
-    wired = []
+    gates_by_level = []
     for level in range(1, levels + 1):
         gates = {}
         for k, target in enumerate(targets):
@@ -52,15 +52,15 @@ def gates_of(config, spec):
                 elif r >= config.relevance_tau:
                     read += experts(other)
             gates[target] = read
-        # Without shared experts nothing reads the shared stream, so no gate makes it.
+        # Without shared experts no expert reads the shared stream, so there is no shared gate.
         if level < levels and s:
             gates[SHARED] = [e for owner in (*targets, SHARED) for e in experts(owner)]
-        wired.append(gates)
-    return wired, m, s
+        gates_by_level.append(gates)
+    return gates_by_level, m, s
 
 
 class Recomputation:
-    """The network in NumPy, from its weights by layer name and the formulas of MODEL."""
+    """The network in NumPy, from its weights by layer name and the formulas of the papers."""
 
     def __init__(self, network, config, spec):
         self.w = {layer.name: [v.astype("float64") for v in layer.get_weights()] for layer in network.layers}
@@ -112,13 +112,13 @@ class Recomputation:
         return self.relu(name, np.concatenate([pool[kind](), scores], axis=1))
 
     def tower(self, target, stream, views):
-        own = f"task.{target}." if self.config.architecture == "single_task" else ""
-        read = [self.relu(f"head.{target}.tower", stream)]
+        prefix = f"task.{target}." if self.config.architecture == "single_task" else ""
+        inputs = [self.relu(f"head.{target}.tower", stream)]
         for number, scores in enumerate(views, start=1):
-            read.append(scores)
+            inputs.append(scores)
             if self.config.basis_units:
-                read.append(np.tanh(self.dense(f"{own}view{number}.basis", scores)))
-        return self.dense(target, np.concatenate(read, axis=1))[:, 0]
+                inputs.append(np.tanh(self.dense(f"{prefix}view{number}.basis", scores)))
+        return self.dense(target, np.concatenate(inputs, axis=1))[:, 0]
 
     def bounded(self, number, scores):
         (mean, variance), (other_mean, other) = (
@@ -155,10 +155,10 @@ class Recomputation:
             return {t: self.tower(t, bottom, views) for t in TARGETS}
         streams = dict.fromkeys((*TARGETS, SHARED), scores)
         for level, gates in enumerate(gates_of(self.config, self.spec)[0], start=1):
-            made = {}
+            experts = {}
             for owner, i in {(o, i) for read in gates.values() for o, i, _ in read}:
                 name = f"level{level}.{owner}.expert{i}"
-                made[owner, i] = (
+                experts[owner, i] = (
                     self.expert(name, self.local(name, x), streams[owner])
                     if level == 1
                     else self.relu(name, streams[owner])
@@ -167,7 +167,7 @@ class Recomputation:
                 owner: self.mixture(
                     f"level{level}.{owner}",
                     streams[owner],
-                    [made[o, i] for o, i, _ in read],
+                    [experts[o, i] for o, i, _ in read],
                     [offset for *_, offset in read],
                 )
                 for owner, read in gates.items()
@@ -179,7 +179,7 @@ class Recomputation:
 
 
 def parameter_count(config, spec):
-    """The closed form: what each block holds, times how often it is there."""
+    """The number of parameters in closed form: size of each block times its number."""
     k, e, views = len(spec.targets), config.expert_units, spec.views
     c = len(views) * spec.components
     filters = (spec.channels, *config.conv_filters)
@@ -193,7 +193,7 @@ def parameter_count(config, spec):
         "cnn_lstm_attention": (lstm + u * (u + 1) + u, u),
     }[config.expert_kind]
     spectral = pool + (width + c) * e + e
-    # Two fixed scales for each score, each with a mean of 0.
+    # Two fixed scales per score, each with a mean of 0.
     whitened = spec.bands * sum(map(len, views)) * spec.components + c + 4 * c
     basis = len(views) * (spec.components + 1) * config.basis_units
     tower = e * config.tower_units + config.tower_units + config.tower_units + c + len(views) * config.basis_units + 1
@@ -201,21 +201,21 @@ def parameter_count(config, spec):
         return whitened + k * (basis + stem + spectral + tower)
     if config.architecture == "shared_bottom":
         return whitened + basis + stem + spectral + k * tower
-    wired, m, s = gates_of(config, spec)
+    gates_by_level, m, s = gates_of(config, spec)
     experts = k * m + s
     gates = sum(
         (c if level == 0 else e) * len(read)
-        for level, gates in enumerate(wired)
+        for level, gates in enumerate(gates_by_level)
         for read in gates.values()
         if len(read) > 1
     )
-    deeper = (len(wired) - 1) * experts * (e * e + e)
+    deeper = (len(gates_by_level) - 1) * experts * (e * e + e)
     stems = 1 if config.stem == "shared" else experts
     return whitened + basis + stems * stem + experts * spectral + deeper + gates + k * tower
 
 
 def configs():
-    """Every architecture x kind, every architecture x stem, and the ways in which gates differ."""
+    """Every architecture x expert kind, every architecture x stem, and the variants of the gates."""
     for architecture, kind in itertools.product(BUILDERS, EXPERT_KINDS):
         config = replace(TINY, architecture=architecture, expert_kind=kind)
         yield pytest.param(config, id=f"{architecture}-{kind}")
@@ -243,7 +243,7 @@ def test_network_equals_its_numpy_recomputation_and_closed_form(config, spec, fe
     assert network.count_params() == parameter_count(config, spec)
     for name, expected in Recomputation(network, config, spec).outputs(features).items():
         np.testing.assert_allclose(got[name], expected, atol=2e-5)
-        assert np.ptp(expected) > 1e-3, "the weights must not make the test blind"
+        assert np.ptp(expected) > 1e-3, f"constant output {name}: choose other fixed weights"
 
 
 def trained_layers(network):
@@ -251,12 +251,12 @@ def trained_layers(network):
 
 
 VIEWS = [(((0, 1, 2),), 4), (((2, 0), (1,), (1, 2)), 4), (((1,), (2,)), 0)]
-"""One view; views that share channels; a channel that no view reads, and no basis."""
+"""A single view; views that share channels; a channel that no view reads, without basis."""
 
 
 @pytest.mark.parametrize(("views", "basis_units"), VIEWS, ids=str)
 @pytest.mark.parametrize("architecture", ["single_task", "rs_ple"])
-def test_views_are_read_in_their_order_with_and_without_a_basis(architecture, views, basis_units):
+def test_networks_read_views_in_their_order_with_and_without_a_basis(architecture, views, basis_units):
     import tf_keras
 
     spec = spec_of(views=views)
@@ -272,7 +272,7 @@ def test_views_are_read_in_their_order_with_and_without_a_basis(architecture, vi
 
 
 def test_network_and_kernel_regression_read_twelve_views_in_the_order_of_the_config():
-    """As text, view10 comes before view2; the kernel regression holds its weights by the number of the view."""
+    """As text, view10 sorts before view2; the kernel regression orders its weights by the number of the view."""
     subsets = [views for count in (1, 2, 3) for views in itertools.permutations(range(3), count)]
     spec = spec_of(views=tuple(subsets[:12]))
     features = features_of(spec)
@@ -290,61 +290,61 @@ def test_network_and_kernel_regression_read_twelve_views_in_the_order_of_the_con
     for got, expected in zip(scores, expected_scores, strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-4)
 
-    machines = KernelRegression(TARGETS, landmarks=5, components=4)
-    machines.build([score.shape for score in scores])
+    kernel_regression = KernelRegression(TARGETS, landmarks=5, components=4)
+    kernel_regression.build([score.shape for score in scores])
     draw = np.random.default_rng(2)
-    machines.set_weights([draw.normal(0, 0.3, weight.shape) for weight in machines.weights])
+    kernel_regression.set_weights([draw.normal(0, 0.3, weight.shape) for weight in kernel_regression.weights])
     gain, landmark, slope, inverse_bound, linear, level = (
-        weight.astype("float64") for weight in machines.get_weights()
+        weight.astype("float64") for weight in kernel_regression.get_weights()
     )
     expected = np.zeros((len(x), len(TARGETS))) + level
     for view, score in enumerate(expected_scores):
         z = score[:, :4] * gain[view]
         squared = ((z[:, None] - landmark[view]) ** 2).sum(axis=2)
         expected += np.exp(-squared) @ slope[view] + np.tanh(z * inverse_bound[view]) @ linear[view]
-    np.testing.assert_allclose(machines(scores), expected, atol=1e-4)
-    assert np.abs(np.diff(expected_scores, axis=0)).max(axis=(1, 2)).min() > 1e-2, "views must differ"
+    np.testing.assert_allclose(kernel_regression(scores), expected, atol=1e-4)
+    assert np.abs(np.diff(expected_scores, axis=0)).max(axis=(1, 2)).min() > 1e-2, "expected different views"
 
 
 HOSTILE = ("view1", "shared", "add", "level1", "stem", "skip", "whitened", "spectrum_stem", "multiply", "rs_ple")
-"""Names like those of layers, owners and Keras's own operators."""
+"""Target names equal to parts of layer names, to owners and to names of Keras operators."""
 
 
 @pytest.mark.parametrize("architecture", BUILDERS)
 @pytest.mark.parametrize("relevance", ["hard", "soft"])
-def test_names_of_targets_change_no_estimate(architecture, relevance):
+def test_predictions_do_not_depend_on_the_names_of_targets(architecture, relevance):
     count = len(HOSTILE)
     correlation = np.clip(np.eye(count) + 0.7 * (np.abs(np.subtract.outer(range(count), range(count))) == 1), -1, 1)
     config = replace(TINY, architecture=architecture, relevance=relevance, expert_kind="cnn")
     plain = [f"target{number}" for number in range(count)]
     networks = [build(config, spec_of(targets, correlation), keras) for targets in (plain, HOSTILE)]
     set_fixed_weights(networks[0])
-    known = dict(zip(HOSTILE, plain, strict=True))
+    plain_name = dict(zip(HOSTILE, plain, strict=True))
     for layer in networks[1].layers:
         parts = layer.name.split(".")
-        # A target is the whole name of an output layer, and the second part of what belongs to it.
-        place = 1 if parts[0] in ("task", "head", "level1", "level2") and len(parts) > 1 else 0
-        if place or len(parts) == 1:
-            parts[place] = known.get(parts[place], parts[place])
+        # A target is the whole name of its output layer, and the second part of the name of its other layers.
+        index = 1 if parts[0] in ("task", "head", "level1", "level2") and len(parts) > 1 else 0
+        if index or len(parts) == 1:
+            parts[index] = plain_name.get(parts[index], parts[index])
         name = ".".join(parts)
         if layer.weights:
             layer.set_weights(networks[0].get_layer(name).get_weights())
     features = features_of(spec_of(plain, correlation))
     expected, got = (outputs_of(network, features) for network in networks)
     assert list(got) == list(HOSTILE)
-    for hostile, name in known.items():
+    for hostile, name in plain_name.items():
         np.testing.assert_array_equal(got[hostile], expected[name])
 
 
 @pytest.mark.parametrize("architecture", BUILDERS)
-def test_every_network_begins_at_zero(architecture, spec, features):
+def test_the_initial_output_of_every_network_is_zero(architecture, spec, features):
     network = build(replace(TINY, architecture=architecture), spec, keras)
     for values in outputs_of(network, features).values():
         np.testing.assert_array_equal(values, 0)
 
 
 @pytest.mark.parametrize("architecture", BUILDERS)
-def test_projections_and_bases_of_the_views_are_frozen_and_all_else_is_trained(architecture, spec):
+def test_only_projections_scales_and_bases_of_the_views_are_frozen(architecture, spec):
     network = build(replace(TINY, architecture=architecture), spec, keras)
     owners = [f"task.{target}." for target in TARGETS] if architecture == "single_task" else [""]
     scales = {f"view{number}.scores.{kind}" for number in (1, 2) for kind in ("shrunk", "bounded")}
@@ -378,14 +378,14 @@ def test_one_target_works(architecture, relevance):
 def test_permuting_the_targets_permutes_the_outputs(architecture, spec, features):
     config = replace(TINY, architecture=architecture, expert_kind="cnn", task_experts=2, relevance_tau=0.3)
     if architecture == "mmoe":
-        # All its experts are shared, so only gates and towers belong to a target.
+        # All experts of MMoE are shared, so only gates and towers belong to a target.
         config = replace(config, task_experts=0, shared_experts=3)
     order = [2, 0, 1]
-    moved = spec_of([TARGETS[i] for i in order], CORRELATION[np.ix_(order, order)])
+    permuted_spec = spec_of([TARGETS[i] for i in order], CORRELATION[np.ix_(order, order)])
     network = set_fixed_weights(build(config, spec, keras))
-    permuted = copy_weights(network, build(config, moved, keras))
+    permuted = copy_weights(network, build(config, permuted_spec, keras))
     for level, (here, there) in enumerate(
-        zip(gates_of(config, spec)[0], gates_of(config, moved)[0], strict=True), start=1
+        zip(gates_of(config, spec)[0], gates_of(config, permuted_spec)[0], strict=True), start=1
     ):
         for owner, read in there.items() if architecture not in NO_GATES else ():
             columns = [here[owner].index(expert) for expert in read]
@@ -424,7 +424,7 @@ def test_no_layer_multiplies_two_activations_as_matrices(architecture, kind, spe
     assert not kinds & {"attention", "additiveattention", "groupedqueryattention", "lambda"}
 
 
-def touched(network, target, features):
+def layers_read(network, target, features):
     """Names of the layers on whose trained weights the target's output depends."""
     import tensorflow as tf
 
@@ -436,16 +436,16 @@ def touched(network, target, features):
     return {name for name, g in zip(owners, gradients, strict=True) if g is not None}
 
 
-def test_single_task_shares_no_weight_that_is_trained(spec, features):
+def test_single_task_shares_no_trained_weight(spec, features):
     network = build(replace(TINY, architecture="single_task"), spec, keras)
-    layers = [touched(network, target, features) for target in TARGETS]
+    layers = [layers_read(network, target, features) for target in TARGETS]
     assert all(not a & b for a, b in itertools.combinations(layers, 2))
     assert set.union(*layers) == trained_layers(network)
 
 
 @pytest.mark.parametrize("architecture", SHARING)
-def test_the_other_architectures_share_and_use_every_weight(architecture, spec, features):
+def test_the_other_architectures_share_the_stem_and_use_every_weight(architecture, spec, features):
     network = build(replace(TINY, architecture=architecture), spec, keras)
-    layers = [touched(network, target, features) for target in TARGETS]
+    layers = [layers_read(network, target, features) for target in TARGETS]
     assert "spectrum.stem.conv0" in set.intersection(*layers)
     assert set.union(*layers) == trained_layers(network)

@@ -1,4 +1,4 @@
-"""Laws of CGC, PLE and RS-PLE: who learns from whom, and the limits in which one is another."""
+"""Laws of CGC, PLE and RS-PLE: which target trains which expert, and the limits in which two of them are equal."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ from relple_tf.models.relevance import EPSILON
 from relple_tf.models.routing import SHARED
 
 SIZES = replace(TINY, expert_kind="cnn", expert_units=8, tower_units=8, task_experts=2)
-"""Wide enough that no tower is dead at the fixed weights."""
+"""Wide enough that no tower is constant 0 at the fixed weights."""
 
 
 @pytest.fixture
@@ -39,23 +39,23 @@ def network_of(architecture, spec=None, **changes):
 def largest_gradients(network, target, features, prefixes):
     """Prefix -> largest |d target / d weight| over the layers whose name begins with it."""
     layers = {prefix: [layer for layer in network.layers if layer.name.startswith(prefix)] for prefix in prefixes}
-    variables = {p: [v.value for layer in found for v in layer.trainable_variables] for p, found in layers.items()}
+    variables = {p: [v.value for layer in named for v in layer.trainable_variables] for p, named in layers.items()}
     assert all(variables.values())
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(network(features)[target])
     gradients = tape.gradient(total, variables, unconnected_gradients="zero")
-    return {prefix: max(float(tf.reduce_max(tf.abs(g))) for g in found) for prefix, found in gradients.items()}
+    return {prefix: max(float(tf.reduce_max(tf.abs(g))) for g in of_prefix) for prefix, of_prefix in gradients.items()}
 
 
 def reads(architecture, level, levels, target, owner):
-    """Does the target's output depend on the owner's own experts of this level?"""
+    """Whether the target's output depends on the owner's experts of this level."""
     linked = {target, owner} == {"OC_g_kg", "CEC_cmolc_kg"} and architecture == "rs_ple"
-    # Below the last level the shared gate carries everybody's experts into the shared stream.
+    # Below the last level the shared gate reads the experts of every target into the shared stream.
     return target == owner or linked or level < levels
 
 
 @pytest.mark.parametrize(("architecture", "levels"), [("cgc", 1), ("ple", 1), ("ple", 2), ("rs_ple", 1), ("rs_ple", 3)])
-def test_gradient_on_foreign_experts_is_exactly_zero_unless_linked(architecture, levels, features):
+def test_the_gradient_of_another_targets_experts_is_exactly_zero_unless_relevant(architecture, levels, features):
     network = network_of(architecture, levels=levels)
     experts = {f"level{level}.{owner}.expert": (level, owner) for level in range(1, levels + 1) for owner in TARGETS}
     for target in TARGETS:
@@ -67,7 +67,7 @@ def test_gradient_on_foreign_experts_is_exactly_zero_unless_linked(architecture,
                 assert got[expert] == 0, (target, expert)
 
 
-def test_own_experts_read_their_own_stream_only(features):
+def test_experts_read_only_the_stream_of_their_owner(features):
     network = network_of("rs_ple", levels=2, relevance_tau=0.0)
     owners = (*TARGETS, SHARED)
     for owner in owners:
@@ -77,7 +77,7 @@ def test_own_experts_read_their_own_stream_only(features):
             assert (expert.input is stream.output) == (owner == source)
 
 
-def test_each_gate_selects_by_its_own_stream():
+def test_each_gate_reads_the_stream_of_its_owner():
     network = network_of("ple", levels=3)
     whitened = network.get_layer("views.whitened").output
     for owner in (*TARGETS, SHARED):
@@ -116,9 +116,9 @@ def gates(network):
 
 @pytest.mark.parametrize("relevance", ["hard", "soft"])
 def test_gates_sum_to_one(relevance, features):
-    found = gates(network_of("rs_ple", levels=2, relevance=relevance))
-    assert len(found) == 3 + 1 + 3
-    for gate in found.values():
+    gates_by_name = gates(network_of("rs_ple", levels=2, relevance=relevance))
+    assert len(gates_by_name) == 3 + 1 + 3
+    for gate in gates_by_name.values():
         np.testing.assert_allclose(np.sum(gate(features), axis=1), 1, atol=1e-6)
 
 
@@ -130,13 +130,13 @@ def test_ple_of_one_level_is_cgc(features):
         np.testing.assert_array_equal(outputs_of(cgc, features)[name], expected)
 
 
-def test_ple_of_one_level_draws_the_weights_of_cgc():
-    drawn = []
+def test_ple_of_one_level_has_the_initial_weights_of_cgc():
+    weights = []
     for architecture in ("cgc", "ple"):
         keras.utils.set_random_seed(5)
         config = replace(SIZES, architecture=architecture, levels=1)
-        drawn.append(build(config, spec_of(), keras).get_weights())
-    for cgc, ple in zip(*drawn, strict=True):
+        weights.append(build(config, spec_of(), keras).get_weights())
+    for cgc, ple in zip(*weights, strict=True):
         np.testing.assert_array_equal(cgc, ple)
 
 
@@ -164,7 +164,7 @@ def test_soft_relevance_adds_beta_log_r_to_the_logits(beta):
     scores = np.asarray(keras.Model(network.input, network.get_layer("views.whitened").output)(features))
     for k, target in enumerate(TARGETS):
         others = [j for j in range(3) if j != k]
-        # Two own experts, one shared, two of each other target.
+        # Two task-specific experts, one shared, two of each other target.
         r = [1 - EPSILON] * 3 + [abs(CORRELATION[k, j]) for j in others for _ in range(2)]
         logits = scores @ network.get_layer(f"level1.{target}.logits").get_weights()[0]
         expected = softmax(logits + beta * np.log(np.array(r) + EPSILON), axis=1)
@@ -172,8 +172,8 @@ def test_soft_relevance_adds_beta_log_r_to_the_logits(beta):
         np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
-def test_soft_relevance_with_beta_zero_is_a_gate_on_all(features):
+def test_soft_relevance_with_beta_zero_is_hard_relevance_with_tau_zero(features):
     soft = network_of("rs_ple", relevance="soft", relevance_beta=0.0)
-    every = copy_weights(soft, network_of("rs_ple", relevance="hard", relevance_tau=0.0))
+    hard = copy_weights(soft, network_of("rs_ple", relevance="hard", relevance_tau=0.0))
     for name, expected in outputs_of(soft, features).items():
-        np.testing.assert_array_equal(outputs_of(every, features)[name], expected)
+        np.testing.assert_array_equal(outputs_of(hard, features)[name], expected)

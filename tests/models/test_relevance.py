@@ -1,4 +1,4 @@
-"""Laws of the correlation and of what it lets a gate read."""
+"""Laws of the correlation, and of the experts that a gate reads because of it."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def test_pearson_equals_numpy_on_complete_rows(values):
     np.testing.assert_allclose(pearson(values), np.corrcoef(values.T), rtol=1e-12)
 
 
-def test_pearson_ignores_unit_and_origin(values):
+def test_pearson_does_not_depend_on_unit_and_origin(values):
     np.testing.assert_allclose(pearson(values * [2, 0.01, 30] + [5, 0, -1]), pearson(values))
 
 
@@ -48,35 +48,35 @@ def test_a_pair_with_fewer_than_ten_common_rows_is_unrelated_and_reported(values
     enough = common >= 10
     assert MINIMUM_COMMON_ROWS == 10
     assert (pearson(values)[0, 1] != 0) == enough
-    said = unrelated_for_lack_of_rows(values, TARGETS)
-    assert said == ([] if enough else [("OC_g_kg", "CEC_cmolc_kg", common)])
+    reported = unrelated_for_lack_of_rows(values, TARGETS)
+    assert reported == ([] if enough else [("OC_g_kg", "CEC_cmolc_kg", common)])
 
 
-def test_a_target_without_variation_is_unrelated(values):
+def test_a_constant_target_is_unrelated(values):
     values[:, 2] = 7.0
     np.testing.assert_array_equal(pearson(values)[2], [0, 0, 1])
 
 
 @pytest.mark.parametrize("architecture", ROUTINGS)
 @pytest.mark.parametrize("relevance", ["hard", "soft"])
-def test_only_rs_ple_reads_the_own_experts_of_another_target(architecture, relevance):
+def test_only_rs_ple_reads_the_experts_of_another_target(architecture, relevance):
     config = replace(TINY, architecture=architecture, relevance=relevance, relevance_tau=0.0)
     gates, *_ = ROUTINGS[architecture](config, spec_of())
-    foreign = [
+    of_other_targets = [
         name
         for target in TARGETS
         for name in gates[target]
         if any(f".{other}." in name for other in TARGETS if other != target)
     ]
-    assert bool(foreign) == (architecture == "rs_ple")
+    assert bool(of_other_targets) == (architecture == "rs_ple")
 
 
 @pytest.mark.parametrize("tau", [0.0, 0.2, 0.3, 0.4, 0.5, 0.7, 0.71, 2.0])
-def test_hard_reads_those_with_absolute_r_of_at_least_tau(tau):
+def test_hard_reads_targets_with_absolute_r_of_at_least_tau(tau):
     read = relevant_targets(CORRELATION, TARGETS, replace(RS_PLE, relevance_tau=tau))
     for k, target in enumerate(TARGETS):
-        near = {other: 0.0 for j, other in enumerate(TARGETS) if j != k and abs(CORRELATION[k, j]) >= tau}
-        assert read[target] == near
+        related = {other: 0.0 for j, other in enumerate(TARGETS) if j != k and abs(CORRELATION[k, j]) >= tau}
+        assert read[target] == related
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, 2.5])

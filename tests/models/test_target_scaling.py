@@ -1,4 +1,4 @@
-"""Laws of the target scales and of the layer that gives laboratory units back."""
+"""Laws of the target scales and of the layer that converts predictions to laboratory units."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def test_layer_equals_to_lab_and_its_closed_form(case):
     np.testing.assert_allclose(layer_of(scale, z), expected, rtol=2e-5, atol=1e-5)
 
 
-def test_targets_of_every_kind_side_by_side_are_each_as_alone():
+def test_each_target_is_scaled_independently_of_the_others():
     scales = [TargetScale.fit("OC_g_kg", values) for values in VALUES.values()]
     assert len({(scale.root, scale.non_negative) for scale in scales}) == 3
     z = np.random.default_rng(3).normal(0, 4, size=(50, len(scales))).astype("float32")
@@ -61,7 +61,7 @@ def test_round_trip_inside_the_range(case):
     np.testing.assert_allclose(layer_of(scale, scale.to_model(values)), values, rtol=2e-5, atol=1e-4)
 
 
-def test_a_wild_prediction_stays_within_the_range_and_a_tenth(case):
+def test_an_extreme_prediction_exceeds_the_training_range_by_a_tenth_at_most(case):
     values, scale = case
     modelled = np.sqrt(values) if scale.root else values
     margin = 0.1 * np.ptp(modelled)
@@ -84,22 +84,22 @@ def test_nan_stays_nan(case):
 @pytest.mark.parametrize("name", NON_NEGATIVE)
 def test_a_concentration_is_not_predicted_below_zero(name):
     scale = TargetScale.fit("OC_g_kg", VALUES[name])
-    # Up to rounding of float32; test_never_below_zero_even_by_rounding is the strict form.
+    # Up to rounding of float32; test_no_prediction_is_below_zero_even_by_rounding is the strict form.
     assert layer_of(scale, [-1e9])[0] >= -1e-5
     assert scale.to_lab(np.array(-1e9)) >= -1e-12
 
 
-def test_never_below_zero_even_by_rounding():
+def test_no_prediction_is_below_zero_even_by_rounding():
     for seed in range(100):
         draw = np.random.default_rng(seed)
         values = np.exp(draw.normal(size=50) * draw.uniform(0.1, 2)) * draw.uniform(0.1, 30)
         for may_root in (True, False):
             scale = TargetScale.fit("OC_g_kg", values, may_root=may_root)
-            # Not held by the lower end of the range alone, which may lie a rounding below 0.
+            # The lower end of the range alone does not ensure it: rounding may put it below 0.
             assert layer_of(replace(scale, low=-scale.mean / scale.sd), [-1e9])[0] >= 0
 
 
-def test_the_root_of_a_value_below_zero_is_a_number_below_that_of_zero():
+def test_the_root_of_a_negative_value_is_minus_the_root_of_its_absolute_value():
     scale = TargetScale.fit("OC_g_kg", VALUES["skewed"])
     low, zero, high = scale.to_model(np.array([-4.0, 0.0, 4.0]))
     assert low - zero == pytest.approx(zero - high)
@@ -115,17 +115,17 @@ def test_the_root_of_a_value_below_zero_is_a_number_below_that_of_zero():
         "with zeros": True,
     }.items(),
 )
-def test_the_root_is_chosen_only_where_skewed_and_not_negative(name, root):
+def test_the_root_is_chosen_only_for_skewed_targets_without_negative_values(name, root):
     assert TargetScale.fit("OC_g_kg", VALUES[name]).root is root
 
 
-def test_values_that_were_not_measured_change_nothing():
+def test_missing_values_do_not_change_the_scale():
     values = VALUES["skewed"]
-    gaps = np.concatenate([values, np.full(30, np.nan)])
-    assert TargetScale.fit("OC_g_kg", gaps) == TargetScale.fit("OC_g_kg", values)
+    with_missing = np.concatenate([values, np.full(30, np.nan)])
+    assert TargetScale.fit("OC_g_kg", with_missing) == TargetScale.fit("OC_g_kg", values)
 
 
-def test_layer_survives_saving(case, tmp_path):
+def test_a_saved_layer_gives_the_same_outputs(case, tmp_path):
     _, scale = case
     scan = keras.Input((1,))
     model = keras.Model(scan, InverseTargetScaling([scale], name="lab")(scan))

@@ -1,4 +1,4 @@
-"""A crash before any file operation of a training leaves a folder that is refused or answers, and that is continued."""
+"""After a crash before any file operation of a training run, predict refuses or works, and the run can be resumed."""
 
 import sys
 
@@ -7,21 +7,21 @@ from relple_tf import predict, train
 
 SHORT = [*COMMAND, "--set=training.cv_folds=0", "--set=training.max_epochs=2"]
 EVERY = 7
-"""Of the copies one in so many is continued here; `benchmarks/reliability/file_operations.py` continues all."""
+"""Every seventh copy is resumed here; `benchmarks/reliability/file_operations.py` resumes all copies."""
 
 
-def test_a_crash_before_a_file_operation_loses_and_destroys_nothing(tmp_path):
+def test_a_crash_before_a_file_operation_loses_no_data(tmp_path):
     copies = Copies(tmp_path / "run", tmp_path / "copies")
     copies.target.mkdir()
-    sys.addaudithook(copies.hook)  # which cannot be taken back, but does nothing when it is not active
+    sys.addaudithook(copies.hook)  # an audit hook cannot be removed; it does nothing when it is not active
     copies.active = True
     code, _, error = call(train.main, *SHORT, "--out", str(copies.folder))
     copies.active = False
     assert code == 0, error
     scans = table_of_scans(tmp_path / "scans.csv")
     _, expected, _ = call(predict.main, str(copies.folder), str(scans))
-    found = sorted(copies.target.iterdir(), key=lambda copy: int(copy.name.removeprefix("copy")))
-    assert len(found) > 3 * EVERY
+    folders = sorted(copies.target.iterdir(), key=lambda copy: int(copy.name.removeprefix("copy")))
+    assert len(folders) > 3 * EVERY
     assert expected.count("\n") == 1 + 12
-    for copy in found[::EVERY]:
+    for copy in folders[::EVERY]:
         assert faults(copy, copies.folder, SHORT, scans, expected) == []

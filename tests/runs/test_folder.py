@@ -1,4 +1,4 @@
-"""Laws of the run folder and of files that are whole or absent."""
+"""Laws of the run folder and of atomic files."""
 
 import dataclasses
 import errno
@@ -26,33 +26,33 @@ def file(tmp_path):
     return path
 
 
-def litter(path):
+def other_files(path):
     return sorted(other.name for other in path.parent.iterdir() if other != path)
 
 
-def test_written_files_hold_what_was_written_and_are_readable_by_all(file):
+def test_a_written_file_has_its_content_and_is_readable_by_all_users(file):
     write_bytes(file, b"\x00\xff")
     assert file.read_bytes() == b"\x00\xff"
     write_text(file, "pH ü")
     assert file.read_text(encoding="utf-8") == "pH ü"
     assert file.stat().st_mode & 0o777 == 0o644
-    assert litter(file) == []
+    assert other_files(file) == []
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError()])
-def test_a_failing_writer_leaves_the_earlier_file_and_no_litter(file, error):
-    def write(beside):
-        beside.write_text("half")
+def test_a_failed_write_leaves_the_earlier_file_and_no_temporary_file(file, error):
+    def write(temporary):
+        temporary.write_text("half")
         raise error
 
     with pytest.raises(type(error)):
         write_with(file, write)
     assert file.read_text() == "earlier"
-    assert litter(file) == []
+    assert other_files(file) == []
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_at_the_end_leaves_the_earlier_file_and_no_litter(file, call, monkeypatch):
+def test_a_full_disk_at_the_end_leaves_the_earlier_file_and_no_temporary_file(file, call, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -61,18 +61,18 @@ def test_a_full_disk_at_the_end_leaves_the_earlier_file_and_no_litter(file, call
     with pytest.raises(OSError, match="No space left"):
         write_text(file, "new")
     assert file.read_text() == "earlier"
-    assert litter(file) == []
+    assert other_files(file) == []
 
 
-def test_writer_gets_a_file_of_the_same_suffix_in_the_same_folder(file):
-    seen = []
-    write_with(file, lambda beside: seen.append(beside))
-    assert seen[0].suffix == ".keras"
-    assert seen[0].parent == file.parent
-    assert seen[0].name.startswith(".")
+def test_the_temporary_file_has_the_suffix_and_folder_of_the_file(file):
+    paths = []
+    write_with(file, lambda temporary: paths.append(temporary))
+    assert paths[0].suffix == ".keras"
+    assert paths[0].parent == file.parent
+    assert paths[0].name.startswith(".")
 
 
-def test_sha256_is_that_of_hashlib(file):
+def test_sha256_equals_hashlib(file):
     assert sha256(file) == hashlib.sha256(b"earlier").hexdigest()
 
 
@@ -86,7 +86,7 @@ def run(tmp_path):
     return folder
 
 
-def test_a_run_goes_from_absent_to_started_to_complete(run, tmp_path):
+def test_a_run_is_absent_then_started_then_complete(run, tmp_path):
     absent = RunFolder(path=tmp_path / "other")
     assert (absent.is_started, absent.is_complete) == (False, False)
     assert (run.is_started, run.is_complete) == (True, False)
@@ -96,7 +96,7 @@ def test_a_run_goes_from_absent_to_started_to_complete(run, tmp_path):
     run.verify()
 
 
-def test_manifest_lists_every_file_but_itself_and_the_state(run):
+def test_the_manifest_lists_every_file_except_itself_and_the_checkpoints(run):
     run.finish()
     manifest = json.loads((run.path / "manifest.json").read_text())
     assert set(manifest) == FILES == {path.name for path in run.path.iterdir()} - {"manifest.json"}
@@ -106,13 +106,13 @@ def test_manifest_lists_every_file_but_itself_and_the_state(run):
 def test_a_changed_file_is_named(run):
     run.finish()
     (run.path / "metrics.json").write_text("[]")
-    with pytest.raises(InputError, match=r"metrics\.json: SHA-256 is not the manifest's"):
+    with pytest.raises(InputError, match=r"metrics\.json: SHA-256 differs from the manifest"):
         run.verify()
 
 
 def test_a_file_of_another_size_is_refused_before_it_is_read(run, monkeypatch):
     run.finish()
-    (run.path / "card.json").write_text("{ }")  # the first of the manifest
+    (run.path / "card.json").write_text("{ }")  # the first file in the manifest
     monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("read"))
     with pytest.raises(InputError, match=r"card\.json: expected 2 bytes, received 3"):
         run.verify()
@@ -125,74 +125,74 @@ def test_a_missing_file_is_named(run):
         run.verify()
 
 
-WHOLE = {"sha256": "0" * 64, "bytes": 2}
+ENTRY = {"sha256": "0" * 64, "bytes": 2}
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("{", "damaged"),
         ("[]", "expected an object"),
         ("null", "expected an object"),
         ("{}", "expected an object with 1 or more keys"),
         (json.dumps({"card.json": "0" * 64}), "card.json: expected an object, received '0000"),
-        (json.dumps({"card.json": WHOLE}), "does not list config.toml"),
-        (json.dumps({"card.json": WHOLE | {"bytes": -2}}), "card.json.bytes: expected an integer from 0"),
+        (json.dumps({"card.json": ENTRY}), "expected an entry for config.toml"),
+        (json.dumps({"card.json": ENTRY | {"bytes": -2}}), "card.json.bytes: expected an integer from 0"),
         (json.dumps({"card.json": {"bytes": 2}}), "card.json.sha256: expected a SHA-256 .* received nothing"),
-        (json.dumps({"../card.json": WHOLE}), "each a plain name"),
-        (json.dumps({"/etc/passwd": WHOLE}), "each a plain name"),
+        (json.dumps({"../card.json": ENTRY}), "each a plain name"),
+        (json.dumps({"/etc/passwd": ENTRY}), "each a plain name"),
         ('{"card.json": 1, "card.json": 1}', "a key occurs twice"),
         ("[" * 200_000, "RecursionError"),
         (b"\xff\xfe{}", "UnicodeDecodeError"),
     ],
 )
-def test_a_damaged_manifest_is_named(run, content, said):
+def test_a_damaged_manifest_is_named(run, content, message):
     run.finish()
     (run.path / "manifest.json").write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InputError, match=f"manifest.json: .*{said}"):
+    with pytest.raises(InputError, match=f"manifest.json: .*{message}"):
         run.verify()
 
 
-def test_a_run_is_not_begun_where_another_one_began(tmp_path):
-    first, second = opened(tmp_path / "run"), opened(tmp_path / "run")
+def test_a_run_does_not_start_in_the_folder_of_another_run(tmp_path):
+    first, second = open_folder(tmp_path / "run"), open_folder(tmp_path / "run")
     first.begin(replace(Config(), training__seed=1))
-    with pytest.raises(InputError, match="another run began here"):
+    with pytest.raises(InputError, match="another run has just started here"):
         second.begin(replace(Config(), training__seed=2))
     assert "seed = 1" in (tmp_path / "run" / "config.toml").read_text()
 
 
-def test_what_a_kill_left_half_written_counts_for_nothing(tmp_path):
+def test_unfinished_files_of_a_killed_process_are_removed(tmp_path):
     (tmp_path / f"{UNFINISHED}x.toml").write_text("half")
-    folder = opened(tmp_path)
+    folder = open_folder(tmp_path)
     with folder.exclusive():
         folder.begin(Config())
     assert {path.name for path in tmp_path.iterdir()} == {"config.toml"}
 
 
-def test_a_complete_run_loses_the_state_of_its_training_and_nothing_else(run):
-    """A kill between the manifest and the removal of the state leaves both."""
+def test_a_complete_run_loses_its_checkpoints_and_no_other_file(run):
+    """A kill after the manifest is written and before the checkpoints are removed leaves both."""
     run.finish()
-    whole = {path.name for path in run.path.iterdir()}
+    before = {path.name for path in run.path.iterdir()}
     state = {"checkpoint.npz", "fold-1.npz", "fold-12.npz", f"{UNFINISHED}x.json"}
     others = {"fold-one.npz", "fold-.npz", "fold-1.npz.txt", "checkpoint.npz.bak", "notes.txt"}
     for name in state | others:
         (run.path / name).touch()
     with run.exclusive():
         pass
-    assert {path.name for path in run.path.iterdir()} == whole | others
+    assert {path.name for path in run.path.iterdir()} == before | others
 
 
-def test_a_run_that_was_cut_off_keeps_its_state(run):
+def test_an_interrupted_run_keeps_its_checkpoints(run):
     (run.path / "fold-1.npz").touch()
     with run.exclusive():
         pass
     assert {"checkpoint.npz", "fold-1.npz"} <= {path.name for path in run.path.iterdir()}
 
 
-def test_a_folder_has_one_worker_at_a_time(run):
-    fresh = RunFolder(path=run.path)
+def test_one_process_at_a_time_works_in_a_folder(run):
+    same_path = RunFolder(path=run.path)
     with run.exclusive():
-        for other in (run, fresh):
+        for other in (run, same_path):
             with (
                 pytest.raises(InputError, match="another command is at work in this folder") as refused,
                 other.exclusive(),
@@ -207,10 +207,10 @@ def test_the_lock_of_a_folder_ends_with_its_process(run):
     script = (
         "import os, pathlib, sys\nfrom relple_tf.runs.folder import RunFolder\n"
         "with RunFolder(path=pathlib.Path(sys.argv[1])).exclusive():\n"
-        "    print('held', flush=True)\n    sys.stdin.read()\n"
+        "    print('locked', flush=True)\n    sys.stdin.read()\n"
     )
     with subprocess.Popen([sys.executable, "-c", script, run.path], stdin=-1, stdout=-1, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
+        assert holder.stdout.readline() == "locked\n"
         with pytest.raises(InputError, match="another command is at work"), run.exclusive():
             pass
         holder.kill()
@@ -219,8 +219,8 @@ def test_the_lock_of_a_folder_ends_with_its_process(run):
             pass
 
 
-def test_a_folder_that_was_removed_and_made_again_is_not_held_twice(tmp_path, monkeypatch):
-    """Between the opening of a folder and its lock, the one that held it may remove it."""
+def test_a_folder_that_was_removed_and_created_again_is_not_locked_twice(tmp_path, monkeypatch):
+    """Another process may remove a folder after this process opens it and before it locks it."""
     path = tmp_path / "run"
     path.mkdir()
     lock = runs.fcntl.flock
@@ -235,107 +235,107 @@ def test_a_folder_that_was_removed_and_made_again_is_not_held_twice(tmp_path, mo
         pass
 
 
-def test_a_file_system_without_locks_lets_a_run_begin(tmp_path, monkeypatch):
-    def none(handle, how):
+def test_a_run_can_start_on_a_file_system_without_locks(tmp_path, monkeypatch):
+    def unsupported(handle, how):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(runs.fcntl, "flock", none)
+    monkeypatch.setattr(runs.fcntl, "flock", unsupported)
     with runs.locked(tmp_path):
         pass
 
 
-def test_a_folder_in_which_nothing_was_written_is_removed_with_its_new_parents(tmp_path):
+def test_an_empty_folder_is_removed_with_its_new_parents(tmp_path):
     (tmp_path / "old").mkdir()
-    folder = opened(tmp_path / "old" / "new" / "run")
+    folder = open_folder(tmp_path / "old" / "new" / "run")
     with folder.exclusive():
         assert folder.path.is_dir()
     assert list((tmp_path / "old").iterdir()) == []
     with folder.exclusive():
         folder.begin(Config())
     assert folder.is_started
-    with opened(tmp_path / "old" / "new" / "empty").exclusive():
+    with open_folder(tmp_path / "old" / "new" / "empty").exclusive():
         pass
     assert folder.is_started
 
 
-def test_a_damaged_state_is_named(tmp_path):
+def test_a_damaged_checkpoint_is_named(tmp_path):
     state = tmp_path / "checkpoint.npz"
     save_state(state, {"best": [np.zeros(3)]}, {"best_epoch": 0, "fingerprint": "a1"})
-    whole = state.read_bytes()
-    for damaged in (b"", whole[: len(whole) // 2], b"PK" + whole[2:-30]):
+    content = state.read_bytes()
+    for damaged in (b"", content[: len(content) // 2], b"PK" + content[2:-30]):
         state.write_bytes(damaged)
         with pytest.raises(InputError, match=r"checkpoint\.npz: damaged .*; delete it"):
             load_state(state, "a1")
 
 
-def test_a_state_of_other_data_is_refused_by_its_folder(tmp_path):
+def test_a_checkpoint_of_other_data_is_refused_and_its_folder_named(tmp_path):
     state = tmp_path / "fold-1.npz"
     save_state(state, {}, {"fingerprint": "a1"})
-    with pytest.raises(InputError, match="the data or their split changed since this run was cut off") as refused:
+    with pytest.raises(InputError, match="the data or their split changed since this run was interrupted") as refused:
         load_state(state, "a2")
     assert str(tmp_path) in str(refused.value)
     assert load_state(state, "a1") == ({}, {"fingerprint": "a1"})
 
 
-def test_a_run_that_was_cut_off_and_no_run_are_told_apart(run, tmp_path):
-    with pytest.raises(InputError, match="was cut off; finish it with --resume"):
+def test_an_interrupted_run_and_a_folder_without_a_run_have_different_messages(run, tmp_path):
+    with pytest.raises(InputError, match="was interrupted; finish it with --resume"):
         run.verify()
-    with pytest.raises(InputError, match="is no run folder"):
+    with pytest.raises(InputError, match="not a run folder"):
         RunFolder(path=tmp_path).verify()
 
 
-def opened(path, *, resume=False, config=None):
+def open_folder(path, *, resume=False, config=None):
     return open_run(path, "name", config or Config(), resume=resume)
 
 
 def test_a_new_or_empty_folder_is_opened_without_writing(tmp_path):
-    assert opened(tmp_path / "new").path == tmp_path / "new"
-    assert opened(tmp_path).path == tmp_path
+    assert open_folder(tmp_path / "new").path == tmp_path / "new"
+    assert open_folder(tmp_path).path == tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_refusals_name_the_folder_and_the_way_out(run, tmp_path):
+def test_refusals_name_the_folder_and_the_remedy(run, tmp_path):
     cases = {
-        "holds a run that was cut off; add --resume": (run.path, {}),
+        "contains an interrupted run; add --resume": (run.path, {}),
         "is not this command's configuration; resume with --config": (
             run.path,
             {"resume": True, "config": replace(Config(), model__levels=1)},
         ),
-        "holds no run to resume": (tmp_path / "none", {"resume": True}),
-        "holds other files": (tmp_path, {}),
+        "contains no run to resume": (tmp_path / "none", {"resume": True}),
+        "contains other files": (tmp_path, {}),
         "is a file": (run.path / "metrics.json", {}),
     }
     for message, (path, options) in cases.items():
         with pytest.raises(InputError, match=message) as refused:
-            opened(path, **options)
+            open_folder(path, **options)
         assert str(path) in str(refused.value)
-    assert opened(run.path, resume=True).path == run.path
+    assert open_folder(run.path, resume=True).path == run.path
     run.finish()
-    with pytest.raises(InputError, match="already holds a run; give another --out"):
-        opened(run.path)
+    with pytest.raises(InputError, match="already contains a run; give another --out"):
+        open_folder(run.path)
 
 
 def test_runs_without_out_are_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first = opened(None)
+    first = open_folder(None)
     assert str(first.path) == "runs/name-1"
-    with pytest.raises(InputError, match="holds no run to resume"):
-        opened(None, resume=True)
+    with pytest.raises(InputError, match="contains no run to resume"):
+        open_folder(None, resume=True)
     first.begin(Config())
     RunFolder(path=first.path.with_name("name-9")).begin(Config())
     RunFolder(path=first.path.with_name("name-other-12")).begin(Config())
-    assert opened(None).path.name == "name-10"
-    assert opened(None, resume=True).path.name == "name-9"
+    assert open_folder(None).path.name == "name-10"
+    assert open_folder(None, resume=True).path.name == "name-9"
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_json_refuses_numbers_that_json_has_not(tmp_path, number):
+def test_json_refuses_nan_and_infinity(tmp_path, number):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "metrics.json", {"rmse": float(number)})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_data_hash_changes_with_everything_that_is_learnt_from(library):
+def test_data_hash_changes_with_all_data_that_training_uses(library):
     def changed(**changes):
         return data_hash(dataclasses.replace(library, **changes))
 
@@ -351,8 +351,8 @@ def test_data_hash_changes_with_everything_that_is_learnt_from(library):
         changed(ids=np.char.add(library.ids, "x")),
         changed(targets=dict(zip(("a", "b"), library.targets.values(), strict=True))),
     }
-    grouped, placed = np.char.add("field", library.ids), np.zeros((len(library), 2))
-    hashes |= {changed(groups=grouped), changed(groups=grouped[::-1]), changed(coordinates=placed)}
-    hashes |= {changed(coordinates=placed + 1)}
+    groups, coordinates = np.char.add("field", library.ids), np.zeros((len(library), 2))
+    hashes |= {changed(groups=groups), changed(groups=groups[::-1]), changed(coordinates=coordinates)}
+    hashes |= {changed(coordinates=coordinates + 1)}
     assert len(hashes) == 10
-    assert changed(notes=("said",), source="elsewhere") in hashes
+    assert changed(notes=("a note",), source="elsewhere") in hashes

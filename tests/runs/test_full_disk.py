@@ -1,4 +1,4 @@
-"""A disk that is full or read-only: files stay whole, and the error names what the user asked for."""
+"""On a full or read-only disk, earlier files stay unchanged, and the error names the path that the user gave."""
 
 import errno
 import resource
@@ -11,7 +11,7 @@ import keras
 import pytest
 
 from relple_tf.artefacts.outputs import OutputFile, check_folder
-from relple_tf.atomic_files import naming, scratch, write_bytes, write_text, write_with
+from relple_tf.atomic_files import name_in_errors, temporary_folder, write_bytes, write_text, write_with
 from relple_tf.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -21,15 +21,15 @@ TOO_MUCH = bytes(1 << 20)
 @pytest.fixture
 def disk(tmp_path):
     """A disk of 64 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    folder = tmp_path / "disk"
+    folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip("disks are mounted by root")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+        pytest.skip("only root can mount disks")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def output(path):
@@ -58,7 +58,7 @@ def test_a_full_disk_leaves_the_earlier_file_and_names_it(write, disk):
     assert [file.name for file in disk.iterdir()] == ["model.keras"]
 
 
-def test_a_full_disk_behind_a_link_is_named_as_the_user_named_it(disk, tmp_path):
+def test_the_error_of_a_full_disk_behind_a_link_names_the_link(disk, tmp_path):
     (tmp_path / "p.csv").symlink_to(disk / "p.csv")
 
     def fill():
@@ -71,11 +71,11 @@ def test_a_full_disk_behind_a_link_is_named_as_the_user_named_it(disk, tmp_path)
     assert list(disk.iterdir()) == []
 
 
-def test_a_full_disk_for_temporary_files_is_named_by_that_place(disk, monkeypatch):
+def test_the_error_of_a_full_disk_for_temporary_files_names_its_folder(disk, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(disk))
 
     def fill():
-        with scratch() as folder:
+        with temporary_folder() as folder:
             (folder / "job.npz").write_bytes(TOO_MUCH)
 
     with pytest.raises(OSError, match="No space left") as full:
@@ -97,7 +97,7 @@ def test_a_read_only_disk_is_refused_before_any_work(disk):
 
 
 def test_a_file_that_grows_too_large_is_named(tmp_path):
-    """A limit of the process, which needs no disk of its own."""
+    """The limit applies to the process, so no small disk is needed."""
     path = tmp_path / "p.csv"
     code = (
         "import sys\nfrom pathlib import Path\nfrom relple_tf.command_line import run\n"
@@ -113,30 +113,30 @@ def test_a_file_that_grows_too_large_is_named(tmp_path):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
     )
     assert done.returncode == 2
-    assert done.stderr == f"error: {path}: File too large; correct that, or choose another --out\n"
+    assert done.stderr == f"error: {path}: File too large; correct that, or give another --out\n"
     assert list(tmp_path.iterdir()) == []
 
 
 def raised(error, path, temporary):
-    with pytest.raises(OSError) as found, naming(path, temporary):  # noqa: PT011
+    with pytest.raises(OSError) as caught, name_in_errors(path, temporary):  # noqa: PT011
         raise error
-    return found.value
+    return caught.value
 
 
-def test_only_errors_about_what_is_written_get_its_name(tmp_path):
+def test_only_write_errors_get_the_name_of_the_file(tmp_path):
     path, temporary = tmp_path / "out", tmp_path / ".unfinished-out"
     for name in (temporary, temporary / "deep" / "file", None):
-        found = raised(OSError(errno.ENOSPC, "No space left on device", name and str(name)), path, temporary)
-        assert found.filename == str(path)
+        error = raised(OSError(errno.ENOSPC, "No space left on device", name and str(name)), path, temporary)
+        assert error.filename == str(path)
     missing = FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path / "soils.csv"))
     assert raised(missing, path, temporary) is missing
-    # Too many processes, for example, is no error of writing.
+    # An error without a file name that is not a write error, such as too many processes, is not changed.
     nameless = OSError(errno.EAGAIN, "Resource temporarily unavailable")
     assert raised(nameless, path, temporary) is nameless
 
 
-def test_an_error_that_a_library_only_quotes_is_named_too(tmp_path):
-    """As h5py does."""
+def test_a_write_error_that_a_library_only_quotes_gets_the_name_too(tmp_path):
+    """h5py quotes the error number in its message."""
     quoted = OSError("Can't write data (file write failed: filename = '/x', errno = 28, error message = 'No space')")
-    found = raised(quoted, tmp_path / "out", tmp_path)
-    assert (found.errno, found.filename) == (errno.ENOSPC, str(tmp_path / "out"))
+    error = raised(quoted, tmp_path / "out", tmp_path)
+    assert (error.errno, error.filename) == (errno.ENOSPC, str(tmp_path / "out"))

@@ -1,4 +1,4 @@
-"""Laws of the model's file."""
+"""Laws of the file model.keras."""
 
 import zipfile
 
@@ -16,7 +16,7 @@ FAST = change(CONFIG, training__max_epochs=1)
 
 @pytest.fixture(scope="module")
 def files(library, parts, tmp_path_factory):
-    """A model that was fitted and saved twice, and its outputs."""
+    """Folder of a model that was fitted and saved twice, and the outputs of the model."""
     folder = tmp_path_factory.mktemp("models")
     outputs = []
     for name in ("one.keras", "other.keras"):
@@ -32,8 +32,8 @@ def test_fitting_and_saving_twice_gives_the_same_bytes(files):
     assert (folder / "one.keras").read_bytes() == (folder / "other.keras").read_bytes()
 
 
-def test_the_file_does_not_depend_on_what_was_built_before(files, library, parts):
-    """Keras numbers layers without a name through the process."""
+def test_the_file_does_not_depend_on_models_built_before(files, library, parts):
+    """Keras numbers layers without a name across all models of the process."""
     folder, _ = files
     for relevance in ("hard", "soft"):
         config = change(FAST, model__architecture="rs_ple", model__relevance=relevance)
@@ -44,18 +44,18 @@ def test_the_file_does_not_depend_on_what_was_built_before(files, library, parts
         assert (folder / "first.keras").read_bytes() == (folder / "later.keras").read_bytes()
 
 
-def test_a_saved_model_gives_the_outputs_of_the_model(files, library):
+def test_a_loaded_model_gives_the_outputs_of_the_saved_model(files, library):
     folder, expected = files
     loaded = keras.saving.load_model(folder / "one.keras", compile=False, safe_mode=True)
     for name, values in loaded.predict(library.spectra, verbose=0).items():
         np.testing.assert_array_equal(values, expected[name])
 
 
-def test_the_file_holds_no_date_and_what_keras_writes_otherwise(files, tmp_path):
+def test_the_file_differs_from_that_of_keras_in_dates_only(files, tmp_path):
     folder, _ = files
     loaded = keras.saving.load_model(folder / "one.keras", compile=False)
     loaded.save(tmp_path / "plain.keras")
-    with zipfile.ZipFile(folder / "one.keras") as ours, zipfile.ZipFile(tmp_path / "plain.keras") as plain:
-        assert ours.namelist() == plain.namelist()
-        assert ours.read("model.weights.h5") == plain.read("model.weights.h5")
-        assert {entry.date_time for entry in ours.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    with zipfile.ZipFile(folder / "one.keras") as saved, zipfile.ZipFile(tmp_path / "plain.keras") as plain:
+        assert saved.namelist() == plain.namelist()
+        assert saved.read("model.weights.h5") == plain.read("model.weights.h5")
+        assert {entry.date_time for entry in saved.infolist()} == {(1980, 1, 1, 0, 0, 0)}

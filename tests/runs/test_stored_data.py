@@ -1,4 +1,4 @@
-"""Laws of the data that a run keeps."""
+"""Laws of data.npz, the data that a run stores."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from relple_tf.runs.stored_data import load_data, save_data
 
 @pytest.fixture
 def soils(library):
-    """With everything that is optional; ids of several lengths and scripts."""
+    """A library with all optional arrays, and ids of several lengths and alphabets."""
     count = len(library)
     return replace(
         library,
@@ -22,26 +22,26 @@ def soils(library):
     )
 
 
-def same(one, other):
-    assert (one.source, one.quantity, list(one.targets)) == (other.source, other.quantity, list(other.targets))
+def assert_equal(first, other):
+    assert (first.source, first.quantity, list(first.targets)) == (other.source, other.quantity, list(other.targets))
     for name in ("spectra", "wavelengths_nm", "ids", "groups", "coordinates"):
-        a, b = getattr(one, name), getattr(other, name)
+        a, b = getattr(first, name), getattr(other, name)
         assert (a is None) == (b is None)
         if a is not None:
             assert a.dtype == b.dtype
             np.testing.assert_array_equal(a, b)
-    for name, values in one.targets.items():
+    for name, values in first.targets.items():
         np.testing.assert_array_equal(values, other.targets[name])
 
 
 @pytest.mark.parametrize("optional", [True, False])
-def test_a_library_comes_back_bit_for_bit(soils, parts, tmp_path, optional):
-    kept = soils if optional else replace(soils, groups=None, coordinates=None)
-    save_data(tmp_path / "data.npz", kept, parts)
+def test_a_library_is_restored_bit_for_bit(soils, parts, tmp_path, optional):
+    saved = soils if optional else replace(soils, groups=None, coordinates=None)
+    save_data(tmp_path / "data.npz", saved, parts)
     loaded, loaded_parts = load_data(tmp_path / "data.npz")
-    same(kept, loaded)
+    assert_equal(saved, loaded)
     np.testing.assert_array_equal(loaded_parts, parts)
-    assert data_hash(loaded) == data_hash(kept)
+    assert data_hash(loaded) == data_hash(saved)
 
 
 def test_equal_libraries_give_equal_bytes(soils, parts, tmp_path):
@@ -50,12 +50,12 @@ def test_equal_libraries_give_equal_bytes(soils, parts, tmp_path):
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
 
 
-def test_nothing_needs_pickle(soils, parts, tmp_path):
+def test_no_array_needs_pickle(soils, parts, tmp_path):
     save_data(tmp_path / "data.npz", soils, parts)
     with np.load(tmp_path / "data.npz", allow_pickle=False) as file:
         assert not any(file[name].dtype.hasobject for name in file.files)
 
 
-def test_a_run_without_its_data_says_how_to_get_it(tmp_path):
-    with pytest.raises(InputError, match=r"holds no spectra.*--set run\.keep_data=true"):
+def test_the_error_of_a_run_without_data_names_the_remedy(tmp_path):
+    with pytest.raises(InputError, match=r"expected data\.npz.*--set run\.keep_data=true"):
         load_data(tmp_path / "data.npz")

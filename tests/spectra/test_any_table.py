@@ -1,4 +1,4 @@
-"""Whatever the bytes of a table are, it is read as a sound library or refused in one line."""
+"""A table of any bytes is read as a valid library or refused in one line."""
 
 import gzip
 import os
@@ -17,11 +17,11 @@ from relple_tf.spectra.readers.scans import open_scans
 from relple_tf.spectra.readers.tables import read_table
 
 FACTOR = int(os.environ.get("RELPLE_TF_TABLE_FACTOR", "1"))
-"""How many times as many tables are tried; `benchmarks/reliability/tables.py` sets it."""
+"""Multiplies the number of tables; `benchmarks/reliability/tables.py` sets it."""
 
 
 def tries(count):
-    """Settings of a test: the same tables every time, or random ones in the benchmark."""
+    """Hypothesis settings: the same tables in every test run, random tables in the benchmark."""
     return settings(deadline=None, max_examples=FACTOR * count, derandomize=FACTOR == 1, database=None)
 
 
@@ -55,13 +55,13 @@ ODD = (
     *("id", "pH", "field", "split", "train", "lon", "lat", "1100", "1100.0", "1100_ref", "1200_abs", "wn_5000", "5000"),
     *("scan_mir.600_abs", "spc.1300", "OC", "CEC", "X1", "0", "1e5", "x" * 300),
 )
-"""Cells, names and separators with which tables went wrong."""
+"""Cells, names and separators that caused errors in readers."""
 
 piece = st.one_of(st.sampled_from([word.encode() for word in ODD]), st.binary(max_size=5))
 edit = st.tuples(st.integers(0, 999_999), st.integers(0, 30), piece)
-"""Where an edit begins, in millionths of the content; how many bytes it removes; what it inserts.
+"""Start of an edit in millionths of the content, number of bytes removed, bytes inserted.
 
-Not a float: Hypothesis refuses floats in a process where a runtime rounds subnormal numbers to zero.
+The start is not a float: Hypothesis refuses floats in a process where a runtime rounds subnormal numbers to zero.
 """
 
 
@@ -71,16 +71,16 @@ def folder(tmp_path_factory):
 
 
 @cache
-def sound(form):
-    """A sound table as bytes."""
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "sound"
-        as_parquet(path) if form == "parquet" else write(path, columns())
+def valid_table(file_format):
+    """A valid table as bytes."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "table"
+        as_parquet(path) if file_format == "parquet" else write(path, columns())
         return path.read_bytes()
 
 
-def refusal(read, path):
-    """What is said of a table that is not read; None for one whose libraries are sound."""
+def error_message(read, path):
+    """The error message if a table is refused; None if its libraries are valid."""
     try:
         libraries = read(path)
     except InputError as error:
@@ -89,17 +89,17 @@ def refusal(read, path):
     return None
 
 
-def is_sound_or_refused(path, content):
+def assert_valid_or_refused(path, content):
     path.write_bytes(content)
     for read in READERS.values():
-        message = refusal(read, path)
+        message = error_message(read, path)
         assert message is None or (message.isprintable() and len(message) < 2500)
 
 
 def edited(content, edits):
-    for place, cut, new in edits:
-        start = place * len(content) // 1_000_000
-        content = content[:start] + new + content[start + cut :]
+    for position, removed, inserted in edits:
+        start = position * len(content) // 1_000_000
+        content = content[:start] + inserted + content[start + removed :]
     return content
 
 
@@ -107,20 +107,20 @@ def edited(content, edits):
 @tries(60)
 @given(content=st.binary(max_size=300))
 def test_any_bytes(folder, packed, content):
-    is_sound_or_refused(folder / "any", gzip.compress(content) if packed else content)
+    assert_valid_or_refused(folder / "any", gzip.compress(content) if packed else content)
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("file_format", ["csv", "parquet"])
 @tries(100)
 @given(edits=st.lists(edit, min_size=1, max_size=4))
-def test_a_sound_table_with_edits(folder, form, edits):
-    is_sound_or_refused(folder / "any", edited(sound(form), edits))
+def test_a_valid_table_with_edits(folder, file_format, edits):
+    assert_valid_or_refused(folder / "any", edited(valid_table(file_format), edits))
 
 
 @tries(60)
 @given(edits=st.lists(edit, min_size=1, max_size=2))
 def test_a_gzip_file_with_edits(folder, edits):
-    is_sound_or_refused(folder / "any", edited(gzip.compress(sound("csv")), edits))
+    assert_valid_or_refused(folder / "any", edited(gzip.compress(valid_table("csv")), edits))
 
 
 @tries(100)
@@ -132,4 +132,4 @@ def test_a_gzip_file_with_edits(folder, edits):
 def test_a_table_of_odd_names_and_cells(folder, separator, names, rows):
     header = [*names, *(f"{nm}" for nm in range(1300, 1460, 10))]
     lines = [header, *(row[: len(header)] + ["0.4"] * (len(header) - len(row)) for row in rows)]
-    is_sound_or_refused(folder / "any", "\n".join(separator.join(line) for line in lines).encode())
+    assert_valid_or_refused(folder / "any", "\n".join(separator.join(line) for line in lines).encode())

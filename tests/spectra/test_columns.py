@@ -15,7 +15,7 @@ NM = [1100 + 2 * index for index in range(12)]
 
 
 @pytest.mark.parametrize(
-    "spelling",
+    "pattern",
     [
         "{}",
         "{}.0",
@@ -30,17 +30,17 @@ NM = [1100 + 2 * index for index in range(12)]
         "scan_nir.{}_abs",
     ],
 )
-def test_a_wavelength_is_read_from_every_spelling(spelling):
-    bands = band_columns("t", ["id", *(spelling.format(nm) for nm in NM), "OC_g_kg"])
+def test_a_wavelength_is_read_from_every_accepted_name(pattern):
+    bands = band_columns("t", ["id", *(pattern.format(nm) for nm in NM), "OC_g_kg"])
     assert bands.positions == tuple(range(1, len(NM) + 1))
     np.testing.assert_array_equal(bands.wavelengths_nm, NM)
     assert bands.notes == ()
 
 
-@pytest.mark.parametrize("spelling", ["wn_{}", "{}cm-1", "{} cm-1", "X{}cm.1", "cm-1_{}", "{}"])
-def test_wavenumbers_are_turned_into_ascending_nm_and_said(spelling):
+@pytest.mark.parametrize("pattern", ["wn_{}", "{}cm-1", "{} cm-1", "X{}cm.1", "cm-1_{}", "{}"])
+def test_wavenumbers_are_converted_to_ascending_nm_with_notes(pattern):
     per_cm = [5000 + 10 * index for index in range(12)]
-    bands = band_columns("t", [spelling.format(value) for value in per_cm])
+    bands = band_columns("t", [pattern.format(value) for value in per_cm])
     np.testing.assert_allclose(bands.wavelengths_nm, [1e7 / value for value in reversed(per_cm)])
     assert bands.positions == tuple(reversed(range(12)))
     assert "wavenumbers" in bands.notes[0]
@@ -52,7 +52,7 @@ def test_the_suffix_declares_the_quantity(suffix, quantity):
     assert band_columns("t", [f"scan_nir.{nm}{suffix}" for nm in NM]).quantity == quantity
 
 
-def test_bands_outside_the_range_and_mid_infrared_are_left_out_and_said():
+def test_bands_outside_the_range_and_mid_infrared_are_ignored_with_notes():
     header = ["X340", *map(str, NM), "2700", "scan_mir.1300_abs", "scan_mir.600_abs"]
     bands = band_columns("t", header)
     np.testing.assert_array_equal(bands.wavelengths_nm, NM)
@@ -64,14 +64,14 @@ def test_bands_outside_the_range_and_mid_infrared_are_left_out_and_said():
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        (["id", "OC_g_kg"], ["0 band columns", "1100nm", "id, OC_g_kg"]),
-        ([str(nm) for nm in NM[: MINIMUM_BANDS - 1]], ["9 band columns", "at least 10"]),
-        ([*map(str, NM), "1104.0"], ["'1104'", "'1104.0'", "1104 nm", "remove one"]),
-        ([*(f"{nm}_ref" for nm in NM), "1300_abs"], ["_ref and in _abs", "keep one"]),
+        (["id", "OC_g_kg"], ["got 0", "1100nm", "id, OC_g_kg"]),
+        ([str(nm) for nm in NM[: MINIMUM_BANDS - 1]], ["got 9", "at least 10"]),
+        ([*map(str, NM), "1104.0"], ["'1104'", "'1104.0'", "1104 nm", "remove either"]),
+        ([*(f"{nm}_ref" for nm in NM), "1300_abs"], ["in _ref and others in _abs", "keep only one"]),
         ([str(value) for value in range(600, 4000, 10)], ["600 to 3990", "wn_5400"]),
     ],
 )
-def test_unsound_headers_are_refused(header, words):
+def test_invalid_headers_are_refused(header, words):
     with pytest.raises(InputError) as error:
         band_columns("soils.csv", header)
     assert all(word in str(error.value) for word in ["soils.csv", *words])
@@ -88,7 +88,7 @@ def test_unsound_headers_are_refused(header, words):
         (["is_train"], "train", "is_train"),
     ],
 )
-def test_known_columns_are_found_by_whole_name(header, kind, expected):
+def test_known_columns_are_found_by_their_whole_name(header, kind, expected):
     assert find_column("t", header, kind) == expected
 
 
@@ -103,7 +103,7 @@ def test_known_columns_are_found_by_whole_name(header, kind, expected):
         ("long", "Lat"),
     ],
 )
-def test_coordinates_are_found_in_any_case_and_order_and_are_no_bands_and_no_targets(pair):
+def test_coordinates_are_found_in_any_case_and_order_and_are_neither_bands_nor_targets(pair):
     header = ["id", *pair[::-1], "latitude.county_wgs84_dd", *map(str, NM), "pH"]
     assert find_coordinates(header) == pair
     assert band_columns("t", header).positions == tuple(range(4, 4 + len(NM)))
@@ -112,11 +112,11 @@ def test_coordinates_are_found_in_any_case_and_order_and_are_no_bands_and_no_tar
 
 
 @pytest.mark.parametrize("header", [["lon"], ["lat", "x"], ["GPS_LONG", "TH_LAT"], ["plateau", "longest"]])
-def test_half_a_pair_is_no_coordinates(header):
+def test_coordinates_need_both_columns_of_a_pair(header):
     assert find_coordinates(header) is None
 
 
-def test_where_the_surveyor_stood_goes_before_the_point_of_the_grid():
+def test_the_position_of_the_surveyor_precedes_the_grid_point_of_lucas():
     assert find_coordinates(["TH_LAT", "TH_LONG", "GPS_LAT", "GPS_LONG"]) == ("GPS_LONG", "GPS_LAT")
 
 
@@ -145,12 +145,12 @@ def test_where_the_surveyor_stood_goes_before_the_point_of_the_grid():
         ("clay.tot_usda.a334_w.pct", ("clay_pct", 1, 1)),
     ],
 )
-def test_names_mean_a_target_and_a_unit(column, expected):
+def test_a_column_name_gives_target_and_unit_conversion(column, expected):
     known = meaning(column)
     assert known is not None
     assert (known.target, known.times, known.over) == expected
 
 
 @pytest.mark.parametrize("column", ["OC", "N", "CEC", "clay", "silt_pct", "OM_g_kg", "pH_KCl", "ON_pct"])
-def test_names_without_a_known_meaning_have_none(column):
+def test_unknown_column_names_have_no_meaning(column):
     assert meaning(column) is None

@@ -1,4 +1,4 @@
-"""Input without end, or far larger than it looks, is refused in one line that names the limit."""
+"""Endless or extremely compressed input is refused in one line that names the limit."""
 
 import gzip
 import os
@@ -25,7 +25,7 @@ ROWS = b"".join(
     b",".join([f"s{row}".encode(), f"{5 + row / 10}".encode(), *(f"{value}".encode() for value in SPECTRA)]) + b"\n"
     for row in range(12)
 )
-SOUND = HEADER + ROWS
+VALID = HEADER + ROWS
 
 READERS = {
     "table": lambda path, limits: read_table(path, DataConfig(minimum_values=10), limits),
@@ -41,29 +41,29 @@ def parquet_of(columns):
 
 ENDLESS = b"0" * 50_000
 CASES = {
-    "a line without end": (SOUND + ENDLESS, {"table_row_characters": 1000}, "limits.table_row_characters"),
+    "a line without end": (VALID + ENDLESS, {"table_row_characters": 1000}, "limits.table_row_characters"),
     "a first line without end": (ENDLESS, {"table_row_characters": 1000}, "limits.table_row_characters"),
     "gzip of zeros": (gzip.compress(ENDLESS), {"table_row_characters": 1000}, "limits.table_row_characters"),
     "gzip of commas": (gzip.compress(b"," * 50_000), {"table_row_characters": 1000}, "limits.table_row_characters"),
     "gzip of newlines": (gzip.compress(b"\n" * 5000), {"table_rows": 100}, "limits.table_rows"),
-    "newlines after the rows": (gzip.compress(SOUND + b"\n" * 5000), {"table_rows": 100}, "limits.table_rows"),
-    "blank rows": (SOUND + b"," * (1 + len(BANDS)) + b"\n" * 5000, {"table_rows": 100}, "limits.table_rows"),
+    "newlines after the rows": (gzip.compress(VALID + b"\n" * 5000), {"table_rows": 100}, "limits.table_rows"),
+    "blank rows": (VALID + b"," * (1 + len(BANDS)) + b"\n" * 5000, {"table_rows": 100}, "limits.table_rows"),
     "gzip of one quoted cell": (
         gzip.compress(b'"' + ENDLESS),
         {"table_row_characters": 1000},
         "limits.table_row_characters",
     ),
-    "a quoted cell of many lines": (SOUND + b'"' + b"123456789\n" * 14_000, {}, "131,072 characters"),
+    "a quoted cell of many lines": (VALID + b'"' + b"123456789\n" * 14_000, {}, "131,072 characters"),
     "a row of many lines": (
-        SOUND + b'"' + b'x\n","' * 2000,
+        VALID + b'"' + b'x\n","' * 2000,
         {"table_row_characters": 1000},
         "limits.table_row_characters",
     ),
     "NUL": (bytes(100), {}, "NUL"),
-    "NUL in a row": (SOUND.replace(b"s3", b"s\0"), {}, "line 5 holds NUL"),
+    "NUL in a row": (VALID.replace(b"s3", b"s\0"), {}, "line 5 contains NUL"),
     "only commas": (b",,,\n" * 3, {}, "is empty"),
-    "columns": (SOUND, {"table_columns": 20}, "limits.table_columns"),
-    "size": (SOUND, {"table_gb": 1e-6}, "limits.table_gb"),
+    "columns": (VALID, {"table_columns": 20}, "limits.table_columns"),
+    "size": (VALID, {"table_gb": 1e-6}, "limits.table_gb"),
     "size unpacked": (
         gzip.compress(HEADER + ROWS[: ROWS.index(b"\n") + 1] * 40),
         {"table_gb": 1e-6},
@@ -102,7 +102,9 @@ def test_a_table_beyond_a_limit_is_refused_in_one_line(tmp_path, case, reader):
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("packed", ["gzip", "parquet"])
-def test_what_unpacks_to_many_times_its_size_is_refused_unless_it_is_small(tmp_path, monkeypatch, packed, reader):
+def test_a_file_that_unpacks_to_many_times_its_size_is_refused_unless_it_is_small(
+    tmp_path, monkeypatch, packed, reader
+):
     path = tmp_path / "soils"
     if packed == "gzip":
         path.write_bytes(gzip.compress(HEADER + ROWS * 200))
@@ -119,12 +121,12 @@ def test_what_unpacks_to_many_times_its_size_is_refused_unless_it_is_small(tmp_p
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("limits", [LimitsConfig(), LimitsConfig(table_rows=13, table_columns=28, table_gb=5e-6)])
 def test_a_table_within_the_limits_is_read(tmp_path, reader, limits):
-    (tmp_path / "soils").write_bytes(SOUND)
+    (tmp_path / "soils").write_bytes(VALID)
     assert len(READERS[reader](tmp_path / "soils", limits)) == 12
 
 
-def test_the_limits_of_the_config_hold_for_the_table_and_for_the_split_file(tmp_path):
-    (tmp_path / "soils.csv").write_bytes(SOUND)
+def test_the_limits_of_the_config_apply_to_the_table_and_the_split_file(tmp_path):
+    (tmp_path / "soils.csv").write_bytes(VALID)
     source = [f"data.source={tmp_path / 'soils.csv'}", "data.minimum_values=10"]
     assert len(load(set_fields(Config(), source))) == 12
     with pytest.raises(InputError, match=r"limits\.table_rows"):
@@ -136,50 +138,50 @@ def test_the_limits_of_the_config_hold_for_the_table_and_for_the_split_file(tmp_
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_what_is_no_regular_file_is_refused_unread(tmp_path, reader):
+def test_a_path_that_is_not_a_regular_file_is_refused_without_reading(tmp_path, reader):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
     for name in ("pipe", "link"):
-        with pytest.raises(InputError, match=f"{name}: is a pipe, a device or a socket"):
+        with pytest.raises(InputError, match=f"{name}: expected a regular file, got a pipe, a device or a socket"):
             READERS[reader](tmp_path / name, LimitsConfig())
-    with pytest.raises(InputError, match="is a directory"):
+    with pytest.raises(InputError, match="got a directory"):
         READERS[reader](tmp_path, LimitsConfig())
-    (tmp_path / "soils.csv").write_bytes(SOUND)
+    (tmp_path / "soils.csv").write_bytes(VALID)
     (tmp_path / "link.csv").symlink_to(tmp_path / "soils.csv")
     assert len(READERS[reader](tmp_path / "link.csv", LimitsConfig())) == 12
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_an_id_is_a_name_and_no_text(tmp_path, reader):
-    """NumPy would keep every id of the table as long as the longest."""
-    (tmp_path / "soils").write_bytes(SOUND.replace(b"s3", b"s" * 200))
+def test_an_id_has_at_most_200_characters(tmp_path, reader):
+    """A NumPy array stores every id at the length of the longest."""
+    (tmp_path / "soils").write_bytes(VALID.replace(b"s3", b"s" * 200))
     assert len(READERS[reader](tmp_path / "soils", LimitsConfig())) == 12
-    (tmp_path / "soils").write_bytes(SOUND.replace(b"s3", b"s" * 201))
+    (tmp_path / "soils").write_bytes(VALID.replace(b"s3", b"s" * 201))
     with pytest.raises(InputError, match=r"row 4, column 'id' has 201 characters"):
         READERS[reader](tmp_path / "soils", LimitsConfig())
 
 
-def test_a_group_is_a_name_and_no_text(tmp_path):
-    (tmp_path / "soils").write_bytes(SOUND.replace(b"id,pH", b"field,pH").replace(b"s3", b"s" * 201))
+def test_a_group_name_has_at_most_200_characters(tmp_path):
+    (tmp_path / "soils").write_bytes(VALID.replace(b"id,pH", b"field,pH").replace(b"s3", b"s" * 201))
     with pytest.raises(InputError, match=r"row 4, column 'field' has 201 characters"):
         READERS["table"](tmp_path / "soils", LimitsConfig())
 
 
 @pytest.mark.parametrize(("old", "new"), [(b"0.4", b"x"), (b"5.3", b"x"), (b"1300,1310", b"x,x")])
-def test_a_long_cell_does_not_make_a_long_message(tmp_path, old, new):
-    (tmp_path / "soils").write_bytes(SOUND.replace(old, new.replace(b"x", b"x" * 10_000)))
+def test_a_long_cell_is_shortened_in_the_message(tmp_path, old, new):
+    (tmp_path / "soils").write_bytes(VALID.replace(old, new.replace(b"x", b"x" * 10_000)))
     with pytest.raises(InputError, match=r"'x{60}\.\.\.'") as error:
         READERS["table"](tmp_path / "soils", LimitsConfig())
     assert len(str(error.value)) < 400
 
 
-def test_a_split_file_may_be_the_table_of_the_scans(tmp_path):
-    """Its bands, which would be texts, are left out."""
-    rows = [line.split(b",") for line in SOUND.splitlines()]
+def test_a_split_file_may_be_the_table_of_scans(tmp_path):
+    """Its bands are ignored; they would be read as text."""
+    rows = [line.split(b",") for line in VALID.splitlines()]
     content = b"\n".join(
         b",".join([row[0], b"test" if index else b"split", *row[2:]]) for index, row in enumerate(rows)
     )
     (tmp_path / "soils.csv").write_bytes(content)
     parts, note = read_parts(tmp_path / "soils.csv", np.array(["s1", "s11"]))
     assert parts.tolist() == ["test", "test"]
-    assert note == "split file: ids are its column id"
+    assert note == "split file: the ids are column id"

@@ -1,4 +1,4 @@
-"""Laws of averaging replicate scans."""
+"""Properties of the average of replicate scans."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from relple_tf.spectra.replicates import average_replicates
 
 IDS = np.array(["b", "a", "b", "c", "a", "b"])
 FIRST = [0, 1, 3]
-"""Rows that come first of b, a, c."""
+"""First rows of b, a, c."""
 
 
 def make(**changed):
@@ -34,7 +34,7 @@ def make(**changed):
     return replace(library, **changed)
 
 
-def test_a_row_is_the_mean_of_its_scans_and_of_its_measured_values():
+def test_a_row_is_the_mean_of_the_scans_and_measured_values_of_its_sample():
     library, averaged = make(), average_replicates(make()).checked()
     assert averaged.ids.tolist() == ["b", "a", "c"]
     for row, identity in enumerate(averaged.ids):
@@ -47,19 +47,19 @@ def test_a_row_is_the_mean_of_its_scans_and_of_its_measured_values():
         np.testing.assert_array_equal(getattr(averaged, name), getattr(library, name)[FIRST])
 
 
-def test_a_place_is_the_first_given_and_never_between_east_and_west():
+def test_coordinates_are_the_first_given_not_a_mean():
     np.testing.assert_array_equal(average_replicates(make()).coordinates, [[5, 50], [-180, 1], [6, 51]])
 
 
-def test_what_became_of_the_rows_is_said():
+def test_notes_state_the_number_of_averaged_rows():
     assert average_replicates(make()).notes == (
         "read",
         "replicates: 6 scans were averaged into 3 samples, by id",
-        "OC_g_kg differs between the replicates of 1 samples: its mean was taken",
+        "OC_g_kg differs between the replicates of 1 samples: the mean is used",
     )
 
 
-def test_single_scans_keep_their_bits():
+def test_single_scans_are_unchanged():
     library = make(ids=np.array(list("zyxwvu")))
     averaged = average_replicates(library)
     assert averaged.ids.tolist() == library.ids.tolist()
@@ -68,13 +68,13 @@ def test_single_scans_keep_their_bits():
     np.testing.assert_array_equal(average_replicates(make()).spectra[2], make().spectra[3])
 
 
-def test_averaging_twice_is_averaging_once():
+def test_averaging_is_idempotent():
     once = average_replicates(make())
     np.testing.assert_array_equal(average_replicates(once).spectra, once.spectra)
 
 
-@pytest.mark.parametrize(("what", "labels"), [("groups", list("xyxyzx")), ("parts", ["train"] * 4 + ["test"] * 2)])
-def test_replicates_in_two_groups_or_parts_are_refused(what, labels):
-    with pytest.raises(InputError, match=rf"row 5 \(a\) is in {what[:-1]} .*--set data\.replicates=keep") as refusal:
-        average_replicates(make(**{what: np.array(labels)}))
-    assert "\n" not in str(refusal.value)
+@pytest.mark.parametrize(("kind", "labels"), [("groups", list("xyxyzx")), ("parts", ["train"] * 4 + ["test"] * 2)])
+def test_replicates_in_two_groups_or_parts_are_refused(kind, labels):
+    with pytest.raises(InputError, match=rf"row 5 \(a\) is in {kind[:-1]} .*--set data\.replicates=keep") as error:
+        average_replicates(make(**{kind: np.array(labels)}))
+    assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""A table that is read in chunks is the table that is read at once, and is refused for the same reasons."""
+"""Reading a table in chunks gives the same scans and the same errors as reading it at once."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from relple_tf.spectra.readers.tables import read_table
 
 
 def joined(chunks):
-    """One library of several, and how long each was."""
+    """The chunks joined to a library, and the number of rows of each."""
     chunks = list(chunks)
     spectra = np.concatenate([chunk.spectra for chunk in chunks])
     whole = replace(chunks[0], spectra=spectra, ids=np.concatenate([chunk.ids for chunk in chunks]))
@@ -22,7 +22,7 @@ def joined(chunks):
 
 @pytest.mark.parametrize("rows", [1, 7, ROWS, 1000])
 @pytest.mark.parametrize("name", FORMS)
-def test_chunks_of_any_length_are_the_table(tmp_path, name, rows):
+def test_chunks_of_any_length_join_to_the_table(tmp_path, name, rows):
     FORMS[name](tmp_path / name)
     library = read_table(tmp_path / name, DataConfig(minimum_values=10))
     scans = open_scans(tmp_path / name)
@@ -43,7 +43,7 @@ def test_chunks_of_any_length_are_the_table(tmp_path, name, rows):
         ({"id": ["a", "b", ""] * 8}, None, ["8 rows without an id", "14 rows repeat an id"]),
     ],
 )
-def test_rows_are_numbered_and_replicates_counted_over_all_chunks(tmp_path, changed, ids, notes):
+def test_rows_are_numbered_and_replicates_are_counted_over_all_chunks(tmp_path, changed, ids, notes):
     write(tmp_path / "soils.csv", columns(**changed))
     scans = open_scans(tmp_path / "soils.csv")
     expected = ids or [("a", "b", f"row{row}")[(row - 1) % 3] for row in range(1, ROWS + 1)]
@@ -64,14 +64,14 @@ LAST_ROW = {
 
 
 @pytest.mark.parametrize("case", LAST_ROW)
-def test_the_last_row_is_judged_before_the_first_chunk_is_given(tmp_path, case):
+def test_the_last_row_is_validated_before_the_first_chunk_is_returned(tmp_path, case):
     changed, words = LAST_ROW[case]
     for reader in (open_scans, lambda path: read_table(path, DataConfig(minimum_values=10))):
         with pytest.raises(InputError, match=words):
             reader(write(tmp_path / "soils.csv", columns(**changed)))
 
 
-def test_the_first_unsound_row_is_named_whatever_is_wrong_with_it(tmp_path):
+def test_the_error_names_the_first_invalid_row_for_any_kind_of_error(tmp_path):
     table = columns(
         **{f"{nm:g}": ["0.5" if row == 3 else cell for row, cell in enumerate(columns()[f"{nm:g}"])] for nm in NM}
     )
@@ -85,15 +85,15 @@ def test_the_first_unsound_row_is_named_whatever_is_wrong_with_it(tmp_path):
             reader(write(tmp_path / "soils.csv", table))
 
 
-def test_a_table_that_changes_while_it_is_read_is_refused(tmp_path):
+def test_a_table_that_changes_during_reading_is_refused(tmp_path):
     path = write(tmp_path / "soils.csv", columns())
     scans = open_scans(path)
     path.write_bytes(path.read_bytes() + path.read_bytes().splitlines()[-1])
-    with pytest.raises(InputError, match="was changed while it was read"):
+    with pytest.raises(InputError, match="the file changed while it was read"):
         list(scans.chunks(7))
 
 
-def test_scans_need_no_laboratory_values_and_ignore_impossible_ones(tmp_path):
+def test_scans_to_predict_ignore_laboratory_values_and_parts(tmp_path):
     table = columns(pH=["-7"] * ROWS, OC_g_kg=["text"] * ROWS, split=["unknown"] * ROWS)
     (scans,) = open_scans(write(tmp_path / "soils.csv", table)).chunks(ROWS)
     assert (scans.targets, scans.groups, scans.parts) == ({}, None, None)
@@ -101,10 +101,10 @@ def test_scans_need_no_laboratory_values_and_ignore_impossible_ones(tmp_path):
     np.testing.assert_allclose(scans.spectra, reflectance(NM), rtol=1e-6)
 
 
-def test_scans_that_no_rule_tells_are_what_the_model_reads(tmp_path):
+def test_scans_that_no_rule_decides_have_the_quantity_of_the_training_spectra(tmp_path):
     nm = np.arange(850.0, 1100, 10)
     table = {f"{at:g}": map(repr, values.tolist()) for at, values in zip(nm, reflectance(nm).T, strict=True)}
     path = write(tmp_path / "soils.csv", table)
     assert next(open_scans(path, fallback_quantity="absorbance").chunks(5)).quantity == "absorbance"
-    with pytest.raises(InputError, match="cannot be told apart"):
+    with pytest.raises(InputError, match="cannot infer reflectance or absorbance"):
         open_scans(path)

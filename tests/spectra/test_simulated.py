@@ -1,4 +1,4 @@
-"""Laws of the simulated soils."""
+"""Properties of the simulated soils."""
 
 import itertools
 from dataclasses import replace
@@ -8,10 +8,10 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from relple_tf.config import SimulatedConfig
-from relple_tf.spectra.sources.named import simulated as simulator
+from relple_tf.spectra.sources import simulated as simulator
 from relple_tf.spectra.sources.simulated import NOTE, TARGETS, simulate
 
-# More soils than one block holds, and not a multiple of it.
+# More soils than a block, and not a multiple of its size.
 SMALL = SimulatedConfig(soils=600, step_nm=10.0)
 
 
@@ -25,7 +25,7 @@ def small():
     return simulate(SMALL)
 
 
-def test_library_says_that_it_is_simulated(small):
+def test_the_library_is_marked_as_simulated(small):
     assert (small.source, small.quantity, small.groups, small.parts) == (
         "simulated",
         "reflectance",
@@ -47,7 +47,7 @@ def test_library_says_that_it_is_simulated(small):
         (350, 2500, 0.1, 21501, 2500),
     ],
 )
-def test_grid_runs_from_start_in_steps_and_never_beyond_stop(start, stop, step, bands, last):
+def test_the_grid_starts_at_start_and_never_exceeds_stop(start, stop, step, bands, last):
     grid = simulator.grid(SimulatedConfig(start_nm=start, stop_nm=stop, step_nm=step))
     assert len(grid) == bands
     assert grid[0] == start
@@ -55,7 +55,7 @@ def test_grid_runs_from_start_in_steps_and_never_beyond_stop(start, stop, step, 
 
 
 @pytest.mark.parametrize("count", [1, 511, 512, 513])
-def test_a_soil_does_not_depend_on_how_many_follow(small, count):
+def test_a_soil_does_not_depend_on_the_number_of_soils(small, count):
     fewer = simulate(replace(SMALL, soils=count))
     np.testing.assert_array_equal(fewer.spectra, small.spectra[:count])
     for target in TARGETS:
@@ -67,7 +67,7 @@ def test_a_coarser_or_shorter_grid_samples_the_same_curves(start_nm):
     wide = SimulatedConfig(soils=50, start_nm=400, stop_nm=2500, step_nm=2)
     fine, coarse = simulate(wide), simulate(replace(wide, start_nm=start_nm, step_nm=20))
     same = np.searchsorted(fine.wavelengths_nm, coarse.wavelengths_nm)
-    # Noise of 0.0001 inside the range, drawn anew; 0.001 is far below any band.
+    # The noise differs, with SD 0.0001 inside the range; 0.001 is far below the depth of any band.
     inner = (coarse.wavelengths_nm > 700) & (coarse.wavelengths_nm < 2200)
     expected = fine.spectra[:, same][:, inner]
     np.testing.assert_allclose(coarse.spectra[:, inner], expected, rtol=0, atol=0.001)
@@ -75,12 +75,12 @@ def test_a_coarser_or_shorter_grid_samples_the_same_curves(start_nm):
         np.testing.assert_array_equal(fine.targets[target], coarse.targets[target])
 
 
-def test_seed_decides_the_soils(small):
+def test_soils_are_reproducible_by_seed(small):
     np.testing.assert_array_equal(simulate(SMALL).spectra, small.spectra)
     assert not np.any(simulate(replace(SMALL, seed=1)).targets["pH"] == small.targets["pH"])
 
 
-def test_missing_leaves_out_a_share_of_the_values_and_nothing_else(small):
+def test_missing_removes_a_fraction_of_the_values_and_changes_nothing_else(small):
     gaps = simulate(replace(SMALL, missing=0.3))
     np.testing.assert_array_equal(gaps.spectra, small.spectra)
     for target, values in gaps.targets.items():
@@ -94,7 +94,7 @@ def test_missing_leaves_out_a_share_of_the_values_and_nothing_else(small):
     assert all(np.any(a != b) for a, b in itertools.pairwise(masks))
 
 
-def test_reflectance_is_that_of_a_soil():
+def test_reflectance_is_in_the_range_of_soils():
     spectra = simulate(SimulatedConfig(soils=2000, start_nm=350, stop_nm=2500, step_nm=10)).spectra
     assert spectra.min() >= 0.01
     assert spectra.max() <= 1
@@ -113,11 +113,11 @@ def test_reflectance_is_that_of_a_soil():
         ("OC_g_kg", "CaCO3_g_kg", -0.2, 0.1),
     ],
 )
-def test_targets_correlate_like_those_of_soils(soils, first, second, low, high):
+def test_correlations_of_targets_are_in_the_range_of_soils(soils, first, second, low, high):
     assert low < np.corrcoef(soils.targets[first], soils.targets[second])[0, 1] < high
 
 
-def test_targets_lie_where_those_of_topsoils_do(soils):
+def test_targets_are_in_the_range_of_topsoils(soils):
     values = soils.targets
     assert 15 < np.median(values["OC_g_kg"]) < 25
     assert values["OC_g_kg"].max() > 150
@@ -126,13 +126,13 @@ def test_targets_lie_where_those_of_topsoils_do(soils):
     assert np.quantile(values["CaCO3_g_kg"], 0.95) > 150
     calcareous = values["pH"][values["CaCO3_g_kg"] > 50]
     assert np.all((calcareous > 7) & (calcareous < 8.5))
-    # The error of the laboratory, SD 0.08, comes on top of 3.7.
+    # The lowest true pH is 3.7; the laboratory error has an SD of 0.08.
     assert values["pH"].min() > 3.3
     assert values["pH"].max() < 8.5
 
 
 @pytest.mark.parametrize(
-    ("target", "band", "shoulders", "least"),
+    ("target", "band", "shoulders", "minimum"),
     [
         ("CaCO3_g_kg", 2340, (2270, 2380), 0.9),
         ("OC_g_kg", 1726, (1680, 1790), 0.7),
@@ -142,13 +142,13 @@ def test_targets_lie_where_those_of_topsoils_do(soils):
         ("CEC_cmolc_kg", 1414, (1350, 1480), 0.3),
     ],
 )
-def test_a_band_rises_above_its_shoulders_with_what_absorbs_there(soils, target, band, shoulders, least):
+def test_band_depth_correlates_with_the_target_that_absorbs_there(soils, target, band, shoulders, minimum):
     absorbance = -np.log10(soils.spectra)
     at = {nm: absorbance[:, np.searchsorted(soils.wavelengths_nm, nm)] for nm in (band, *shoulders)}
     left, right = shoulders
     weight = (band - left) / (right - left)
     depth = at[band] - (1 - weight) * at[left] - weight * at[right]
-    assert np.corrcoef(depth, soils.targets[target])[0, 1] > least
+    assert np.corrcoef(depth, soils.targets[target])[0, 1] > minimum
 
 
 @pytest.mark.parametrize(
@@ -163,17 +163,17 @@ def test_a_band_rises_above_its_shoulders_with_what_absorbs_there(soils, target,
         ("iron", (515, 890)),
     ],
 )
-def test_constituents_peak_where_the_literature_puts_them(constituent, assigned):
+def test_constituents_absorb_at_the_bands_of_the_literature(constituent, assigned):
     wavelengths_nm = np.arange(400.0, 2500.0)
     curve = simulator.absorption_curves(wavelengths_nm)[constituent]
     peaks = wavelengths_nm[1:-1][(curve[1:-1] > curve[:-2]) & (curve[1:-1] > curve[2:])]
     for nm in assigned:
-        # A neighbour's flank shifts a peak by some nm.
+        # The flank of a neighbouring band shifts a peak by a few nm.
         assert np.abs(peaks - nm).min() <= 12, (nm, peaks)
 
 
-def test_absorbance_is_learnable_but_not_exactly_known(soils):
-    """Ridge on SNV'd absorbance explains most of each target, and never all of it."""
+def test_absorbance_predicts_every_target_but_none_exactly(soils):
+    """Ridge regression on SNV-corrected absorbance explains a large part of each target, but not all of it."""
     x = -np.log10(soils.spectra[:, ::5]).astype(float)
     x = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
     y = np.column_stack(list(soils.targets.values()))
@@ -193,9 +193,9 @@ def test_absorbance_is_learnable_but_not_exactly_known(soils):
         assert low < r2[target] < high, (target, r2[target])
 
 
-def test_soils_do_not_depend_on_the_threads_of_linear_algebra():
-    found = []
+def test_soils_do_not_depend_on_the_number_of_blas_threads():
+    spectra = []
     for threads in (1, 2):
         with threadpool_limits(threads, user_api="blas"):
-            found.append(simulate(SimulatedConfig(soils=400, step_nm=2.0)).spectra)
-    np.testing.assert_array_equal(*found)
+            spectra.append(simulate(SimulatedConfig(soils=400, step_nm=2.0)).spectra)
+    np.testing.assert_array_equal(*spectra)

@@ -12,7 +12,7 @@ def limesoda():
     return load(Config())
 
 
-def test_limesoda_is_seven_fields_on_one_grid(limesoda):
+def test_limesoda_has_seven_fields_on_a_common_grid(limesoda):
     assert limesoda.spectra.shape == (1070, 651)
     np.testing.assert_array_equal(limesoda.wavelengths_nm, np.arange(1100, 2401, 2))
     assert sorted(set(limesoda.groups.tolist())) == sorted(LIMESODA_SETS)
@@ -25,7 +25,7 @@ def test_limesoda_is_seven_fields_on_one_grid(limesoda):
     ("name", "organic", "per_percent"),
     [("SSP.460", "SOC_target", 10), ("SL.125", "SOM_target", 10 / 1.724)],
 )
-def test_limesoda_values_are_those_of_the_package(limesoda, name, organic, per_percent):
+def test_limesoda_values_equal_those_of_the_package(limesoda, name, organic, per_percent):
     data = load_dataset(name)
     table = data["Dataset"]
     rows = limesoda.rows(limesoda.groups == name)
@@ -49,8 +49,8 @@ def test_limesoda_parts_are_the_folds_of_the_package(limesoda):
         assert sorted(set(folds[limesoda.parts == part].tolist())) == expected
 
 
-@pytest.mark.parametrize("words", ["CC BY-SA 4.0", "van Bemmelen", "own folds", "percent"])
-def test_limesoda_says_what_it_is(limesoda, words):
+@pytest.mark.parametrize("words", ["CC BY-SA 4.0", "van Bemmelen", "folds of LimeSoDa", "percent"])
+def test_limesoda_notes_state_licence_units_and_split(limesoda, words):
     assert any(words in note for note in limesoda.notes)
 
 
@@ -77,6 +77,6 @@ def test_a_path_is_read_as_a_table(tmp_path):
     np.testing.assert_allclose(library.targets["N_g_kg"], np.arange(30) / 10)
 
 
-def test_an_unknown_source_names_the_known_ones():
+def test_the_error_for_an_unknown_source_lists_the_known_sources():
     with pytest.raises(InputError, match=r"'limesado'.*limesoda, simulated"):
         load(replace(Config(), data__source="limesado"))

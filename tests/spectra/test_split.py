@@ -1,4 +1,4 @@
-"""Laws of the split."""
+"""Properties of the split into training, validation and test parts."""
 
 import itertools
 from dataclasses import replace
@@ -16,7 +16,7 @@ from relple_tf.spectra.splitting.distance_order import distance_order
 from relple_tf.spectra.splitting.grouping import block_divided, group_divided, group_labels, whole_groups
 from relple_tf.spectra.splitting.split import PARTS, split
 
-DRAWN = ("auto", "random", "kennard_stone", "spxy")
+METHODS = ("auto", "random", "kennard_stone", "spxy")
 
 
 def make(rows=200, bands=12, groups=None, ids=None, parts=None, seed=0, coordinates=None):
@@ -45,42 +45,43 @@ def grouped(rows=200):
     return make(rows, groups=fields, ids=[f"s{i // 2}" for i in range(rows)])
 
 
-def share(parts, part):
+def fraction(parts, part):
     return np.mean(parts == part)
 
 
 def parts_of(labels, parts):
-    """Label -> the parts it occurs in."""
+    """Label -> the set of parts in which it occurs."""
     return {label: set(parts[labels == label].tolist()) for label in set(labels.tolist())}
 
 
-def straddles(labels, parts):
-    return any(len(found) > 1 for found in parts_of(labels, parts).values())
+def divides(parts, labels):
+    """Whether rows with the same label are in more than one part."""
+    return any(len(occupied) > 1 for occupied in parts_of(labels, parts).values())
 
 
-@pytest.mark.parametrize("method", [*DRAWN, "group"])
+@pytest.mark.parametrize("method", [*METHODS, "group"])
 @pytest.mark.parametrize("seed", range(3))
-def test_neither_samples_nor_groups_straddle(method, seed):
+def test_a_split_divides_neither_samples_nor_groups(method, seed):
     library = grouped()
     parts, notes = split(library, SplitConfig(method=method), seed)
     assert set(parts.tolist()) == set(PARTS)
-    assert not straddles(library.groups, parts)
-    assert not straddles(library.ids, parts)
+    assert not divides(parts, library.groups)
+    assert not divides(parts, library.ids)
     assert notes == ()
 
 
-@pytest.mark.parametrize("method", DRAWN)
-def test_within_groups_divides_groups_but_no_sample_and_says_so(method):
+@pytest.mark.parametrize("method", METHODS)
+def test_within_groups_divides_groups_but_no_sample_with_a_note(method):
     library = grouped()
     parts, notes = split(library, SplitConfig(method=method, within_groups=True), 0)
-    assert straddles(library.groups, parts)
-    assert not straddles(library.ids, parts)
-    divided = sum(len(found) > 1 for found in parts_of(library.groups, parts).values())
+    assert divides(parts, library.groups)
+    assert not divides(parts, library.ids)
+    divided = sum(len(occupied) > 1 for occupied in parts_of(library.groups, parts).values())
     assert f"{divided} of {len(set(library.groups))} groups" in notes[0]
     assert "not for a new field" in notes[0]
 
 
-def test_an_id_in_two_groups_makes_one_unit_of_both():
+def test_an_id_in_two_groups_joins_the_groups():
     library = make(6, groups=["a", "a", "b", "b", "c", "d"], ids=["1", "2", "2", "3", "4", "4"])
     assert group_labels(library, keep_groups=True).tolist() == [0, 0, 0, 0, 1, 1]
     assert group_labels(library, keep_groups=False).tolist() == [0, 1, 1, 2, 3, 3]
@@ -88,17 +89,17 @@ def test_an_id_in_two_groups_makes_one_unit_of_both():
 
 BLOCKS = SplitConfig(block_km=50)
 DEGREES = np.repeat(np.arange(20.0), 10)
-"""Longitudes at the equator, 111 km apart: 20 places, each with ten of 200 rows and in a block of its own."""
-PLACES = np.column_stack([DEGREES, np.zeros(200)])
+"""Longitudes at the equator, 111 km apart: 20 sites in separate blocks, with ten of 200 rows each."""
+SITES = np.column_stack([DEGREES, np.zeros(200)])
 
 
-@pytest.mark.parametrize("method", DRAWN)
-def test_blocks_are_whole_even_where_groups_are_divided(method):
-    # Row i of the two groups is in place i // 10, so each place has rows of both groups.
-    library = make(coordinates=PLACES, groups=[str(i % 2) for i in range(200)])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_split_divides_no_block_even_if_it_divides_groups(method):
+    # Row i is in group i % 2 and at site i // 10, so each site has rows of both groups.
+    library = make(coordinates=SITES, groups=[str(i % 2) for i in range(200)])
     config = replace(BLOCKS, method=method, within_groups=True)
     parts, notes = split(library, config, 0)
-    assert not straddles(DEGREES, parts)
+    assert not divides(parts, DEGREES)
     assert [np.sum(parts == part) for part in PARTS] == [130, 30, 40]
     assert notes[1] == "the rows come from 20 blocks of 50 km"
     assert (group_divided(library, parts), block_divided(library, parts, 50)) == (2, 0)
@@ -106,70 +107,70 @@ def test_blocks_are_whole_even_where_groups_are_divided(method):
     np.testing.assert_array_equal(groups, group_labels(library, keep_groups=False, block_km=50))
 
 
-def test_groups_and_blocks_link_rows_together():
-    """Samples 0 and 1 share a block, 1 and 2 a group, 4 and 5 an id in two blocks."""
-    places = [[0, 0], [0.001, 0], [9, 0], [20, 0], [30, 0], [40, 0]]
-    library = make(6, groups=list("abbcde"), ids=list("012344"), coordinates=places)
+def test_ids_groups_and_blocks_link_rows():
+    """Rows 0 and 1 share a block, 1 and 2 a group, 4 and 5 an id in two blocks."""
+    sites = [[0, 0], [0.001, 0], [9, 0], [20, 0], [30, 0], [40, 0]]
+    library = make(6, groups=list("abbcde"), ids=list("012344"), coordinates=sites)
     assert group_labels(library, keep_groups=True, block_km=10).tolist() == [0, 0, 0, 1, 2, 2]
     assert group_labels(library, keep_groups=False, block_km=10).tolist() == [0, 0, 1, 2, 3, 3]
     assert group_labels(library, keep_groups=True).tolist() == [0, 1, 1, 2, 3, 3]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_declared_split_that_divides_blocks_is_used_and_said(seed):
+def test_a_declared_split_that_divides_blocks_is_used_with_a_note(seed):
     declared = np.array(["test" if i % 10 < 3 and i < 70 else "train" for i in range(200)])
-    library = make(coordinates=PLACES, parts=declared)
+    library = make(coordinates=SITES, parts=declared)
     parts, (note,) = split(library, BLOCKS, seed)
     np.testing.assert_array_equal(parts == "test", declared == "test")
-    divided = sum(len(found) > 1 for found in parts_of(DEGREES, parts).values())
+    divided = sum(len(occupied) > 1 for occupied in parts_of(DEGREES, parts).values())
     assert divided >= 7
     assert note.startswith(f"the declared split divides {divided} blocks of 50 km")
     np.testing.assert_array_equal(whole_groups(library, parts, 50), group_labels(library, keep_groups=False))
 
 
-def test_validation_leaves_blocks_whole_that_the_declared_split_leaves_whole():
+def test_validation_divides_no_block_if_the_declared_split_divides_none():
     declared = np.array(["test"] * 50 + ["train"] * 150)
-    library = make(coordinates=PLACES, parts=declared)
+    library = make(coordinates=SITES, parts=declared)
     parts, _ = split(library, BLOCKS, 0)
-    assert not straddles(DEGREES, parts)
+    assert not divides(parts, DEGREES)
     assert np.sum(parts == "validation") == 30
 
 
-def test_divided_groups_are_counted():
+def test_group_divided_counts_the_groups_in_more_than_one_part():
     library = make(6, groups=list("aabbcc"))
     parts = np.array(["train", "test", "test", "test", "train", "validation"])
     assert group_divided(library, parts) == 2
     assert group_divided(make(6), parts) == 0
 
 
-@pytest.mark.parametrize("method", [*DRAWN, "group"])
+@pytest.mark.parametrize("method", [*METHODS, "group"])
 @pytest.mark.parametrize(("test", "validation"), [(0.2, 0.15), (0.4, 0.3), (0.05, 0.05)])
-def test_shares_are_within_a_unit_of_the_asked(method, test, validation):
+def test_fractions_differ_from_the_config_by_at_most_the_largest_group(method, test, validation):
     library = grouped(400)
     config = SplitConfig(method=method, test=test, validation=validation)
     parts, _ = split(library, config, 3)
     largest = np.bincount(group_labels(library, keep_groups=True)).max() / len(library)
-    assert share(parts, "test") == pytest.approx(test, abs=largest)
-    assert share(parts, "validation") == pytest.approx(validation, abs=largest)
+    assert fraction(parts, "test") == pytest.approx(test, abs=largest)
+    assert fraction(parts, "validation") == pytest.approx(validation, abs=largest)
 
 
-@pytest.mark.parametrize("method", DRAWN)
-def test_single_rows_meet_the_shares_exactly(method):
+@pytest.mark.parametrize("method", METHODS)
+def test_ungrouped_rows_meet_the_fractions_exactly(method):
     parts, _ = split(make(200), SplitConfig(method=method), 0)
     assert [np.sum(parts == part) for part in PARTS] == [130, 30, 40]
 
 
-@pytest.mark.parametrize("method", [*DRAWN, "group"])
-def test_no_part_is_empty_however_unlike_the_groups_are(method):
+@pytest.mark.parametrize("method", [*METHODS, "group"])
+def test_no_part_is_empty_if_group_sizes_differ_strongly(method):
     library = make(60, groups=["a"] * 50 + ["b"] * 6 + ["c"] * 4)
     for seed in range(5):
         parts, _ = split(library, SplitConfig(method=method), seed)
         assert set(parts.tolist()) == set(PARTS)
-        assert not straddles(library.groups, parts)
+        assert not divides(parts, library.groups)
 
 
-@pytest.mark.parametrize("method", DRAWN)
-def test_seed_decides_what_is_drawn(method):
+@pytest.mark.parametrize("method", METHODS)
+def test_a_split_is_reproducible_by_seed(method):
     library = make()
     config = SplitConfig(method=method)
     first = split(library, config, 0)[0]
@@ -177,22 +178,22 @@ def test_seed_decides_what_is_drawn(method):
     assert np.any(split(library, config, 1)[0] != first)
 
 
-def test_names_of_samples_do_not_matter_to_a_random_split():
-    """The draw reads sorted labels, not the order of a hash."""
+def test_a_random_split_does_not_depend_on_the_names_of_samples():
+    """The draw uses sorted labels, not the order of a hash."""
     library = make(40, ids=[f"{i:03d}" for i in range(40)])
     renamed = replace(library, ids=np.array([f"x{i:03d}" for i in range(40)]))
     config = SplitConfig(method="random")
     np.testing.assert_array_equal(split(library, config, 7)[0], split(renamed, config, 7)[0])
 
 
-def test_declared_parts_are_used_as_they_are():
+def test_declared_parts_are_used_unchanged():
     declared = np.array([PARTS[i % 3] for i in range(60)])
     parts, notes = split(make(60, parts=declared), SplitConfig(), 0)
     np.testing.assert_array_equal(parts, declared)
     assert notes == ()
 
 
-def test_parts_of_a_file_go_before_those_of_the_library():
+def test_parts_of_a_file_override_those_of_the_library():
     file = np.array(["test"] * 20 + ["train"] * 40)
     library = make(60, parts=["train"] * 40 + ["test"] * 20)
     parts, _ = split(library, SplitConfig(method="given"), 0, file)
@@ -202,37 +203,37 @@ def test_parts_of_a_file_go_before_those_of_the_library():
 @pytest.mark.parametrize("groups", [None, [i // 4 for i in range(100)]])
 def test_validation_is_drawn_from_training_rows_only(groups):
     declared = np.array(["test"] * 40 + ["train"] * 60)
-    drawn = []
+    validations = []
     for seed in range(3):
         parts, notes = split(make(100, groups=groups, parts=declared), SplitConfig(), seed)
         np.testing.assert_array_equal(parts == "test", declared == "test")
         assert np.sum(parts == "validation") in (15, 16)
         assert notes == ()
         if groups is not None:
-            assert not straddles(np.array(groups), parts)
-        drawn.append(parts == "validation")
-    assert all(np.any(a != b) for a, b in itertools.combinations(drawn, 2))
+            assert not divides(parts, np.array(groups))
+        validations.append(parts == "validation")
+    assert all(np.any(a != b) for a, b in itertools.combinations(validations, 2))
 
 
-def test_a_declared_split_that_divides_groups_is_used_and_said():
+def test_a_declared_split_that_divides_groups_is_used_with_a_note():
     groups = [f"f{i // 10}" for i in range(100)]
-    # Of ten fields seven give three rows to the test part, three none.
+    # Seven of ten fields have three rows in the test part, three fields have none.
     declared = ["test" if i % 10 < 3 and i < 70 else "train" for i in range(100)]
     library = make(100, groups=groups, parts=declared)
     parts, (note,) = split(library, SplitConfig(), 0)
     assert np.array_equal(parts == "test", np.array(declared) == "test")
-    # Validation is drawn row by row: 15 of 79 rows cannot be whole fields of 7 and 10.
+    # Validation is drawn row by row: 15 rows cannot be whole fields of 7 and 10 rows.
     assert np.sum(parts == "validation") == 15
-    divided = sum(len(found) > 1 for found in parts_of(library.groups, parts).values())
+    divided = sum(len(occupied) > 1 for occupied in parts_of(library.groups, parts).values())
     assert divided >= 7
     assert note.startswith(f"{divided} of 10 groups are divided")
     assert "--set split.method=group" in note
 
 
-def test_a_declared_split_left_aside_is_said():
+def test_a_note_states_that_a_declared_split_is_ignored():
     parts = ["train"] * 40 + ["test"] * 20
     _, notes = split(make(60, parts=parts), SplitConfig(method="random"), 0)
-    assert notes == ("a split is declared, but split.method=random leaves it aside",)
+    assert notes == ("a split is declared, but split.method=random ignores it",)
 
 
 def snv(spectra):
@@ -247,13 +248,13 @@ def test_kennard_stone_starts_with_the_farthest_pair():
     distances = squareform(pdist(snv(library.spectra)))
     assert sorted(order) == list(range(50))
     assert distances[order[0], order[1]] == pytest.approx(distances.max())
-    # Each next one is the farthest from those before it.
+    # Each next row is the farthest from the rows selected before.
     for count in range(2, 49):
         nearest = distances[np.ix_(order[count:], order[:count])].min(axis=1)
         assert nearest[0] == pytest.approx(nearest.max(), rel=1e-5)
 
 
-def test_kennard_stone_leaves_the_rows_that_astartes_leaves():
+def test_kennard_stone_selects_the_same_test_rows_as_astartes():
     library = make(80)
     parts, _ = split(library, SplitConfig(method="kennard_stone", test=0.25), 0)
     *_, train, test = train_test_split(
@@ -267,7 +268,7 @@ def test_kennard_stone_leaves_the_rows_that_astartes_leaves():
     assert set(np.flatnonzero(parts != "test")) == set(train)
 
 
-def test_spxy_of_one_target_leaves_the_rows_that_astartes_leaves():
+def test_spxy_with_one_target_selects_the_same_test_rows_as_astartes():
     library = make(80)
     oc = library.targets["OC_g_kg"]
     library = replace(library, targets={"OC_g_kg": oc})
@@ -283,7 +284,7 @@ def test_spxy_of_one_target_leaves_the_rows_that_astartes_leaves():
     assert set(np.flatnonzero(parts == "test")) == set(test)
 
 
-def test_kennard_stone_does_not_see_targets_and_spxy_does():
+def test_spxy_depends_on_targets_and_kennard_stone_does_not():
     library = make(80)
     other = replace(library, targets={"OC_g_kg": library.targets["OC_g_kg"][::-1].copy()})
     for method, same in (("kennard_stone", True), ("spxy", False)):
@@ -292,14 +293,14 @@ def test_kennard_stone_does_not_see_targets_and_spxy_does():
         assert np.array_equal(first, second) == same
 
 
-def test_kennard_stone_reads_reflectance_as_absorbance():
+def test_kennard_stone_converts_reflectance_to_absorbance():
     library = make(60)
-    scanned = replace(library, quantity="reflectance", spectra=10**-library.spectra)
+    as_reflectance = replace(library, quantity="reflectance", spectra=10**-library.spectra)
     config = SplitConfig(method="kennard_stone")
-    np.testing.assert_array_equal(split(library, config, 0)[0], split(scanned, config, 0)[0])
+    np.testing.assert_array_equal(split(library, config, 0)[0], split(as_reflectance, config, 0)[0])
 
 
-def test_draws_again_until_every_target_is_measured_in_every_part():
+def test_the_draw_is_repeated_until_every_target_is_measured_in_every_part():
     library = make(60)
     sparse = np.full(60, np.nan)
     sparse[:6] = np.arange(6)
@@ -310,7 +311,7 @@ def test_draws_again_until_every_target_is_measured_in_every_part():
 
 
 @pytest.mark.parametrize("method", ["kennard_stone", "spxy"])
-def test_distance_methods_work_on_a_handful_of_rows(method):
+def test_distance_methods_work_on_seven_rows(method):
     library = make(7)
     library = replace(library, targets={"pH": np.arange(7.0)})
     parts, _ = split(library, SplitConfig(method=method, test=0.3, validation=0.3), 0)
@@ -323,40 +324,40 @@ HALVES = ["train"] * 30 + ["test"] * 30
 
 
 @pytest.mark.parametrize(
-    ("library", "config", "says"),
+    ("library", "config", "message"),
     [
-        (make(60), GIVEN, "no split is declared.*split.file"),
+        (make(60), GIVEN, "needs a declared split.*split.file"),
         (make(60, parts=["train"] * 60), GIVEN, "no test rows"),
         (make(60, parts=["test"] * 60), GIVEN, "no train rows"),
         (make(60, parts=["train"] * 59 + ["tset"]), GIVEN, "'tset'.*train, validation, test"),
         (make(60, ids=["s"] * 60, parts=HALVES), GIVEN, "scans of s into different parts"),
         (make(60, groups=TWO_FIELDS, parts=HALVES), GIVEN, "none is left for validation"),
-        (make(60), SplitConfig(method="group"), "no groups.*data.group_column"),
-        (grouped(), SplitConfig(method="group", within_groups=True), "drop one"),
-        (make(60, groups=TWO_FIELDS), SplitConfig(), "60 rows in 2 .*within_groups=true"),
-        (make(2), SplitConfig(), "2 rows in 2 .*add samples"),
-        (make(60), BLOCKS, r"block_km=50 needs coordinates and the rows have none.*--set split\.block_km=0"),
+        (make(60), SplitConfig(method="group"), "needs groups.*data.group_column"),
+        (grouped(), SplitConfig(method="group", within_groups=True), "drop either"),
+        (make(60, groups=TWO_FIELDS), SplitConfig(), "60 rows form 2 groups.*within_groups=true"),
+        (make(2), SplitConfig(), "2 rows form 2 groups.*add samples"),
+        (make(60), BLOCKS, r"block_km=50 needs coordinates, but the rows have none.*--set split\.block_km=0"),
         (
             make(60, coordinates=[[5, 50], [np.nan, np.nan]] * 30),
             BLOCKS,
             r"30 rows have none, the first is row 2 \(s1\)",
         ),
-        (make(60, coordinates=[[5, 50]] * 60), BLOCKS, r"60 rows in 1 .*smaller than split\.block_km=50"),
+        (make(60, coordinates=[[5, 50]] * 60), BLOCKS, r"60 rows form 1 groups.*smaller than split\.block_km=50"),
         (make(5), SplitConfig(), "OC_g_kg has 1 measured values in the validation part"),
     ],
 )
-def test_what_cannot_be_divided_is_refused_in_one_line(library, config, says):
-    with pytest.raises(InputError, match=says) as refusal:
+def test_an_impossible_split_is_refused_in_one_line(library, config, message):
+    with pytest.raises(InputError, match=message) as error:
         split(library, config, 0)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
 
 
-def test_declared_parts_of_another_length_are_refused():
-    with pytest.raises(InputError, match="3 declared parts for 60 rows"):
+def test_declared_parts_of_the_wrong_length_are_refused():
+    with pytest.raises(InputError, match="a declared part for each of 60 rows, got 3"):
         split(make(60), GIVEN, 0, np.array(PARTS))
 
 
-def test_too_many_units_for_all_distances_are_refused(monkeypatch):
+def test_too_many_groups_for_all_distances_are_refused(monkeypatch):
     monkeypatch.setattr(ordering, "MOST_DISTANCE_GROUPS", 50)
-    with pytest.raises(InputError, match=r"60 samples or groups are more than 50.*method=random"):
+    with pytest.raises(InputError, match=r"at most 50 groups, got 60.*method=random"):
         split(make(60), SplitConfig(method="spxy"), 0)

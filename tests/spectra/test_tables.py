@@ -7,7 +7,7 @@ from soil_tables import FORMS, NM, ROWS, changed_cell, columns, reflectance, wri
 
 from relple_tf.config import DataConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.readers.quantity import QuantityCounts, settle_quantity
+from relple_tf.spectra.readers.quantity import QuantityCounts, determine_quantity
 from relple_tf.spectra.readers.scans import open_scans
 from relple_tf.spectra.readers.tables import read_parts, read_table
 
@@ -17,12 +17,13 @@ def read(tmp_path, table, **data):
     return read_table(write(tmp_path / "soils.csv", table), DataConfig(**data))
 
 
-def said(library, *words):
+def has_note(library, *words):
+    """Whether one note of the library contains all words."""
     return any(all(word in note for word in words) for note in library.notes)
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_one_library_reads_the_same_from_every_form(tmp_path, name):
+def test_a_table_reads_the_same_from_every_file_format(tmp_path, name):
     FORMS[name](tmp_path / name)
     library = read_table(tmp_path / name, DataConfig(minimum_values=10))
     np.testing.assert_allclose(library.wavelengths_nm, NM, rtol=1e-11)
@@ -30,13 +31,13 @@ def test_one_library_reads_the_same_from_every_form(tmp_path, name):
     assert library.spectra.dtype == np.float32
     assert library.quantity == "reflectance"
     assert library.ids.tolist() == columns()["id"]
-    assert "ids are column id" in library.notes
+    assert "the ids are column id" in library.notes
     assert list(library.targets) == ["OC_g_kg", "pH"]
     odd = np.arange(ROWS) % 2 == 1
     np.testing.assert_array_equal(library.targets["OC_g_kg"], np.where(odd, np.nan, 1.5 + np.arange(ROWS)))
-    assert said(library, "divided by 100") == (name == "percent.csv")
-    assert said(library, "sorted") == (name == "descending.csv")
-    assert said(library, "wavenumbers") == (name == "wavenumbers.csv")
+    assert has_note(library, "divided by 100") == (name == "percent.csv")
+    assert has_note(library, "sorted") == (name == "descending.csv")
+    assert has_note(library, "wavenumbers") == (name == "wavenumbers.csv")
 
 
 REFUSED_TABLES = {
@@ -58,7 +59,7 @@ REFUSED_TABLES = {
         {},
         ["OC has no unit; rename the column OC_g_kg or OC_pct"],
     ),
-    "asked no unit": ({"OC": ["1"] * ROWS}, {"targets": ("OC",)}, ["OC_g_kg or OC_pct"]),
+    "target without unit": ({"OC": ["1"] * ROWS}, {"targets": ("OC",)}, ["OC_g_kg or OC_pct"]),
     "unknown target": ({}, {"targets": ("P_mg_kg",)}, ["'P_mg_kg'", "N_g_kg", "id, OC_g_kg, pH"]),
     "twice": ({}, {"targets": ("OC_g_kg", "OC_pct")}, ["OC_g_kg twice"]),
     "unknown id": ({}, {"id_column": "lab"}, ["'lab'", "data.id_column", "id, OC_g_kg, pH"]),
@@ -72,7 +73,7 @@ REFUSED_TABLES = {
 
 
 @pytest.mark.parametrize("case", REFUSED_TABLES)
-def test_an_unsound_table_is_refused_by_name(tmp_path, case):
+def test_the_error_for_an_invalid_table_names_file_row_and_column(tmp_path, case):
     changed, data, words = REFUSED_TABLES[case]
     with pytest.raises(InputError) as error:
         read(tmp_path, columns(**changed), **data)
@@ -81,11 +82,11 @@ def test_an_unsound_table_is_refused_by_name(tmp_path, case):
     assert "\n" not in message
 
 
-def without_rows(table):
+def header_of(table):
     return ",".join(table).encode() + b"\n"
 
 
-HEADER = without_rows(columns())
+HEADER = header_of(columns())
 REFUSED_FILES = {
     "nothing.csv": (b"", "is empty"),
     "no_rows.csv": (HEADER, "at least one scan"),
@@ -102,7 +103,7 @@ REFUSED_FILES = {
 
 @pytest.mark.parametrize("name", REFUSED_FILES)
 @pytest.mark.parametrize("reader", [lambda path: read_table(path, DataConfig()), open_scans])
-def test_an_unreadable_file_is_refused_by_name(tmp_path, name, reader):
+def test_the_error_for_an_unreadable_file_names_the_file(tmp_path, name, reader):
     content, words = REFUSED_FILES[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=words) as error:
@@ -111,12 +112,12 @@ def test_an_unreadable_file_is_refused_by_name(tmp_path, name, reader):
 
 
 @pytest.mark.parametrize(("name", "words"), [("missing.csv", "No such file"), (".", "directory")])
-def test_a_path_that_is_no_file_is_refused(tmp_path, name, words):
+def test_a_path_that_is_not_a_file_is_refused(tmp_path, name, words):
     with pytest.raises(InputError, match=words):
         read_table(tmp_path / name, DataConfig())
 
 
-def test_a_bad_cell_of_parquet_is_named(tmp_path):
+def test_the_error_for_a_parquet_cell_names_row_and_column(tmp_path):
     table = {name: list(cells) for name, cells in columns().items()}
     table["1850"][2] = "saturated"
     pd.DataFrame(table).to_parquet(tmp_path / "soils.parquet")
@@ -124,72 +125,74 @@ def test_a_bad_cell_of_parquet_is_named(tmp_path):
         read_table(tmp_path / "soils.parquet", DataConfig(minimum_values=10))
 
 
-def settled(spectra, nm, asked="auto", declared="", block=10**6):
+def quantity_of(spectra, nm, configured="auto", declared="", block=10**6):
     counts = QuantityCounts(nm)
     for start in range(0, len(spectra), block):
         counts.add(spectra[start : start + block].astype(np.float32))
-    return settle_quantity("t", counts, asked, declared)
+    return determine_quantity("t", counts, configured, declared)
 
 
 @pytest.mark.parametrize("nm", [NM, np.arange(1300.0, 1700, 5), np.arange(400.0, 1000, 10)])
 @pytest.mark.parametrize("quantity", ["reflectance", "absorbance"])
-def test_reflectance_and_absorbance_are_told_apart(nm, quantity):
+def test_reflectance_and_absorbance_are_inferred(nm, quantity):
     signal = reflectance(nm)
-    found = settled(signal if quantity == "reflectance" else -np.log10(signal), nm)
-    assert found.name == quantity
-    assert not found.percent
-    assert found.notes[0].startswith(f"the spectra are {quantity}, because")
+    inferred = quantity_of(signal if quantity == "reflectance" else -np.log10(signal), nm)
+    assert inferred.name == quantity
+    assert not inferred.percent
+    assert inferred.notes[0].startswith(f"the spectra are {quantity}, because")
 
 
-def test_what_cannot_be_told_apart_is_asked_for_and_what_is_declared_is_taken():
+def test_a_quantity_that_cannot_be_inferred_must_be_declared():
     nm = np.arange(850.0, 1100, 10)
     spectra = reflectance(nm)
     with pytest.raises(InputError, match=r"--set data\.quantity=reflectance"):
-        settled(spectra, nm)
-    assert settled(spectra, nm, declared="absorbance").name == "absorbance"
-    assert settled(spectra, nm, asked="reflectance", declared="absorbance").name == "reflectance"
+        quantity_of(spectra, nm)
+    assert quantity_of(spectra, nm, declared="absorbance").name == "absorbance"
+    assert quantity_of(spectra, nm, configured="reflectance", declared="absorbance").name == "reflectance"
 
 
 def test_a_slope_does_not_hide_the_water_band():
     sloping = reflectance(NM) + 0.01 * (NM - NM[0])
-    assert settled(sloping, NM).name == "reflectance"
-    assert settled(3 - sloping, NM).name == "absorbance"
+    assert quantity_of(sloping, NM).name == "reflectance"
+    assert quantity_of(3 - sloping, NM).name == "absorbance"
 
 
 def test_percent_is_recognised_without_a_water_band():
     nm = np.arange(850.0, 1100, 10)
     spectra = reflectance(nm).astype(np.float32)
-    found = settled(spectra * 100, nm)
-    assert (found.name, found.percent) == ("reflectance", True)
-    assert "divided by 100" in found.notes[1]
+    inferred = quantity_of(spectra * 100, nm)
+    assert (inferred.name, inferred.percent) == ("reflectance", True)
+    assert "divided by 100" in inferred.notes[1]
     percent = spectra * 100
-    found.scale(percent)
+    inferred.scale(percent)
     np.testing.assert_allclose(percent, spectra, rtol=1e-6)
 
 
 @pytest.mark.parametrize("other", ["fraction", "absorbance"])
-@pytest.mark.parametrize("share", [0.05, 0.5])
-def test_a_table_of_percent_and_something_else_is_refused(other, share):
+@pytest.mark.parametrize("proportion", [0.05, 0.5])
+def test_a_table_only_partly_in_percent_is_refused(other, proportion):
     fraction = reflectance(NM)
-    strange = np.arange(len(fraction)) >= (1 - share) * len(fraction)
-    assert strange.any()
-    mixed = np.where(strange[:, None], fraction if other == "fraction" else -np.log10(fraction), 100 * fraction)
-    first = int(np.flatnonzero(strange)[0]) + 1
+    not_percent = np.arange(len(fraction)) >= (1 - proportion) * len(fraction)
+    assert not_percent.any()
+    mixed = np.where(not_percent[:, None], fraction if other == "fraction" else -np.log10(fraction), 100 * fraction)
+    first = int(np.flatnonzero(not_percent)[0]) + 1
     for block in (1, 7, len(mixed)):
-        with pytest.raises(InputError, match=rf"in percent.* {strange.sum()} of {len(fraction)} are not: row {first} "):
-            settled(mixed, NM, block=block)
+        with pytest.raises(
+            InputError, match=rf"in percent.* {not_percent.sum()} of {len(fraction)} are not: row {first} "
+        ):
+            quantity_of(mixed, NM, block=block)
 
 
 @pytest.mark.parametrize("scale", [1, 100])
 @pytest.mark.parametrize("nm", [NM, np.arange(400.0, 1000, 10)])
-def test_how_a_table_is_divided_decides_nothing_about_its_quantity(nm, scale):
-    """The rows disagree: every third one is turned upside down."""
+def test_the_inferred_quantity_does_not_depend_on_the_block_size(nm, scale):
+    """The rows disagree: every fourth row is inverted."""
     signal = scale * np.where(np.arange(ROWS)[:, None] % 4, reflectance(nm), 1 - reflectance(nm))
-    whole = settled(signal, nm)
-    assert [settled(signal, nm, block=block) for block in (1, 7)] == [whole] * 2
+    whole = quantity_of(signal, nm)
+    assert [quantity_of(signal, nm, block=block) for block in (1, 7)] == [whole] * 2
 
 
-def test_units_are_turned_exactly_and_said(tmp_path):
+def test_units_are_converted_exactly_with_notes(tmp_path):
     values = [str(row) for row in range(1, ROWS + 1)]
     table = columns(pH=None, OC_g_kg=None, SOC_pct=values, clay_g_kg=values, CEC_mmolc_kg=values)
     library = read(tmp_path, table)
@@ -198,12 +201,12 @@ def test_units_are_turned_exactly_and_said(tmp_path):
     np.testing.assert_array_equal(library.targets["OC_g_kg"], number * 10)
     np.testing.assert_array_equal(library.targets["clay_pct"], number / 10)
     np.testing.assert_array_equal(library.targets["CEC_cmolc_kg"], number / 10)
-    assert said(library, "OC_g_kg is column SOC_pct times 10")
-    assert said(library, "clay_pct is column clay_g_kg divided by 10")
+    assert has_note(library, "OC_g_kg is column SOC_pct times 10")
+    assert has_note(library, "clay_pct is column clay_g_kg divided by 10")
 
 
-def test_what_is_not_modelled_is_said_with_the_name_that_would_do(tmp_path):
-    """Whoever forgot a unit or has other names hears it; words, ids and what is empty are no laboratory values."""
+def test_notes_list_the_columns_that_are_not_modelled_and_how_to_rename_them(tmp_path):
+    """Columns without a unit or with unknown names are listed; texts, ids and empty columns are not."""
     numbers = [str(row) for row in range(1, ROWS + 1)]
     table = columns(Corg=numbers, CEC=numbers, sand=numbers, TC_pct=numbers)
     table |= {"note": ["dry"] * ROWS, "P": ["", "n/a"] * (ROWS // 2), "Zn": ["-9999.00", ""] * (ROWS // 2)}
@@ -213,63 +216,63 @@ def test_what_is_not_modelled_is_said_with_the_name_that_would_do(tmp_path):
     assert "Corg has no unit; rename the column Corg_g_kg" in left_out
     assert "CEC has no unit; rename the column CEC_cmolc_kg" in left_out
     assert "not modelled unless data.targets names them: sand, TC_pct" in library.notes
-    assert not said(read(tmp_path, table, targets=("pH",)), "sand")
+    assert not has_note(read(tmp_path, table, targets=("pH",)), "sand")
 
 
 @pytest.mark.parametrize(
     ("column", "target"), [("Corg (%)", "OC_g_kg"), ("C org [g/kg]", "OC_g_kg"), ("Nt_pct", "N_g_kg")]
 )
-def test_the_names_of_other_laboratories_are_understood(tmp_path, column, target):
+def test_common_synonyms_of_target_names_are_understood(tmp_path, column, target):
     library = read(tmp_path, columns(OC_g_kg=None) | {column: lab(1)})
     times = 1 if "g/kg" in column else 10
     np.testing.assert_allclose(library.targets[target], times * np.arange(1.0, ROWS + 1))
 
 
-def test_the_exact_name_wins_over_another_unit(tmp_path):
+def test_a_column_with_the_exact_target_name_is_preferred(tmp_path):
     library = read(tmp_path, columns(OC_pct=["9"] * ROWS))
     assert library.targets["OC_g_kg"][0] == 1.5
-    assert said(library, "OC_g_kg was taken, OC_pct left out")
+    assert has_note(library, "OC_g_kg was used, OC_pct left out")
 
 
-def test_targets_are_selected_by_either_name_in_the_order_asked(tmp_path):
+def test_targets_are_selected_by_target_or_column_name_in_the_given_order(tmp_path):
     table = columns(N_pct=[str(row / 100) for row in range(ROWS)], Fe_x=columns()["pH"])
     library = read(tmp_path, table, targets=("pH", "N_pct", "Fe_x"))
     assert list(library.targets) == ["pH", "N_g_kg", "Fe_x"]
-    assert said(library, "N_pct is modelled as N_g_kg")
+    assert has_note(library, "N_pct is modelled as N_g_kg")
 
 
 @pytest.mark.parametrize("name", ["Q", "t2", "Status", "ID", "spectrum", "Features", "pH_low", "pH_high"])
-def test_a_target_may_not_be_called_like_an_output(tmp_path, name):
-    with pytest.raises(InputError, match=f"target '{name}' is a name that"):
+def test_reserved_output_names_are_refused_as_targets(tmp_path, name):
+    with pytest.raises(InputError, match=f"target '{name}' is a reserved name"):
         read(tmp_path, columns(**{name: lab(1)}, id=None, sample_id=columns()["id"]), targets=("pH", name))
 
 
-def test_targets_differ_in_more_than_case(tmp_path):
+def test_targets_that_differ_only_in_case_are_refused(tmp_path):
     with pytest.raises(InputError, match="'Fe_mg_kg' and 'fe_mg_kg' differ in case only"):
         read(tmp_path, columns(Fe_mg_kg=lab(1), fe_mg_kg=lab(2)), targets=("Fe_mg_kg", "fe_mg_kg"))
 
 
-@pytest.mark.parametrize("spelled", ["-9999", "-9999.0", "-9999.00", "-9.999e3"])
-def test_a_sentinel_is_not_measured_however_it_is_spelled(tmp_path, spelled):
-    values = read(tmp_path, columns(Fe_ppm=[spelled, *lab(1)[1:]]), targets=("Fe_ppm",)).targets["Fe_ppm"]
+@pytest.mark.parametrize("sentinel", ["-9999", "-9999.0", "-9999.00", "-9.999e3"])
+def test_the_sentinel_for_missing_values_is_recognised_in_any_notation(tmp_path, sentinel):
+    values = read(tmp_path, columns(Fe_ppm=[sentinel, *lab(1)[1:]]), targets=("Fe_ppm",)).targets["Fe_ppm"]
     assert np.isnan(values[0])
     assert np.isfinite(values[1:]).all()
 
 
-@pytest.mark.parametrize(("cell", "said"), [("1_000", "'1_000', not a number"), ("-3", "-3, which no laboratory")])
-def test_what_no_laboratory_writes_is_refused(tmp_path, cell, said):
-    with pytest.raises(InputError, match=said):
+@pytest.mark.parametrize(("cell", "message"), [("1_000", "'1_000', not a number"), ("-3", "-3, an impossible value")])
+def test_an_impossible_laboratory_value_is_refused(tmp_path, cell, message):
+    with pytest.raises(InputError, match=message):
         read(tmp_path, columns(Fe_mg_kg=[cell, *lab(1)[1:]]), targets=("Fe_mg_kg",))
 
 
-def test_minimum_values_are_enough(tmp_path):
+def test_a_target_with_exactly_minimum_values_is_modelled(tmp_path):
     assert list(read(tmp_path, columns(), minimum_values=12).targets) == ["OC_g_kg", "pH"]
 
 
-def test_rare_and_constant_targets_are_left_out_and_said(tmp_path):
+def test_rare_and_constant_targets_are_left_out_with_a_note(tmp_path):
     library = read(tmp_path, columns(N_g_kg=["2"] * ROWS), minimum_values=13)
     assert list(library.targets) == ["pH"]
-    assert said(library, "OC_g_kg has 12", "N_g_kg is 2 in all 24 rows")
+    assert has_note(library, "OC_g_kg has 12", "N_g_kg is 2 in all 24 rows")
 
 
 def lab(scale, rows=ROWS):
@@ -283,12 +286,12 @@ def test_lucas_names_are_read_with_their_units(tmp_path):
     table |= {f"spc.{nm:g}": map(repr, row.tolist()) for nm, row in zip(NM, absorbance.T, strict=True)}
     library = read(tmp_path, table)
     assert library.quantity == "absorbance"
-    known = ["N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH", "clay_pct"]
-    assert list(library.targets) == known
+    targets = ["N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH", "clay_pct"]
+    assert list(library.targets) == targets
     first = [0.5, 2, np.nan, 0.7, 0.3, 1]
-    np.testing.assert_allclose([library.targets[name][0] for name in known], first)
-    assert said(library, "LUCAS", "g/kg")
-    assert said(library, "CaCO3_g_kg", "1 values below the limit of detection")
+    np.testing.assert_allclose([library.targets[name][0] for name in targets], first)
+    assert has_note(library, "LUCAS", "g/kg")
+    assert has_note(library, "CaCO3_g_kg", "1 values below the limit of detection")
 
 
 def test_ossl_names_are_read_with_their_units(tmp_path):
@@ -302,9 +305,9 @@ def test_ossl_names_are_read_with_their_units(tmp_path):
     first = {name: values[0] for name, values in library.targets.items()}
     assert first == pytest.approx({"N_g_kg": 0.1, "OC_g_kg": 2, "CEC_cmolc_kg": 0.7, "pH": 0.3})
     assert library.ids[0] == library.ids[1]
-    assert said(library, "reflectance, as the band columns say")
-    assert said(library, "1 rows repeat an id")
-    assert said(library, "oc_usda.c1059_w.pct was taken")
+    assert has_note(library, "reflectance, as the names of the band columns declare")
+    assert has_note(library, "1 rows repeat an id")
+    assert has_note(library, "oc_usda.c1059_w.pct was used")
 
 
 def test_groups_and_parts_are_read(tmp_path):
@@ -316,19 +319,19 @@ def test_groups_and_parts_are_read(tmp_path):
     assert read(tmp_path, columns(field=["a"] * ROWS)).groups is None
 
 
-def test_coordinates_are_read_and_are_no_target(tmp_path):
+def test_coordinates_are_read_and_refused_as_targets(tmp_path):
     table = columns(GPS_LAT=["50.25", "", "-1"] * 8, GPS_LONG=["5", "", "-70.5"] * 8)
     library = read(tmp_path, table)
     np.testing.assert_array_equal(library.coordinates[:3], [[5, 50.25], [np.nan, np.nan], [-70.5, -1]])
     assert list(library.targets) == ["OC_g_kg", "pH"]
-    assert said(library, "coordinates are columns GPS_LONG and GPS_LAT")
-    assert said(library, "8 rows have no coordinates")
-    with pytest.raises(InputError, match=r"data\.targets names 'GPS_LAT', which is where a sample was taken"):
+    assert has_note(library, "coordinates are columns GPS_LONG and GPS_LAT")
+    assert has_note(library, "8 rows have no coordinates")
+    with pytest.raises(InputError, match=r"data\.targets names 'GPS_LAT', a coordinate"):
         read(tmp_path, table, targets=("GPS_LAT",))
     assert read(tmp_path, columns()).coordinates is None
 
 
-def test_replicates_are_kept_or_averaged_before_values_are_counted(tmp_path):
+def test_replicates_are_averaged_before_measured_values_are_counted(tmp_path):
     ids = [f"s{row // 2}" for row in range(ROWS)]
     table = columns(id=ids, OC_g_kg=[str(row // 2) for row in range(ROWS)])
     kept = read(tmp_path, table, minimum_values=20)
@@ -339,7 +342,7 @@ def test_replicates_are_kept_or_averaged_before_values_are_counted(tmp_path):
     assert averaged.ids.tolist() == ids[::2]
     np.testing.assert_array_equal(averaged.targets["OC_g_kg"], np.arange(12))
     np.testing.assert_allclose(averaged.spectra, (kept.spectra[::2] + kept.spectra[1::2]) / 2, rtol=1e-6)
-    assert said(averaged, "24 scans were averaged into 12 samples")
+    assert has_note(averaged, "24 scans were averaged into 12 samples")
 
 
 def test_averaging_does_not_hide_an_impossible_scan(tmp_path):
@@ -348,18 +351,18 @@ def test_averaging_does_not_hide_an_impossible_scan(tmp_path):
         read(tmp_path, table, replicates="average")
 
 
-def test_rows_are_numbered_where_no_id_is_found(tmp_path):
+def test_rows_without_an_id_are_named_by_row_number(tmp_path):
     library = read(tmp_path, columns(id=None))
     assert library.ids.tolist() == [f"row{row}" for row in range(1, ROWS + 1)]
-    assert said(library, "row1 to row24")
+    assert has_note(library, "row1 to row24")
     partly = read(tmp_path, columns(**changed_cell("id", 2, "")))
     assert partly.ids.tolist()[1:4] == ["s2", "row3", "s4"]
-    assert said(partly, "1 rows without an id")
+    assert has_note(partly, "1 rows without an id")
     named = read(tmp_path, columns(id=None, lab=columns()["id"]), id_column="lab")
     assert named.ids.tolist() == columns()["id"]
 
 
-def test_parts_are_matched_by_the_column_that_holds_the_ids(tmp_path):
+def test_a_split_file_is_matched_by_the_column_that_contains_all_ids(tmp_path):
     table = {
         "index": ["1", "2", "3"],
         "sample.ID": ["30", "20", "10"],
@@ -371,31 +374,31 @@ def test_parts_are_matched_by_the_column_that_holds_the_ids(tmp_path):
     assert "sample.ID" in note
 
 
-def test_a_row_number_that_holds_the_ids_too_does_not_stand_for_them(tmp_path):
-    """As in the public split of LUCAS: `index` comes first, and small ids occur in it."""
+def test_a_known_id_column_is_preferred_to_a_row_number_that_contains_all_ids(tmp_path):
+    """As in the public split of LUCAS: `index` comes first, and it contains small ids."""
     table = {"index": ["1", "2", "3"], "ID": ["3", "1", "2"], "split": ["test", "cal", "val"]}
     parts, note = read_parts(write(tmp_path / "split.csv", table), np.array(["1", "2", "3"]))
     assert parts.tolist() == ["train", "validation", "test"]
     assert "ID" in note
 
 
-def test_two_unknown_columns_that_hold_the_ids_and_disagree_are_refused(tmp_path):
+def test_two_unknown_columns_that_contain_the_ids_and_disagree_are_refused(tmp_path):
     table = {"one": ["1", "2"], "two": ["2", "1"], "split": ["test", "cal"]}
-    with pytest.raises(InputError, match=r"split\.csv: columns 'one' and 'two' both hold the ids and disagree"):
+    with pytest.raises(InputError, match=r"split\.csv: columns 'one' and 'two' both contain the ids but disagree"):
         read_parts(write(tmp_path / "split.csv", table), np.array(["1", "2"]))
 
 
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"id": ["a", "c"], "split": ["test", "cal"]}, ["'id'", "all 3 ids", "holds 1, but not b"]),
-        ({"id": ["a", "b"], "fold": ["1", "2"]}, ["declares no split", "id, fold"]),
+        ({"id": ["a", "c"], "split": ["test", "cal"]}, ["'id'", "all 3 ids", "contains 1, but not b"]),
+        ({"id": ["a", "b"], "fold": ["1", "2"]}, ["declares the split", "id, fold"]),
         ({"id": list("aabd"), "train": list("1011")}, ["id a", "train and in test"]),
-        ({"split": ["test"]}, ["no column holds all"]),
+        ({"split": ["test"]}, ["no column contains all"]),
         ({"id": ["a"], "split": ["B"]}, ["row 1", "'B'"]),
     ],
 )
-def test_unsound_split_files_are_refused(tmp_path, table, words):
+def test_invalid_split_files_are_refused(tmp_path, table, words):
     path = write(tmp_path / "split.csv", table)
     with pytest.raises(InputError) as error:
         read_parts(path, np.array(["a", "b", "d"]))

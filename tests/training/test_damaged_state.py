@@ -1,4 +1,4 @@
-"""What a comparison, a search or a training run is resumed from: damaged, it is refused in one line."""
+"""Damaged files from which a comparison, a search or a training run is resumed are refused in one line."""
 
 import copy
 import json
@@ -24,45 +24,45 @@ DEEP = "[" * 200_000
 ABSENT = object()
 
 
-def refusal(call, *arguments, said=None, **options):
-    with pytest.raises(InputError, match=said) as refused:
+def refusal(call, *arguments, message=None, **options):
+    with pytest.raises(InputError, match=message) as error:
         call(*arguments, **options)
-    assert len(str(refused.value).splitlines()) == 1
-    return str(refused.value)
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"\xff\xfe", "not TOML"),
         (b"[training]\nseed = " + b"[" * 200_000, "nested too deep"),
-        (b"[training]\nseed = " + b"9" * 30, "expected an integer of 64 bits, got one of 30 digits"),
+        (b"[training]\nseed = " + b"9" * 30, "expected an integer of 64 bits, received 30 digits"),
         (b"[training]\nseed = " + b"9" * 5000, "not TOML"),
         (b"[training]\nlearning_rate = " + b"9" * 400, "expected an integer of 64 bits"),
-        (b"[training]\nlearning_rate = nan", "learning_rate must be"),
-        (b"[training]\nlearning_rate = inf", "learning_rate must be"),
-        (b"[training]\nlearning_rate = 1e999", "learning_rate must be"),
+        (b"[training]\nlearning_rate = nan", "learning_rate: expected a value between"),
+        (b"[training]\nlearning_rate = inf", "learning_rate: expected a value between"),
+        (b"[training]\nlearning_rate = 1e999", "learning_rate: expected a value between"),
         (b"[training]\nseed = 1\nseed = 2", "not TOML"),
-        (b"[training]\nseed = true", "expected int, got True"),
-        (b"[front_end]\nchannels = [1]", "expected str, got 1"),
+        (b"[training]\nseed = true", "expected int, received True"),
+        (b"[front_end]\nchannels = [1]", "expected str, received 1"),
         (b"[model]\nconv_filters = [-9223372036854775809]", "64 bits"),
         (b"#" * (1 << 20) + b"#", "expected at most 1,048,576 bytes"),
     ],
 )
-def test_a_hostile_config_is_refused(tmp_path, content, said):
+def test_a_hostile_config_is_refused(tmp_path, content, message):
     file = tmp_path / "config.toml"
     file.write_bytes(content)
-    assert str(file) in refusal(from_toml, file, said=said)
+    assert str(file) in refusal(from_toml, file, message=message)
 
 
 def test_a_config_without_end_is_refused(tmp_path):
     (tmp_path / "config.toml").symlink_to("/dev/zero")
-    refusal(from_toml, tmp_path / "config.toml", said="expected at most 1,048,576 bytes")
+    refusal(from_toml, tmp_path / "config.toml", message="expected at most 1,048,576 bytes")
 
 
 def test_an_integer_of_a_flag_that_no_float_holds_is_refused():
     for value in ("9" * 400, "-" + "9" * 30, "9" * 5000):
-        refusal(set_fields, Config(), [f"training.seed={value}"], said=r"training\.seed")
+        refusal(set_fields, Config(), [f"training.seed={value}"], message=r"training\.seed")
     assert set_fields(Config(), ["training.seed=7"]).training.seed == 7
 
 
@@ -74,7 +74,7 @@ def test_the_config_of_a_folder_is_a_regular_file(tmp_path):
     config.rename(tmp_path / "elsewhere")
     config.symlink_to(tmp_path / "elsewhere")
     for call in (lambda: read_config(config), lambda: open_run(folder.path, "", Config(), resume=True)):
-        refusal(call, said="expected a regular file")
+        refusal(call, message="expected a regular file")
 
 
 # Comparisons.
@@ -92,12 +92,12 @@ def comparison(tmp_path):
     return tmp_path / "run"
 
 
-def altered(content, place, value):
-    """A copy with another value at a place, which is a path of keys."""
+def altered(content, keys, value):
+    """Copy `content` with another value at a path of keys."""
     content = copy.deepcopy(content)
-    *keys, last = place
+    *parents, last = keys
     holder = content
-    for key in keys:
+    for key in parents:
         holder = holder[key]
     if value is ABSENT:
         del holder[last]
@@ -106,13 +106,13 @@ def altered(content, place, value):
     return content
 
 
-def test_a_comparison_is_resumed_by_its_plan(comparison):
+def test_a_comparison_is_resumed_from_its_plan(comparison):
     plan = comparison_folder.read_plan(comparison)
     assert (list(plan.models), plan.repeats) == (["plsr", "svr"], 2)
 
 
 @pytest.mark.parametrize(
-    ("place", "value"),
+    ("keys", "value"),
     [
         *((("models",), value) for value in ([], None, "plsr", {}, ABSENT)),
         *((("models", 0), value) for value in (None, 3, [], "../../etc/passwd", "", "a/b")),
@@ -120,13 +120,13 @@ def test_a_comparison_is_resumed_by_its_plan(comparison):
         *((("fingerprint",), value) for value in (None, 3, "", ABSENT)),
     ],
 )
-def test_a_hostile_plan_of_a_comparison_is_refused(comparison, place, value):
-    (comparison / "plan.json").write_text(json.dumps(altered(PLAN, place, value)))
+def test_a_hostile_plan_of_a_comparison_is_refused(comparison, keys, value):
+    (comparison / "plan.json").write_text(json.dumps(altered(PLAN, keys, value)))
     assert "plan.json" in refusal(comparison_folder.read_plan, comparison)
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", DEEP, '{"models": NaN}'])
-def test_a_plan_that_is_no_plan_is_refused(comparison, text):
+def test_a_file_that_is_no_plan_is_refused(comparison, text):
     (comparison / "plan.json").write_text(text)
     assert "plan.json" in refusal(comparison_folder.read_plan, comparison)
     assert "plan.json" in refusal(search_folder.read_plan, comparison)
@@ -134,11 +134,11 @@ def test_a_plan_that_is_no_plan_is_refused(comparison, text):
 
 def test_a_model_of_a_plan_without_its_config_is_refused(comparison):
     (comparison / "plan.json").write_text(json.dumps(PLAN | {"models": ["rs_ple_nano"]}))
-    refusal(comparison_folder.read_plan, comparison, said=r"rs_ple_nano\.toml: No such file")
+    refusal(comparison_folder.read_plan, comparison, message=r"rs_ple_nano\.toml: No such file")
 
 
 @pytest.mark.parametrize(
-    ("place", "value"),
+    ("keys", "value"),
     [
         *(((0, name), ABSENT) for name in ROW),
         *(((0, name), "text\ud800") for name in ROW),
@@ -147,11 +147,11 @@ def test_a_model_of_a_plan_without_its_config_is_refused(comparison):
         ((0,), None),
     ],
 )
-def test_a_hostile_result_of_a_job_is_refused(tmp_path, place, value):
+def test_a_hostile_result_of_a_job_is_refused(tmp_path, keys, value):
     file = tmp_path / "seed0-plsr.json"
     file.write_text(json.dumps([ROW]))
     assert comparison_folder.read_job(file) == [ROW]
-    file.write_text(json.dumps(altered([ROW], place, value)))
+    file.write_text(json.dumps(altered([ROW], keys, value)))
     assert "--resume does this job again" in refusal(comparison_folder.read_job, file)
 
 
@@ -174,7 +174,7 @@ def search(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "value"),
+    ("keys", "value"),
     [
         *((("algorithm",), value) for value in ("other", None, ["random"], ABSENT)),
         *((("trials",), value) for value in (0, 1, -1, 2.5, "3", None, 10**400, ABSENT)),
@@ -182,14 +182,14 @@ def search(tmp_path):
         *((("data_sha256",), value) for value in ("", None, 3, ABSENT)),
     ],
 )
-def test_a_hostile_plan_of_a_search_is_refused(search, place, value):
+def test_a_hostile_plan_of_a_search_is_refused(search, keys, value):
     assert search_folder.read_plan(search) == SEARCH
-    (search / "plan.json").write_text(json.dumps(altered(SEARCH, place, value)))
+    (search / "plan.json").write_text(json.dumps(altered(SEARCH, keys, value)))
     assert "plan.json" in refusal(search_folder.read_plan, search)
 
 
 @pytest.mark.parametrize(
-    ("place", "value"),
+    ("keys", "value"),
     [
         *(
             ((0, name), value)
@@ -206,9 +206,9 @@ def test_a_hostile_plan_of_a_search_is_refused(search, place, value):
         ((1,), {}),
     ],
 )
-def test_a_hostile_journal_is_refused(search, place, value):
+def test_a_hostile_journal_is_refused(search, keys, value):
     assert search_folder.read_journal(search) == JOURNAL
-    (search / "journal.json").write_text(json.dumps(altered(JOURNAL, place, value)))
+    (search / "journal.json").write_text(json.dumps(altered(JOURNAL, keys, value)))
     assert "journal.json" in refusal(search_folder.read_journal, search)
 
 
@@ -225,7 +225,7 @@ def prepared(library, parts):
 
 @pytest.fixture(scope="module")
 def state(prepared, tmp_path_factory):
-    """A state of training, as it is loaded."""
+    """Arrays and metadata of a training checkpoint."""
     path = tmp_path_factory.mktemp("state") / "checkpoint.npz"
     train(prepared, FAST, checkpoint=path, fingerprint="a1", stop_early=True, show=False)
     return load_state(path, "a1")
@@ -235,8 +235,8 @@ STATES = {
     "no weights": lambda arrays, facts: arrays.pop("state"),
     "no optimiser": lambda arrays, facts: arrays.pop("optimizer"),
     "no best weights": lambda arrays, facts: arrays.pop("best"),
-    "a weight less": lambda arrays, facts: arrays["state"].pop(),
-    "a weight more": lambda arrays, facts: arrays["best"].append(np.zeros(3)),
+    "a weight too few": lambda arrays, facts: arrays["state"].pop(),
+    "a weight too many": lambda arrays, facts: arrays["best"].append(np.zeros(3)),
     "a weight of another shape": lambda arrays, facts: arrays["state"].__setitem__(0, np.zeros((2, 2, 2))),
     "a best weight of another shape": lambda arrays, facts: arrays["best"].__setitem__(0, np.zeros((2, 2, 2))),
     "a weight of text": lambda arrays, facts: arrays["state"].__setitem__(0, np.array("text")),
@@ -257,21 +257,21 @@ def test_a_hostile_state_is_refused(prepared, state, tmp_path, name):
     STATES[name](arrays, facts)
     path = tmp_path / "checkpoint.npz"
     save_state(path, arrays, facts)
-    said = refusal(train, prepared, FAST, checkpoint=path, fingerprint="a1", stop_early=True, show=False)
-    assert said.startswith(f"{path}: ")
-    assert said.endswith("delete it, and --resume trains from the start")
+    message = refusal(train, prepared, FAST, checkpoint=path, fingerprint="a1", stop_early=True, show=False)
+    assert message.startswith(f"{path}: ")
+    assert message.endswith("delete it; --resume then trains from the start")
 
 
 @pytest.mark.parametrize("facts", ["", "[]", "{}", '{"format": 3}', '{"format": "3", "fingerprint": "a1"}', DEEP])
 def test_hostile_facts_of_a_state_are_refused(tmp_path, facts):
     path = tmp_path / "checkpoint.npz"
     np.savez(path, facts=np.array(facts))
-    refusal(load_state, path, "a1", said=r"checkpoint\.npz: .*delete it")
+    refusal(load_state, path, "a1", message=r"checkpoint\.npz: .*delete it")
 
 
-def test_a_state_that_is_no_file_is_not_opened(tmp_path):
+def test_a_state_that_is_no_regular_file_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "checkpoint.npz")
-    refusal(load_state, tmp_path / "checkpoint.npz", "a1", said="expected a regular file")
+    refusal(load_state, tmp_path / "checkpoint.npz", "a1", message="expected a regular file")
 
 
 @pytest.fixture(scope="module")
@@ -295,13 +295,13 @@ def folds(library, parts, tmp_path_factory):
         lambda arrays, facts: facts.update(history={"epoch": [0, 1], "loss": [0.1]}),
         lambda arrays, facts: facts.update(history={"epoch": [0], "loss": ["text"]}),
     ],
-    ids=["no predictions", "a soil less", "text", "no history", "a number", "no epochs", "ragged", "a loss of text"],
+    ids=["no predictions", "a soil too few", "text", "no history", "a number", "no epochs", "ragged", "a loss of text"],
 )
-def test_a_hostile_fold_is_refused_before_another_is_trained(library, parts, folds, tmp_path, damage):
+def test_a_hostile_fold_is_refused_before_training(library, parts, folds, tmp_path, damage):
     arrays, facts = load_state(folds / "fold-1.npz", "a1")
     damage(arrays, facts)
     save_state(tmp_path / "fold-1.npz", arrays, facts)
     checkpoints = Checkpoints(folder=tmp_path, fingerprint="a1")
-    said = refusal(cross_fit, library, parts, TWO_FOLDS, checkpoints=checkpoints, show=False)
-    assert said.startswith(f"{tmp_path / 'fold-1.npz'}: ")
+    message = refusal(cross_fit, library, parts, TWO_FOLDS, checkpoints=checkpoints, show=False)
+    assert message.startswith(f"{tmp_path / 'fold-1.npz'}: ")
     assert not (tmp_path / "fold-2.npz").exists()

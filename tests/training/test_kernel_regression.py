@@ -1,4 +1,4 @@
-"""Laws of the kernel regression: scikit-learn's own on the same features, bounded pulls, whole groups."""
+"""The kernel regression: equal to scikit-learn's SVR on the same features, bounded influence, undivided groups."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from relple_tf.config import replace as change
 from relple_tf.models.deployed import with_views
 from relple_tf.models.views import set_bounds
 from relple_tf.spectra.splitting.folds import group_k_fold
-from relple_tf.training import kernel_regression as machines
+from relple_tf.training import kernel_regression
 from relple_tf.training.kernel_regression import (
     BOUND,
     COSTS,
@@ -33,105 +33,105 @@ SEED = 7
 
 
 @pytest.fixture
-def drawn():
-    """(80, 12) features far from mean 0, and what they say of y, with noise; every row is a group of its own."""
-    draw = np.random.default_rng(0)
-    x = draw.normal(size=(80, 12)) * np.geomspace(2, 0.05, 12)
-    y = np.tanh(x @ draw.normal(size=12)) + draw.normal(0, 0.1, 80)
+def simulated():
+    """(80, 12) features far from mean 0, y as a noisy function of them, and groups of a single row."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 12)) * np.geomspace(2, 0.05, 12)
+    y = np.tanh(x @ rng.normal(size=12)) + rng.normal(0, 0.1, 80)
     return 5 + x, (y - y.mean()) / y.std(), np.arange(80)
 
 
 def scaled(x):
-    """Centred, and rows of mean square length 1."""
+    """Centre, and scale to a mean square length of the rows of 1."""
     centred = x - x.mean(axis=0)
     return centred / np.sqrt(np.mean(np.sum(centred**2, axis=1)))
 
 
 def searched(kernel, x, y):
-    """scikit-learn's support vector machine on scaled features, its C by the same folds."""
+    """scikit-learn's SVR on scaled features, with C chosen by the same folds."""
     folds = KFold(FOLDS, shuffle=True, random_state=SEED)
     search = GridSearchCV(SVR(kernel=kernel, epsilon=EPSILON), {"C": COSTS}, cv=folds, scoring="neg_mean_squared_error")
     return search.fit(x, y)
 
 
-def test_machine_is_the_linear_support_vector_machine_of_scikit_learn(drawn):
-    x, y, groups = drawn
-    slope, level = fit_svm(x, y, groups, SEED)
-    np.testing.assert_allclose(x @ slope + level, searched("linear", scaled(x), y).predict(scaled(x)), atol=1e-8)
+def test_fit_svm_is_the_linear_svr_of_scikit_learn(simulated):
+    x, y, groups = simulated
+    slope, intercept = fit_svm(x, y, groups, SEED)
+    np.testing.assert_allclose(x @ slope + intercept, searched("linear", scaled(x), y).predict(scaled(x)), atol=1e-8)
 
 
-def test_machine_is_a_kernel_machine_on_the_products_of_new_rows_with_its_own(drawn):
-    x, y, groups = drawn
-    slope, level = fit_svm(x[:60], y[:60], groups[:60], SEED)
+def test_fit_svm_is_the_kernel_svr_on_products_of_new_rows_with_training_rows(simulated):
+    x, y, groups = simulated
+    slope, intercept = fit_svm(x[:60], y[:60], groups[:60], SEED)
     centre = x[:60].mean(axis=0)
     size = np.sqrt(np.mean(np.sum((x[:60] - centre) ** 2, axis=1)))
-    own, new = (x[:60] - centre) / size, (x[60:] - centre) / size
-    expected = searched("precomputed", own @ own.T, y[:60]).predict(new @ own.T)
-    np.testing.assert_allclose(x[60:] @ slope + level, expected, atol=1e-8)
+    train, new = (x[:60] - centre) / size, (x[60:] - centre) / size
+    expected = searched("precomputed", train @ train.T, y[:60]).predict(new @ train.T)
+    np.testing.assert_allclose(x[60:] @ slope + intercept, expected, atol=1e-8)
 
 
-def test_estimates_depend_on_neither_unit_nor_origin_of_the_features(drawn):
-    x, y, groups = drawn
-    slope, level = fit_svm(x, y, groups, SEED)
-    other, other_level = fit_svm(40 * x - 300, y, groups, SEED)
-    np.testing.assert_allclose((40 * x - 300) @ other + other_level, x @ slope + level, atol=1e-7)
+def test_predictions_depend_on_neither_unit_nor_origin_of_the_features(simulated):
+    x, y, groups = simulated
+    slope, intercept = fit_svm(x, y, groups, SEED)
+    other, other_intercept = fit_svm(40 * x - 300, y, groups, SEED)
+    np.testing.assert_allclose((40 * x - 300) @ other + other_intercept, x @ slope + intercept, atol=1e-7)
 
 
-def test_features_that_do_not_vary_give_a_constant(drawn):
-    x, y, groups = drawn
-    slope, level = fit_svm(np.ones_like(x), y, groups, SEED)
+def test_features_that_do_not_vary_give_a_constant(simulated):
+    x, y, groups = simulated
+    slope, intercept = fit_svm(np.ones_like(x), y, groups, SEED)
     np.testing.assert_array_equal(slope, 0)
-    assert y.min() < level < y.max()
+    assert y.min() < intercept < y.max()
 
 
-def test_a_wild_value_pulls_no_harder_the_wilder_it_is(drawn, monkeypatch):
-    """C must be the same: its choice by squared errors is what a wild value does move."""
-    monkeypatch.setattr(machines, "COSTS", (3.0,))
-    x, y, groups = drawn
-    estimates, ridges = [], []
+def test_the_influence_of_an_outlying_value_does_not_grow_with_it(simulated, monkeypatch):
+    """With a fixed C, because an outlying value does change the choice of C by squared errors."""
+    monkeypatch.setattr(kernel_regression, "COSTS", (3.0,))
+    x, y, groups = simulated
+    predictions, ridges = [], []
     for value in (20.0, 20_000.0):
-        wild = np.where(groups == 4, value, y)
-        slope, level = fit_svm(x, wild, groups, SEED)
-        estimates.append(x @ slope + level)
-        ridges.append(RidgeCV([1.0]).fit(x, wild).predict(x))
-    np.testing.assert_allclose(*estimates, atol=1e-8)
+        outlying = np.where(groups == 4, value, y)
+        slope, intercept = fit_svm(x, outlying, groups, SEED)
+        predictions.append(x @ slope + intercept)
+        ridges.append(RidgeCV([1.0]).fit(x, outlying).predict(x))
+    np.testing.assert_allclose(*predictions, atol=1e-8)
     assert np.abs(ridges[1] - ridges[0]).max() > 100
 
 
-def test_many_rows_are_fitted_by_ridge_regression(drawn, monkeypatch):
-    x, y, groups = drawn
-    monkeypatch.setattr(machines, "MOST_SVM_ROWS", 79)
-    slope, level = fit_svm(x, y, groups, SEED)
-    np.testing.assert_allclose(x @ slope + level, RidgeCV(STRENGTHS).fit(x, y).predict(x), atol=1e-8)
-    monkeypatch.setattr(machines, "MOST_SVM_ROWS", 80)
+def test_many_rows_are_fitted_by_ridge_regression(simulated, monkeypatch):
+    x, y, groups = simulated
+    monkeypatch.setattr(kernel_regression, "MOST_SVM_ROWS", 79)
+    slope, intercept = fit_svm(x, y, groups, SEED)
+    np.testing.assert_allclose(x @ slope + intercept, RidgeCV(STRENGTHS).fit(x, y).predict(x), atol=1e-8)
+    monkeypatch.setattr(kernel_regression, "MOST_SVM_ROWS", 80)
     assert np.abs(fit_svm(x, y, groups, SEED)[0] - slope).max() > 1e-3
 
 
 @pytest.mark.parametrize(
     "groups",
     [np.arange(30), np.arange(30) // 4, np.arange(30) % 2, np.zeros(30, int), np.repeat([0, 1, 2], [1, 2, 27])],
-    ids=["rows", "fours", "two", "one", "uneven"],
+    ids=["rows", "of four", "two", "single", "uneven"],
 )
-def test_folds_hold_every_row_back_once_and_leave_units_whole(groups):
+def test_folds_hold_out_every_row_once_and_divide_no_group(groups):
     folds = group_k_fold(groups, 4, SEED)
     distinct = len(np.unique(groups))
     assert len(folds) == (4 if distinct == 1 else min(4, distinct))
     np.testing.assert_array_equal(np.sort(np.concatenate([held for _, held in folds])), np.arange(30))
     for fitted, held in folds:
         np.testing.assert_array_equal(np.sort(np.concatenate([fitted, held])), np.arange(30))
-        # A single group is divided, for there is no other.
+        # A single group is divided, because there is no other.
         assert distinct == 1 or not set(groups[fitted]) & set(groups[held])
 
 
-def test_the_choice_of_c_divides_no_unit(drawn, monkeypatch):
-    x, y, _ = drawn
+def test_the_choice_of_c_divides_no_group(simulated, monkeypatch):
+    x, y, _ = simulated
     groups = np.repeat(np.arange(16), 5)
     length = np.sum(scaled(x) ** 2, axis=1)
     fitted = []
     fit = SVR.fit
 
     def spy(self, gram, *arguments, **options):
-        # The diagonal of a Gram matrix tells which rows it is of.
+        # The diagonal of a Gram matrix identifies its rows.
         fitted.append(np.isin(np.round(length, 9), np.round(np.diag(gram), 9)))
         return fit(self, gram, *arguments, **options)
 
@@ -147,44 +147,46 @@ def test_the_choice_of_c_divides_no_unit(drawn, monkeypatch):
 @pytest.fixture
 def curved():
     """Scores of two views (90, 7), their projections, two targets with missing values, and groups."""
-    draw = np.random.default_rng(5)
-    spectra = (draw.normal(size=(90, 7)) * np.geomspace(3, 0.1, 7)) @ draw.normal(size=(7, 20))
-    kernels = [np.linalg.qr(draw.normal(size=(20, 7)))[0] * np.geomspace(1, 4, 7) for _ in range(2)]
+    rng = np.random.default_rng(5)
+    spectra = (rng.normal(size=(90, 7)) * np.geomspace(3, 0.1, 7)) @ rng.normal(size=(7, 20))
+    kernels = [np.linalg.qr(rng.normal(size=(20, 7)))[0] * np.geomspace(1, 4, 7) for _ in range(2)]
     scores = [(spectra - spectra.mean(axis=0)) @ kernel for kernel in kernels]
-    hidden = spectra @ draw.normal(size=(20, 2)) / 8
-    values = {"first": np.sin(hidden[:, 0]), "second": hidden[:, 1] ** 2 / 9}
+    latent = spectra @ rng.normal(size=(20, 2)) / 8
+    values = {"first": np.sin(latent[:, 0]), "second": latent[:, 1] ** 2 / 9}
     values["second"][::5] = np.nan
     return scores, kernels, values, np.arange(90)
 
 
 def kernel_of(plain, others, rows):
-    """The kernel of rows with others, by its formula: Gaussian, and tanh of the scores at BOUND SD, size_report."""
-    own = plain[rows]
-    gaussian = np.exp(-WIDTH * cdist(others, own, "sqeuclidean") / np.median(pdist(plain, "sqeuclidean")))
+    """Kernel of `rows` with `others` by its formula: Gaussian plus weighted linear, of scores bounded by tanh."""
+    chosen = plain[rows]
+    gaussian = np.exp(-WIDTH * cdist(others, chosen, "sqeuclidean") / np.median(pdist(plain, "sqeuclidean")))
     limit = BOUND * plain.std(axis=0)
-    bounded, all_of = (limit * np.tanh(x / limit) for x in (others, plain))
-    return gaussian + LINEAR_SHARE * bounded @ (limit * np.tanh(own / limit)).T / np.mean(np.sum(all_of**2, axis=1))
+    bounded, all_bounded = (limit * np.tanh(x / limit) for x in (others, plain))
+    return gaussian + LINEAR_SHARE * bounded @ (limit * np.tanh(chosen / limit)).T / np.mean(
+        np.sum(all_bounded**2, axis=1)
+    )
 
 
-def centred(kernel, own):
-    """Products of centred features, from products of features."""
-    return kernel - kernel.mean(axis=1, keepdims=True) - own.mean(axis=0) + own.mean()
+def centred(kernel, train):
+    """Kernel of centred features, from the kernel of features; `train` is that of the training rows."""
+    return kernel - kernel.mean(axis=1, keepdims=True) - train.mean(axis=0) + train.mean()
 
 
 @pytest.mark.parametrize("target", ["first", "second"])
-def test_with_every_soil_a_landmark_it_is_the_mean_of_exact_kernel_machines(curved, target):
+def test_with_every_soil_as_landmark_it_is_the_mean_of_exact_kernel_svrs(curved, target):
     scores, kernels, values, groups = curved
     layer = fit_kernel_regression(
         [s[:70] for s in scores], kernels, {k: v[:70] for k, v in values.items()}, groups[:70], 70, 1
     )
     got = np.asarray(layer([s[70:].astype("float32") for s in scores]))[:, [*values].index(target)]
-    known = np.flatnonzero(~np.isnan(values[target][:70]))
-    y, expected = values[target][known], []
+    rows = np.flatnonzero(~np.isnan(values[target][:70]))
+    y, expected = values[target][rows], []
     for score, kernel in zip(scores, kernels, strict=True):
         plain = score / np.linalg.norm(kernel, axis=0)
-        own = kernel_of(plain[:70], plain[known], known)
-        new = kernel_of(plain[:70], plain[70:], known)
-        gram, cross = centred(own, own), centred(new, own)
+        train = kernel_of(plain[:70], plain[rows], rows)
+        new = kernel_of(plain[:70], plain[70:], rows)
+        gram, cross = centred(train, train), centred(new, train)
         size = np.mean(np.diag(gram))
         folds = KFold(FOLDS, shuffle=True, random_state=1)
         search = GridSearchCV(
@@ -195,7 +197,7 @@ def test_with_every_soil_a_landmark_it_is_the_mean_of_exact_kernel_machines(curv
     np.testing.assert_allclose(got, np.mean(expected, axis=0), atol=2e-3)
 
 
-def test_a_saved_layer_says_the_same(curved, tmp_path):
+def test_a_loaded_layer_gives_the_same_predictions(curved, tmp_path):
     scores, kernels, values, groups = curved
     layer = fit_kernel_regression(scores, kernels, values, groups, 40, 1)
     inputs = [keras.Input((7,)) for _ in scores]
@@ -205,7 +207,7 @@ def test_a_saved_layer_says_the_same(curved, tmp_path):
     np.testing.assert_array_equal(loaded(rows), layer(rows))
 
 
-def test_fewer_landmarks_than_soils_come_near_the_exact_machine(curved):
+def test_predictions_approach_those_of_all_landmarks_as_landmarks_are_added(curved):
     scores, kernels, values, groups = curved
     rows = [s.astype("float32") for s in scores]
     exact, some, few = (
@@ -216,16 +218,18 @@ def test_fewer_landmarks_than_soils_come_near_the_exact_machine(curved):
     assert np.std(some - exact) < 0.2 * np.std(exact)
 
 
-def test_far_from_the_training_soils_estimates_level_off(curved):
+def test_far_from_the_training_soils_predictions_are_constant_and_bounded(curved):
     scores, kernels, values, groups = curved
     layer = fit_kernel_regression(scores, kernels, values, groups, 90, 1)
-    at = [np.asarray(layer([factor * s[:20].astype("float32") for s in scores]))[:, 1] for factor in (1, 1e5, 1e8)]
-    np.testing.assert_allclose(at[1], at[2], rtol=1e-5)
-    assert np.abs(at[2]).max() < 10 * np.nanmax(np.abs(values["second"]))
+    far, farther = (
+        np.asarray(layer([factor * s[:20].astype("float32") for s in scores]))[:, 1] for factor in (1e5, 1e8)
+    )
+    np.testing.assert_allclose(far, farther, rtol=1e-5)
+    assert np.abs(farther).max() < 10 * np.nanmax(np.abs(values["second"]))
 
 
-def test_the_scales_of_components_do_not_matter(curved):
-    """The machines take back the whitening, whatever it was."""
+def test_predictions_do_not_depend_on_the_scales_of_components(curved):
+    """The kernel removes the scale of the whitening."""
     scores, kernels, values, groups = curved
     scale = np.geomspace(5, 0.2, 7)
     plain = fit_kernel_regression(scores, kernels, values, groups, 90, 1)
@@ -234,68 +238,68 @@ def test_the_scales_of_components_do_not_matter(curved):
     np.testing.assert_allclose(plain(rows), other(scaled_rows), atol=1e-4)
 
 
-def test_a_component_that_was_left_out_for_lack_of_variance_counts_for_nothing(curved):
+def test_a_component_without_variance_does_not_contribute(curved):
     scores, kernels, values, groups = curved
-    dead = np.where(np.arange(7) == 6, 0.0, 1.0)
-    layer = fit_kernel_regression([s * dead for s in scores], [k * dead for k in kernels], values, groups, 90, 1)
-    rows = [(s * dead).astype("float32") for s in scores]
-    np.testing.assert_array_equal(layer(rows), layer([r + 100 * (1 - dead) for r in rows]))
+    varies = np.where(np.arange(7) == 6, 0.0, 1.0)
+    layer = fit_kernel_regression([s * varies for s in scores], [k * varies for k in kernels], values, groups, 90, 1)
+    rows = [(s * varies).astype("float32") for s in scores]
+    np.testing.assert_array_equal(layer(rows), layer([r + 100 * (1 - varies) for r in rows]))
     assert np.isfinite(np.asarray(layer(rows))).all()
 
 
-def test_soils_that_are_all_alike_give_a_constant(curved):
+def test_equal_soils_give_a_constant(curved):
     _, kernels, values, groups = curved
-    alike = [np.ones((90, 7), "float32")] * 2
-    estimates = np.asarray(fit_kernel_regression(alike, kernels, values, groups, 90, 1)(alike))
-    assert np.ptp(estimates, axis=0).max() == 0
-    assert values["first"].min() < estimates[0, 0] < values["first"].max()
+    equal = [np.ones((90, 7), "float32")] * 2
+    predictions = np.asarray(fit_kernel_regression(equal, kernels, values, groups, 90, 1)(equal))
+    assert np.ptp(predictions, axis=0).max() == 0
+    assert values["first"].min() < predictions[0, 0] < values["first"].max()
 
 
-def test_what_the_network_reads_levels_off_at_three_sd_of_the_training_rows(library, parts):
-    ready = prepare(library, parts, CONFIG)
-    network = initial_network(ready, CONFIG)
-    scores = np.asarray(with_views(network)(ready.train_features)[2][0], "float64")
+def test_the_scores_that_the_network_reads_are_bounded_at_three_sd_of_the_training_rows(library, parts):
+    prepared = prepare(library, parts, CONFIG)
+    network = initial_network(prepared, CONFIG)
+    scores = np.asarray(with_views(network)(prepared.train_features)[2][0], "float64")
     read = keras.Model(network.input, network.get_layer("view1.scores.bounded").output)
     sd = scores.std(axis=0)
-    np.testing.assert_allclose(read(ready.train_features), 3 * sd * np.tanh(scores / (3 * sd)), rtol=1e-4, atol=1e-5)
-    far = np.abs(np.asarray(read(1e4 * ready.train_features)))
+    np.testing.assert_allclose(read(prepared.train_features), 3 * sd * np.tanh(scores / (3 * sd)), rtol=1e-4, atol=1e-5)
+    far = np.abs(np.asarray(read(1e4 * prepared.train_features)))
     assert (far <= 3.001 * sd).all()
     assert (far.max(axis=0) > 2.99 * sd).all()
 
 
 def test_a_component_that_does_not_vary_is_read_as_zero(library, parts):
-    ready = prepare(library, parts, CONFIG)
-    sd = np.ones(ready.spec.components, "float32")
+    prepared = prepare(library, parts, CONFIG)
+    sd = np.ones(prepared.spec.components, "float32")
     sd[1] = 0
-    network = initial_network(ready, CONFIG)
+    network = initial_network(prepared, CONFIG)
     set_bounds(network, 0, sd)
     read = keras.Model(network.input, network.get_layer("view1.scores.bounded").output)
-    values = np.asarray(read(ready.train_features))
+    values = np.asarray(read(prepared.train_features))
     assert np.abs(values[:, 1]).max() < 1e-9
     assert np.abs(values[:, 0]).max() > 0.1
 
 
-def test_rows_that_are_not_trained_on_never_matter(library, parts):
-    ready = prepare(library, parts, CONFIG)
+def test_rows_outside_the_training_part_have_no_influence(library, parts):
+    prepared = prepare(library, parts, CONFIG)
     rows = parts != "train"
     spectra = library.spectra.copy()
     spectra[rows] = spectra[rows][:, ::-1]
-    wild = {name: np.where(rows, 1000 * values, values) for name, values in library.targets.items()}
-    other = prepare(replace(library, spectra=spectra, targets=wild), parts, CONFIG)
-    assert list(ready.kernel_regression.targets) == list(library.targets)
-    for a, b in zip(other.kernel_regression.get_weights(), ready.kernel_regression.get_weights(), strict=True):
+    changed = {name: np.where(rows, 1000 * values, values) for name, values in library.targets.items()}
+    other = prepare(replace(library, spectra=spectra, targets=changed), parts, CONFIG)
+    assert list(prepared.kernel_regression.targets) == list(library.targets)
+    for a, b in zip(other.kernel_regression.get_weights(), prepared.kernel_regression.get_weights(), strict=True):
         assert a.any()
         np.testing.assert_array_equal(a, b)
 
 
-def test_landmarks_are_training_soils_no_more_than_were_asked_for(library, parts):
+def test_landmarks_are_training_soils_as_many_as_the_config_asks(library, parts):
     config = change(CONFIG, model__landmarks=9)
-    ready = prepare(library, parts, config)
-    scores = with_views(initial_network(ready, config))(ready.train_features)[2]
+    prepared = prepare(library, parts, config)
+    scores = with_views(initial_network(prepared, config))(prepared.train_features)[2]
     for view, (landmarks, gain) in enumerate(
-        zip(*map(np.asarray, (ready.kernel_regression.landmark, ready.kernel_regression.gain)), strict=True)
+        zip(*map(np.asarray, (prepared.kernel_regression.landmark, prepared.kernel_regression.gain)), strict=True)
     ):
         assert landmarks.shape[0] == 9
-        distance = cdist(landmarks, np.asarray(scores[view])[:, : ready.kernel_regression.components] * gain)
+        distance = cdist(landmarks, np.asarray(scores[view])[:, : prepared.kernel_regression.components] * gain)
         assert distance.min(axis=1).max() < 1e-5
         assert len(set(distance.argmin(axis=1))) == 9

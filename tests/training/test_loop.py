@@ -1,4 +1,4 @@
-"""Laws of preparation and training: from training rows only, repeatable, resumable."""
+"""Properties of preparation and training: only training rows are read; results are repeatable; runs are resumable."""
 
 import itertools
 import pickle
@@ -19,8 +19,7 @@ from relple_tf.errors import InputError
 from relple_tf.models.front_end import apply
 from relple_tf.pipeline import fit_model
 from relple_tf.spectra.sources.simulated import simulate
-from relple_tf.training import checkpoint
-from relple_tf.training import loop as training
+from relple_tf.training import checkpoint, loop
 from relple_tf.training.checkpoint import Checkpoints, load_state, save_state
 from relple_tf.training.loop import Batches, Monitor, TraceCache, epoch_count, joint_model, train
 from relple_tf.training.preparation import initial_network, prepare
@@ -30,7 +29,7 @@ PAIRS = [
     pytest.param(architecture, balancing, id=f"{architecture}-{balancing}")
     for architecture, balancing in itertools.zip_longest(ARCHITECTURES, BALANCINGS, fillvalue="shared_bottom")
 ]
-"""Ten runs that hold every strategy and every architecture."""
+"""Ten runs that cover all strategies and all architectures."""
 
 
 def run(library, parts, config, folder=None, data=""):
@@ -38,8 +37,8 @@ def run(library, parts, config, folder=None, data=""):
     return fit_model(library, parts, config, checkpoints=checkpoints, show=False)
 
 
-def same_weights(one, other):
-    for a, b in zip(one.network.get_weights(), other.network.get_weights(), strict=True):
+def assert_same_weights(trained, expected):
+    for a, b in zip(trained.network.get_weights(), expected.network.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -49,22 +48,22 @@ def prepared(library, parts):
 
 
 def poisoned(library, rows):
-    """The library with spectra and values of these rows replaced by NaN."""
+    """Replace spectra and values of these rows by NaN."""
     spectra = library.spectra.copy()
     spectra[rows] = np.nan
     targets = {name: np.where(rows, np.nan, values) for name, values in library.targets.items()}
     return replace(library, spectra=spectra, targets=targets)
 
 
-def test_everything_that_is_prepared_comes_from_training_rows(library, parts, prepared):
+def test_preparation_reads_only_training_rows(library, parts, prepared):
     other = prepare(poisoned(library, parts != "train"), parts, CONFIG)
     assert other.scales == prepared.scales
     np.testing.assert_array_equal(other.spec.correlation, prepared.spec.correlation)
     np.testing.assert_array_equal(other.train_features, prepared.train_features)
     np.testing.assert_array_equal(other.train_values, prepared.train_values)
     layers = [
-        (one.channel_stage, initial_network(one, CONFIG), one.domain_statistics, one.kernel_regression)
-        for one in (other, prepared)
+        (each.channel_stage, initial_network(each, CONFIG), each.domain_statistics, each.kernel_regression)
+        for each in (other, prepared)
     ]
     for pair in zip(*layers, strict=True):
         weights = (layer.get_weights() for layer in pair)
@@ -72,24 +71,28 @@ def test_everything_that_is_prepared_comes_from_training_rows(library, parts, pr
             np.testing.assert_array_equal(a, b)
 
 
-def test_what_is_prepared_does_not_depend_on_the_threads_of_linear_algebra():
-    """Of matrices that are large enough for BLAS to share them out; training would make hundredths of R2 of it."""
+def test_preparation_does_not_depend_on_the_threads_of_linear_algebra():
+    """The matrices are large enough for BLAS to use threads; training amplifies differences to hundredths of R2."""
     soils = simulate(SimulatedConfig(soils=400, step_nm=4.0))
     split = np.where(np.arange(400) < 330, "train", "test")
     config = change(FAST, front_end__step_nm=8.0, front_end__derivative_window_nm=40.0)
-    found = []
+    weights = []
     for threads in (1, 2):
         with threadpool_limits(threads, user_api="blas"):
-            ready = prepare(soils, split, config)
-        network = initial_network(ready, config)
-        found.append(
-            [*network.get_weights(), *ready.kernel_regression.get_weights(), *ready.domain_statistics.get_weights()]
+            prepared = prepare(soils, split, config)
+        network = initial_network(prepared, config)
+        weights.append(
+            [
+                *network.get_weights(),
+                *prepared.kernel_regression.get_weights(),
+                *prepared.domain_statistics.get_weights(),
+            ]
         )
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for single, double in zip(*weights, strict=True):
+        np.testing.assert_array_equal(single, double)
 
 
-def test_validation_rows_pass_the_front_end_of_the_training_rows(library, parts, prepared):
+def test_validation_rows_pass_the_front_end_fitted_on_the_training_rows(library, parts, prepared):
     rows = library.spectra[parts == "validation"]
     expected = apply(prepared.channel_stage, apply(prepared.absorbance_stage, rows))
     np.testing.assert_array_equal(prepared.validation_features, expected)
@@ -97,7 +100,7 @@ def test_validation_rows_pass_the_front_end_of_the_training_rows(library, parts,
     assert np.abs(expected.mean(axis=0)).max() > 0.05
 
 
-def test_values_are_modelled_on_their_scales(library, parts, prepared):
+def test_values_are_on_the_modelled_scale_of_their_target(library, parts, prepared):
     np.testing.assert_allclose(np.nanmean(prepared.train_values, axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(np.nanstd(prepared.train_values, axis=0), 1, rtol=1e-5)
     for column, scale in enumerate(prepared.scales):
@@ -117,15 +120,15 @@ def test_each_view_is_the_principal_components_of_its_channels(prepared):
         expected = left[:, :6] * sd[:6] ** 0.5
         expected /= np.sqrt(np.mean(expected.var(axis=0, ddof=1)))
         got = np.asarray(keras.Model(network.input, network.get_layer(f"view{number}.scores").output)(x))
-        # Principal axes are known up to their sign.
+        # Principal axes are unique up to their sign.
         np.testing.assert_allclose(got, expected * np.sign(np.sum(expected * got, axis=0)), atol=2e-4)
 
 
-def test_no_view_named_is_one_view_of_all_channels(library, parts):
+def test_an_empty_list_of_views_is_a_single_view_of_all_channels(library, parts):
     config = change(CONFIG, front_end__views=())
-    ready = prepare(library, parts, config)
-    assert ready.spec.views == ((0, 1, 2, 3),)
-    assert not any(layer.name == "view2.scores" for layer in initial_network(ready, config).layers)
+    prepared = prepare(library, parts, config)
+    assert prepared.spec.views == ((0, 1, 2, 3),)
+    assert not any(layer.name == "view2.scores" for layer in initial_network(prepared, config).layers)
 
 
 @pytest.mark.parametrize(("architecture", "balancing"), PAIRS)
@@ -139,18 +142,18 @@ def test_every_architecture_and_strategy_trains(library, parts, architecture, ba
     for name, weights in before.items():
         layer = done.network.get_layer(name)
         changed = [(a != b).any() for a, b in zip(layer.get_weights(), weights, strict=True)]
-        # Projections and bases are frozen; of all else at least one weight moves.
+        # Projections and bases are frozen; in every other layer at least one weight changes.
         assert any(changed) == bool(layer.trainable_weights), name
-    predicted = done.model.predict(library.spectra[:4], verbose=0)
-    assert list(predicted) == [*library.targets, "T2", "Q"]
-    for values in predicted.values():
+    predictions = done.model.predict(library.spectra[:4], verbose=0)
+    assert list(predictions) == [*library.targets, "T2", "Q"]
+    for values in predictions.values():
         assert values.shape == (4, 1)
         assert np.isfinite(values).all()
 
 
-def test_every_strategy_and_architecture_is_among_the_pairs():
-    used = {value for pair in PAIRS for value in pair.values}
-    assert used == {*ARCHITECTURES, *BALANCINGS}
+def test_the_pairs_cover_all_strategies_and_architectures():
+    covered = {value for pair in PAIRS for value in pair.values}
+    assert covered == {*ARCHITECTURES, *BALANCINGS}
 
 
 def test_loss_of_the_training_rows_falls(library, parts):
@@ -164,13 +167,13 @@ def done(library, parts):
     return run(library, parts, FAST)
 
 
-def test_poisoned_test_rows_change_nothing(library, parts, done):
+def test_test_rows_have_no_influence(library, parts, done):
     other = run(poisoned(library, parts == "test"), parts, FAST)
-    same_weights(other, done)
+    assert_same_weights(other, done)
     assert other.history.equals(done.history)
 
 
-def test_another_seed_ends_elsewhere(library, parts, done):
+def test_another_seed_gives_other_weights(library, parts, done):
     other = run(library, parts, change(FAST, training__seed=1))
     assert (other.history["loss"] != done.history["loss"])[1:].all()
     pairs = zip(other.network.get_weights(), done.network.get_weights(), strict=True)
@@ -181,23 +184,25 @@ STATEFUL = replace(
     change(FAST, training__max_epochs=5, model__dropout=0.3),
     augmentation=AugmentationConfig(noise=0.0002, offset=0.02, slope=0.02, scatter=0.03, shift_nm=0.5),
 )
-"""With everything on that has a state or draws numbers."""
+"""Every part that has a state or reads random numbers is on."""
 
 
 @pytest.mark.parametrize("balancing", ["dwa", "famo"])
-def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(library, parts, balancing, tmp_path, monkeypatch):
+def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_run_bit_for_bit(
+    library, parts, balancing, tmp_path, monkeypatch
+):
     config = change(STATEFUL, training__balancing=balancing)
-    whole = run(library, parts, config)
+    uninterrupted = run(library, parts, config)
 
-    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", 0.0)
     on_epoch_end = Monitor.on_epoch_end
 
-    def killed(self, epoch, logs=None):
+    def interrupt(self, epoch, logs=None):
         on_epoch_end(self, epoch, logs)
         if epoch == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Monitor, "on_epoch_end", killed)
+    monkeypatch.setattr(Monitor, "on_epoch_end", interrupt)
     state = tmp_path / "checkpoint.npz"
     with pytest.raises(KeyboardInterrupt):
         run(library, parts, config, tmp_path)
@@ -205,32 +210,32 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(library, parts, bal
     monkeypatch.setattr(Monitor, "on_epoch_end", on_epoch_end)
 
     resumed = run(library, parts, config, tmp_path)
-    assert resumed.history.equals(whole.history)
-    same_weights(resumed, whole)
-    predicted = resumed.model.predict(library.spectra, verbose=0)
-    for name, values in whole.model.predict(library.spectra, verbose=0).items():
-        np.testing.assert_array_equal(predicted[name], values)
+    assert resumed.history.equals(uninterrupted.history)
+    assert_same_weights(resumed, uninterrupted)
+    predictions = resumed.model.predict(library.spectra, verbose=0)
+    for name, values in uninterrupted.model.predict(library.spectra, verbose=0).items():
+        np.testing.assert_array_equal(predictions[name], values)
 
-    # The state of a run that has ended is taken up without another step.
+    # A run that had ended is resumed without a further step.
     again = run(library, parts, config, tmp_path)
-    same_weights(again, whole)
+    assert_same_weights(again, uninterrupted)
 
 
 def test_state_of_other_data_is_refused(library, parts, tmp_path):
-    run(library, parts, change(FAST, training__max_epochs=1), tmp_path, "one")
-    with pytest.raises(InputError, match="the data or their split changed since this run was cut off"):
-        run(library, parts, FAST, tmp_path, "other")
+    run(library, parts, change(FAST, training__max_epochs=1), tmp_path, "a1")
+    with pytest.raises(InputError, match="the data or their split changed since this run was interrupted"):
+        run(library, parts, FAST, tmp_path, "a2")
 
 
 @pytest.fixture(scope="module")
-def ready(library, parts):
+def prepared_fast(library, parts):
     return prepare(library, parts, FAST)
 
 
 def scripted(monkeypatch, prepared, means, *, stop_early=True):
-    """Train while the validation scores are those of a script; give what it ends with and each epoch's weights.
+    """Train with prescribed validation scores; return the trained network and the weights after each epoch.
 
-    The first of them is the score before training, the history's row 0.
+    The first score is that before the first step, row 0 of the history.
     """
     weights = []
 
@@ -241,7 +246,7 @@ def scripted(monkeypatch, prepared, means, *, stop_early=True):
         spread = 0.05 * (-1) ** len(weights)
         return mean, dict(zip(prepared.spec.targets, (0.5 - spread, 0.5 + spread), strict=True))
 
-    monkeypatch.setattr(training, "validation_scores", scores)
+    monkeypatch.setattr(loop, "validation_scores", scores)
     config = change(FAST, training__max_epochs=len(means) - 1, training__patience=2)
     return train(prepared, config, stop_early=stop_early), weights
 
@@ -256,90 +261,90 @@ def scripted(monkeypatch, prepared, means, *, stop_early=True):
         ([0.5, 0.1, 0.2, 0.9], 3, 0),
     ],
 )
-def test_early_stopping_waits_for_patience_and_keeps_the_best_epoch(ready, monkeypatch, means, rows, best):
-    done, weights = scripted(monkeypatch, ready, means)
+def test_early_stopping_waits_for_patience_and_keeps_the_best_epoch(prepared_fast, monkeypatch, means, rows, best):
+    done, weights = scripted(monkeypatch, prepared_fast, means)
     assert len(done.history) == rows
     for a, b in zip(done.network.get_weights(), weights[best], strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_without_early_stopping_all_epochs_pass_and_the_last_is_kept(ready, monkeypatch):
-    done, weights = scripted(monkeypatch, ready, [0.9, 0.5, 0.4, 0.3, 0.2, -np.inf], stop_early=False)
+def test_without_early_stopping_all_epochs_are_trained_and_the_last_weights_kept(prepared_fast, monkeypatch):
+    done, weights = scripted(monkeypatch, prepared_fast, [0.9, 0.5, 0.4, 0.3, 0.2, -np.inf], stop_early=False)
     assert len(done.history) == 6
     for a, b in zip(done.network.get_weights(), weights[-1], strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_network_that_learns_from_all_rows_has_no_validation_score(library, parts):
-    ready = prepare(library, np.where(parts == "validation", "train", parts), FAST)
-    done = train(ready, FAST, stop_early=False)
-    assert len(ready.train_values) == np.sum(parts != "test")
+def test_a_network_trained_on_all_rows_has_no_validation_score(library, parts):
+    prepared = prepare(library, np.where(parts == "validation", "train", parts), FAST)
+    done = train(prepared, FAST, stop_early=False)
+    assert len(prepared.train_values) == np.sum(parts != "test")
     assert done.history["epoch"].tolist() == [0, 1, 2, 3]
     assert done.history.filter(like="validation").isna().all(axis=None)
 
 
-def test_a_network_that_never_had_a_score_keeps_its_start(ready, monkeypatch):
-    done, _ = scripted(monkeypatch, ready, [-np.inf] * 5)
+def test_a_network_that_never_had_a_finite_score_keeps_its_initial_weights(prepared_fast, monkeypatch):
+    done, _ = scripted(monkeypatch, prepared_fast, [-np.inf] * 5)
     assert len(done.history) == 1 + 2
-    for a, b in zip(done.network.get_weights(), initial_network(ready, FAST).get_weights(), strict=True):
+    for a, b in zip(done.network.get_weights(), initial_network(prepared_fast, FAST).get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_validation_score_is_the_unweighted_error_in_training_standard_deviations(ready):
-    """With weights far from equal, so that a weighted score would differ."""
+def test_validation_score_is_the_unweighted_error_in_training_standard_deviations(prepared_fast):
+    """With very different loss weights, so that a weighted score would differ."""
     config = change(
         FAST,
         training__balancing="ple_schedule",
         training__schedule_start=(100.0, 0.01),
         training__max_epochs=1,
     )
-    done = train(ready, config, stop_early=True)
+    done = train(prepared_fast, config, stop_early=True)
     history = done.history
     assert history["weight_OC_g_kg"].iloc[1] == pytest.approx(100)
     row = history.loc[history["validation_score"].idxmax()]
     squared = []
-    for column, (target, out) in enumerate(done.network(ready.validation_features).items()):
-        y = ready.validation_values[:, column]
-        known = ~np.isnan(y)
-        estimate = np.asarray(out)[known, 0]
-        squared.append(np.mean((y[known] - estimate) ** 2))
-        assert row[f"validation_r2_{target}"] == pytest.approx(r2_score(y[known], estimate), abs=1e-5)
+    for column, (target, output) in enumerate(done.network(prepared_fast.validation_features).items()):
+        y = prepared_fast.validation_values[:, column]
+        rows = ~np.isnan(y)
+        estimate = np.asarray(output)[rows, 0]
+        squared.append(np.mean((y[rows] - estimate) ** 2))
+        assert row[f"validation_r2_{target}"] == pytest.approx(r2_score(y[rows], estimate), abs=1e-5)
     assert row["validation_score"] == pytest.approx(1 - np.mean(squared), abs=1e-5)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01])
 @pytest.mark.parametrize("count", [1, 2])
-def test_gradnorm_follows_the_last_shared_expert_with_and_without_augmentation(library, parts, noise, count):
+def test_gradnorm_reads_the_last_shared_expert_with_and_without_augmentation(library, parts, noise, count):
     targets = dict(list(library.targets.items())[:count])
     fewer = replace(library, targets=targets)
     config = change(FAST, training__balancing="gradnorm", augmentation__noise=noise, model__architecture="ple")
-    ready = prepare(fewer, parts, config)
-    joint, _ = joint_model(initial_network(ready, config), ready, config)
+    prepared = prepare(fewer, parts, config)
+    joint, _ = joint_model(initial_network(prepared, config), prepared, config)
     expected = "level2.task-shared.expert0" if count == 2 else next(iter(targets))
     assert joint.shared.name == expected
 
 
 @pytest.mark.parametrize(("rows", "size", "per_epoch"), [(10, 3, 3), (8, 4, 2), (5, 32, 1)])
-def test_an_epoch_is_a_permutation_that_seed_and_epoch_decide(rows, size, per_epoch):
+def test_an_epoch_is_a_permutation_that_depends_on_seed_and_epoch(rows, size, per_epoch):
     def orders(seed, first, epochs):
         x = np.arange(rows, dtype="float32")[:, None]
         batches = Batches(x, -x, TrainingConfig(seed=seed, batch_size=size))
         batches.start_at(first)
-        found = []
+        result = []
         for _ in range(epochs):
-            drawn = [batches[i] for i in range(len(batches))]
-            assert all((a == -b).all() for a, b in drawn)
-            found.append(np.concatenate([a[:, 0] for a, _ in drawn]).tolist())
+            pairs = [batches[i] for i in range(len(batches))]
+            assert all((x == -y).all() for x, y in pairs)
+            result.append(np.concatenate([x[:, 0] for x, _ in pairs]).tolist())
             batches.on_epoch_end()
-        return found
+        return result
 
-    whole = orders(0, 0, 6)
-    assert all(len(set(order)) == len(order) == per_epoch * min(size, rows) for order in whole)
-    assert len({tuple(order) for order in whole}) == 6
-    assert orders(0, 3, 3) == whole[3:]
-    assert orders(1, 0, 6) != whole
-    # Rows that fill no batch are another epoch's.
-    assert set(itertools.chain(*whole)) == set(range(rows))
+    six = orders(0, 0, 6)
+    assert all(len(set(order)) == len(order) == per_epoch * min(size, rows) for order in six)
+    assert len({tuple(order) for order in six}) == 6
+    assert orders(0, 3, 3) == six[3:]
+    assert orders(1, 0, 6) != six
+    # Rows that are skipped in an epoch occur in another.
+    assert set(itertools.chain(*six)) == set(range(rows))
 
 
 def test_keras_reads_every_batch_of_every_epoch_once_and_in_order(library, parts, monkeypatch):
@@ -353,7 +358,7 @@ def test_keras_reads_every_batch_of_every_epoch_once_and_in_order(library, parts
 @pytest.mark.parametrize(
     ("steps", "epochs", "expected"), [(10, 50, 50), (400, 50, 30), (20_000, 50, 1), (12_000, 9, 1)]
 )
-def test_epochs_end_at_the_first_limit(steps, epochs, expected):
+def test_epochs_are_limited_by_epochs_and_by_steps(steps, epochs, expected):
     assert epoch_count(steps, TrainingConfig(max_epochs=epochs, max_steps=12_000)) == expected
 
 
@@ -367,7 +372,7 @@ def test_learning_rate_warms_up_and_falls_to_a_hundredth(library, parts):
     assert rate.iloc[-1] == pytest.approx(peak / 100, rel=0.5)
 
 
-def test_checkpoint_gives_back_what_it_was_given(tmp_path):
+def test_a_checkpoint_restores_arrays_and_metadata(tmp_path):
     arrays = {
         "state": [np.arange(3.0), np.array(2), np.zeros((2, 0), "float32")],
         "seeds": [np.array([1, 2], "uint32")] * 11,
@@ -378,8 +383,8 @@ def test_checkpoint_gives_back_what_it_was_given(tmp_path):
     got, got_facts = load_state(tmp_path / "state.npz", "a1")
     assert got_facts == facts
     assert list(got) == ["state", "seeds"]
-    for name, members in got.items():
-        for a, b in zip(members, arrays[name], strict=True):
+    for name, values in got.items():
+        for a, b in zip(values, arrays[name], strict=True):
             np.testing.assert_array_equal(a, b)
             assert a.dtype == b.dtype
 
@@ -388,12 +393,12 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT - 1)
     save_state(tmp_path / "state.npz", {}, {"fingerprint": "a1"})
     monkeypatch.undo()
-    with pytest.raises(InputError, match="of another version of relple_tf"):
+    with pytest.raises(InputError, match="written by another version of relple_tf"):
         load_state(tmp_path / "state.npz", "a1")
 
 
 @pytest.mark.parametrize("balancing", ["rlw", "dwa", "gradnorm", "famo"])
-def test_a_network_that_reuses_a_traced_step_ends_as_if_it_had_been_traced_itself(library, parts, balancing):
+def test_a_reused_traced_step_gives_the_same_network_as_a_new_trace(library, parts, balancing):
     def trained(seed, traces):
         keras.backend.clear_session()
         config = change(FAST, training__seed=seed, training__balancing=balancing, model__dropout=0.3)
@@ -406,12 +411,12 @@ def test_a_network_that_reuses_a_traced_step_ends_as_if_it_had_been_traced_itsel
     assert traces._last[1] is step
     assert any((a != b).any() for a, b in zip(first.network.get_weights(), second.network.get_weights(), strict=True))
     alone = trained(1, None)
-    same_weights(second, alone)
+    assert_same_weights(second, alone)
     pd.testing.assert_frame_equal(second.history, alone.history)
 
 
 @pytest.mark.parametrize("field", ["model__expert_units", "training__batch_size", "training__max_epochs"])
-def test_what_computes_something_else_is_traced_anew(library, parts, field):
+def test_another_computation_is_traced_again(library, parts, field):
     traces = TraceCache()
     train(prepare(library, parts, FAST), FAST, stop_early=False, traces=traces)
     step = traces._last[1]
@@ -420,43 +425,44 @@ def test_what_computes_something_else_is_traced_anew(library, parts, field):
     assert traces._last[1] is not step
 
 
-def test_later_trainings_leave_a_trained_network_as_it_is(ready):
+def test_later_trainings_do_not_change_a_trained_network(prepared_fast):
     traces = TraceCache()
     trained = [
-        train(ready, change(FAST, training__seed=seed), stop_early=False, traces=traces).network for seed in (0, 1)
+        train(prepared_fast, change(FAST, training__seed=seed), stop_early=False, traces=traces).network
+        for seed in (0, 1)
     ]
     before = [network.get_weights() for network in trained]
-    train(ready, change(FAST, training__seed=2), stop_early=False, traces=traces)
-    for kept, network in zip(before, trained, strict=True):
-        for a, b in zip(kept, network.get_weights(), strict=True):
+    train(prepared_fast, change(FAST, training__seed=2), stop_early=False, traces=traces)
+    for expected, network in zip(before, trained, strict=True):
+        for a, b in zip(expected, network.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
-def test_a_pickled_trace_cache_is_empty(ready):
+def test_a_pickled_trace_cache_is_empty(prepared_fast):
     traces = TraceCache()
-    train(ready, FAST, stop_early=False, traces=traces)
+    train(prepared_fast, FAST, stop_early=False, traces=traces)
     assert pickle.loads(pickle.dumps(traces))._last is None
 
 
-def test_training_twice_from_one_preparation_gives_the_same(ready):
-    first = train(ready, FAST, stop_early=True)
-    second = train(ready, FAST, stop_early=True)
-    same_weights(first, second)
+def test_training_twice_from_one_preparation_gives_the_same_network(prepared_fast):
+    first = train(prepared_fast, FAST, stop_early=True)
+    second = train(prepared_fast, FAST, stop_early=True)
+    assert_same_weights(first, second)
     pd.testing.assert_frame_equal(first.history, second.history)
 
 
-def test_fitting_does_not_depend_on_what_was_random_before(library, parts, done):
+def test_fitting_does_not_depend_on_the_state_of_random_generators(library, parts, done):
     np.random.default_rng(5).random()
     keras.utils.set_random_seed(99)
     again = run(library, parts, FAST)
-    same_weights(again, done)
+    assert_same_weights(again, done)
     for name, values in done.model.predict(library.spectra, verbose=0).items():
         np.testing.assert_array_equal(again.model.predict(library.spectra, verbose=0)[name], values)
 
 
 def test_a_network_that_diverged_is_refused(library, parts, monkeypatch):
-    def diverged(*arguments, **named):
-        trained = train(*arguments, **named)
+    def diverged(*arguments, **options):
+        trained = train(*arguments, **options)
         trained.network.set_weights([np.full_like(weight, np.nan) for weight in trained.network.get_weights()])
         return trained
 

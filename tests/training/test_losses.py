@@ -1,4 +1,4 @@
-"""Laws of the masked losses, alone and through the trainable model."""
+"""Properties of the masked losses, alone and through the trainable model."""
 
 from dataclasses import replace
 
@@ -34,10 +34,10 @@ def huber(error, delta):
 
 
 @pytest.mark.parametrize("delta", [0.1, 0.5, 1.0, 100.0])
-def test_loss_is_the_mean_huber_of_the_measured_rows(measured, predicted, delta):
+def test_loss_is_the_mean_huber_loss_of_the_measured_rows(measured, predicted, delta):
     losses, present = masked_losses(measured, predicted, delta)
-    each = huber(predicted.astype("float64") - measured, delta)
-    np.testing.assert_allclose(losses, np.nanmean(each, axis=0), rtol=1e-5)
+    row_losses = huber(predicted.astype("float64") - measured, delta)
+    np.testing.assert_allclose(losses, np.nanmean(row_losses, axis=0), rtol=1e-5)
     np.testing.assert_array_equal(present, 1)
 
 
@@ -47,10 +47,10 @@ def test_delta_zero_is_half_the_squared_error(measured, predicted):
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
-def test_rows_without_a_value_do_not_dilute_the_others(measured, predicted):
-    alone, _ = masked_losses(measured[5:], predicted[5:], 0.5)
-    whole, _ = masked_losses(measured, predicted, 0.5)
-    assert float(whole[1]) == pytest.approx(float(alone[1]), rel=1e-6)
+def test_rows_without_a_value_do_not_change_the_loss_of_the_others(measured, predicted):
+    measured_rows, _ = masked_losses(measured[5:], predicted[5:], 0.5)
+    all_rows, _ = masked_losses(measured, predicted, 0.5)
+    assert float(all_rows[1]) == pytest.approx(float(measured_rows[1]), rel=1e-6)
 
 
 def test_a_target_that_no_row_measures_has_loss_zero_and_is_absent(measured, predicted):
@@ -66,15 +66,15 @@ def test_gradient_is_zero_where_nothing_was_measured_and_the_clipped_error_elsew
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(masked_losses(measured, variable, delta)[0])
     gradient = tape.gradient(total, variable).numpy()
-    known = ~np.isnan(measured)
-    error = np.where(known, predicted - np.nan_to_num(measured), 0)
+    is_measured = ~np.isnan(measured)
+    error = np.where(is_measured, predicted - np.nan_to_num(measured), 0)
     clipped = np.clip(error, -delta, delta) if delta else error
-    np.testing.assert_array_equal(gradient[~known], 0)
-    np.testing.assert_allclose(gradient, clipped / known.sum(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(gradient[~is_measured], 0)
+    np.testing.assert_allclose(gradient, clipped / is_measured.sum(axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_target_missing_in_the_batch_trains_nothing_of_its_own(strategy, spec, features):
+def test_a_target_missing_in_the_batch_does_not_train_its_task_specific_layers(strategy, spec, features):
     config = replace(TINY, architecture="cgc", expert_kind="cnn", task_experts=2, dropout=0.0)
     network = set_fixed_weights(build(config, spec, keras))
     balancing = STRATEGIES[strategy](3, TrainingConfig(balancing=strategy))
@@ -88,13 +88,13 @@ def test_a_target_missing_in_the_batch_trains_nothing_of_its_own(strategy, spec,
     gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
     assert np.isfinite(float(loss))
     largest = {
-        layer.name: max(float(tf.reduce_max(tf.abs(g))) for g in of_layer)
-        for layer, of_layer in zip(layers, gradients, strict=True)
+        layer.name: max(float(tf.reduce_max(tf.abs(gradient))) for gradient in layer_gradients)
+        for layer, layer_gradients in zip(layers, gradients, strict=True)
     }
     assert np.isfinite(list(largest.values())).all()
-    own = {"CEC_cmolc_kg", "head.CEC_cmolc_kg", "level1.CEC_cmolc_kg"}
+    task_specific = {"CEC_cmolc_kg", "head.CEC_cmolc_kg", "level1.CEC_cmolc_kg"}
     for name, gradient in largest.items():
-        if any(name.startswith(prefix) for prefix in own):
+        if any(name.startswith(prefix) for prefix in task_specific):
             assert gradient == 0, name
         else:
             assert gradient > 0, name

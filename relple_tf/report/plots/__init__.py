@@ -1,1 +1,1 @@
-"""The plots of reports."""
+"""Plots of the report."""

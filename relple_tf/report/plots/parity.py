@@ -1,4 +1,4 @@
-"""The report's pictures of soils: what was measured and estimated, and how far they lie from the training soils."""
+"""Plots of the soils: predicted against measured values, the learning curve, leverage T2 and residual Q."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,9 +20,9 @@ from relple_tf.report.plots.figures import (
 )
 
 MANY_POINTS = 1500
-"""A scatter of more points is stored as pixels, else the report grows without showing more."""
+"""Scatter plots with more points are rasterised, to limit the size of the report."""
 MANY_INTERVALS = 400
-"""More of them would be a grey cloud."""
+"""Intervals are not drawn for more soils, because they would overlap."""
 
 
 @picture
@@ -34,17 +34,17 @@ def one_to_one(
     target: str,
     colour: str,
 ) -> tuple[Figure, str]:
-    """Predicted over measured on equal axes, in laboratory units.
+    """Predicted against measured values on equal axes, in laboratory units.
 
     Args:
         measured: (n,), finite.
-        predicted: Legend -> (n,); the last is drawn in `colour` on top, those before in grey.
-        bounds: Ends (n,) of the last one's intervals, drawn as light lines; what leaves the picture is cut off.
+        predicted: Legend entry -> (n,); the last is drawn in `colour` on top, the others in grey.
+        bounds: Lower and upper bounds (n,) of the prediction intervals of the last model, drawn as light lines.
         target: Name with unit.
-        colour: Of the target.
+        colour: Colour of the target.
     """
     figure = Figure(figsize=(3.7, 4.2))
-    # A fixed place instead of a computed one, so that the squares of all targets are alike.
+    # A fixed position instead of an automatic layout, so that the squares of all targets have the same size.
     axes = figure.add_axes((0.17, 0.115, 0.8, 0.705))
     values = np.concatenate([measured, *predicted.values()])
     margin = 0.04 * np.ptp(values)
@@ -54,10 +54,10 @@ def one_to_one(
     axes.plot(limits, limits, color="0.3", linewidth=0.7, zorder=1)
     if bounds is not None and len(measured) <= MANY_INTERVALS:
         axes.vlines(measured, *bounds, color=colour, alpha=0.22, linewidth=0.7, zorder=1)
-    for place, (label, estimate) in enumerate(predicted.items(), start=1):
-        own = place == len(predicted)
-        dots |= {"color": colour if own else GREY, "alpha": 0.4 if many else 0.7}
-        axes.scatter(measured, estimate, label=label, zorder=place + 1, **dots)
+    for order, (label, predictions) in enumerate(predicted.items(), start=1):
+        is_last = order == len(predicted)
+        dots |= {"color": colour if is_last else GREY, "alpha": 0.4 if many else 0.7}
+        axes.scatter(measured, predictions, label=label, zorder=order + 1, **dots)
     name = shortened(target, 32)
     axes.set(xlim=limits, ylim=limits)
     axes.set(xlabel=f"measured {name}", ylabel=f"predicted {name}")
@@ -68,67 +68,67 @@ def one_to_one(
     style: dict[str, Any] = {"handletextpad": 0.2, "markerscale": 2.5 if many else 1.5}
     style |= {"title": title, "alignment": "left", "loc": "upper left"}
     figure.legend(handles[::-1], labels[::-1], **style)
-    told = "; ".join(labels[::-1])
-    return figure, f"Predicted over measured {target} of {len(measured)} test soils. {told}"
+    description = "; ".join(labels[::-1])
+    return figure, f"Predicted against measured {target} of {len(measured)} test soils. {description}"
 
 
 @picture
 def learning_curves(curves: dict[str, dict[int, float]], targets: Sequence[str]) -> tuple[Figure, str]:
-    """The RMSE over the number of soils, as a multiple of that with all of them.
+    """The RMSE by the number of soils, divided by the RMSE with all soils.
 
     Args:
-        curves: Target -> {soils, ascending: RMSE}.
-        targets: All, for their colours.
+        curves: Target -> {number of soils, ascending: RMSE}.
+        targets: All targets, for their colours.
     """
     figure = Figure(figsize=HALF, layout="constrained")
     axes = figure.subplots()
-    told = []
+    description = []
     for target, style in line_styles(targets).items():
         if target in curves:
             soils, rmse = zip(*curves[target].items(), strict=True)
             multiples = np.array(rmse) / (rmse[-1] or 1.0)
             line: dict[str, Any] = {"marker": "o", "markersize": 3.5, **style}
             axes.plot(soils, multiples, label=shortened(target), **line)
-            points = (f"{count} soils {one:.2f}" for count, one in zip(soils, multiples, strict=True))
-            told.append(f"{target} {', '.join(points)}")
+            points = (f"{count} soils {multiple:.2f}" for count, multiple in zip(soils, multiples, strict=True))
+            description.append(f"{target} {', '.join(points)}")
     axes.axhline(1, color="0.5", linewidth=0.7, linestyle=":")
     axes.set_xlim(left=0)
-    axes.set(xlabel="soils to learn from", ylabel="RMSE / RMSE with all", title="PLSR, cross-validated")
+    axes.set(xlabel="soils in the calibration set", ylabel="RMSE / RMSE with all", title="PLSR, cross-validated")
     legend_below(figure, axes)
-    return figure, f"RMSE of PLSR as a multiple of that with all soils: {'; '.join(told)}"
+    return figure, f"RMSE of PLSR divided by the RMSE with all soils: {'; '.join(description)}"
 
 
 @picture
-def domain(learning: Array, test: Array, status: npt.NDArray[np.str_], limits: Array) -> tuple[Figure, str]:
-    """Q over T2 with their limits on logarithmic axes: learning soils in grey, test soils by their status.
+def domain(train: Array, test: Array, status: npt.NDArray[np.str_], limits: Array) -> tuple[Figure, str]:
+    """Residual Q against leverage T2 with their limits, logarithmic axes: training soils grey, test soils by status.
 
     Args:
-        learning: (2, n) T2 and Q of learning soils, cross-validated.
-        test: (2, m) of test soils; what is no number is not drawn.
-        status: (m,) of the test soils.
-        limits: (2,) of T2 and Q.
+        train: (2, n) T2 and Q of the training soils, cross-validated.
+        test: (2, m) T2 and Q of the test soils; values that are not finite are not drawn.
+        status: (m,) status of the test soils.
+        limits: (2,) limits of T2 and Q.
     """
     figure = Figure(figsize=(3.7, 3.7), layout="constrained")
     axes = figure.subplots()
-    usual = status == "ok"
+    inside = status == "ok"
     clouds = {
-        f"learning, left out: {learning.shape[1]}": (learning, GREY, "o"),
-        f"test, within: {usual.sum()}": (test[:, usual], PALETTE[0], "o"),
-        f"test, outside: {(~usual).sum()}": (test[:, ~usual], PALETTE[1], "D"),
+        f"training, CV: {train.shape[1]}": (train, GREY, "o"),
+        f"test, inside: {inside.sum()}": (test[:, inside], PALETTE[0], "o"),
+        f"test, outside: {(~inside).sum()}": (test[:, ~inside], PALETTE[1], "D"),
     }
-    # A distance of 0 has no place on a logarithmic axis; it stands at the side.
-    drawn = np.concatenate([learning, test], axis=1)
-    lowest = np.min(np.where(drawn > 0, drawn, np.inf), axis=1)
+    # A logarithmic axis cannot show 0; such points are drawn at the smallest positive value.
+    values = np.concatenate([train, test], axis=1)
+    lowest = np.min(np.where(values > 0, values, np.inf), axis=1)
     for label, (points, colour, marker) in clouds.items():
         many = points.shape[1] > MANY_POINTS
         style: dict[str, Any] = {"linewidths": 0, "rasterized": many, "s": 4 if many else 11, "marker": marker}
         axes.scatter(*np.maximum(points, lowest[:, None]), label=label, color=colour, alpha=0.6, **style)
     axes.axvline(limits[0], color="0.3", linewidth=0.8, linestyle="--")
     axes.axhline(limits[1], color="0.3", linewidth=0.8, linestyle="--")
-    axes.set(xscale="log", yscale="log", xlabel="T² (distance from the mean)", ylabel="Q (what is new)")
-    for one in (axes.xaxis, axes.yaxis):
-        one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        one.set_minor_formatter(NullFormatter())
+    axes.set(xscale="log", yscale="log", xlabel="leverage T²", ylabel="residual Q")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", handletextpad=0.2, markerscale=1.5)
-    return figure, f"Q over T2 with their limits. Soils {', '.join(labels)}"
+    return figure, f"Residual Q against leverage T2, with their limits. Soils {', '.join(labels)}"

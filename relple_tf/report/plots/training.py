@@ -1,4 +1,4 @@
-"""The report's pictures of training: scores, loss and weights by epoch."""
+"""Plots of the training: scores, loss and loss weights by epoch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,18 +12,18 @@ from matplotlib.ticker import MaxNLocator
 from relple_tf.report.plots.figures import HALF, legend_below, line_styles, picture, shortened
 
 LOWEST_R2 = -0.5
-"""Curves below this would press all others flat."""
+"""Lower end of the axis; with lower values the other curves would coincide."""
 
 
 @picture
-def validation_curves(history: pd.DataFrame, targets: Sequence[str], *, crossed: bool) -> tuple[Figure, str]:
-    """R2 of each target on rows that were not trained on, and the score, by epoch.
+def validation_curves(history: pd.DataFrame, targets: Sequence[str], *, cross_validated: bool) -> tuple[Figure, str]:
+    """R2 of each target and the score on validation rows or held-out folds, by epoch.
 
     Args:
-        history: One row per epoch.
-        targets: Names.
-        crossed: The history is the mean of networks that each left a fold out; else it is that of the network whose
-            best epoch is kept, which is marked.
+        history: A row per epoch.
+        targets: Names of all targets.
+        cross_validated: The history is the mean over the networks of the folds. Otherwise it is that of a single
+            network, and its best epoch, whose weights are used, is marked.
     """
     figure, axes = _epochs(history)
     columns = [f"validation_r2_{target}" for target in targets]
@@ -32,21 +32,21 @@ def validation_curves(history: pd.DataFrame, targets: Sequence[str], *, crossed:
         _curve(axes, history["epoch"], curves[column], label=shortened(target), **style)
     scores = curves["validation_score"]
     _curve(axes, history["epoch"], scores, label="score", color="k", linewidth=1.6)
-    told = "no epoch has a finite score"
-    name = "Cross-validation" if crossed else "Validation"
-    if crossed and pd.notna(scores.iloc[-1]):
-        told = f"score {scores.iloc[-1]:.2f} at the end"
+    summary = "no epoch has a finite score"
+    name = "Cross-validation" if cross_validated else "Validation"
+    if cross_validated and pd.notna(scores.iloc[-1]):
+        summary = f"score {scores.iloc[-1]:.2f} at the end"
     elif scores.notna().any():
         best = scores.idxmax()
         epoch, score = int(history.loc[best, "epoch"]), float(scores[best])
-        told = f"best epoch {epoch}, score {score:.2f}"
+        summary = f"best epoch {epoch}, score {score:.2f}"
         axes.axvline(epoch, color="0.5", linewidth=0.7, linestyle=":")
         axes.plot(epoch, score, "o", color="k", markersize=4.5)
     lowest, highest = np.nanmin([0.0, *curves.min()]), np.nanmax([0.0, *curves.max()])
     axes.set_ylim(max(lowest, LOWEST_R2) - 0.02, max(1.0, highest))
-    axes.set(ylabel="R², score", title=f"{name}: {told}")
+    axes.set(ylabel="R², score", title=f"{name}: {summary}")
     legend_below(figure, axes)
-    return figure, f"{name}: R2 by epoch of {', '.join(targets)} on soils not trained on, and the score; {told}"
+    return figure, f"{name}: R2 by epoch of {', '.join(targets)} on soils not trained on, and the score; {summary}"
 
 
 @picture
@@ -60,13 +60,13 @@ def loss_curve(history: pd.DataFrame) -> tuple[Figure, str]:
 
 @picture
 def loss_weights(history: pd.DataFrame, targets: Sequence[str]) -> tuple[Figure, str]:
-    """What each target's loss counts for in the joint loss, by epoch."""
+    """The weight of each target's loss in the joint loss, by epoch."""
     figure, axes = _epochs(history)
     for target, style in line_styles(targets).items():
         label = shortened(target)
         _curve(axes, history["epoch"], history[f"weight_{target}"], label=label, **style)
     weights = history[[f"weight_{target}" for target in targets]].to_numpy()
-    highest = np.max(weights[np.isfinite(weights)], initial=0.0)  # epoch 0, the start, has no weights
+    highest = np.max(weights[np.isfinite(weights)], initial=0.0)  # epoch 0, before training, has no weights
     axes.set_ylim(0, 1.08 * highest or 1.0)
     axes.set(ylabel="weight", title="Weight of each target in the joint loss")
     legend_below(figure, axes)
@@ -83,5 +83,5 @@ def _epochs(history: pd.DataFrame) -> tuple[Figure, Axes]:
 
 
 def _curve(axes: Axes, epochs: pd.Series, values: pd.Series, **style: Any) -> None:
-    """A line; points as well while there are few, for a single one makes no line."""
+    """A line; with few epochs also points, because a single epoch gives no line."""
     axes.plot(epochs, values, marker="." if len(epochs) < 10 else None, markersize=4, **style)

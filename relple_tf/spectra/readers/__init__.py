@@ -1,1 +1,1 @@
-"""From files to a spectral library."""
+"""Read files into a spectral library."""

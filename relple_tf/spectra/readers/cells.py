@@ -1,4 +1,4 @@
-"""CSV and Parquet files as cells: band columns as float32, everything else as text."""
+"""Read CSV and Parquet files as cells: band columns as float32, all other columns as text."""
 
 import csv
 import gzip
@@ -19,40 +19,41 @@ from relple_tf.spectra.readers.parquet_file import PARQUET, parquet_blocks, parq
 from relple_tf.spectra.readers.table_file import Cells, Layout, quoted
 
 BLOCK_ROWS = 512
-"""Rows that are turned into numbers at a time."""
+"""Rows converted to numbers at a time."""
 
 
 def read_layout(path: Path, limits: LimitsConfig) -> Layout:
-    """Read the header and find out how the file is written.
+    """Read the header and detect the format of the file.
 
     Raises:
-        InputError: there is no such file, it is no regular file, neither CSV nor Parquet, or larger than the limits, or
-            two columns have the same name.
+        InputError: the file does not exist, is not a regular file, is neither CSV nor Parquet, or is larger than the
+            limits, or two columns have the same name.
     """
     with _readable(path):
         _check_file(path, limits)
         layout = (parquet_layout if _magic(path) == PARQUET else csv_layout)(path, limits)
     counts = Counter(name for name in layout.header if name)
-    if twice := [name for name, count in counts.items() if count > 1]:
-        raise InputError(f"{path}: column {quoted(twice[0])} occurs {counts[twice[0]]} times; rename or remove one")
+    if repeated := [name for name, count in counts.items() if count > 1]:
+        name = repeated[0]
+        raise InputError(f"{path}: column {quoted(name)} occurs {counts[name]} times; rename or remove the duplicates")
     return layout
 
 
 def read_blocks(
     layout: Layout, bands: Sequence[int], others: Sequence[int], id_position: int | None = None, rows: int = BLOCK_ROWS
 ) -> Iterator[Cells]:
-    """Read the columns at these positions, some rows at a time.
+    """Read the columns at these positions, block by block.
 
     Args:
         layout: From `read_layout`.
-        bands: Positions of the columns that must hold a finite number in every row.
+        bands: Positions of the columns that must contain a finite number in every row.
         others: Positions of the columns to keep as text.
-        id_position: Position of the column that names a row in error messages.
-        rows: Rows of a block; the last one may be shorter.
+        id_position: Position of the id column, for error messages.
+        rows: Rows per block; the last block may be shorter.
 
     Raises:
-        InputError: a band cell is no finite number, a row has too few or too many cells, the file is larger than the
-            limits, or there are no rows.
+        InputError: a band cell is not a finite number, a row has too few or too many cells, the file is larger than
+            the limits, or there are no rows.
     """
     blocks = csv_blocks if layout.separator else parquet_blocks
     empty = True
@@ -61,12 +62,12 @@ def read_blocks(
             empty = False
             yield block
     if empty:
-        raise InputError(f"{layout.path}: a header but no rows; give at least one scan")
+        raise InputError(f"{layout.path}: a header but no rows; add at least one scan")
 
 
 def read_cells(layout: Layout, bands: Sequence[int], others: Sequence[int], id_position: int | None = None) -> Cells:
-    """Read the columns at these positions, all rows; arguments and errors are those of `read_blocks`."""
-    # Grows in place: a list of blocks would be in memory twice when it is joined.
+    """Read all rows of the columns at these positions; arguments and errors as in `read_blocks`."""
+    # The array grows in place: joining a list of blocks would need twice the memory.
     numbers, rows = array("f"), 0
     texts: dict[int, list[str]] = {position: [] for position in others}
     for block in read_blocks(layout, bands, others, id_position):
@@ -80,11 +81,11 @@ def read_cells(layout: Layout, bands: Sequence[int], others: Sequence[int], id_p
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn the many ways in which a file can be unreadable into an InputError."""
+    """Convert all errors of an unreadable file to InputError."""
     try:
         yield
     except csv.Error as error:
-        raise InputError(f"{path}: not a table of text ({error}); export it as CSV (UTF-8) or Parquet") from None
+        raise InputError(f"{path}: not a text table ({error}); export it as CSV (UTF-8) or Parquet") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error}); export the table as CSV (UTF-8) or Parquet") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -95,14 +96,19 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _check_file(path: Path, limits: LimitsConfig) -> None:
-    """Refuse what has no end, or cannot be read twice."""
+    """Raise InputError for a path that may have no end, or cannot be read twice."""
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        raise InputError(f"{path}: is a directory; give the path of a CSV (also .gz) or Parquet table")
+        raise InputError(
+            f"{path}: expected a file, got a directory; give the path of a CSV (also .gz) or Parquet table"
+        )
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{path}: is a pipe, a device or a socket; save the table as a file and give its path")
-    if not status.st_size:  # as have the files of /proc, some of which have no end
-        raise InputError(f"{path}: the file is empty; give a header and one scan per row")
+        raise InputError(
+            f"{path}: expected a regular file, got a pipe, a device or a socket; save the table as a file and give its "
+            "path"
+        )
+    if not status.st_size:  # also the size of the files in /proc, some of which have no end
+        raise InputError(f"{path}: the file is empty; expected a header and one scan per row")
     if status.st_size > limits.table_gb * 1e9:
         raise InputError(
             f"{path}: {status.st_size:,} bytes, more than {limits.table_gb:g} GB; divide the table, or raise "
@@ -114,5 +120,5 @@ def _magic(path: Path) -> bytes:
     with path.open("rb") as file:
         start = file.read(4)
     if path.suffix == ".gz" and not start.startswith(GZIP):
-        raise InputError(f"{path}: named .gz but not gzip; rename it to .csv or compress it")
+        raise InputError(f"{path}: the name ends in .gz, but the file is not gzip; rename it to .csv or compress it")
     return start

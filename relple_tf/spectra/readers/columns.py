@@ -1,4 +1,4 @@
-"""What column names say: which are bands, and which hold ids, groups, coordinates and the declared split."""
+"""Column names: identify bands, ids, groups, coordinates and the declared split."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from relple_tf.errors import InputError
 from relple_tf.spectra.readers.table_file import quoted, shortened
 
 RANGE_NM = (350.0, 2600.0)
-"""Silicon to extended InGaAs detectors: the bands of a NIR or vis-NIR soil sensor."""
+"""Range of NIR and vis-NIR soil sensors, with silicon to extended InGaAs detectors."""
 MINIMUM_BANDS = 10
 
 _NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
@@ -27,7 +27,7 @@ _WAVENUMBER = re.compile(
 )
 _PLAIN = re.compile(r"x?\d+(?:[.,]\d+)?")
 _LONGEST_PLAIN_NM = 3500.0
-"""Bare numbers that start in the range and run beyond this are mid-infrared wavenumbers, not nm."""
+"""If bare numbers start in the range and exceed this, they are mid-infrared wavenumbers, not nm."""
 
 _IDS = (
     *("id", "sampleid", "pointid", "idlayeruuidtxt", "idsamplelocalc", "idlayerlocalc"),
@@ -41,8 +41,7 @@ _COORDINATES = (
     *(("longitudepointwgs84dd", "latitudepointwgs84dd"), ("gpslong", "gpslat"), ("thlong", "thlat")),
     *(("longitude", "latitude"), ("lon", "lat"), ("long", "lat")),
 )
-"""Longitude and latitude as the OSSL and LUCAS (where the surveyor stood, where the grid has the point) name them, and
-as everybody does."""
+"""Longitude and latitude columns: OSSL, LUCAS (position of the surveyor, then of the grid point), common names."""
 _PARTS = ("split", "part", "set")
 _TRAIN = ("train", "istrain")
 
@@ -56,29 +55,29 @@ class BandColumns:
     wavelengths_nm: npt.NDArray[np.float64]
     """(bands,), strictly ascending."""
     ignored: frozenset[int]
-    """Positions of spectral columns that are not read: mid-infrared, or outside RANGE_NM."""
+    """Positions of spectral columns that are ignored: mid-infrared, or outside RANGE_NM."""
     quantity: str
-    """`reflectance` or `absorbance` where the names declare it (`_ref`, `_abs`), else empty."""
+    """`reflectance` or `absorbance` if the names declare it (`_ref`, `_abs`), else empty."""
     notes: tuple[str, ...]
 
 
 def band_columns(source: str, header: Sequence[str]) -> BandColumns:
     """Find the band columns: a number in nm, bare or with a known affix, or a marked wavenumber.
 
-    Understands `1100`, `1100.5`, `X1100`, `wl_1100`, `nm_1100`, `1100nm`, `spc.400` (LUCAS),
-    `scan_visnir.1350_ref` and `scan_nir.1350_abs` (OSSL), `wn_5397.9` and `5397.9cm-1`. Bare
-    numbers that all lie beyond RANGE_NM are wavenumbers.
+    Accepted names: `1100`, `1100.5`, `X1100`, `wl_1100`, `nm_1100`, `1100nm`, `spc.400` (LUCAS),
+    `scan_visnir.1350_ref` and `scan_nir.1350_abs` (OSSL), `wn_5397.9` and `5397.9cm-1`. If all bare numbers exceed
+    RANGE_NM, they are wavenumbers.
 
     Raises:
-        InputError: there are fewer than MINIMUM_BANDS, two share a wavelength, or they mix
-            reflectance and absorbance.
+        InputError: there are fewer than MINIMUM_BANDS, two bands have the same wavelength, or reflectance and
+            absorbance are mixed.
     """
     wavelengths, units, quantities = _wavelengths(source, header)
     inside = [position for position, nm in wavelengths.items() if RANGE_NM[0] <= nm <= RANGE_NM[1]]
     if len(inside) < MINIMUM_BANDS:
         raise InputError(
-            f"{source}: {len(inside)} band columns between {RANGE_NM[0]:g} and {RANGE_NM[1]:g} nm, "
-            f"at least {MINIMUM_BANDS} are needed; a band column is named by its wavelength in nm "
+            f"{source}: expected at least {MINIMUM_BANDS} band columns between {RANGE_NM[0]:g} and {RANGE_NM[1]:g} nm, "
+            f"got {len(inside)}; name each band column by its wavelength in nm "
             "(1100, X1100, 1100nm, spc.1100, scan_nir.1100_ref) or wavenumber (wn_5400); "
             f"the columns are {name_some(header)}"
         )
@@ -87,11 +86,11 @@ def band_columns(source: str, header: Sequence[str]) -> BandColumns:
         if wavelengths[first] == wavelengths[second]:
             raise InputError(
                 f"{source}: columns {quoted(header[first])} and {quoted(header[second])} are both "
-                f"{wavelengths[first]:g} nm; remove one"
+                f"{wavelengths[first]:g} nm; remove either"
             )
     declared = {quantities[position] for position in ordered if quantities[position]}
     if len(declared) > 1:
-        raise InputError(f"{source}: band columns end in _ref and in _abs; keep one kind")
+        raise InputError(f"{source}: some band columns end in _ref and others in _abs; keep only one quantity")
     mir = [position for position, name in enumerate(header) if name.lower().startswith("scan_mir")]
     kept = set(inside)
     outside = [position for position in wavelengths if position not in kept]
@@ -105,13 +104,13 @@ def band_columns(source: str, header: Sequence[str]) -> BandColumns:
 
 
 def find_column(source: str, header: Sequence[str], kind: str, given: str = "") -> str:
-    """The column of `kind` (`id`, `group`, `part` or `train`); empty where there is none.
+    """Name of the column of `kind` (`id`, `group`, `part` or `train`); empty if there is none.
 
     Args:
         source: Name of the table, for messages.
-        header: Column names to look among.
-        kind: What the column holds.
-        given: The name that the config asks for; empty looks for a known name.
+        header: Column names to search.
+        kind: Content of the column.
+        given: Column name from the config; empty searches for a known name.
 
     Raises:
         InputError: the given column is not in the table.
@@ -119,60 +118,60 @@ def find_column(source: str, header: Sequence[str], kind: str, given: str = "") 
     if given:
         if given not in header:
             raise InputError(
-                f"{source}: no column {given!r} as data.{kind}_column asks; "
-                f"the columns beside the bands are {name_some(header)}"
+                f"{source}: data.{kind}_column is {given!r}, but there is no such column; "
+                f"the columns apart from the bands are {name_some(header)}"
             )
         return given
-    known = {"id": _IDS, "group": _GROUPS, "part": _PARTS, "train": _TRAIN}[kind]
-    spelled = _spelled(header)
-    return next((spelled[name] for name in known if name in spelled), "")
+    known_names = {"id": _IDS, "group": _GROUPS, "part": _PARTS, "train": _TRAIN}[kind]
+    columns = _by_normalised_name(header)
+    return next((columns[name] for name in known_names if name in columns), "")
 
 
 def find_coordinates(header: Sequence[str]) -> tuple[str, str] | None:
-    """The columns of longitude and latitude, by known names in any case; None where not both are there."""
-    spelled = _spelled(header)
-    pairs = ((spelled.get(longitude), spelled.get(latitude)) for longitude, latitude in _COORDINATES)
+    """The columns of longitude and latitude, by known names in any case; None unless both exist."""
+    columns = _by_normalised_name(header)
+    pairs = ((columns.get(longitude), columns.get(latitude)) for longitude, latitude in _COORDINATES)
     return next(((longitude, latitude) for longitude, latitude in pairs if longitude and latitude), None)
 
 
 def names_coordinate(name: str) -> bool:
-    """Whether a column of this name holds longitudes or latitudes."""
-    return any(spelled in pair for spelled in _spelled([name]) for pair in _COORDINATES)
+    """Whether a column of this name contains longitudes or latitudes."""
+    return any(normalised in pair for normalised in _by_normalised_name([name]) for pair in _COORDINATES)
 
 
 def names_role(name: str) -> bool:
-    """Whether a column of this name says which sample, group, place or part a row is of."""
-    known = {*_IDS, *_GROUPS, *_PARTS, *_TRAIN, *(one for pair in _COORDINATES for one in pair)}
-    return not known.isdisjoint(_spelled([name]))
+    """Whether a column of this name contains the sample, group, coordinates or part of a row."""
+    known_names = {*_IDS, *_GROUPS, *_PARTS, *_TRAIN, *(coordinate for pair in _COORDINATES for coordinate in pair)}
+    return not known_names.isdisjoint(_by_normalised_name([name]))
 
 
 def name_some(header: Sequence[str], most: int = 20) -> str:
-    """Names for a message of one line: the first `most`, and how many more."""
+    """Column names for a one-line message: the first `most`, and the number of the others."""
     named = [name for name in header if name]
     more = f" and {len(named) - most} more" if len(named) > most else ""
     return (", ".join(map(shortened, named[:most])) or "nameless") + more
 
 
-def _spelled(header: Sequence[str]) -> dict[str, str]:
-    """Small letters and digits of a name -> the first name that has them."""
-    spelled: dict[str, str] = {}
+def _by_normalised_name(header: Sequence[str]) -> dict[str, str]:
+    """Name reduced to lower-case letters and digits -> first column with this name."""
+    columns: dict[str, str] = {}
     for name in header:
-        spelled.setdefault(re.sub(r"[^a-z0-9]", "", name.lower()), name)
-    return spelled
+        columns.setdefault(re.sub(r"[^a-z0-9]", "", name.lower()), name)
+    return columns
 
 
 def _wavelengths(source: str, header: Sequence[str]) -> tuple[dict[int, float], dict[int, str], dict[int, str]]:
-    """Of each column that names a band: position -> wavelength in nm, unit as written, quantity."""
+    """For each band column: position -> wavelength in nm, position -> unit as written, position -> quantity."""
     wavelengths, units, quantities = {}, {}, {}
     for position, name in enumerate(header):
         text = name.strip().lower()
-        if found := _WAVENUMBER.fullmatch(text):
-            number = found["number"] or found["bare"]
+        if match := _WAVENUMBER.fullmatch(text):
+            number = match["number"] or match["bare"]
             units[position] = "cm-1"
-        elif found := _BAND.fullmatch(text):
-            number = found["number"]
+        elif match := _BAND.fullmatch(text):
+            number = match["number"]
             units[position] = "bare" if _PLAIN.fullmatch(text) else "nm"
-            quantities[position] = found["quantity"] or ""
+            quantities[position] = match["quantity"] or ""
         else:
             continue
         wavelengths[position] = float(number.replace(",", "."))
@@ -182,8 +181,8 @@ def _wavelengths(source: str, header: Sequence[str]) -> tuple[dict[int, float], 
         units = {position: "cm-1" if unit == "bare" else unit for position, unit in units.items()}
     elif len([nm for nm in bare if nm > _LONGEST_PLAIN_NM]) >= MINIMUM_BANDS:
         raise InputError(
-            f"{source}: band columns run from {min(bare):g} to {max(bare):g}, neither nm of a NIR "
-            "sensor nor its wavenumbers; keep those of 350..2600 nm, or name wavenumbers wn_5400"
+            f"{source}: band columns run from {min(bare):g} to {max(bare):g}, which are neither wavelengths in nm nor "
+            "wavenumbers of a NIR sensor; keep the columns of 350..2600 nm, or name wavenumbers wn_5400"
         )
     for position, unit in units.items():
         if unit == "cm-1" and wavelengths[position] > 0:
@@ -202,13 +201,13 @@ def _notes(
     notes = []
     if any(units[position] == "cm-1" for position in inside):
         first, last = header[inside[0]], header[inside[-1]]
-        notes.append(f"bands {first} to {last} are wavenumbers (cm-1), turned into nm (1e7 / cm-1)")
+        notes.append(f"bands {first} to {last} are wavenumbers (cm-1), converted to nm (1e7 / cm-1)")
     if list(inside) != list(ordered):
         notes.append("band columns were sorted by ascending wavelength")
     if outside:
         names = name_some([header[position] for position in outside], 3)
         limits = f"{RANGE_NM[0]:g}..{RANGE_NM[1]:g} nm"
-        notes.append(f"{len(outside)} bands outside {limits} were left out ({names})")
+        notes.append(f"{len(outside)} bands outside {limits} were ignored ({names})")
     if mir:
-        notes.append(f"{len(mir)} mid-infrared columns (scan_mir) were left out")
+        notes.append(f"{len(mir)} mid-infrared columns (scan_mir) were ignored")
     return notes

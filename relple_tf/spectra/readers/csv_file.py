@@ -1,4 +1,4 @@
-"""CSV files, plain or gzip, read within the limits of the config."""
+"""Read CSV files, plain or gzip, within the limits of the config."""
 
 import csv
 import gzip
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 GZIP = b"\x1f\x8b"
-"""The first bytes of a file."""
+"""The first bytes of a gzip file."""
 _COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
 _SNIFFED_ROWS = 20
 
 
 def csv_layout(path: Path, limits: LimitsConfig) -> Layout:
-    """The separator and the columns of a file.
+    """Detect the separator and the columns of a file.
 
     Raises:
-        InputError: it is empty, or larger than the limits.
+        InputError: the file is empty, or larger than the limits.
     """
-    # `max` takes the first on a tie: in `id;1100,5;1101,5` the comma is the decimal one.
+    # `max` returns the first separator on a tie: in `id;1100,5;1101,5` the comma is a decimal comma.
     separator = max("\t;,", key=_first_line(path, limits).count)
     rows = _rows(path, separator, limits)
     header = next(rows, None)
     if header is None:
-        raise InputError(f"{path}: the file is empty; give a header and one scan per row")
+        raise InputError(f"{path}: the file is empty; expected a header and one scan per row")
     check_columns(path, len(header), limits)
     sniffed = islice(rows, _SNIFFED_ROWS)
     comma = separator != "," and any(_COMMA_NUMBER.fullmatch(cell) for row in sniffed for cell in row)
@@ -48,7 +48,7 @@ def csv_layout(path: Path, limits: LimitsConfig) -> Layout:
 def csv_blocks(
     layout: Layout, bands: Sequence[int], others: Sequence[int], id_position: int | None, rows: int
 ) -> Iterator[Cells]:
-    """As `relple_tf.spectra.readers.cells.read_blocks`."""
+    """Read the rows of a CSV file; see `relple_tf.spectra.readers.cells.read_blocks`."""
     numbered = enumerate(islice(_rows(layout.path, layout.separator, layout.limits), 1, None), start=1)
     while True:
         numbers, count = array("f"), 0
@@ -56,7 +56,7 @@ def csv_blocks(
         for row, cells in islice(numbered, rows):
             if len(cells) != len(layout.header):
                 raise InputError(
-                    f"{layout.path}: row {row} has {len(cells)} cells but the header has "
+                    f"{layout.path}: row {row} has {len(cells)} cells, but the header has "
                     f"{len(layout.header)}; give every column a name and every row all cells "
                     "(decimal commas need ; or tab between cells)"
                 )
@@ -73,7 +73,7 @@ def csv_blocks(
 def _spectrum(
     layout: Layout, row: int, cells: Sequence[str], bands: Sequence[int], id_position: int | None
 ) -> "array[float]":
-    """The band cells of a row as float32."""
+    """Band cells of a row as float32."""
     texts = [cells[position] for position in bands]
     if layout.decimal_comma:
         texts = [_with_point(layout, text) for text in texts]
@@ -92,7 +92,7 @@ def _with_point(layout: Layout, cell: str) -> str:
 
 
 def _rows(path: Path, separator: str, limits: LimitsConfig) -> Iterator[list[str]]:
-    """Cells of each row, header first, blank rows left out."""
+    """Cells of each row, header first, without blank rows."""
     with _opened(path, limits) as file:
         lines = _Lines(file, path, limits)
         try:
@@ -105,12 +105,12 @@ def _rows(path: Path, separator: str, limits: LimitsConfig) -> Iterator[list[str
                 raise
             raise InputError(
                 f"{path}: a cell in the row at line {lines.count} has more than {LONGEST_CELL:,} characters; close its "
-                "quotes, or shorten it"
+                "quotation mark, or shorten it"
             ) from None
 
 
 def _first_line(path: Path, limits: LimitsConfig) -> str:
-    """The first line that is not blank; empty where there is none."""
+    """The first line that is not blank; empty if there is none."""
     with _opened(path, limits) as file:
         lines = _Lines(file, path, limits)
         for line in lines:
@@ -130,7 +130,7 @@ def _opened(path: Path, limits: LimitsConfig) -> Iterator[TextIO]:
 
 
 class _Unpacked(io.RawIOBase):
-    """Bytes of a gzip file, refused where they are too many."""
+    """Unpacked bytes of a gzip file; raises InputError above the limits."""
 
     def __init__(self, file: BinaryIO, path: Path, limits: LimitsConfig) -> None:
         self.file, self.path, self.limits = file, path, limits
@@ -147,17 +147,17 @@ class _Unpacked(io.RawIOBase):
 
 
 class _Lines:
-    """Lines for `csv.reader`, which alone would wait without end for the end of a line or of a quoted cell."""
+    """Lines for `csv.reader`, limited in length, because the reader has no limit for a line or a quoted cell."""
 
     def __init__(self, file: TextIO, path: Path, limits: LimitsConfig) -> None:
         self.file, self.path, self.limits = file, path, limits
         self.count = 0
-        """Lines so far."""
+        """Number of lines read."""
         self.characters = 0
-        """Of the row so far."""
+        """Number of characters read of the current row."""
 
     def end_row(self) -> None:
-        """The next line begins a row."""
+        """Start a new row at the next line."""
         self.characters = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -172,13 +172,13 @@ class _Lines:
         self.characters += len(line)
         if "\0" in line:
             raise InputError(
-                f"{self.path}: line {self.count} holds NUL characters, so it is no text; export the table as CSV "
-                "(UTF-8) or Parquet"
+                f"{self.path}: line {self.count} contains NUL characters, so the file is not text; export the table as "
+                "CSV (UTF-8) or Parquet"
             )
         if self.characters > longest:
             raise InputError(
                 f"{self.path}: the row at line {self.count} has more than {longest:,} characters; end its lines and "
-                "quotes, or raise limits.table_row_characters"
+                "close its quotation marks, or raise limits.table_row_characters"
             )
         if self.count > self.limits.table_rows:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Parquet files, read within the limits of the config."""
+"""Read Parquet files within the limits of the config."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,38 +23,38 @@ from relple_tf.spectra.readers.table_file import (
 )
 
 PARQUET = b"PAR1"
-"""The first bytes of a file."""
+"""The first bytes of a Parquet file."""
 _COLUMNS = 8
-"""Columns that are read together; a page of each is in memory, 1 MB as written by pyarrow."""
-_PART_ROWS = 1 << 14
+"""Columns read together; a page of each is in memory, 1 MB if written by pyarrow."""
+_BATCH_ROWS = 1 << 14
 _WIDEST_BYTES = 256
-"""Of a column of fixed width, whose values are in memory as often as they are repeated."""
+"""Limit for a value of a fixed-width column; repeated values are in memory repeatedly."""
 _MEMORY_BYTES = 1 << 24
-"""A larger table goes through a temporary file."""
+"""Larger tables are written to a temporary file."""
 
 
 def parquet_layout(path: Path, limits: LimitsConfig) -> Layout:
-    """The columns of a file.
+    """Read the columns of a file.
 
     Raises:
-        InputError: it is damaged or larger than the limits, or a column holds lists or structures.
+        InputError: the file is damaged or larger than the limits, or a column holds lists or structures.
     """
     with _opened(path) as file:
-        schema, facts = file.schema_arrow, file.metadata
-        groups = sum(facts.row_group(group).total_byte_size for group in range(facts.num_row_groups))
+        schema, metadata = file.schema_arrow, file.metadata
+        unpacked_bytes = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     check_columns(path, len(schema), limits)
-    if facts.num_rows > limits.table_rows:
+    if metadata.num_rows > limits.table_rows:
         raise InputError(
-            f"{path}: {facts.num_rows:,} rows, more than {limits.table_rows:,}; divide the table, or raise "
+            f"{path}: {metadata.num_rows:,} rows, more than {limits.table_rows:,}; divide the table, or raise "
             "limits.table_rows"
         )
-    # A column of one number is a few bytes long, however many rows it has.
-    check_unpacked(path, max(groups, 4 * facts.num_rows * len(schema)), path.stat().st_size, limits)
+    # A column with a single repeated number is a few bytes long, independent of the number of rows.
+    check_unpacked(path, max(unpacked_bytes, 4 * metadata.num_rows * len(schema)), path.stat().st_size, limits)
     for column in schema:
         kind = getattr(column.type, "storage_type", column.type)
         if kind.num_fields or (str(kind).startswith("fixed_size_binary") and kind.byte_width > _WIDEST_BYTES):
             raise InputError(
-                f"{path}: column {quoted(column.name)} holds {shortened(str(kind))} in each row; give each band a "
+                f"{path}: column {quoted(column.name)} holds {shortened(str(kind))} in each row; store each band in a "
                 "column of numbers, named by its wavelength"
             )
     return Layout(path=path, limits=limits, header=tuple(name.strip() for name in schema.names))
@@ -63,15 +63,15 @@ def parquet_layout(path: Path, limits: LimitsConfig) -> Layout:
 def parquet_blocks(
     layout: Layout, bands: Sequence[int], others: Sequence[int], id_position: int | None, rows: int
 ) -> Iterator[Cells]:
-    """As `relple_tf.spectra.readers.cells.read_blocks`.
+    """Read the rows of a Parquet file; see `relple_tf.spectra.readers.cells.read_blocks`.
 
-    A row group holds its columns one after the other, so columns are read first, into a temporary file where they are
-    many, and rows from there.
+    A row group stores its columns one after the other. So the columns are read first (for large tables into a
+    temporary file) and the rows are assembled from them.
     """
     with _opened(layout.path) as file, tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as numbers:
         count = file.metadata.num_rows
         texts = {position: _texts(layout, file, position) for position in others}
-        for band, first_row, values in _parts(file, bands):
+        for band, first_row, values in _column_batches(file, bands):
             numbers.seek(4 * (band * count + first_row))
             try:
                 numbers.write(_numbers(values).tobytes())
@@ -90,27 +90,27 @@ def parquet_blocks(
                 row, band = bad[0]
                 row += start
                 identity = "" if id_position is None else _texts(layout, file, id_position)[row]
-                cells = np.concatenate([_values(values) for _, _, values in _parts(file, [bands[band]])])
+                cells = np.concatenate([_values(values) for _, _, values in _column_batches(file, [bands[band]])])
                 raise layout.bad_band(row + 1, identity, bands[band], str(cells[row]))
             block = {position: cells[start : start + length] for position, cells in texts.items()}
             yield Cells(rows=length, bands=spectra, texts=layout.named(block))
 
 
-def _parts(file: Any, positions: Sequence[int]) -> Iterator[tuple[int, int, Any]]:
-    """Columns in parts: number of the column among `positions`, first row and values of a part."""
+def _column_batches(file: Any, positions: Sequence[int]) -> Iterator[tuple[int, int, Any]]:
+    """Columns in batches of rows: index of the column in `positions`, first row and values of the batch."""
     names = file.schema_arrow.names
     for start in range(0, len(positions), _COLUMNS):
-        some = [names[position] for position in positions[start : start + _COLUMNS]]
+        columns = [names[position] for position in positions[start : start + _COLUMNS]]
         first_row = 0
-        for batch in file.iter_batches(batch_size=_PART_ROWS, columns=some):
-            for number, name in enumerate(some, start=start):
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+            for number, name in enumerate(columns, start=start):
                 yield number, first_row, batch.column(name)
             first_row += batch.num_rows
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The file, with texts as dictionaries: a text that is repeated is in memory once."""
+    """Open the file with text columns as dictionaries, so that a repeated text is in memory once."""
     try:
         import pyarrow  # type: ignore[import-untyped]
         from pyarrow import parquet
@@ -120,17 +120,17 @@ def _opened(path: Path) -> Iterator[Any]:
         with parquet.ParquetFile(path) as file:
             metadata, schema = file.metadata, file.schema_arrow
         texts = [field.name for field in schema if str(field.type).removeprefix("large_") in ("string", "binary")]
-        # Else all columns of a row group are read ahead.
+        # With pre_buffer, pyarrow would read all columns of a row group ahead.
         with parquet.ParquetFile(path, metadata=metadata, read_dictionary=texts, pre_buffer=False) as file:
             yield file
     except (pyarrow.ArrowException, OSError) as error:
-        if getattr(error, "errno", None):  # of the operating system
+        if getattr(error, "errno", None):  # an error of the operating system
             raise
         raise InputError(f"{path}: damaged Parquet file ({shortened(str(error))}); write it again") from None
 
 
 def _numbers(column: Any) -> npt.NDArray[np.float32]:
-    """(n,) of a column; NaN where a value is no number."""
+    """(n,) numbers of a column; NaN where a value is not a number."""
     values = _values(column)
     try:
         with np.errstate(over="ignore"):
@@ -140,19 +140,19 @@ def _numbers(column: Any) -> npt.NDArray[np.float32]:
 
 
 def _values(column: Any) -> npt.NDArray[Any]:
-    """(n,) of a column."""
+    """(n,) values of a column."""
     if not hasattr(column, "dictionary"):
         values: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
         return values
     words: npt.NDArray[Any] = np.array([*column.dictionary.to_pylist(), None], dtype=object)
-    places: npt.NDArray[np.int_] = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return words[places]
+    indices: npt.NDArray[np.int_] = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return words[indices]
 
 
 def _texts(layout: Layout, file: Any, position: int) -> list[str]:
-    """A column as the cells of a CSV."""
+    """Cells of a column as text, as in a CSV."""
     name, texts = quoted(layout.header[position]), list[str]()
-    for _, _, values in _parts(file, [position]):
+    for _, _, values in _column_batches(file, [position]):
         try:
             cells = _values(values) if hasattr(values, "dictionary") else values.to_pylist()
         except (ValueError, OverflowError) as error:
@@ -168,7 +168,7 @@ def _texts(layout: Layout, file: Any, position: int) -> list[str]:
 
 
 def _text(value: object) -> str:
-    """A value as the text that a CSV would hold; whole floats, often ids, as integers."""
+    """A value as text, as in a CSV; whole floats, often ids, as integers."""
     if value is None or value != value:
         return ""
     if isinstance(value, float) and value.is_integer():

@@ -1,4 +1,4 @@
-"""Reflectance or absorbance, fraction or percent: declared, or told apart by rule."""
+"""Reflectance or absorbance, fraction or percent: declared, or inferred by rules."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,51 +13,51 @@ Spectra = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
 Wavelengths = npt.NDArray[np.float64]
 
-_CLEAR_SHARE = 0.7
-"""Share of the scans that must agree before a rule decides."""
+_CLEAR_FRACTION = 0.7
+"""Fraction of the scans that must agree before a rule decides."""
 _WIDEST_GAP_NM = 15.0
-"""A band this far from a point of a rule does not stand for it."""
+"""Maximum distance in nm between a point of a rule and the band used for it."""
 _PERCENT = (2.0, 100.0)
-"""Half of the values at least lie above the first, which is above all fractions and most absorbances, and half at most
-above the second; a scan that stays below the first is no soil in percent."""
+"""Reflectance is in percent if at least half of the values exceed the first number, which exceeds all fractions and
+most absorbances, and at most half exceed the second. A scan in percent that never exceeds the first is not a soil."""
 
 
 def _dips(values: Values, at_nm: Wavelengths) -> npt.NDArray[np.bool_]:
-    """Which scans are lower in the centre than the line between the shoulders; `values` is (n, 3)."""
+    """(n,) true where a scan is lower in the centre than the line between the shoulders; `values` is (n, 3)."""
     weight = float((at_nm[1] - at_nm[0]) / (at_nm[2] - at_nm[0]))
     lower: npt.NDArray[np.bool_] = values[:, 1] < (1 - weight) * values[:, 0] + weight * values[:, 2]
     return lower
 
 
 def _rises(values: Values, _: Wavelengths) -> npt.NDArray[np.bool_]:
-    """Which scans are higher at the second of two points; `values` is (n, 2)."""
+    """(n,) true where a scan is higher at the second of two points; `values` is (n, 2)."""
     higher: npt.NDArray[np.bool_] = values[:, 1] > values[:, 0]
     return higher
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Rule:
-    """What reflectance does at a place, and absorbance does not."""
+    """A spectral feature that is opposite in reflectance and absorbance."""
 
     points_nm: tuple[float, ...]
     like_reflectance: Callable[[Values, Wavelengths], npt.NDArray[np.bool_]]
     verbs: tuple[str, str]
-    """What scans of reflectance do, and scans of absorbance."""
-    place: str
+    """Verbs for notes: behaviour of reflectance, behaviour of absorbance."""
+    feature: str
 
     def bands(self, wavelengths_nm: Wavelengths) -> list[int]:
-        """The band nearest to each point; empty where one is not covered."""
-        at = [int(np.argmin(np.abs(wavelengths_nm - nm))) for nm in self.points_nm]
-        covered = np.abs(wavelengths_nm[at] - self.points_nm) <= _WIDEST_GAP_NM
-        return at if covered.all() else []
+        """The band nearest to each point; empty if a point is not covered."""
+        bands = [int(np.argmin(np.abs(wavelengths_nm - nm))) for nm in self.points_nm]
+        covered = np.abs(wavelengths_nm[bands] - self.points_nm) <= _WIDEST_GAP_NM
+        return bands if covered.all() else []
 
-    def decide(self, share: float) -> tuple[str, str] | None:
-        """The quantity where `share` of the scans are like reflectance, and why; None where they disagree."""
-        if 1 - _CLEAR_SHARE < share < _CLEAR_SHARE:
+    def decide(self, fraction: float) -> tuple[str, str] | None:
+        """Quantity and reason, if `fraction` of the scans are like reflectance; None if the scans disagree."""
+        if 1 - _CLEAR_FRACTION < fraction < _CLEAR_FRACTION:
             return None
-        like = share >= _CLEAR_SHARE
-        verb, share = (self.verbs[0], share) if like else (self.verbs[1], 1 - share)
-        return "reflectance" if like else "absorbance", f"because {share:.0%} of the scans {verb} {self.place}"
+        like = fraction >= _CLEAR_FRACTION
+        verb, fraction = (self.verbs[0], fraction) if like else (self.verbs[1], 1 - fraction)
+        return "reflectance" if like else "absorbance", f"because {fraction:.0%} of the scans {verb} {self.feature}"
 
 
 _RULES = (
@@ -66,22 +66,22 @@ _RULES = (
         points_nm=(1860.0, 1914.0, 2010.0),
         like_reflectance=_dips,
         verbs=("dip", "peak"),
-        place="at the water band near 1914 nm",
+        feature="at the water band near 1914 nm",
     ),
     _Rule(
         points_nm=(1340.0, 1414.0, 1520.0),
         like_reflectance=_dips,
         verbs=("dip", "peak"),
-        place="at the water band near 1414 nm",
+        feature="at the water band near 1414 nm",
     ),
-    # Iron oxides and organic matter absorb blue most: soil reflectance rises towards red.
-    _Rule(points_nm=(450.0, 800.0), like_reflectance=_rises, verbs=("rise", "fall"), place="from 450 to 800 nm"),
+    # Iron oxides and organic matter absorb most in the blue: soil reflectance rises towards the red.
+    _Rule(points_nm=(450.0, 800.0), like_reflectance=_rises, verbs=("rise", "fall"), feature="from 450 to 800 nm"),
 )
-"""In the order in which they are asked."""
+"""The first rule that decides is used."""
 
 
 class QuantityCounts:
-    """What the rules need of the scans of a table, counted block by block: how they are divided does not matter.
+    """Counts that the rules need, added block by block; the result does not depend on the size of the blocks.
 
     Args:
         wavelengths_nm: (bands,), ascending.
@@ -92,21 +92,21 @@ class QuantityCounts:
         self.scans = self.values = 0
         self.largest = -np.inf
         self.above = dict.fromkeys((*_PERCENT, ABSORBANCE_RANGE[1]), 0)
-        """Number -> values above it."""
-        self.rules = [(rule, at) for rule in _RULES if (at := rule.bands(wavelengths_nm))]
+        """Limit -> number of values above it."""
+        self.rules = [(rule, bands) for rule in _RULES if (bands := rule.bands(wavelengths_nm))]
         self.like_reflectance = [0] * len(self.rules)
-        """Scans that are, by each rule."""
+        """Number of scans like reflectance, for each rule."""
         self.small = 0
-        """Scans that stay below _PERCENT."""
+        """Number of scans that never exceed the first number of _PERCENT."""
         self.first_small: tuple[int, float] | None = None
-        """Row of the first of them, from 1, and its largest value."""
+        """Row of the first such scan, from 1, and its largest value."""
 
     def add(self, spectra: Spectra) -> None:
         """Count the next scans, (n, bands), finite."""
-        for number in self.above:
-            self.above[number] += int(np.count_nonzero(spectra > number))
-        for index, (rule, at) in enumerate(self.rules):
-            like = rule.like_reflectance(spectra[:, at].astype(float), self.wavelengths_nm[at])
+        for limit in self.above:
+            self.above[limit] += int(np.count_nonzero(spectra > limit))
+        for index, (rule, bands) in enumerate(self.rules):
+            like = rule.like_reflectance(spectra[:, bands].astype(float), self.wavelengths_nm[bands])
             self.like_reflectance[index] += int(np.count_nonzero(like))
         largest = spectra.max(axis=1)
         small = np.flatnonzero(largest <= _PERCENT[0])
@@ -117,78 +117,80 @@ class QuantityCounts:
         self.scans += len(spectra)
         self.values += spectra.size
 
-    def looks(self) -> tuple[str, str] | None:
-        """The quantity by the rules, and why; None where no rule decides."""
+    def inferred(self) -> tuple[str, str] | None:
+        """Quantity and reason by the rules; None if no rule decides."""
         limit = ABSORBANCE_RANGE[1]
         if 2 * self.above[limit] >= self.values:
-            return "reflectance", f"because half of the values are above {limit:g}, too large for absorbance"
+            return "reflectance", f"because at least half of the values exceed {limit:g}, too large for absorbance"
         decided = (
             rule.decide(count / self.scans) for (rule, _), count in zip(self.rules, self.like_reflectance, strict=True)
         )
         return next((decision for decision in decided if decision), None)
 
     def is_percent(self) -> bool:
-        """Whether the values, if reflectance, are percent."""
+        """Whether the values, if they are reflectance, are in percent."""
         low, high = _PERCENT
         return 2 * self.above[high] <= self.values <= 2 * self.above[low]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """What the numbers of a table are."""
+    """Quantity and scale of the numbers of a table."""
 
     name: str
     """`reflectance` or `absorbance`."""
     percent: bool
-    """Whether they are reflectance in percent."""
+    """Whether the numbers are reflectance in percent."""
     notes: tuple[str, ...]
-    """What was decided, and why."""
+    """The decision and its reason."""
 
     def scale(self, values: Spectra) -> None:
-        """Turn percent into 0..1, in place."""
+        """Convert percent to 0..1, in place."""
         if self.percent:
             values /= np.float32(100)
 
 
-def settle_quantity(source: str, counts: QuantityCounts, asked: str, declared: str, fallback: str = "auto") -> Quantity:
-    """Decide what the numbers of a table are.
+def determine_quantity(
+    source: str, counts: QuantityCounts, configured: str, declared: str, fallback: str = "auto"
+) -> Quantity:
+    """Determine the quantity and scale of a table.
 
     Args:
         source: Name of the table, for messages.
-        counts: Of all its scans.
-        asked: `data.quantity`; `auto` leaves it to the column names, then to the rules.
-        declared: What the column names say; empty where they say nothing.
-        fallback: What to take where no rule decides; `auto` takes nothing.
+        counts: Counts of all scans of the table.
+        configured: `data.quantity`; `auto` uses the column names, then the rules.
+        declared: Quantity in the column names; empty if they contain none.
+        fallback: Quantity if no rule decides; `auto` raises instead.
 
     Raises:
-        InputError: nothing is declared and no rule decides, or some scans are in percent and others not.
+        InputError: nothing is declared and no rule decides, or only a part of the scans is in percent.
     """
-    looks = counts.looks()
-    if asked != "auto":
-        name, why = asked, "as data.quantity says"
+    inferred = counts.inferred()
+    if configured != "auto":
+        name, reason = configured, "as data.quantity declares"
     elif declared:
-        name, why = declared, "as the band columns say"
-    elif looks is not None:
-        name, why = looks
+        name, reason = declared, "as the names of the band columns declare"
+    elif inferred is not None:
+        name, reason = inferred
     elif fallback != "auto":
-        name, why = fallback, "as those that the model was trained on, for no rule tells"
+        name, reason = fallback, "like the training spectra, because no rule decides"
     else:
         raise InputError(
-            f"{source}: reflectance and absorbance cannot be told apart from "
+            f"{source}: cannot infer reflectance or absorbance from "
             f"{counts.wavelengths_nm[0]:g}..{counts.wavelengths_nm[-1]:g} nm; "
             "add --set data.quantity=reflectance or --set data.quantity=absorbance"
         )
-    if looks is not None and looks[0] != name:
-        why += f", though they look like {looks[0]}, {looks[1]}"
-    notes = [f"the spectra are {name}, {why}"]
+    if inferred is not None and inferred[0] != name:
+        reason += f", but they look like {inferred[0]}, {inferred[1]}"
+    notes = [f"the spectra are {name}, {reason}"]
     percent = name == "reflectance" and counts.is_percent()
     if percent:
         if counts.first_small:
             row, largest = counts.first_small
             raise InputError(
                 f"{source}: the scans are reflectance in percent (up to {counts.largest:.3g}), but {counts.small} of "
-                f"{counts.scans} are not: row {row} nowhere exceeds {largest:.3g}; give all in one unit, or leave "
-                "those out"
+                f"{counts.scans} are not: row {row} never exceeds {largest:.3g}; convert all scans to the same unit, "
+                "or remove these"
             )
         notes.append(f"reflectance in percent (up to {counts.largest:.3g}) was divided by 100")
     return Quantity(name=name, percent=percent, notes=tuple(notes))

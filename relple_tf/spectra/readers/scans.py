@@ -1,4 +1,4 @@
-"""A table of scans to predict, of any length: judged as a whole, read in chunks."""
+"""Read a table of scans to predict, of any length: validated as a whole, then read in chunks."""
 
 from array import array
 from collections.abc import Iterator
@@ -12,32 +12,32 @@ from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary, impossible_scans
 from relple_tf.spectra.readers.cells import BLOCK_ROWS, read_layout
-from relple_tf.spectra.readers.quantity import Quantity, QuantityCounts, settle_quantity
+from relple_tf.spectra.readers.quantity import Quantity, QuantityCounts, determine_quantity
 from relple_tf.spectra.readers.tables import DEFAULT_LIMITS, ScanColumns, scan_columns
 
 BAR_DELAY_S = 1.0
-"""A progress bar appears for what takes longer."""
+"""The progress bar appears after this time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scans:
-    """A table of scans that was read once by `open_scans`."""
+    """A table of scans, validated by `open_scans`."""
 
     columns: ScanColumns
     quantity: Quantity
-    """What the numbers of the table are."""
+    """Quantity and scale of the numbers of the table."""
     count: int
     notes: tuple[str, ...]
-    """What was turned, sorted or taken for granted, one sentence each."""
+    """Conversions, sorting and assumptions of the reader, one sentence each."""
 
     def __len__(self) -> int:
         return self.count
 
     def chunks(self, rows: int) -> Iterator[SpectralLibrary]:
-        """The scans in order, `rows` at a time, without laboratory values, groups and parts.
+        """Yield the scans in order, `rows` at a time, without laboratory values, groups and parts.
 
         Raises:
-            InputError: the file is no longer the one that `open_scans` read.
+            InputError: the file has changed since `open_scans` read it.
         """
         first_row, columns = 1, self.columns
         for cells in columns.blocks(rows):
@@ -53,22 +53,22 @@ class Scans:
             ).checked()
             first_row += len(cells.bands)
         if first_row != self.count + 1:
-            raise InputError(f"{columns.layout.path}: was changed while it was read; predict it again")
+            raise InputError(f"{columns.layout.path}: the file changed while it was read; run the prediction again")
 
 
 def open_scans(
     path: Path, id_column: str = "", fallback_quantity: str = "auto", limits: LimitsConfig = DEFAULT_LIMITS
 ) -> Scans:
-    """Read a table of scans once, to settle what its numbers are and to refuse what is unsound.
+    """Read a table of scans once, to determine its quantity and to validate it.
 
     Args:
         path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet; one scan per row.
-        id_column: Column of the ids, where the table has it; else a known name is looked for.
-        fallback_quantity: What the scans are, where neither the column names nor a rule tells.
-        limits: How large the table may be.
+        id_column: Column of the ids, if the table has it; else known names are searched.
+        fallback_quantity: Quantity of the scans, if neither the column names nor a rule decide.
+        limits: Limits on the size of the table.
 
     Raises:
-        InputError: the file, a row or a band is unsound; the message names it and the way out.
+        InputError: the file, a row or a band is invalid; the message names it and a remedy.
     """
     layout = read_layout(path, limits)
     columns = scan_columns(layout, id_column if id_column in layout.header else "")
@@ -85,7 +85,7 @@ def open_scans(
             lowest.extend(cells.bands.min(axis=1))
             highest.extend(cells.bands.max(axis=1))
             bar.update(len(cells.bands))
-    quantity = settle_quantity(str(path), counts, "auto", bands.quantity, fallback_quantity)
+    quantity = determine_quantity(str(path), counts, "auto", bands.quantity, fallback_quantity)
     id_notes = columns.id_notes(counts.scans, nameless, len(distinct))
     scans = Scans(
         columns=columns,
@@ -97,5 +97,5 @@ def open_scans(
     quantity.scale(ends)
     if impossible_scans(ends[0], ends[1], quantity.name).any():
         for _ in scans.chunks(BLOCK_ROWS):
-            pass  # the chunk that holds the first of them names it and its band
+            pass  # `chunks` raises at the first impossible scan and names its band
     return scans

@@ -1,4 +1,4 @@
-"""What the readers of CSV and Parquet files share: layout, cells, limits, and how messages name a cell."""
+"""Shared by the CSV and Parquet readers: layout, cells, limits, and names of cells in messages."""
 
 import math
 from array import array
@@ -14,44 +14,44 @@ from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
 
 LONGEST_CELL = 131_072
-"""Characters of a cell, as in Python's csv."""
+"""Maximum number of characters of a cell, as in the csv module of Python."""
 SMALL_BYTES = 100_000_000
-"""Bytes that any table may unpack to: a short one of a few different numbers packs well."""
+"""Any table may unpack to this many bytes: a short table with few distinct numbers compresses well."""
 _QUOTED = 60
-"""Characters of a cell, an id or a name that a message repeats, at most."""
+"""Maximum number of characters of a cell, an id or a name in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How a table file is written."""
+    """Format of a table file."""
 
     path: Path
     limits: LimitsConfig
-    """Of what is read of it."""
+    """Limits on the size of the table."""
     header: tuple[str, ...]
-    """Column names as written, stripped; unique, apart from empty ones."""
+    """Column names, stripped of spaces; unique, apart from empty names."""
     separator: str = ""
     """Cell separator of a CSV; empty for Parquet."""
     decimal_comma: bool = False
 
     def named(self, texts: Mapping[int, list[str]]) -> dict[str, list[str]]:
-        """Position -> cells as column name -> cells."""
+        """Convert position -> cells to column name -> cells."""
         return {self.header[position]: cells for position, cells in texts.items()}
 
     def bad_band(self, row: int, identity: str, position: int, text: str) -> InputError:
-        """The refusal of a band cell that is no finite number.
+        """The error for a band cell that is not a finite number.
 
         Args:
-            row: Of the table, from 1.
-            identity: Of the row; empty without ids.
-            position: Of the column.
-            text: The cell.
+            row: Row of the table, from 1.
+            identity: Id of the row; empty without ids.
+            position: Position of the column.
+            text: Content of the cell.
         """
         missing = text.strip().lower() in ("", "nan", "na", "n/a", "null", "none")
-        what = "is empty" if missing else f"is {quoted(text)}, not a finite number"
+        received = "is empty" if missing else f"is {quoted(text)}, not a finite number"
         return InputError(
-            f"{cell_name(self.path, row, identity, self.header[position])} {what}; every band needs a number: correct "
-            "the cell, or remove the row or the column"
+            f"{cell_name(self.path, row, identity, self.header[position])} {received}; every band needs a number: "
+            "correct the cell, or remove the row or the column"
         )
 
 
@@ -61,16 +61,16 @@ class Cells:
 
     rows: int
     bands: npt.NDArray[np.float32]
-    """(n, bands), finite, columns in the order asked for."""
+    """(n, bands), finite, columns in the requested order."""
     texts: dict[str, list[str]]
     """Column name -> n cells; an empty cell is ''."""
 
 
 def check_columns(path: Path, count: int, limits: LimitsConfig) -> None:
-    """Refuse a table that is too wide.
+    """Check the number of columns of a table.
 
     Raises:
-        InputError: it has more columns than the limits.
+        InputError: the table has more columns than the limit.
     """
     if count > limits.table_columns:
         raise InputError(
@@ -79,16 +79,16 @@ def check_columns(path: Path, count: int, limits: LimitsConfig) -> None:
 
 
 def check_unpacked(path: Path, unpacked: int, packed: int, limits: LimitsConfig) -> None:
-    """Refuse a table that is too large once it is unpacked.
+    """Check the unpacked size of a table.
 
     Args:
-        path: Of the table.
-        unpacked: Bytes that `packed` bytes of the file unpack to, at least.
+        path: Path of the table.
+        unpacked: Lower bound of the unpacked size of `packed` bytes, in bytes.
         packed: Bytes of the file.
-        limits: Of the config.
+        limits: Limits of the config.
 
     Raises:
-        InputError: these are more bytes, or times more, than the limits.
+        InputError: the unpacked size or the ratio of both sizes exceeds the limit.
     """
     if unpacked > limits.table_gb * 1e9:
         raise InputError(
@@ -96,13 +96,13 @@ def check_unpacked(path: Path, unpacked: int, packed: int, limits: LimitsConfig)
         )
     if unpacked > SMALL_BYTES and unpacked > limits.table_unpacking * packed:
         raise InputError(
-            f"{path}: unpacks to more than {limits.table_unpacking:g} times its size, which spectra hardly do; check "
-            "where it comes from, or raise limits.table_unpacking"
+            f"{path}: unpacks to more than {limits.table_unpacking:g} times its size, which is unusual for spectra; "
+            "check the origin of the file, or raise limits.table_unpacking"
         )
 
 
 def float32(value: Any) -> float:
-    """A cell as float32 holds it; NaN where it is no number."""
+    """A cell as float32; NaN if it is not a number."""
     try:
         return array("f", [float(value)])[0]
     except (TypeError, ValueError, OverflowError):
@@ -110,17 +110,17 @@ def float32(value: Any) -> float:
 
 
 def cell_name(path: Path | str, row: int, identity: str, column: str) -> str:
-    """Where a cell is, for messages: file, 1-based data row, id and column."""
+    """Position of a cell for messages: file, data row from 1, id and column."""
     return f"{path}: row {row}{f' (id {shortened(identity)})' if identity else ''}, column {quoted(column)}"
 
 
 def quoted(text: str) -> str:
-    """A cell or a name in quotes, for messages of one line."""
+    """A cell or a name in quotes, shortened for one-line messages."""
     return repr(_cut(text))
 
 
 def shortened(text: str) -> str:
-    """A name without quotes, for messages of one line."""
+    """A name without quotes, shortened for one-line messages."""
     cut = _cut(text)
     return cut if cut.isprintable() else repr(cut)[1:-1]
 

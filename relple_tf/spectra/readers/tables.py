@@ -1,4 +1,4 @@
-"""Spectral tables, one scan per row (CSV, Parquet; LUCAS, OSSL), read into a SpectralLibrary."""
+"""Read spectral tables, one scan per row (CSV, Parquet; LUCAS, OSSL), into a SpectralLibrary."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.readers.cells import read_blocks, read_cells, read_layout
 from relple_tf.spectra.readers.columns import BandColumns, band_columns, find_column, name_some, names_coordinate
 from relple_tf.spectra.readers.laboratory_columns import read_targets, select_targets
-from relple_tf.spectra.readers.quantity import QuantityCounts, settle_quantity
+from relple_tf.spectra.readers.quantity import QuantityCounts, determine_quantity
 from relple_tf.spectra.readers.table_file import Cells, Layout, cell_name, quoted
 from relple_tf.spectra.replicates import average_replicates
 from relple_tf.spectra.splitting.coordinates import read_coordinates
@@ -30,7 +30,7 @@ _IS_TRAIN = {
 }
 
 _LONGEST_NAME = 200
-"""Characters of an id or a group; NumPy keeps those of a table all as long as the longest."""
+"""Maximum number of characters of an id or a group; a NumPy array stores all texts at the longest length."""
 
 DEFAULT_LIMITS = LimitsConfig()
 
@@ -39,25 +39,24 @@ Names = npt.NDArray[np.str_]
 
 
 def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMITS) -> SpectralLibrary:
-    """Scans with laboratory values, groups, coordinates and the declared split.
+    """Read scans with laboratory values, groups, coordinates and the declared split.
 
     Args:
         path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet; one scan per row.
-        data: Targets, quantity, id and group columns to read, and what becomes of replicate scans.
-        limits: How large the table may be.
+        data: Targets, quantity, id and group columns to read, and the treatment of replicate scans.
+        limits: Limits on the size of the table.
 
     Raises:
-        InputError: the file, a row, a cell or a target is unsound; the message names it and the way
-            out.
+        InputError: the file, a row, a cell or a target is invalid; the message names it and a remedy.
     """
-    if asked := [name for name in data.targets if names_coordinate(name)]:
+    if coordinate_targets := [name for name in data.targets if names_coordinate(name)]:
         raise InputError(
-            f"{path}: data.targets names {asked[0]!r}, which is where a sample was taken; name what was measured on it"
+            f"{path}: data.targets names {coordinate_targets[0]!r}, a coordinate; name a measured property"
         )
     scans, texts = _read(path, data, limits)
     targets, notes = read_targets(str(path), texts, scans.ids, data)
     groups, group_notes = _groups(str(path), texts, scans.ids, data.group_column)
-    coordinates, place_notes = read_coordinates(str(path), texts, scans.ids)
+    coordinates, coordinate_notes = read_coordinates(str(path), texts, scans.ids)
     parts, part_notes = _parts(str(path), texts, scans.ids)
     library = SpectralLibrary(
         source=scans.source,
@@ -69,7 +68,7 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
         groups=groups,
         coordinates=coordinates,
         parts=parts,
-        notes=(*scans.notes, *notes, *group_notes, *place_notes, *part_notes),
+        notes=(*scans.notes, *notes, *group_notes, *coordinate_notes, *part_notes),
     )
     if data.replicates == "average":
         library = average_replicates(library.checked())
@@ -77,68 +76,69 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
 
 
 def read_parts(path: Path, ids: Names, limits: LimitsConfig = DEFAULT_LIMITS) -> tuple[Names, str]:
-    """Look up the part of every scan in a split file.
+    """Read the part of every scan from a split file.
 
     Args:
-        path: A table with a column `split`, `part`, `set` or `train`, and one that holds the ids.
+        path: A table with a column `split`, `part`, `set` or `train`, and a column with the ids.
         ids: (n,) ids of the scans; matched as text.
-        limits: How large the table may be.
+        limits: Limits on the size of the table.
 
     Returns:
-        (n,), `train`, `validation` or `test`, and which column was taken for the ids.
+        (n,) `train`, `validation` or `test`, and a note that names the id column.
 
     Raises:
-        InputError: the file declares no split, no column holds all ids, two columns hold them and disagree, or one id
-            is in two parts.
+        InputError: the file declares no split, no column contains all ids, two columns contain them and disagree, or
+            an id is in two parts.
     """
     layout = read_layout(path, limits)
     texts = read_cells(layout, (), _split_columns(layout)).texts
     column, parts = _declared_parts(str(path), texts)
     if parts is None:
         raise InputError(
-            f"{path}: declares no split; it needs a column split, part or train; it has {name_some(layout.header)}"
+            f"{path}: expected a column split, part or train that declares the split, got {name_some(layout.header)}"
         )
     wanted = set(ids.tolist())
-    # A file that this program wrote holds some ids with an apostrophe before them.
+    # Files written by this program contain some ids with a leading apostrophe (`escape_formula`).
     by_cell = {escape_formula(identity): identity for identity in wanted} | {identity: identity for identity in wanted}
     texts = {name: [by_cell.get(cell, cell) for cell in cells] for name, cells in texts.items()}
-    shares = {name: len(wanted.intersection(texts[name])) for name in texts if name != column}
-    if not shares or max(shares.values()) < len(wanted):
-        best = max(shares, key=lambda name: shares[name], default="")
+    matches = {name: len(wanted.intersection(texts[name])) for name in texts if name != column}
+    if not matches or max(matches.values()) < len(wanted):
+        best = max(matches, key=lambda name: matches[name], default="")
         missing = next(identity for identity in ids.tolist() if not best or identity not in texts[best])
         raise InputError(
-            f"{path}: no column holds all {len(wanted)} ids; {best!r} holds {shares.get(best, 0)}, but not {missing}; "
-            "add them or remove their scans"
+            f"{path}: no column contains all {len(wanted)} ids; {best!r} contains {matches.get(best, 0)}, but not "
+            f"{missing}; add the missing ids or remove their scans"
         )
-    whole = [name for name, share in shares.items() if share == len(wanted)]
-    known = find_column(str(path), whole, "id")
-    found = {name: _parts_by_id(path, name, texts[name], parts, wanted) for name in ([known] if known else whole)}
-    key, by_id = next(iter(found.items()))
-    for other, other_by_id in found.items():
+    complete = [name for name, count in matches.items() if count == len(wanted)]
+    id_column = find_column(str(path), complete, "id")
+    candidates = [id_column] if id_column else complete
+    parts_by_column = {name: _parts_by_id(path, name, texts[name], parts, wanted) for name in candidates}
+    key, by_id = next(iter(parts_by_column.items()))
+    for other, other_by_id in parts_by_column.items():
         if other_by_id != by_id:
-            raise InputError(f"{path}: columns {key!r} and {other!r} both hold the ids and disagree; remove one")
-    return np.array([by_id[identity] for identity in ids.tolist()]), f"split file: ids are its column {key}"
+            raise InputError(f"{path}: columns {key!r} and {other!r} both contain the ids but disagree; remove either")
+    return np.array([by_id[identity] for identity in ids.tolist()]), f"split file: the ids are column {key}"
 
 
 def _parts_by_id(path: Path, column: str, cells: Sequence[str], parts: Names, wanted: set[str]) -> dict[str, str]:
-    """Id -> part, by one column of a split file."""
-    known: dict[str, str] = {}
+    """Id -> part, with the ids from `column` of a split file."""
+    by_id: dict[str, str] = {}
     for identity, part in zip(cells, parts.tolist(), strict=True):
-        if identity in wanted and known.setdefault(identity, part) != part:
+        if identity in wanted and by_id.setdefault(identity, part) != part:
             raise InputError(
-                f"{path}: id {identity} of column {column!r} is in {known[identity]} and in {part}; keep one"
+                f"{path}: id {identity} of column {column!r} is in {by_id[identity]} and in {part}; keep only one part"
             )
-    return known
+    return by_id
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScanColumns:
-    """The columns of a table that hold scans and their ids."""
+    """The columns of a table with scans and their ids."""
 
     layout: Layout
     bands: BandColumns
     id_column: str
-    """Empty: rows are numbered."""
+    """Empty: the rows are numbered."""
 
     @property
     def id_position(self) -> int | None:
@@ -146,12 +146,12 @@ class ScanColumns:
         return self.layout.header.index(self.id_column) if self.id_column else None
 
     def blocks(self, rows: int) -> Iterator[Cells]:
-        """Bands and ids of the table, `rows` rows at a time; errors are those of `read_blocks`."""
+        """Bands and ids of the table, `rows` rows at a time; errors as in `read_blocks`."""
         others = () if self.id_position is None else (self.id_position,)
         return read_blocks(self.layout, self.bands.positions, others, self.id_position, rows)
 
     def ids(self, texts: Texts, first_row: int, rows: int) -> Names:
-        """Ids of `rows` rows, the first of them being row `first_row` of the table.
+        """Ids of `rows` rows, starting at row `first_row` of the table.
 
         Raises:
             InputError: an id is too long.
@@ -164,18 +164,18 @@ class ScanColumns:
         return np.array([identity or number for identity, number in zip(cells, numbered, strict=True)])
 
     def id_notes(self, rows: int, nameless: int, distinct: int) -> list[str]:
-        """What ids were taken.
+        """Notes on the ids.
 
         Args:
             rows: Number of rows.
-            nameless: Rows with an empty id.
-            distinct: Different ids.
+            nameless: Number of rows with an empty id.
+            distinct: Number of distinct ids.
         """
         if not self.id_column:
             return [f"no id column found (data.id_column): rows are named row1 to row{rows}"]
-        notes = [f"ids are column {self.id_column}"]
+        notes = [f"the ids are column {self.id_column}"]
         if nameless:
-            notes.append(f"{nameless} rows without an id are named by their row number")
+            notes.append(f"{nameless} rows without an id are named by row number")
         if replicates := rows - distinct:
             notes.append(f"{replicates} rows repeat an id: they are replicate scans of one sample")
         return notes
@@ -185,36 +185,36 @@ def scan_columns(layout: Layout, id_column: str = "") -> ScanColumns:
     """Find the columns of scans and ids.
 
     Args:
-        layout: Of the table.
-        id_column: Column of the ids; empty looks for a known name.
+        layout: Layout of the table.
+        id_column: Column of the ids; empty searches for a known name.
 
     Raises:
-        InputError: the table has no bands, or unsound ones, or no column `id_column`.
+        InputError: the table has no bands, invalid bands, or no column `id_column`.
     """
     source = str(layout.path)
     bands = band_columns(source, layout.header)
-    beside = [layout.header[position] for position in _beside(layout, bands)]
-    return ScanColumns(layout=layout, bands=bands, id_column=find_column(source, beside, "id", id_column))
+    others = [layout.header[position] for position in _other_columns(layout, bands)]
+    return ScanColumns(layout=layout, bands=bands, id_column=find_column(source, others, "id", id_column))
 
 
-def _beside(layout: Layout, bands: BandColumns) -> list[int]:
+def _other_columns(layout: Layout, bands: BandColumns) -> list[int]:
     """Positions of the named columns that are not spectral."""
     spectral = {*bands.positions, *bands.ignored}
     return [position for position, name in enumerate(layout.header) if name and position not in spectral]
 
 
 def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralLibrary, dict[str, list[str]]]:
-    """The unchecked library without laboratory values, and the columns that are not bands."""
+    """The library without laboratory values, not yet checked, and the cells of the columns that are not bands."""
     layout = read_layout(path, limits)
     columns = scan_columns(layout, data.id_column)
     bands, source = columns.bands, str(path)
-    cells = read_cells(layout, bands.positions, _beside(layout, bands), columns.id_position)
+    cells = read_cells(layout, bands.positions, _other_columns(layout, bands), columns.id_position)
     spectra, rows = cells.bands, len(cells.bands)
     ids = columns.ids(cells.texts, 1, rows)
     nameless = cells.texts[columns.id_column].count("") if columns.id_column else 0
     counts = QuantityCounts(bands.wavelengths_nm)
     counts.add(spectra)
-    quantity = settle_quantity(source, counts, data.quantity, bands.quantity)
+    quantity = determine_quantity(source, counts, data.quantity, bands.quantity)
     quantity.scale(spectra)
     library = SpectralLibrary(
         source=source,
@@ -229,16 +229,16 @@ def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralL
 
 
 def _split_columns(layout: Layout) -> Sequence[int]:
-    """Positions of the columns of a split file, less the bands where it is the table of the scans itself."""
+    """Positions of the columns of a split file, without the bands if the file is the table of scans."""
     try:
         bands = band_columns(str(layout.path), layout.header)
     except InputError:
         return range(len(layout.header))
-    return _beside(layout, bands)
+    return _other_columns(layout, bands)
 
 
 def _check_names(source: str, column: str, cells: Sequence[str], first_row: int = 1) -> None:
-    """Refuse ids and groups that are no names."""
+    """Raise InputError for ids and groups that are too long for a name."""
     for row, cell in enumerate(cells, start=first_row):
         if len(cell) > _LONGEST_NAME:
             raise InputError(
@@ -252,12 +252,12 @@ def _groups(source: str, texts: Texts, ids: Names, given: str) -> tuple[Names | 
     if not column:
         return None, []
     if not given and len(set(texts[column])) == 1:
-        return None, [f"column {column} was not taken as group: all rows are {quoted(texts[column][0])}"]
+        return None, [f"column {column} was not read as group: all rows are {quoted(texts[column][0])}"]
     _check_names(source, column, texts[column])
     groups = np.array([group or f"alone:{identity}" for group, identity in zip(texts[column], ids, strict=True)])
-    notes = [f"groups are column {column}, {len(np.unique(groups))} of them"]
+    notes = [f"the groups are column {column}, {len(np.unique(groups))} groups"]
     if empty := list(texts[column]).count(""):
-        notes.append(f"{empty} rows without a group stand alone")
+        notes.append(f"{empty} rows without a group are grouped by id only")
     return groups, notes
 
 
@@ -267,7 +267,7 @@ def _parts(source: str, texts: Texts, ids: Names) -> tuple[Names | None, list[st
 
 
 def _declared_parts(source: str, texts: Texts, ids: Names | None = None) -> tuple[str, Names | None]:
-    """The column that declares a split, and the part of each row; `ids` are for messages."""
+    """The column that declares a split, and the part of each row; `ids` are used in messages."""
     for kind, words in (("part", _PARTS), ("train", _IS_TRAIN)):
         column = find_column(source, list(texts), kind)
         if not column:
@@ -276,7 +276,8 @@ def _declared_parts(source: str, texts: Texts, ids: Names | None = None) -> tupl
             if cell.lower() not in words:
                 where = cell_name(source, row + 1, "" if ids is None else str(ids[row]), column)
                 raise InputError(
-                    f"{where} is {quoted(cell)}, no part; a part is {', '.join(words)}; correct it or rename the column"
+                    f"{where}: expected a part ({', '.join(words)}), got {quoted(cell)}; correct it or rename the "
+                    "column"
                 )
         return column, np.array([words[cell.lower()] for cell in texts[column]])
     return "", None

@@ -1,1 +1,1 @@
-"""Sensors: grid, resolution and quantity."""
+"""Sensor profiles: grid, resolution and quantity."""

@@ -1,1 +1,1 @@
-"""Spectral libraries by name: real, simulated, and scans that are no soils."""
+"""Spectral libraries by name: measured, simulated, and out-of-domain scans."""

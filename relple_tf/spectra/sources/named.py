@@ -1,4 +1,4 @@
-"""Named spectral libraries, and tables by their path."""
+"""Load a spectral library by name, or a table by its path."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from relple_tf.spectra.readers.tables import read_table
 from relple_tf.spectra.sensors.profiles import on_sensor, read_sensor
 
 LIMESODA_SETS = ("CV.98", "RP.62", "SA.112", "SC.93", "SL.125", "SSP.460", "UL.120")
-"""The sets of LimeSoDa with near-infrared spectra up to 2400 nm; each is one field."""
+"""The LimeSoDa data sets with near-infrared spectra up to 2400 nm; each is a single field."""
 _GRID_NM = np.arange(1100.0, 2401.0, 2.0)
 _VAN_BEMMELEN = 1.724
-"""Organic matter per organic carbon: 58 % of organic matter is taken to be carbon."""
+"""Mass ratio of organic matter to organic carbon; it assumes 58 % carbon in organic matter."""
 _TEST_FOLDS, _VALIDATION_FOLD = (1, 2), 3
 
 _LIMESODA_NOTES = (
@@ -26,17 +26,18 @@ _LIMESODA_NOTES = (
     "reflectance in percent was divided by 100 and interpolated to 1100..2400 nm, step 2 nm",
     "OC_g_kg is SOC in percent times 10; for SL.125 and UL.120 it is organic matter (SOM) in "
     "percent times 10 / 1.724 (van Bemmelen)",
-    "the split is LimeSoDa's own folds, drawn inside each field: 1 and 2 test, 3 validate",
+    "the split uses the folds of LimeSoDa, drawn inside each field: 1 and 2 for test, 3 for validation",
 )
 
 
 def load(config: Config) -> SpectralLibrary:
-    """The library that `config.data.source` names, with the targets of `config.data.targets`.
+    """Load the library that `config.data.source` names, with the targets of `config.data.targets`.
 
-    With `config.data.sensor`, as that sensor would have measured it.
+    If `config.data.sensor` is set, the spectra are converted to the bands, resolution and quantity of that sensor.
 
     Raises:
-        InputError: there is no such source or sensor, its data or targets are unsound, or it does not cover the sensor.
+        InputError: the source or sensor does not exist, the data or targets are invalid, or the spectra do not cover
+            the range of the sensor.
     """
     if not config.data.sensor:
         return _load(config)
@@ -45,7 +46,7 @@ def load(config: Config) -> SpectralLibrary:
 
 
 def _load(config: Config) -> SpectralLibrary:
-    """The library on its own grid."""
+    """The library on its original grid."""
     source = config.data.source
     if source == "limesoda":
         return select_targets(_limesoda(), config.data).checked()
@@ -55,7 +56,7 @@ def _load(config: Config) -> SpectralLibrary:
         return select_targets(simulate(config.simulated), config.data).checked()
     path = Path(source).expanduser()
     if not path.exists():
-        raise InputError(f"no file {source!r}; the source is limesoda, simulated, or the path of a table")
+        raise InputError(f"no file {source!r}; expected limesoda, simulated or the path of a table")
     return read_table(path, config.data, config.limits)
 
 
@@ -68,7 +69,7 @@ def _limesoda() -> SpectralLibrary:
         spectra=np.concatenate([library.spectra for library in sets]),
         wavelengths_nm=_GRID_NM,
         quantity="reflectance",
-        targets={name: np.concatenate([one.targets[name] for one in sets]) for name in names},
+        targets={name: np.concatenate([library.targets[name] for library in sets]) for name in names},
         ids=np.concatenate([library.ids for library in sets]),
         groups=np.repeat(LIMESODA_SETS, [len(library) for library in sets]),
         parts=np.concatenate([library.parts for library in sets if library.parts is not None]),
@@ -77,7 +78,7 @@ def _limesoda() -> SpectralLibrary:
 
 
 def _limesoda_set(name: str) -> SpectralLibrary:
-    """One field of LimeSoDa on the common grid."""
+    """A single field of LimeSoDa on the common grid."""
     data = load_dataset(name)
     table, folds = data["Dataset"], np.asarray(data["Folds"])
     bands = [column for column in table.columns if column.startswith("wl_")]
@@ -109,7 +110,7 @@ def _organic_carbon(table: pd.DataFrame) -> npt.NDArray[np.float64]:
 
 
 def _parts(folds: npt.NDArray[np.int_]) -> npt.NDArray[np.str_]:
-    """(n,) parts from the ten folds of a set."""
+    """(n,) parts from the ten LimeSoDa folds of a field."""
     parts = np.full(len(folds), "train", dtype="<U10")
     parts[folds == _VALIDATION_FOLD] = "validation"
     parts[np.isin(folds, _TEST_FOLDS)] = "test"

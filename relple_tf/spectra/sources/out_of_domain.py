@@ -1,9 +1,8 @@
-"""Simulated scans of what is no soil or not scanned as one, to test whether a model knows what it does not know.
+"""Simulated out-of-domain scans, to test whether the domain statistics of a model detect them.
 
-Each kind is what a handheld spectrometer really meets: its own white reference, nothing at all, the file of another
-sensor, a detector at its limit, a window half on the soil, a leaf, a bag. Positions of bands are those of the
-literature named below; strengths are chosen so that spectra look like published ones. Nothing is taken from the spectra
-that a model learned from.
+Each kind occurs with a handheld spectrometer: a scan of the white reference, a dark scan, the file of another sensor, a
+saturated detector, a window half on the soil, a leaf, a plastic bag. Band positions are from the literature cited
+below; band strengths are chosen so that the spectra look like published spectra. No training spectra are used.
 """
 
 from collections.abc import Callable
@@ -17,12 +16,12 @@ from relple_tf.spectra.sources.simulated import Bands, absorption_curves, scanne
 Floats = npt.NDArray[np.float64]
 
 READ_NOISE, SHOT_NOISE = 5e-4, 1e-3
-"""SD of the reflectance of one scan: of the electronics, and of the light where R is 1; the latter goes as sqrt(R)."""
+"""SD of the reflectance of a scan: read noise, and shot noise at R = 1; shot noise is proportional to sqrt(R)."""
 
 SENSOR_RANGES_NM = ((400.0, 1000.0), (900.0, 1700.0), (1350.0, 2500.0), (350.0, 2500.0))
-"""Silicon, InGaAs, a MEMS interferometer and a spectrometer of three detectors."""
+"""Silicon, InGaAs, a MEMS interferometer and a spectrometer with three detectors."""
 _LIKE_NM = 500.0
-"""A range whose two ends together are nearer to the model's than this is no other sensor."""
+"""A sensor counts as another sensor if the ends of its range differ by more than this in total from the model's."""
 
 LEAF_BANDS: dict[str, Bands] = {
     "water": (
@@ -37,10 +36,9 @@ LEAF_BANDS: dict[str, Bands] = {
     ),
     "tannin": ((350, 6, 1, 160),),
 }
-"""Constituent -> centre in nm, strength, SD in nm on the short and on the long side. Water in absorption per cm, as
-pure water has it (Hale & Querry 1973, Appl. Opt. 12, 555-563); pigments, cellulose, lignin and protein as K over S of a
-typical leaf (Curran 1989, Remote Sens. Environ. 30, 271-278; 1730 nm: Elvidge 1990, Int. J. Remote Sens. 11,
-1775-1795)."""
+"""Constituent -> centre in nm, strength, SD in nm on the short and on the long side. Water: absorption per cm of pure
+water (Hale & Querry 1973, Appl. Opt. 12, 555-563). Pigments, cellulose, lignin and protein: K over S of a typical leaf
+(Curran 1989, Remote Sens. Environ. 30, 271-278; 1730 nm: Elvidge 1990, Int. J. Remote Sens. 11, 1775-1795)."""
 
 PLASTIC_BANDS: dict[str, Bands] = {
     "polyethylene": (
@@ -67,14 +65,14 @@ PLASTIC_BANDS: dict[str, Bands] = {
 Guide to Interpretive Near-Infrared Spectroscopy)."""
 
 
-def foreign_scans(kind: str, wavelengths_nm: Floats, count: int, seed: int) -> npt.NDArray[np.float32]:
-    """Draw scans of one kind, the same for the same seed.
+def out_of_domain_scans(kind: str, wavelengths_nm: Floats, count: int, seed: int) -> npt.NDArray[np.float32]:
+    """Simulate scans of one kind, reproducible by seed.
 
     Args:
         kind: One of KINDS.
-        wavelengths_nm: (bands,), ascending, two at least, within 350..2600.
+        wavelengths_nm: (bands,), ascending, at least two, within 350..2600.
         count: Number of scans.
-        seed: Seed of everything drawn; kinds draw from streams of their own.
+        seed: Seed of all random draws; each kind has a separate random stream.
 
     Returns:
         (count, bands) reflectance, within REFLECTANCE_RANGE.
@@ -87,50 +85,51 @@ def foreign_scans(kind: str, wavelengths_nm: Floats, count: int, seed: int) -> n
 
 
 def _white_reference(wavelengths_nm: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """The white reference against itself: 1, but for a lamp that drifts and a tile that is not quite clean."""
+    """The white reference measured against itself: 1, except for lamp drift and a slightly dirty tile."""
     level, tilt = rng.uniform(0.985, 1.015, (count, 1)), rng.uniform(-0.005, 0.005, (count, 1))
-    return level + tilt * _place(wavelengths_nm)
+    return level + tilt * _scaled_position(wavelengths_nm)
 
 
 def _dark_scan(wavelengths_nm: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """Nothing before the window, or the lamp off: stray light, more of it at one end."""
+    """No sample in front of the window, or the lamp off: stray light, stronger at one end."""
     stray, tilt = rng.uniform(0.001, 0.008, (count, 1)), rng.uniform(-0.5, 0.5, (count, 1))
-    return stray * (1 + tilt * _place(wavelengths_nm))
+    return stray * (1 + tilt * _scaled_position(wavelengths_nm))
 
 
 def _other_sensor(wavelengths_nm: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """Soils as another sensor has them, its bands read as if they were the model's; the sensors in turn.
+    """Soils scanned by another sensor, its bands read as the model's bands; the sensors in turn.
 
-    The place of a band among the others is kept, as when a file of the right number of columns has the wrong header.
+    The relative position of a band in the range is kept, as in a file with the right number of columns but the wrong
+    header.
     """
     first, last = wavelengths_nm[0], wavelengths_nm[-1]
     others = [(low, high) for low, high in SENSOR_RANGES_NM if abs(low - first) + abs(high - last) > _LIKE_NM]
-    read = np.empty((count, len(wavelengths_nm)))
-    for turn, (low, high) in enumerate(others):
-        rows = read[turn :: len(others)]
+    misread = np.empty((count, len(wavelengths_nm)))
+    for index, (low, high) in enumerate(others):
+        rows = misread[index :: len(others)]
         rows[:] = _soils(low + (high - low) * (wavelengths_nm - first) / (last - first), len(rows), rng)
-    return read
+    return misread
 
 
 def _saturated(wavelengths_nm: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """Soils scanned too long or in the sun, where the detector is full, over a white reference that was not.
+    """Soils scanned with a saturated detector (integration too long, or sunlight) and a valid white reference.
 
-    The reference is darker at the ends of the range, where lamps are dim, so the ceiling rises there.
+    The white reference signal is weaker at the ends of the range, where lamps are dim, so the ceiling rises there.
     """
-    ceiling = rng.uniform(0.9, 1.1, (count, 1)) * (1 + 0.3 * _place(wavelengths_nm) ** 2)
+    ceiling = rng.uniform(0.9, 1.1, (count, 1)) * (1 + 0.3 * _scaled_position(wavelengths_nm) ** 2)
     return np.minimum(rng.uniform(2.5, 5, (count, 1)) * _soils(wavelengths_nm, count, rng), ceiling)
 
 
 def _soil_half_covered(wavelengths_nm: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """The window partly on the soil and partly on its white dish: reflectances add by area."""
+    """The window partly on the soil and partly on its white dish: reflectance is the mean weighted by area."""
     covered = rng.uniform(0.3, 0.7, (count, 1))
     return covered * _soils(wavelengths_nm, count, rng) + (1 - covered) * rng.uniform(0.8, 0.95, (count, 1))
 
 
 def _plant_leaf(wavelengths_nm: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """Stacks of leaves, fresh ones (rows 0, 2, ...) and dead dry ones in turn.
+    """Stacks of leaves, fresh (rows 0, 2, ...) and dry (rows 1, 3, ...).
 
-    Reflectance of a thick stack after Kubelka and Munk, as for the soils, behind a cuticle that mirrors 3 %.
+    Reflectance of a thick stack by the theory of Kubelka and Munk, as for the soils, below a cuticle that reflects 3 %.
     """
     fresh = np.arange(count) % 2 == 0
     curves = absorption_curves(wavelengths_nm, LEAF_BANDS)
@@ -140,19 +139,19 @@ def _plant_leaf(wavelengths_nm: Floats, count: int, rng: np.random.Generator) ->
         amount = np.where(fresh, if_fresh, if_dry) * np.exp(0.25 * rng.standard_normal(count))
         ratio += amount[:, None] * curves[name]
     inside = 1 + ratio - np.sqrt(ratio * (ratio + 2))
-    return _held(0.03 + 0.97 * inside, wavelengths_nm, rng)
+    return _handheld(0.03 + 0.97 * inside, wavelengths_nm, rng)
 
 
 def _plastic(wavelengths_nm: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """Bags, bottles and boxes: polyethylene, polypropylene, PET in turn, of 0.3 to 4 mm, over something pale.
+    """Sheets of polyethylene, polypropylene and PET in turn, 0.3 to 4 mm thick, over a pale background.
 
-    Light passes the sheet twice (Beer and Lambert); 4 % is mirrored at its surface, as an index of 1.5 makes it.
+    Light passes the sheet twice (Beer and Lambert); its surface reflects 4 %, as for a refractive index of 1.5.
     """
     curves = absorption_curves(wavelengths_nm, PLASTIC_BANDS)
     per_mm = np.stack(list(curves.values()))[np.arange(count) % len(curves)]
     thickness_mm = np.clip(np.exp(0.6 * rng.standard_normal((count, 1))), 0.3, 4)
     backing = rng.uniform(0.5, 0.9, (count, 1))
-    return _held(0.04 + 0.96 * backing * 10 ** (-2 * thickness_mm * per_mm), wavelengths_nm, rng)
+    return _handheld(0.04 + 0.96 * backing * 10 ** (-2 * thickness_mm * per_mm), wavelengths_nm, rng)
 
 
 KINDS: dict[str, Callable[[Floats, int, np.random.Generator], Floats]] = {
@@ -164,21 +163,21 @@ KINDS: dict[str, Callable[[Floats, int, np.random.Generator], Floats]] = {
     "plant_leaf": _plant_leaf,
     "plastic": _plastic,
 }
-"""Kind -> (wavelengths in nm, count, draw) -> (count, bands) reflectance before the noise of the detector."""
+"""Kind -> function (wavelengths in nm, count, generator) -> (count, bands) reflectance without detector noise."""
 
 
-def _held(reflectance: Floats, wavelengths_nm: Floats, rng: np.random.Generator) -> Floats:
-    """Held by hand: distance and angle scale a scan by some percent, and the more so at one end."""
+def _handheld(reflectance: Floats, wavelengths_nm: Floats, rng: np.random.Generator) -> Floats:
+    """Apply handheld variation: distance and angle scale a scan by a few percent, more at one end."""
     scale, tilt = rng.standard_normal((2, len(reflectance), 1))
-    held: Floats = reflectance * np.exp(0.05 * scale + 0.02 * tilt * _place(wavelengths_nm))
-    return held
+    varied: Floats = reflectance * np.exp(0.05 * scale + 0.02 * tilt * _scaled_position(wavelengths_nm))
+    return varied
 
 
 def _soils(wavelengths_nm: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """Simulated soils of a seed that the draw gives, (count, bands)."""
+    """(count, bands) reflectance of simulated soils, with a seed drawn from `rng`."""
     return scanned_soils(wavelengths_nm, count, int(rng.integers(2**31)))[0].astype(np.float64)
 
 
-def _place(wavelengths_nm: Floats) -> Floats:
-    """-1 and 1 at the ends of 350..2500 nm, whatever the grid."""
+def _scaled_position(wavelengths_nm: Floats) -> Floats:
+    """(bands,) wavelength scaled to -1 at 350 nm and 1 at 2500 nm, independent of the grid."""
     return (wavelengths_nm - 1425) / 1075

@@ -1,8 +1,8 @@
-"""A physical generator of soil spectra with five laboratory values, to train and test without data.
+"""Physical simulation of soil spectra with five laboratory values, to train and test without data.
 
-A soil is a mixture. Each part of it absorbs at its known bands, the grains scatter, and the theory
-of Kubelka and Munk (1931, Z. Tech. Phys. 12, 593-601) turns both into reflectance. Strong bands
-saturate, so absorbance is not linear in the contents, as in real soils.
+A soil is a mixture of constituents. Each constituent absorbs at its known bands, the grains scatter, and the theory of
+Kubelka and Munk (1931, Z. Tech. Phys. 12, 593-601) gives the reflectance. Strong bands saturate, so absorbance is not
+linear in the contents, as in real soils.
 """
 
 import math
@@ -20,10 +20,10 @@ Floats = npt.NDArray[np.float64]
 Bands = tuple[tuple[float, float, float, float], ...]
 
 TARGETS = ("N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH")
-NOTE = "simulated: no soil was scanned; never quote its scores as real"
+NOTE = "simulated: no soil was scanned; never report its scores as real"
 
 BLOCK = 512
-"""Soils drawn at a time; whole blocks are drawn and cut, so soil i is the same in any library."""
+"""Soils drawn at a time. Whole blocks are drawn and the last is truncated, so soil i is the same in any library."""
 
 VARIATES = (
     *("clay", "oc", "carbon_nitrogen", "carbonate", "acidity", "weathering", "exchange", "buffer"),
@@ -31,7 +31,7 @@ VARIATES = (
     *("gain", "offset", "tilt", "splice_1000", "splice_1830"),
     *(f"lab_{target}" for target in TARGETS),
 )
-"""Standard normal numbers of a soil: make-up, nuisances, the scan, the laboratory's error."""
+"""Standard normal variates of a soil: composition, nuisance factors, scan effects, laboratory errors."""
 
 BANDS: dict[str, Bands] = {
     "water": ((1414, 0.7, 15, 28), (1455, 0.4, 45, 90), (1914, 3.3, 15, 28), (1940, 1.5, 35, 80)),
@@ -55,28 +55,28 @@ BANDS: dict[str, Bands] = {
     "iron": ((515, 10.0, 80, 55), (650, 2.0, 45, 45), (890, 3.5, 80, 110), (1100, 0.7, 200, 300)),
 }
 """Constituent -> its bands: centre in nm, strength (K over S per mass fraction), and the SD in nm
-of the Gaussian on the short and on the long side. The two last bands of `carbon` are the darkness
-of humus. Positions: Stenberg et al. 2010 (Adv. Agron. 107, 163-215), Viscarra Rossel & Behrens 2010
+of the Gaussian on the short and on the long side. The last two bands of `carbon` model the dark
+colour of humus. Positions: Stenberg et al. 2010 (Adv. Agron. 107, 163-215), Viscarra Rossel & Behrens 2010
 (Geoderma 158, 46-54), Ben-Dor & Banin 1995 (SSSAJ 59, 364-372), Clark et al. 1990 (JGR 95,
 12653-12680; clays, carbonates). Strengths are chosen so that spectra look like those of air-dried
 topsoils."""
 
 
 def simulate(config: SimulatedConfig) -> SpectralLibrary:
-    """Draw soils, mix their spectra and measure both, the same for the same seed.
+    """Draw soils, and simulate their spectra and laboratory values, reproducible by seed.
 
-    Soil i does not depend on how many follow, and a coarser grid samples the same curves; only the
-    noise of the detector differs. Leaving out laboratory values does not change the spectra.
+    Soil i does not depend on the number of soils. A coarser grid samples the same curves; only the detector noise
+    differs. Missing laboratory values do not change the spectra.
 
     Returns:
-        Library of `config.soils` reflectance spectra and the targets of TARGETS.
+        A library of `config.soils` reflectance spectra and the targets of TARGETS.
     """
     wavelengths_nm = grid(config)
-    # BLAS adds up in an order that depends on its threads; soils are not to depend on the number of cores.
+    # The order of summation in BLAS depends on its threads; soils must not depend on the number of cores.
     with threadpool_limits(limits=1, user_api="blas"):
         spectra, values = scanned_soils(wavelengths_nm, config.soils, config.seed)
-    left_out = np.random.default_rng([config.seed, 2]).random(values.shape) < config.missing
-    values[left_out] = np.nan
+    missing = np.random.default_rng([config.seed, 2]).random(values.shape) < config.missing
+    values[missing] = np.nan
     return SpectralLibrary(
         source="simulated",
         spectra=spectra,
@@ -94,8 +94,8 @@ def scanned_soils(wavelengths_nm: Floats, count: int, seed: int) -> tuple[npt.ND
     spectra = np.empty((count, len(wavelengths_nm)), np.float32)
     values = np.empty((count, len(TARGETS)))
     for block, start in enumerate(range(0, count, BLOCK)):
-        draw = np.random.default_rng([seed, 0, block])
-        variates = draw.standard_normal((BLOCK, len(VARIATES)))
+        rng = np.random.default_rng([seed, 0, block])
+        variates = rng.standard_normal((BLOCK, len(VARIATES)))
         soil = _soils(dict(zip(VARIATES, variates.T, strict=True)))
         noise = np.random.default_rng([seed, 1, block])
         rows = slice(start, start + BLOCK)
@@ -106,14 +106,14 @@ def scanned_soils(wavelengths_nm: Floats, count: int, seed: int) -> tuple[npt.ND
 
 
 def grid(config: SimulatedConfig) -> Floats:
-    """The wavelengths in nm, (bands,): `start_nm` and on in steps, up to `stop_nm`."""
-    # The small number keeps the last band when step_nm is not exact in binary.
+    """(bands,) wavelengths in nm, from `start_nm` to `stop_nm` in steps of `step_nm`."""
+    # 1e-6 keeps the last band when step_nm is not exact in binary.
     steps = math.floor((config.stop_nm - config.start_nm) / config.step_nm + 1e-6)
     return config.start_nm + config.step_nm * np.arange(steps + 1, dtype=np.float64)
 
 
 def absorption_curves(wavelengths_nm: Floats, table: Mapping[str, Bands] = BANDS) -> dict[str, Floats]:
-    """Specific absorption of each constituent of `table`, (bands,); of those of soils, K over S per mass fraction."""
+    """(bands,) specific absorption of each constituent of `table`; for soils, K over S per mass fraction."""
     curves = {}
     for constituent, bands in table.items():
         curve = np.zeros_like(wavelengths_nm)
@@ -125,17 +125,17 @@ def absorption_curves(wavelengths_nm: Floats, table: Mapping[str, Bands] = BANDS
 
 
 def _soils(z: dict[str, Floats]) -> dict[str, Floats]:
-    """Contents and properties of soils like European topsoils, from standard normal numbers.
+    """Composition and properties of soils similar to European topsoils, from standard normal variates.
 
-    Medians and tails are set after LUCAS 2009 (Toth et al. 2013, JRC83529): organic carbon is
-    log-normal with an organic tail, most soils hold no carbonate, and some carbonate buffers pH.
+    Medians and tails follow LUCAS 2009 (Toth et al. 2013, JRC83529): organic carbon is log-normal with a tail of
+    organic soils, most soils contain no carbonate, and carbonate buffers pH.
 
     Args:
         z: Name of VARIATES -> (n,).
 
     Returns:
-        Name -> (n,): mass fractions 0..1 of the constituents of BANDS, the true value of each
-        target, and the numbers of `z`, for what the scan and the laboratory add.
+        Name -> (n,): mass fractions 0..1 of the constituents of BANDS, the true value of each target, and the
+        variates `z`, which the scan and the laboratory errors need.
     """
     # The quadratic term bends the log-normal towards peat; C:N widens from 11 to about 20 there.
     log_oc = 0.65 * z["oc"] + 0.3 * np.maximum(z["oc"] - 1.5, 0) ** 2
@@ -145,7 +145,7 @@ def _soils(z: dict[str, Floats]) -> dict[str, Floats]:
     excess = np.maximum(z["carbonate"] - 0.3, 0)
     carbonate = mineral * (0.0005 * np.exp(z["buffer"]) + 0.85 * (1 - np.exp(-0.22 * excess**1.4)))
     clay = expit(-1.2 + 0.75 * z["clay"])
-    # Weathered clays are kaolinitic: sharper bands, fewer charges, more acid, and more iron oxide.
+    # Weathered clays are kaolinitic: sharper bands, less charge, lower pH and more iron oxide.
     kaolinitic = expit(1.3 * z["weathering"])
     charge = (0.62 - 0.3 * kaolinitic) * np.exp(0.12 * z["exchange"])
     unbuffered = 5.8 + 0.38 * z["acidity"] - 0.75 * z["weathering"] - 0.4 * log_oc
@@ -157,7 +157,7 @@ def _soils(z: dict[str, Floats]) -> dict[str, Floats]:
         "CaCO3_g_kg": 1000 * carbonate,
         "CEC_cmolc_kg": 100 * charge * clay * silicate + 0.2 * oc_g_kg,
         "pH": (1 - buffered) * np.clip(unbuffered, 3.7, 7.5) + buffered * (7.8 + 0.12 * z["buffer"]),
-        # Air-dried soils keep the water that clay (smectite most) and humus hold, more or less.
+        # Air-dried soils keep a variable amount of water, bound by clay (mainly smectite) and humus.
         "water": (0.005 + 0.09 * clay * (1 - 0.6 * kaolinitic) + 0.00025 * oc_g_kg) * np.exp(0.35 * z["moisture"]),
         "smectite": silicate * clay * (1 - kaolinitic),
         "kaolinite": silicate * clay * kaolinitic,
@@ -169,7 +169,7 @@ def _soils(z: dict[str, Floats]) -> dict[str, Floats]:
 
 
 def laboratory(soil: dict[str, Floats]) -> Floats:
-    """What the laboratory reports, (n, targets): the truth times its error, pH plus its error."""
+    """(n, targets) laboratory values: the true value times a log-normal error; for pH plus a normal error."""
     relative = {"N_g_kg": 0.07, "OC_g_kg": 0.04, "CaCO3_g_kg": 0.04, "CEC_cmolc_kg": 0.06}
     columns = [soil[name] * np.exp(sd * soil[f"lab_{name}"]) for name, sd in relative.items()]
     return np.column_stack([*columns, soil["pH"] + 0.08 * soil["lab_pH"]])
@@ -181,29 +181,29 @@ def _scan(
     curves: dict[str, Floats],
     noise: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
-    """Reflectance of the soils, (n, bands), as a bench spectrometer of three detectors sees it."""
-    # 1 at the ends of 350..2500 nm, whatever the grid, so that grids agree.
-    place = ((wavelengths_nm - 1425) / 1075).astype(np.float32)
-    scatter = _column(0.11 * soil["grain"] + 0.1 * soil["quartz"]) + _column(0.08 * soil["grain_slope"]) * place
+    """(n, bands) reflectance of the soils as measured by a bench spectrometer with three detectors."""
+    # -1 and 1 at the ends of 350..2500 nm, independent of the grid.
+    position = ((wavelengths_nm - 1425) / 1075).astype(np.float32)
+    scatter = _column(0.11 * soil["grain"] + 0.1 * soil["quartz"]) + _column(0.08 * soil["grain_slope"]) * position
     ratio = _absorption(soil, wavelengths_nm, curves) * np.exp(-scatter)
-    # Kubelka-Munk: R of an infinitely thick layer whose absorption over scatter is `ratio`.
+    # Kubelka-Munk: R of an infinitely thick layer with the ratio K over S (absorption over scattering).
     absorbance = -np.log10(1 + ratio - np.sqrt(ratio * (ratio + 2)))
     absorbance *= _column(np.exp(0.06 * soil["gain"]))
-    absorbance += _column(0.02 * soil["offset"]) + _column(0.012 * soil["tilt"]) * place
+    absorbance += _column(0.02 * soil["offset"]) + _column(0.012 * soil["tilt"]) * position
     for splice_nm in (1000, 1830):
         step = _column(0.0012 * soil[f"splice_{splice_nm}"])
         absorbance += step * (wavelengths_nm > splice_nm).astype(np.float32)
     reflectance: npt.NDArray[np.float32] = 10**-absorbance
-    # Lamps are dim and detectors weak at the ends; 0.0001 is a mean of some dozens of scans.
-    noise_sd = (1e-4 * (1 + 6 * place**8)).astype(np.float32)
+    # Lamps are dim and detectors insensitive at the ends; SD 0.0001 is that of a mean of some dozens of scans.
+    noise_sd = (1e-4 * (1 + 6 * position**8)).astype(np.float32)
     reflectance += noise_sd * noise.standard_normal(reflectance.shape, dtype=np.float32)
     return reflectance.clip(0.01, 1.0)
 
 
 def _absorption(soil: dict[str, Floats], wavelengths_nm: Floats, curves: dict[str, Floats]) -> npt.NDArray[np.float32]:
-    """Absorption over scatter of the mixtures, (n, bands): a continuum, then the constituents."""
-    # Grey matter without bands of its own, the edge towards the visible, and the wing of the OH
-    # stretching bands beyond 2500 nm, which clay and water raise.
+    """(n, bands) ratio of absorption to scattering of the mixtures: a continuum plus the constituents."""
+    # Continuum: grey matter without bands, the edge towards the visible, and the wing of the OH stretching bands
+    # beyond 2500 nm, which increases with clay and water.
     edge = np.exp(-(wavelengths_nm - 350) / 420)
     wing = np.exp((wavelengths_nm - 2500) / 170)
     grey = 0.15 * np.exp(0.35 * soil["soot"])

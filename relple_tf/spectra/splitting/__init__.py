@@ -1,1 +1,1 @@
-"""Which rows train, validate and test."""
+"""Division of rows into training, validation and test parts, and into folds."""

@@ -1,4 +1,4 @@
-"""Kennard-Stone and SPXY: groups in the order in which they span the spectra, the farthest pair first."""
+"""Kennard-Stone and SPXY: order of the groups by distance, the farthest pair first."""
 
 import math
 
@@ -13,24 +13,24 @@ Indices = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
 
 MOST_DISTANCE_GROUPS = 20_000
-"""kennard_stone and spxy hold all pairwise distances twice for a moment: 4 GB at this many."""
+"""Limit for kennard_stone and spxy, which briefly hold all pairwise distances twice: 4 GB at this number."""
 DISTANCE_COMPONENTS = 20
-"""Principal components that stand for the spectra in kennard_stone and spxy."""
+"""Principal components on which kennard_stone and spxy compute distances."""
 DISTANCE_BANDS = 500
-"""Bands that the components are taken from, at most; neighbouring bands say the same."""
+"""Maximum number of bands for the PCA; neighbouring bands are redundant."""
 
 
 def distance_order(library: SpectralLibrary, groups: Indices, with_targets: bool) -> Indices:
-    """The groups as Kennard-Stone or, with targets, SPXY chooses them, the farthest pair first.
+    """Order the groups by Kennard-Stone or, with targets, by SPXY, the farthest pair first.
 
-    Kennard-Stone (1969, Technometrics 11, 137-148) spans the spectra; SPXY (Galvao et al. 2005,
-    Talanta 67, 736-740) adds the distance of the targets with equal weight. Both look at all rows
-    by design, and the test part is the inner rest that they leave, easier than a random one.
-    Distances are Euclidean between the means of the groups: of the principal components of SNV'd
-    absorbance, and of the standardised targets, where a value not measured counts as the mean.
+    Kennard-Stone (1969, Technometrics 11, 137-148) spans the spectra. SPXY (Galvao et al. 2005, Talanta 67, 736-740)
+    adds the distance of the targets with equal weight. Both use all rows by design. The test part consists of the
+    remaining central samples and is therefore easier to predict than a random one. Distances are Euclidean distances
+    between group means: of the principal components of SNV-corrected absorbance, and of the standardised targets,
+    where a missing value counts as the mean.
 
     Returns:
-        (groups,) labels, first chosen first.
+        (groups,) group labels in the order of selection.
 
     Raises:
         InputError: more than MOST_DISTANCE_GROUPS groups.
@@ -42,23 +42,23 @@ def distance_order(library: SpectralLibrary, groups: Indices, with_targets: bool
     count = groups.max() + 1
     if count > MOST_DISTANCE_GROUPS:
         raise InputError(
-            f"{library.source}: kennard_stone and spxy compare every pair, and {count} samples or "
-            f"groups are more than {MOST_DISTANCE_GROUPS}; use --set split.method=random"
+            f"{library.source}: kennard_stone and spxy compute all pairwise distances of at most "
+            f"{MOST_DISTANCE_GROUPS} groups, got {count}; use --set split.method=random"
         )
     # float32 halves the memory; scikit-learn still computes in float64.
     distances = euclidean_distances(_spectral_scores(library, groups).astype(np.float32))
     if with_targets:
         distances /= max(distances.max(), np.finfo(np.float32).tiny)
-        of_targets = euclidean_distances(_target_scores(library, groups).astype(np.float32))
-        of_targets /= max(of_targets.max(), np.finfo(np.float32).tiny)
-        distances += of_targets
-        del of_targets
+        target_distances = euclidean_distances(_target_scores(library, groups).astype(np.float32))
+        target_distances /= max(target_distances.max(), np.finfo(np.float32).tiny)
+        distances += target_distances
+        del target_distances
     order: Indices = fast_kennard_stone(distances)
     return order
 
 
 def _spectral_scores(library: SpectralLibrary, groups: Indices) -> Floats:
-    """Principal components of the groups' mean SNV'd absorbance, (groups, components)."""
+    """(groups, components) principal components of the mean SNV-corrected absorbance of each group."""
     from sklearn.decomposition import PCA
 
     x = library.spectra[:, :: math.ceil(library.spectra.shape[1] / DISTANCE_BANDS)]
@@ -73,7 +73,7 @@ def _spectral_scores(library: SpectralLibrary, groups: Indices) -> Floats:
 
 
 def _target_scores(library: SpectralLibrary, groups: Indices) -> Floats:
-    """Standardised targets, (groups, targets); 0, the mean, where not measured."""
+    """(groups, targets) standardised targets; 0, the mean, where not measured."""
     values = np.column_stack(list(library.targets.values()))
     measured = np.isfinite(values)
     count = np.maximum(measured.sum(axis=0), 1)
@@ -81,12 +81,12 @@ def _target_scores(library: SpectralLibrary, groups: Indices) -> Floats:
     scores = np.where(measured, values - mean, 0)
     sd = np.sqrt((scores**2).sum(axis=0) / count)
     scores /= np.where(sd > 0, sd, 1)
-    # Of the scans of a sample only those with a value count.
+    # The mean of a group is taken over its measured rows only.
     return _group_means(scores, groups) / np.maximum(_group_means(measured, groups), 1e-12)
 
 
 def _group_means(rows: npt.NDArray[np.generic], groups: Indices) -> Floats:
-    """(n, columns) -> (groups, columns)."""
-    members = coo_array((np.ones(len(groups)), (groups, np.arange(len(groups))))).tocsr()
-    means: Floats = (members @ rows.astype(float)) / np.bincount(groups)[:, None]
+    """Means of the rows of each group, (n, columns) -> (groups, columns)."""
+    indicator = coo_array((np.ones(len(groups)), (groups, np.arange(len(groups))))).tocsr()
+    means: Floats = (indicator @ rows.astype(float)) / np.bincount(groups)[:, None]
     return means

@@ -1,4 +1,4 @@
-"""Units: rows that belong together, by sample, group or block of land, and that no split of ours divides."""
+"""Groups: rows linked by sample, by a group column or by spatial block, which no split divides."""
 
 from typing import Any
 
@@ -15,18 +15,18 @@ Parts = npt.NDArray[np.str_]
 
 
 def group_labels(library: SpectralLibrary, keep_groups: bool, block_km: float = 0.0) -> Indices:
-    """Number the groups that no split divides: rows linked by id and, where asked, by group or by block.
+    """Number the groups that no split divides: rows linked by id and, if requested, by `library.groups` or by block.
 
     Args:
         library: Rows to number.
-        keep_groups: Link the rows of a group; without groups in the library this says nothing.
-        block_km: Edge of the blocks whose rows are linked; 0 links none.
+        keep_groups: Link rows with equal `library.groups`; no effect where the library has none.
+        block_km: Edge length of the blocks whose rows are linked; 0 links none.
 
     Returns:
-        (n,) 0, 1, 2, ...; an id that occurs in two groups makes one group of both.
+        (n,) 0, 1, 2, ...; an id that occurs in two groups joins them.
 
     Raises:
-        InputError: blocks are asked for, and the library or a row has no coordinates.
+        InputError: blocks are requested, but the library or a row has no coordinates.
     """
     groups: Indices = np.unique(library.ids, return_inverse=True)[1]
     if library.groups is not None and keep_groups:
@@ -37,15 +37,16 @@ def group_labels(library: SpectralLibrary, keep_groups: bool, block_km: float = 
 
 
 def whole_groups(library: SpectralLibrary, parts: Parts, block_km: float = 0.0) -> Indices:
-    """The groups that `parts` leaves whole, for folds inside the learning rows to leave whole too.
+    """Number the groups that `parts` does not divide; folds of the development rows do not divide them either.
 
-    Groups are linked unless `parts` divides one, and so are blocks of `block_km` (0: there are none).
+    Rows with equal `library.groups` are linked unless `parts` divides such a group. The same holds for blocks of
+    `block_km` (0: no blocks).
 
     Returns:
         (n,) 0, 1, 2, ...
 
     Raises:
-        InputError: blocks are asked for, and the library or a row has no coordinates.
+        InputError: blocks are requested, but the library or a row has no coordinates.
     """
     return group_labels(
         library,
@@ -55,26 +56,26 @@ def whole_groups(library: SpectralLibrary, parts: Parts, block_km: float = 0.0) 
 
 
 def group_divided(library: SpectralLibrary, parts: Parts) -> int:
-    """How many groups have rows in more than one part; 0 without groups."""
+    """Number of `library.groups` with rows in more than one part; 0 without groups."""
     return 0 if library.groups is None else len(divided(library.groups, parts))
 
 
 def block_divided(library: SpectralLibrary, parts: Parts, block_km: float) -> int:
-    """How many blocks of this edge have rows in more than one part; 0 without blocks."""
+    """Number of blocks of this edge length with rows in more than one part; 0 without blocks."""
     return len(divided(block_labels(library, block_km), parts)) if block_km else 0
 
 
 def divided(labels: npt.NDArray[Any], parts: Parts) -> npt.NDArray[Any]:
-    """The labels that occur in more than one part, sorted; rows whose part is empty are in none."""
+    """Sorted labels that occur in more than one part; rows whose part is empty are not counted."""
     labels, parts = labels[parts != ""], parts[parts != ""]
     names, codes = np.unique(labels, return_inverse=True)
     pairs = np.unique(np.column_stack([codes, np.unique(parts, return_inverse=True)[1]]), axis=0)
-    found: npt.NDArray[Any] = names[np.bincount(pairs[:, 0]) > 1]
-    return found
+    in_several: npt.NDArray[Any] = names[np.bincount(pairs[:, 0]) > 1]
+    return in_several
 
 
 def _linked(groups: Indices, others: Indices) -> Indices:
-    """Units joined where a row of each carries the same label of `others`, numbered anew."""
+    """Join groups that contain rows with the same label in `others`, and renumber them."""
     others = others + groups.max() + 1
     nodes = others.max() + 1
     links = coo_array((np.ones(len(groups)), (groups, others)), shape=(nodes, nodes))

@@ -1,4 +1,4 @@
-"""The part of every row: by the split file of the config, as the library declares it, or drawn."""
+"""Part of every row: from the split file of the config, as the library declares it, or drawn at random."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from relple_tf.spectra.splitting.split import split
 
 
 def divide(library: SpectralLibrary, config: Config) -> tuple[npt.NDArray[np.str_], tuple[str, ...]]:
-    """The part of every row, by the split file, the library or a draw; and what must be said about it."""
+    """Part of every row from the split file, the library or a random draw; and notes for the reader of the scores."""
     if not config.split.file:
         return split(library, config.split, config.training.seed)
     declared, note = read_parts(Path(config.split.file), library.ids, config.limits)

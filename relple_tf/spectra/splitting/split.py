@@ -1,4 +1,4 @@
-"""Which rows train, validate and test; what belongs together stays together."""
+"""Division of the rows into training, validation and test parts; no part divides a group."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,9 @@ Parts = npt.NDArray[np.str_]
 
 PARTS = ("train", "validation", "test")
 FEWEST_VALUES = 2
-"""Different measured values of a target that each part needs; with fewer no metric is defined."""
-DRAWS = 100
-"""Draws at random, at most; the first with FEWEST_VALUES everywhere is taken."""
+"""Distinct measured values of a target that each part needs; with fewer no metric is defined."""
+MAXIMUM_DRAWS = 100
+"""Maximum number of random draws; the first with FEWEST_VALUES in every part is used."""
 
 
 def split(
@@ -25,39 +25,39 @@ def split(
 ) -> tuple[Parts, tuple[str, ...]]:
     """Divide the rows into train, validation and test.
 
-    Scans of one sample stay in one part, and so do the rows of a group unless `config.within_groups` or a declared
-    split says otherwise, and those of a block of `config.block_km` unless a declared split does. Validation rows that
-    nobody declared are drawn at random from the rows to learn from.
+    A group stays in one part: the scans of a sample, the rows with equal `library.groups` unless
+    `config.within_groups` or a declared split divides them, and the rows of a block of `config.block_km` unless a
+    declared split divides it. If no validation rows are declared, they are drawn at random from the training rows.
 
     Args:
         library: Rows to divide.
-        config: Method and shares.
-        seed: Seed of everything drawn at random.
-        declared: (n,) parts read from `split.file`; they go before those of the library.
+        config: Method, and fractions of test and validation rows.
+        seed: Seed of all random draws.
+        declared: (n,) parts read from `split.file`; they override those of the library.
 
     Returns:
-        (n,) of PARTS, and what a reader of the scores must know, one sentence each.
+        (n,) of PARTS, and notes that a reader of the scores needs, one sentence each.
 
     Raises:
-        InputError: the rows cannot be divided as asked.
+        InputError: the rows cannot be divided as requested.
     """
     declared = library.parts if declared is None else declared
     method = config.method
     if method == "auto":
         method = "random" if declared is None else "given"
     _check_groups(library, config, method)
-    known = _given(library, declared) if method == "given" else None
+    given = _given(library, declared) if method == "given" else None
     groups = group_labels(
         library,
-        keep_groups=not config.within_groups and (known is None or not group_divided(library, known)),
-        block_km=0.0 if known is not None and block_divided(library, known, config.block_km) else config.block_km,
+        keep_groups=not config.within_groups and (given is None or not group_divided(library, given)),
+        block_km=0.0 if given is not None and block_divided(library, given, config.block_km) else config.block_km,
     )
-    _check_size(library, config, groups, known)
+    _check_size(library, config, groups, given)
     order = None
     if method in ("kennard_stone", "spxy"):
         order = distance_order(library, groups, with_targets=method == "spxy")
-    for draw in range(DRAWS):
-        parts = _divide(groups, known, order, config, np.random.default_rng([seed, draw]))
+    for draw in range(MAXIMUM_DRAWS):
+        parts = _divide(groups, given, order, config, np.random.default_rng([seed, draw]))
         lacking = _lacking(library, parts)
         if not lacking:
             break
@@ -68,28 +68,31 @@ def split(
 
 def _divide(
     groups: Indices,
-    known: Parts | None,
+    given: Parts | None,
     order: Indices | None,
     config: SplitConfig,
     rng: np.random.Generator,
 ) -> Parts:
-    """One draw: test groups unless parts are known, then validation groups unless known too."""
+    """One random draw: test groups unless the parts are declared, then validation groups unless declared too."""
     sizes = np.bincount(groups)
-    if known is not None:
-        parts = known.copy()
+    if given is not None:
+        parts = given.copy()
     else:
         wanted = config.test * len(groups)
         test = _fill(rng.permutation(len(sizes)), sizes, wanted, 2) if order is None else _rest(order, sizes, wanted)
         parts = np.where(np.isin(groups, test), "test", "train").astype("U10")
     if not np.any(parts == "validation"):
         candidates = rng.permutation(np.unique(groups[parts == "train"]))
-        drawn = _fill(candidates, sizes, config.validation * len(groups), 1)
-        parts[np.isin(groups, drawn)] = "validation"
+        validation = _fill(candidates, sizes, config.validation * len(groups), 1)
+        parts[np.isin(groups, validation)] = "validation"
     return parts
 
 
 def _fill(candidates: Indices, sizes: Indices, wanted: float, spared: int) -> list[int]:
-    """Candidates in order, each if it brings the rows nearer to `wanted`; never none, never all."""
+    """Groups taken from `candidates` in order, each if it brings the number of rows nearer to `wanted`.
+
+    At least one group is taken, and at least `spared` are left.
+    """
     taken: list[int] = []
     rows = 0
     for group in candidates.tolist():
@@ -100,23 +103,25 @@ def _fill(candidates: Indices, sizes: Indices, wanted: float, spared: int) -> li
 
 
 def _rest(order: Indices, sizes: Indices, wanted: float) -> Indices:
-    """The last chosen groups, as many as come nearest to `wanted` rows and leave two."""
+    """The last groups of `order`: the number that comes nearest to `wanted` rows and leaves at least two groups."""
     last = order[::-1]
     count = 1 + int(np.argmin(np.abs(np.cumsum(sizes[last]) - wanted)))
     return last[: min(count, len(order) - 2)]
 
 
 def _given(library: SpectralLibrary, declared: Parts | None) -> Parts:
-    """The declared parts, checked."""
+    """Check and return the declared parts."""
     if declared is None:
         raise InputError(
-            f"{library.source}: split.method is given but no split is declared; name a table with "
+            f"{library.source}: split.method=given needs a declared split, but there is none; name a table with "
             "--set split.file=..., or use --set split.method=random"
         )
     if len(declared) != len(library):
-        raise InputError(f"{library.source}: {len(declared)} declared parts for {len(library)} rows")
+        raise InputError(
+            f"{library.source}: expected a declared part for each of {len(library)} rows, got {len(declared)}"
+        )
     if unknown := sorted(set(declared.tolist()) - set(PARTS)):
-        raise InputError(f"{library.source}: the declared split holds {unknown[0]!r}; use {', '.join(PARTS)}")
+        raise InputError(f"{library.source}: the declared split contains {unknown[0]!r}; use {', '.join(PARTS)}")
     for part in ("train", "test"):
         if not np.any(declared == part):
             raise InputError(
@@ -125,7 +130,7 @@ def _given(library: SpectralLibrary, declared: Parts | None) -> Parts:
     if (ids := divided(library.ids, declared)).size:
         raise InputError(
             f"{library.source}: the declared split puts scans of {ids[0]} into different parts "
-            f"({len(ids)} such ids); give the scans of a sample one part, or use "
+            f"({len(ids)} such ids); put all scans of a sample into the same part, or use "
             "--set split.method=random"
         )
     return declared.astype("U10")
@@ -134,41 +139,43 @@ def _given(library: SpectralLibrary, declared: Parts | None) -> Parts:
 def _check_groups(library: SpectralLibrary, config: SplitConfig, method: str) -> None:
     if method == "group" and library.groups is None:
         raise InputError(
-            f"{library.source}: split.method is group but the rows have no groups; name their "
+            f"{library.source}: split.method=group needs groups, but the rows have none; name their "
             "column with --set data.group_column=..., or use --set split.method=random"
         )
     if method == "group" and config.within_groups:
-        raise InputError("split.method=group keeps groups whole, split.within_groups=true divides them; drop one")
-
-
-def _check_size(library: SpectralLibrary, config: SplitConfig, groups: Indices, known: Parts | None) -> None:
-    """Refuse rows that are too few for a part each."""
-    way_out = "add samples"
-    if config.block_km:
-        way_out += f", or make blocks smaller than split.block_km={config.block_km:g}"
-    if library.groups is not None:
-        way_out += ", or divide groups with --set split.within_groups=true (not with split.method=group)"
-    if known is None and (count := len(np.unique(groups))) < 3:
         raise InputError(
-            f"{library.source}: {len(library)} rows in {count} samples, groups or blocks that stay whole; "
-            f"train, validation and test need 3; {way_out}"
+            "split.method=group keeps groups whole, but split.within_groups=true divides them; drop either"
         )
-    if known is not None and not np.any(known == "validation") and len(np.unique(groups[known == "train"])) < 2:
+
+
+def _check_size(library: SpectralLibrary, config: SplitConfig, groups: Indices, given: Parts | None) -> None:
+    """Raise InputError if there are too few groups to fill every part."""
+    remedy = "add samples"
+    if config.block_km:
+        remedy += f", or make blocks smaller than split.block_km={config.block_km:g}"
+    if library.groups is not None:
+        remedy += ", or divide groups with --set split.within_groups=true (not with split.method=group)"
+    if given is None and (count := len(np.unique(groups))) < 3:
         raise InputError(
-            f"{library.source}: the declared training rows are 1 sample, group or block that stays whole, "
-            f"so none is left for validation; declare validation rows, or {way_out}"
+            f"{library.source}: {len(library)} rows form {count} groups (rows linked by id, group column or block), "
+            f"train, validation and test need 3; {remedy}"
+        )
+    if given is not None and not np.any(given == "validation") and len(np.unique(groups[given == "train"])) < 2:
+        raise InputError(
+            f"{library.source}: the declared training rows form 1 group (rows linked by id, group column or "
+            f"block), so none is left for validation; declare validation rows, or {remedy}"
         )
 
 
 def _lacking(library: SpectralLibrary, parts: Parts) -> str:
-    """Say which target has too few measured values, or equal ones, in which part; empty if none has."""
+    """Message with the first target and part that have too few distinct measured values; empty if none."""
     for name, values in library.targets.items():
         for part in PARTS:
             measured = values[(parts == part) & np.isfinite(values)]
             if len(measured) < FEWEST_VALUES or np.ptp(measured) == 0:
                 return (
                     f"{library.source}: {name} has {len(measured)} measured values in the {part} part, "
-                    f"{len(np.unique(measured))} of them different; {FEWEST_VALUES} are needed to learn or to score; "
+                    f"{len(np.unique(measured))} of them distinct; training and scoring need {FEWEST_VALUES}; "
                     "leave it out with --targets, or change split.method, split.test or split.validation"
                 )
     return ""
@@ -179,18 +186,18 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if method != "given" and declared is not None:
-        notes.append(f"a split is declared, but split.method={method} leaves it aside")
+        notes.append(f"a split is declared, but split.method={method} ignores it")
     if library.groups is not None and (count := group_divided(library, parts)):
         other = "split.within_groups=false" if config.within_groups and method != "given" else "split.method=group"
         notes.append(
             f"{count} of {len(np.unique(library.groups))} groups are divided between "
             f"the parts: scores hold for further soils of the same fields, not for a new field; "
-            f"--set {other} measures that"
+            f"--set {other} measures the error on new fields"
         )
     if config.block_km:
         blocks = f"blocks of {config.block_km:g} km"
         if count := block_divided(library, parts, config.block_km):
-            notes.append(f"the declared split divides {count} {blocks}, so split.block_km keeps none whole")
+            notes.append(f"the declared split divides {count} {blocks}, so split.block_km has no effect")
         else:
             notes.append(f"the rows come from {len(np.unique(block_labels(library, config.block_km)))} {blocks}")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""What may be drawn: always a Config, narrowed by a file, and nothing that has no effect."""
+"""The search space: every draw is a valid Config, a file narrows it, inactive fields are not drawn."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tuning.oracles import Oracle, config_of
 from tuning.space import TrialRules, is_active, space_of, value_of
 
 
-def written(tmp_path, text):
+def space_file(tmp_path, text):
     path = tmp_path / "space.toml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -17,10 +17,10 @@ def written(tmp_path, text):
 
 def draws(space, count, algorithm="random", seed=0):
     oracle = Oracle(algorithm, space, trials=count, seed=seed, fits=lambda config: True)
-    found = []
-    while (drawn := oracle.draw()) is not None:
-        found.append(drawn[1].values)
-    return found
+    values = []
+    while (numbered := oracle.draw()) is not None:
+        values.append(numbered[1].values)
+    return values
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -30,12 +30,12 @@ def test_trial_0_is_the_preset_itself(preset):
     assert space.start == base
     assert not space.notes
     for parameter in space.parameters:
-        own = value_of(base, parameter.field)
-        assert own in parameter.options if parameter.options else parameter.low <= own <= parameter.high
+        value = value_of(base, parameter.field)
+        assert value in parameter.options if parameter.options else parameter.low <= value <= parameter.high
 
 
 @pytest.mark.parametrize("preset", ["rs_ple_base", "rs_ple_nano", "single_task_base"])
-def test_every_draw_is_a_config_that_differs_in_drawn_fields_only(preset):
+def test_every_draw_is_a_config_that_differs_from_trial_0_in_active_fields_only(preset):
     space = space_of(PRESETS[preset](), None)
     fields = {parameter.field: parameter for parameter in space.parameters}
     for values in draws(space, 300):
@@ -53,7 +53,7 @@ def test_every_draw_is_a_config_that_differs_in_drawn_fields_only(preset):
         assert space.config(back) == config
 
 
-def test_what_another_field_switches_off_is_not_drawn():
+def test_inactive_fields_are_not_drawn():
     seen = draws(space_of(Config(), None), 200)
     for values in seen:
         assert ("model.relevance" in values) == (values["model.architecture"] == "rs_ple")
@@ -63,8 +63,8 @@ def test_what_another_field_switches_off_is_not_drawn():
     assert any("model.relevance_beta" in values for values in seen)
 
 
-def test_a_file_narrows_fixes_adds_and_gives_ranges(tmp_path):
-    file = written(
+def test_a_space_file_narrows_fixes_and_adds_fields_and_gives_ranges(tmp_path):
+    file = space_file(
         tmp_path,
         """
         [trial]
@@ -103,7 +103,7 @@ def test_a_file_narrows_fixes_adds_and_gives_ranges(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("levels = 2", "no section 'levels'"),
         ("[data]\nsource = ['a']", "no section 'data'"),
@@ -113,14 +113,14 @@ def test_a_file_narrows_fixes_adds_and_gives_ranges(tmp_path):
         ("[model]\nlevels = []", "no options"),
         ("[model]\nrelevance = ['firm', 'soft']", "hard, soft"),
         ("[model]\nconv_filters = [[0]]", "positive"),
-        ("[training]\nseed = [1, 2]", "luck"),
+        ("[training]\nseed = [1, 2]", "chance"),
         ("[front_end]\nstop_nm = [1800, 2300]", "same bands"),
         ("[front_end]\nchannels = [['snv']]", "front_end.views"),
         ("[front_end]\nviews = [['snv', 'haze']]", "haze"),
         ("[training]\nlearning_rate = {min = 0.1}", "max"),
-        ("[training]\nlearning_rate = {min = 0.1, max = 0.01}", "below max"),
+        ("[training]\nlearning_rate = {min = 0.1, max = 0.01}", "expected min below max"),
         ("[training]\nlearning_rate = {min = 0.1, max = 3.0}", "between 1e-07 and 1"),
-        ("[training]\nweight_decay = {min = 0.0, max = 0.1, log = true}", "above 0"),
+        ("[training]\nweight_decay = {min = 0.0, max = 0.1, log = true}", "min above 0"),
         ("[training]\nbalancing = {min = 1, max = 2}", "balancing"),
         ("[trial]\nfolds = 1", "between 2 and 20"),
         ("[trial]\nfold = 3", "it has folds"),
@@ -130,28 +130,28 @@ def test_a_file_narrows_fixes_adds_and_gives_ranges(tmp_path):
         ("[model]\narchitecture = ['ple', 'single_task']\n[training]\nbalancing = ['equal', 'gradnorm']", "exclude"),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, said):
-    file = written(tmp_path, text)
+def test_a_wrong_space_file_is_refused_in_one_line(tmp_path, text, expected):
+    file = space_file(tmp_path, text)
     with pytest.raises(InputError) as refused:
         space_of(Config(), file)
-    assert said in str(refused.value)
+    assert expected in str(refused.value)
     assert str(file) in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_space_without_choice_is_refused(tmp_path):
-    everything = {}
+def test_a_space_with_all_fields_fixed_is_refused(tmp_path):
+    fixed = {}
     for parameter in space_of(Config(), None).parameters:
         section, _, name = parameter.field.partition(".")
         value = value_of(Config(), parameter.field)
         text = list(value) if isinstance(value, tuple) else value
-        everything.setdefault(section, []).append(f"{name} = {text!r}")
-    lines = [line for section, fields in everything.items() for line in (f"[{section}]", *fields)]
+        fixed.setdefault(section, []).append(f"{name} = {text!r}")
+    lines = [line for section, fields in fixed.items() for line in (f"[{section}]", *fields)]
     with pytest.raises(InputError, match="nothing to search"):
-        space_of(Config(), written(tmp_path, "\n".join(lines)))
+        space_of(Config(), space_file(tmp_path, "\n".join(lines)))
 
 
-def test_a_config_outside_the_default_space_is_taken_in():
+def test_the_default_space_includes_the_values_of_any_config():
     base = replace(Config(), model__expert_units=33, training__learning_rate=0.05)
     space = space_of(base, None)
     options = {parameter.field: parameter for parameter in space.parameters}

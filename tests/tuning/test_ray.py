@@ -1,4 +1,4 @@
-"""Trials on a Ray cluster: of two simulated nodes one dies, a worker dies, an address does not answer."""
+"""Trials on a Ray cluster of two simulated nodes: a worker dies, a node dies, an address does not answer."""
 
 import os
 import socket
@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from test_search_trials import ONE_FIELD, search_of
-from tuning_jobs import held, one_with_units, troubled
+from test_trials import ONE_FIELD, search_of
+from tuning_jobs import config_with_units, failing, waiting
 
 from relple_tf.errors import InputError
-from tuning.executors import RayTasks, check_answer, connected
+from tuning.executors import RayTasks, check_cluster, connect_to_ray
 from tuning.space import space_of
 
 pytest.importorskip("ray", reason="the extra cluster is not installed")
@@ -19,7 +19,7 @@ pytest.importorskip("ray", reason="the extra cluster is not installed")
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A head of one core and a second node of two."""
+    """A head node with one core and a second node with two."""
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     from ray.cluster_utils import Cluster
@@ -35,29 +35,29 @@ def cluster():
 def units_only(tmp_path):
     path = tmp_path / "space.toml"
     path.write_text(ONE_FIELD, encoding="utf-8")
-    return space_of(one_with_units(1), path)
+    return space_of(config_with_units(1), path)
 
 
-def test_an_address_that_does_not_answer_is_refused_in_time():
+def test_an_address_without_a_cluster_is_refused_within_15_seconds():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         free = listening.getsockname()[1]
     for address in ("nowhere", f"127.0.0.1:{free}", "127.0.0.1:99999"):
         began_s = time.monotonic()
         with pytest.raises(InputError, match="--ray"):
-            check_answer(address)
+            check_cluster(address)
         assert time.monotonic() - began_s < 15
 
 
-@pytest.mark.filterwarnings("ignore")  # Ray's own: sockets and files that its processes leave open
-def test_a_search_outlives_a_worker_and_a_node(cluster, units_only, tmp_path):
-    """Trouble as with processes; then a node dies under its trials, and the head's core does them."""
-    said = []
-    search = search_of("grid", space=units_only, notify=said.append)
-    ray = connected(cluster.address)
-    place = RayTasks(troubled, tmp_path, ray=ray, limit_s=12.0)
-    assert place.free() == 3
-    search.run(_Open(place))
+@pytest.mark.filterwarnings("ignore")  # Ray's processes leave sockets and files open
+def test_a_search_survives_the_loss_of_a_worker_and_of_a_node(cluster, units_only, tmp_path):
+    """First the failures of `failing`; then a node dies with its trials, and the core of the head runs them."""
+    lines = []
+    search = search_of("grid", space=units_only, notify=lines.append)
+    ray = connect_to_ray(cluster.address)
+    executor = RayTasks(failing, tmp_path, ray=ray, limit_s=12.0)
+    assert executor.free() == 3
+    search.run(_LeftOpen(executor))
     states = {trial.config.model.expert_units: (trial.state, trial.message) for trial in search.done()}
     assert {units for units, (state, _) in states.items() if state == "done"} == {1, 2, 8}
     assert "lost (WorkerCrashedError)" in states[3][1]
@@ -68,17 +68,17 @@ def test_a_search_outlives_a_worker_and_a_node(cluster, units_only, tmp_path):
         3: 2,
     }
 
-    again, said, folder = search_of("grid", space=units_only), [], tmp_path / "again"
+    again, lines, folder = search_of("grid", space=units_only), [], tmp_path / "again"
     folder.mkdir()
 
-    def hear(line):
-        # Only now may a trial end: a worker outlives its node by a moment, in which it would still deliver.
-        said.append(line)
+    def record(line):
+        # No trial may end before: a worker lives a moment longer than its node, and could still return a result.
+        lines.append(line)
         if "run again" in line:
             (folder / "killed").touch()
 
-    again.say = hear
-    place = RayTasks(held, folder, ray=ray, limit_s=60.0)
+    again.notify = record
+    executor = RayTasks(waiting, folder, ray=ray, limit_s=60.0)
 
     def kill_the_second_node():
         while len(list(folder.glob("began-*"))) < 3:
@@ -87,17 +87,17 @@ def test_a_search_outlives_a_worker_and_a_node(cluster, units_only, tmp_path):
 
     killer = threading.Thread(target=kill_the_second_node)
     killer.start()
-    again.run(place)
+    again.run(executor)
     killer.join()
     assert [trial.state for trial in again.done()] == ["done"] * 8
-    assert any("run again" in line for line in said)
+    assert any("run again" in line for line in lines)
 
 
-class _Open:
-    """A place that the search does not close, for the next search."""
+class _LeftOpen:
+    """An executor that the first search does not close, because the second one uses the cluster too."""
 
-    def __init__(self, place):
-        self.free, self.start, self.wait = place.free, place.start, place.wait
+    def __init__(self, executor):
+        self.free, self.start, self.wait = executor.free, executor.start, executor.wait
 
     def close(self):
         pass

@@ -1,4 +1,4 @@
-"""`tuning.search` from the outside: what it leaves, takes up again and refuses; and what a trial may see."""
+"""The command `tuning.search`: its files, resuming, refusals; the data of a trial; estimates of size."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ from tuning import objective
 from tuning import search as command
 from tuning.objective import development_set, score
 from tuning.result import front
-from tuning.size import of_graph, peak_bytes, size
+from tuning.size import graph_size, peak_bytes, size
 from tuning.space import TrialRules
 
 HERE = Path(__file__).parents[1]
@@ -65,7 +65,7 @@ FILES = {
 
 
 def call(*arguments):
-    """Run the command as a shell would, in this process; give its exit code."""
+    """Run the command in this process; returns its exit code."""
     with pytest.raises(SystemExit) as exit_:
         run(command.main, [str(argument) for argument in arguments])
     return exit_.value.code
@@ -80,12 +80,12 @@ def space(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def no_training(monkeypatch):
-    """Trials are toys unless a test says otherwise."""
+    """The objective is `toy` unless a test sets another."""
     monkeypatch.setattr(objective, "score", toy)
 
 
 def table_of(folder):
-    """trials.csv without what time decides."""
+    """trials.csv without its columns of times."""
     return pd.read_csv(folder / "trials.csv").drop(columns=["seconds", "ended_s"])
 
 
@@ -98,7 +98,7 @@ def finished(tmp_path_factory, space):
     return folder
 
 
-def test_a_search_leaves_its_files_and_the_best_config(finished, capsys):
+def test_a_search_writes_its_files_and_the_best_config(finished, capsys):
     assert {path.name for path in finished.iterdir()} == FILES
     table = pd.read_csv(finished / "trials.csv")
     assert list(table["trial"]) == list(range(10))
@@ -114,29 +114,29 @@ def test_a_search_leaves_its_files_and_the_best_config(finished, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_the_page_has_every_part_and_says_what_is_an_estimate(finished):
+def test_the_page_has_every_section_and_names_the_estimates(finished):
     page = (finished / "search.html").read_text(encoding="utf-8")
     assert page.count("<img") == 7
-    for part in (
+    for text in (
         "side by side",
-        "depends on",
+        "Importance of the fields",
         "Pareto",
         "estimate",
         "not a measured time",
         "The test part of the split was not read",
     ):
-        assert part in page
-    assert "$" not in page.partition("For the record")[0]
+        assert text in page
+    assert "$" not in page.partition("Versions and data")[0]
     best = pd.read_csv(finished / "trials.csv")["score"].max()
     assert f"{best:.3f}" in page
 
 
-def test_cut_off_by_ctrl_c_and_resumed_ends_like_one_that_was_not(finished, space, tmp_path, monkeypatch, capsys):
-    folder, count = tmp_path / "cut", []
+def test_a_search_resumed_after_ctrl_c_equals_an_uninterrupted_one(finished, space, tmp_path, monkeypatch, capsys):
+    folder, calls = tmp_path / "interrupted", []
 
     def stopped(shared, config):
-        count.append(config)
-        if len(count) == 6:
+        calls.append(config)
+        if len(calls) == 6:
             raise KeyboardInterrupt
         return toy(shared, config)
 
@@ -150,7 +150,7 @@ def test_cut_off_by_ctrl_c_and_resumed_ends_like_one_that_was_not(finished, spac
     assert call(*DATA, "--space", space, "--trials", 10, "--out", folder) == 2
     assert "--resume" in capsys.readouterr().err
     assert call(*DATA, "--space", space, "--trials", 11, "--out", folder, "--resume") == 2
-    assert "began otherwise (trials differ)" in capsys.readouterr().err
+    assert "another plan (trials differ)" in capsys.readouterr().err
     with locked(folder):
         assert call("--out", folder, "--resume", "--workers", 0) == 2
     assert "another command is at work in this folder" in capsys.readouterr().err
@@ -165,8 +165,8 @@ def test_cut_off_by_ctrl_c_and_resumed_ends_like_one_that_was_not(finished, spac
     assert (folder / "trials.csv").read_bytes() == before
 
 
-def test_a_killed_driver_leaves_a_search_to_resume_and_no_process(space, tmp_path, capsys, monkeypatch):
-    """kill -9; while it runs, another search in its folder is refused; every finished trial is kept."""
+def test_a_killed_search_leaves_no_process_and_can_be_resumed(space, tmp_path, capsys, monkeypatch):
+    """After kill -9 every finished trial is kept; before it, a second search in the same folder is refused."""
     folder = tmp_path / "killed"
     arguments = [*DATA, "--space", str(space), "--trials", "8", "--workers", "2", "--algorithm", "random"]
     paths = os.pathsep.join([str(HERE), str(HERE.parent)])
@@ -176,10 +176,10 @@ def test_a_killed_driver_leaves_a_search_to_resume_and_no_process(space, tmp_pat
         stderr=subprocess.PIPE,
         text=True,
     ) as driver:
-        ended = []
+        results = []
         for line in driver.stderr:
-            ended += [line] * ("; best " in line)
-            if len(ended) == 3:
+            results += [line] * ("; best " in line)
+            if len(results) == 3:
                 break
         children = children_of(driver.pid)
         assert call("--out", folder, "--resume") == 2
@@ -191,14 +191,14 @@ def test_a_killed_driver_leaves_a_search_to_resume_and_no_process(space, tmp_pat
         time.sleep(0.1)
     assert not any(alive(child) for child in children)
 
-    kept = {event["end"]: event for event in json.loads((folder / "journal.json").read_text()) if "end" in event}
-    assert len(kept) >= 3
+    ended = {event["end"]: event for event in json.loads((folder / "journal.json").read_text()) if "end" in event}
+    assert len(ended) >= 3
     monkeypatch.setattr(objective, "score", toy)
     assert call("--out", folder, "--resume", "--workers", 0) == 0
     table = pd.read_csv(folder / "trials.csv").set_index("trial")
     assert len(table) == 8
     assert (table["state"] == "done").all()
-    for number, event in kept.items():
+    for number, event in ended.items():
         assert table.loc[number, "seconds"] == event["seconds"]
         assert table.loc[number, "ended_s"] == event["ended_s"]
 
@@ -214,8 +214,8 @@ def alive(pid):
         return False
 
 
-def test_the_budget_is_kept_and_told(space, tmp_path, finished, capsys):
-    """The lower quartile of an unlimited search as the limit."""
+def test_no_trial_but_trial_0_exceeds_the_budget_and_the_page_counts_the_rejected_draws(space, tmp_path, finished):
+    """The limit is the lower quartile of a search without a limit."""
     limit = int(pd.read_csv(finished / "trials.csv")["flash_bytes"].quantile(0.25))
     folder = tmp_path / "small"
     flags = ["--algorithm", "random", "--workers", 0, "--max-flash", limit]
@@ -225,11 +225,11 @@ def test_the_budget_is_kept_and_told(space, tmp_path, finished, capsys):
     assert (table["flash_bytes"][1:] <= limit).all()
     rejected = json.loads((folder / "journal.json").read_text())[-2]["rejected"]
     assert rejected > 0
-    assert f"{rejected} draws were over it" in (folder / "search.html").read_text()
+    assert f"{rejected} draws were over the budget" in (folder / "search.html").read_text()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--algorithm", "luck"], "bayesian, random, hyperband, grid"),
         (["--trials", "1"], "at least 2"),
@@ -244,16 +244,16 @@ def test_the_budget_is_kept_and_told(space, tmp_path, finished, capsys):
         (["--resume", "--out", "nowhere"], "holds no search"),
     ],
 )
-def test_a_wrong_command_is_refused_in_one_line(arguments, said, tmp_path, monkeypatch, capsys):
+def test_a_wrong_command_is_refused_in_one_line(arguments, expected, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert call(*arguments) == 2
     captured = capsys.readouterr()
-    assert said in captured.err
+    assert expected in captured.err
     assert captured.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path, finished, capsys):
+def test_a_folder_without_a_search_is_refused(tmp_path, finished, capsys):
     (tmp_path / "config.toml").write_bytes((finished / "config.toml").read_bytes())
     (tmp_path / "checkpoint.npz").touch()
     assert call("--resume", "--out", tmp_path) == 2
@@ -262,34 +262,34 @@ def test_a_folder_of_something_else_is_refused(tmp_path, finished, capsys):
     assert "give another --out" in capsys.readouterr().err
 
 
-def test_a_search_that_was_killed_before_its_plan_is_begun_again(tmp_path, finished, space, capsys):
+def test_a_search_killed_before_its_plan_was_written_starts_again(tmp_path, finished, space, capsys):
     for name in ("config.toml", "space.toml"):
         (tmp_path / name).write_bytes((finished / name).read_bytes())
     (tmp_path / "journal.json").write_text("[]\n")
     assert call("--out", tmp_path, "--resume") == 2
-    assert "was interrupted before its plan was written; repeat its command with --resume" in capsys.readouterr().err
+    assert "interrupted before its plan was written; repeat its command with --resume" in capsys.readouterr().err
     flags = ["--space", space, "--trials", 10, "--workers", 0]
     assert call(*DATA, *flags, "--out", tmp_path, "--resume") == 0
     assert {path.name for path in tmp_path.iterdir()} == FILES
     pd.testing.assert_frame_equal(table_of(tmp_path), table_of(finished))
 
 
-def test_help_and_refusals_import_nothing_slow():
-    names = "keras", "tensorflow", "ray", "keras_tuner", "numpy"
-    code = f"import sys, tuning.search; print([n for n in {names!r} if n in sys.modules])"
+def test_the_command_imports_no_slow_package_before_it_parses():
+    packages = "keras", "tensorflow", "ray", "keras_tuner", "numpy"
+    code = f"import sys, tuning.search; print([n for n in {packages!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE.parent)
     assert done.stdout.strip() == "[]"
 
 
-# What a trial sees and says.
+# The data of a trial.
 
 
-def soils_of(library, rules=TrialRules(folds=2)):  # noqa: B008
+def data_of(library, rules=TrialRules(folds=2)):  # noqa: B008
     return development_set(library, CONFIG, rules)[0]
 
 
-def test_a_trial_never_sees_the_test_part(library):
-    """Other spectra and values of the test rows change nothing that a trial is given."""
+def test_the_data_of_a_trial_do_not_depend_on_the_test_part(library):
+    """Other spectra and values in the test rows change neither rows nor scales."""
     config = replace(CONFIG, split__method="random")
     parts, _ = divide(library, config)
     test = parts == "test"
@@ -298,45 +298,45 @@ def test_a_trial_never_sees_the_test_part(library):
         spectra=np.where(test[:, None], library.spectra[::-1], library.spectra),
         targets={name: np.where(test, 1.5 * values, values) for name, values in library.targets.items()},
     )
-    one, two = (development_set(soils, config, TrialRules(folds=2))[0] for soils in (library, other))
-    assert len(one.library) == (~test).sum()
-    assert one.library.parts is None
-    np.testing.assert_array_equal(one.library.spectra, two.library.spectra)
-    np.testing.assert_array_equal(one.library.ids, library.ids[~test])
-    assert one.scales == two.scales
-    for name, values in one.library.targets.items():
-        np.testing.assert_array_equal(values, two.library.targets[name])
+    data, data_of_other = (development_set(rows, config, TrialRules(folds=2))[0] for rows in (library, other))
+    assert len(data.library) == (~test).sum()
+    assert data.library.parts is None
+    np.testing.assert_array_equal(data.library.spectra, data_of_other.library.spectra)
+    np.testing.assert_array_equal(data.library.ids, library.ids[~test])
+    assert data.scales == data_of_other.scales
+    for name, values in data.library.targets.items():
+        np.testing.assert_array_equal(values, data_of_other.library.targets[name])
 
 
-def test_a_config_has_one_score(library):
-    """By the real objective: what was trained before in this process changes nothing."""
-    soils = soils_of(library)
-    found = score(soils, CONFIG)
-    assert set(found) == set(library.targets)
-    assert all(value < 1 for value in found.values())
-    assert score(soils, CONFIG) == found
+def test_a_repeated_trial_has_the_same_score(library):
+    """With the real objective, although other networks were trained in this process before."""
+    data = data_of(library)
+    first = score(data, CONFIG)
+    assert set(first) == set(library.targets)
+    assert all(value < 1 for value in first.values())
+    assert score(data, CONFIG) == first
 
 
-def test_groups_stay_whole_in_the_inner_folds_where_the_split_kept_them(library):
+def test_inner_folds_keep_groups_whole_where_the_split_does(library):
     groups = np.array([f"field{row // 6}" for row in range(len(library))])
     grouped = dataclasses.replace(library, groups=groups, parts=None)
-    assert soils_of(grouped).library.groups is not None
+    assert data_of(grouped).library.groups is not None
     divided = np.where(np.arange(len(library)) % 6 == 1, "test", "train")
-    assert soils_of(dataclasses.replace(grouped, parts=divided)).library.groups is None
+    assert data_of(dataclasses.replace(grouped, parts=divided)).library.groups is None
 
 
-def test_estimates_that_are_not_finite_are_no_score(library, monkeypatch):
-    whole = cross_fitting.stacked_by_weight
-    monkeypatch.setattr(cross_fitting, "stacked_by_weight", lambda *both: whole(*both) * np.nan)
+def test_predictions_that_are_not_finite_raise_diverged_error(library, monkeypatch):
+    stacked = cross_fitting.stacked_by_weight
+    monkeypatch.setattr(cross_fitting, "stacked_by_weight", lambda *both: stacked(*both) * np.nan)
     with pytest.raises(DivergedError, match="OC_g_kg are not finite"):
-        score(soils_of(library), replace(CONFIG, training__max_epochs=1))
+        score(data_of(library), replace(CONFIG, training__max_epochs=1))
 
 
-# Sizes.
+# Estimates of size.
 
 
 def graph():
-    """6 numbers -> dense 4 -> dense 5, the first joined to the second, and a convolution beside."""
+    """Convolution, LSTM and dense layers in sequence; the last layer reads LSTM and dense layer."""
     x = keras.Input((6, 2), name="in")
     a = keras.layers.Conv1D(3, 2, strides=2, padding="same", name="a")(x)  # (3, 3)
     b = keras.layers.LSTM(4, name="b")(a)  # (4,)
@@ -345,45 +345,45 @@ def graph():
     return keras.Model(x, keras.layers.Dense(1, name="e")(d))
 
 
-def test_multiplications_and_weights_by_hand():
-    found = of_graph(graph(), unrolled=False)
+def test_multiplications_and_weights_equal_those_counted_by_hand():
+    estimate = graph_size(graph(), unrolled=False)
     convolution, recurrent = 3 * (2 * 2 * 3), 3 * (3 * 16 + 4 * 16)
-    assert found.operations == convolution + recurrent + 4 * 5 + 9
-    assert found.weights == (12 + 3) + (48 + 64 + 16) + (20 + 5) + (9 + 1)
+    assert estimate.operations == convolution + recurrent + 4 * 5 + 9
+    assert estimate.weights == (12 + 3) + (48 + 64 + 16) + (20 + 5) + (9 + 1)
 
 
 @pytest.mark.parametrize(("preset", "flash_kib", "arena_kib"), [("rs_ple_nano", 64, 32), ("rs_ple_small", 160, 64)])
-def test_presets_for_microcontrollers_fit_what_the_readme_says_by_estimate(preset, flash_kib, arena_kib):
-    """700 bands and three targets, as in NIRsoil; the export's own figures stand in the README."""
+def test_the_estimated_sizes_of_microcontroller_presets_agree_with_the_readme(preset, flash_kib, arena_kib):
+    """700 bands and three targets, as in NIRsoil; the README holds the sizes of the exported files."""
     correlation = np.array([[1.0, 0.8, 0.4], [0.8, 1.0, 0.3], [0.4, 0.3, 1.0]])
     spec = NetworkSpec(
         bands=1, channels=1, components=1, views=((0,),), targets=("N", "OC", "CEC"), correlation=correlation
     )
-    found = size(PRESETS[preset](), spec, np.arange(1100.0, 2500.0, 2.0), 618)
-    assert flash_kib / 2 < found.flash_bytes / 1024 < flash_kib
-    # The estimate of an arena is right to a few percent.
-    assert arena_kib / 2 < found.arena_bytes / 1024 < 1.05 * arena_kib
+    estimate = size(PRESETS[preset](), spec, np.arange(1100.0, 2500.0, 2.0), 618)
+    assert flash_kib / 2 < estimate.flash_bytes / 1024 < flash_kib
+    # The error of the arena estimate is a few percent.
+    assert arena_kib / 2 < estimate.arena_bytes / 1024 < 1.05 * arena_kib
 
 
-def test_the_peak_is_that_of_the_tensors_alive_together():
-    """12 in + 9 out of the convolution; later 4, 5 and 9 of LSTM, dense and their join."""
+def test_the_peak_is_the_largest_sum_of_tensors_alive_at_once():
+    """Input 12 + convolution 9; later LSTM 4 + dense 5 + concatenation 9."""
     network = graph()
     nodes = [node for node in network.operations if not isinstance(node, keras.layers.InputLayer)]
     assert peak_bytes(nodes, network.outputs) == 21
     assert peak_bytes(nodes[2:], network.outputs) == 4 + 5 + 9
 
 
-def test_the_front_holds_what_no_other_beats_in_both():
+def test_the_front_holds_exactly_the_trials_that_no_other_dominates():
     rng = np.random.default_rng(0)
     costs, scores = rng.integers(1, 8, 60).astype(float), rng.integers(0, 9, 60) / 10
-    on = front(costs, scores)
-    beaten = [
+    on_front = front(costs, scores)
+    dominated = [
         any(
             (costs[j] <= costs[i] and scores[j] >= scores[i]) and (costs[j] < costs[i] or scores[j] > scores[i])
             for j in range(60)
         )
         for i in range(60)
     ]
-    pairs = {(costs[i], scores[i]) for i in range(60) if not beaten[i]}
-    assert {(costs[i], scores[i]) for i in on} == pairs
-    assert len(on) == len(pairs)
+    pairs = {(costs[i], scores[i]) for i in range(60) if not dominated[i]}
+    assert {(costs[i], scores[i]) for i in on_front} == pairs
+    assert len(on_front) == len(pairs)

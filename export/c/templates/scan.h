@@ -1,0 +1,43 @@
+/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */
+#ifndef SOIL_SCAN_H
+#define SOIL_SCAN_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SOIL_BANDS $bands /* values of a scan */
+
+typedef enum {
+    SOIL_OK = 0,
+    SOIL_OUTSIDE = 1, /* unlike the training soils */
+    /* With these values the scan is invalid: show no estimate. */
+    SOIL_NOT_FINITE = 2,
+    SOIL_OUT_OF_RANGE = 3,
+    SOIL_FLAT = 4
+} soil_status;
+
+/* Checks a scan: $quantity;
+ * within $low..$high, at the wavelengths that card.json lists, in ascending order. Call it before every estimate: for
+ * an invalid scan, a model that reads scans gives NaN, but a model that reads features gives arbitrary values. Neither
+ * this check nor T2 and Q detect absorbance times a constant if all channels are SNV, or bands shifted by a small
+ * amount: check the instrument for these. */
+soil_status soil_check(const float scan[SOIL_BANDS]);
+
+/* SOIL_OK; SOIL_OUTSIDE if T2 or Q is above its limit; SOIL_NOT_FINITE if T2 or Q is NaN or infinite. */
+soil_status soil_trust(float t2, float q);
+
+/* sqrt(T2 / limit of T2): intervals grow with it. */
+float soil_difficulty(float t2);
+
+/* 1 if the value is neither NaN nor infinite. It tests bits, because -ffast-math removes other tests. */
+int soil_is_finite(float value);
+
+/* Converts a value of a scan to absorbance. */
+double soil_absorbance(float value);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,61 @@
+/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */
+#include "target_scaling.h"
+
+#include <math.h>
+
+static const struct {
+    const char *name;
+    const char *unit;
+    int root;
+    int non_negative;
+    float mean;
+    float sd;
+    float low;
+    float high;
+    float half_width; /* negative: no interval */
+    float growth;
+} targets[SOIL_TARGETS] = {
+$rows
+};
+
+const char *soil_target_name(int target)
+{
+    return targets[target].name;
+}
+
+const char *soil_target_unit(int target)
+{
+    return targets[target].unit;
+}
+
+static float from_modelled(int target, float value)
+{
+    if (targets[target].root) {
+        return value < 0.0f ? 0.0f : value * value;
+    }
+    return targets[target].non_negative && value < 0.0f ? 0.0f : value;
+}
+
+float soil_to_lab(int target, float modelled)
+{
+    /* Keep estimates near the range of the training soils. */
+    if (modelled < targets[target].low) {
+        modelled = targets[target].low;
+    }
+    if (modelled > targets[target].high) {
+        modelled = targets[target].high;
+    }
+    return from_modelled(target, modelled * targets[target].sd + targets[target].mean);
+}
+
+int soil_interval(int target, float value, float difficulty, float *low, float *high)
+{
+    const float centre = targets[target].root ? sqrtf(value) : value;
+    const float reach = targets[target].half_width * (1.0f + targets[target].growth * difficulty);
+    if (targets[target].half_width < 0.0f) {
+        return 0;
+    }
+    *low = from_modelled(target, centre - reach);
+    *high = from_modelled(target, centre + reach);
+    return 1;
+}
