@@ -1,6 +1,8 @@
 """`SoilRegressor`: the calibration pipeline as a scikit-learn estimator."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from relple_tf.config import Config, DataConfig, changed
 from relple_tf.errors import InputError
+from relple_tf.models import front_end
 from relple_tf.models.deployed import T2, Q
 from relple_tf.models.domain import Limits, status
 from relple_tf.models.target_scaling import TargetScale
@@ -29,6 +32,10 @@ Floats = npt.NDArray[np.float64]
 
 FIRST_BAND_NM = 1000.0
 """Wavelength given to the first column where the caller gives no wavelengths; the front end needs a grid in nm."""
+
+NUMBERED = (
+    "no wavelengths were given: the bands are numbered from 1000 nm in steps of {:g} nm, which are not wavelengths"
+)
 
 
 class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -98,6 +105,12 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             groups=groups,
             sample_ids=sample_ids,
         )
+        if self.quantity != "features":
+            library = front_end.in_range(library, config.front_end)
+        self._columns = np.flatnonzero(np.isin(wavelengths_nm, library.wavelengths_nm))
+        self._columns = self._columns[np.argsort(wavelengths_nm[self._columns])]
+        if self.wavelengths_nm is None and self.quantity != "features":
+            library = replace(library, notes=(*library.notes, NUMBERED.format(config.front_end.step_nm)))
         library = select_targets(library, DataConfig(targets=tuple(names), minimum_values=10))
         parts = np.full(len(library), "train", "U10")
         if not config.training.cv_folds:
@@ -182,6 +195,48 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             index=getattr(X, "index", None),
         )
 
+    def save(self, path: str | Path, X_test: Any, y_test: Any) -> None:  # noqa: N803
+        """Write a run folder, which every command reads: model, card, report, metrics, data.
+
+        The report, the card and the verification of an export state the accuracy on soils that the model has not seen.
+        These are the test part of the run.
+
+        Args:
+            path: A new or empty folder.
+            X_test: (m, n_bands) spectra of soils that `fit` did not receive.
+            y_test: Their laboratory values, as for `fit`.
+
+        Raises:
+            InputError: the estimator was fitted on `features` or was unpickled, the folder holds other files, or the
+                test soils are impossible.
+        """
+        check_is_fitted(self)
+        if self.quantity == "features":
+            raise InputError("save: expected a model of spectra; received quantity='features': pickle the estimator")
+        if not hasattr(self, "_fitted"):
+            raise InputError("save: an unpickled estimator does not hold its training state; save before pickling")
+        from relple_tf.runs.folder import data_hash, open_run
+        from relple_tf.training_run import evaluate, write_run
+
+        fitted, library = self._fitted, self._library
+        scans = validate_data(self, X_test, reset=False, dtype="float64")
+        names, values, _ = _laboratory_values(y_test, len(scans))
+        if len(names) != len(self.target_names_) or (hasattr(y_test, "columns") and names != self.target_names_):
+            raise InputError(f"y_test: expected {', '.join(self.target_names_)}; received {', '.join(names)}")
+        test = SpectralLibrary.from_arrays(
+            scans[:, self._columns],
+            dict(zip(self.target_names_, values.values(), strict=True)),
+            wavelengths_nm=library.wavelengths_nm,
+            quantity=library.quantity,
+            sample_ids=[f"test{row}" for row in range(1, len(scans) + 1)],
+        )
+        whole, extended = _with_test_part(library, fitted, test)
+        folder = open_run(Path(path), "", fitted.config, resume=False)
+        with folder.exclusive():
+            result = evaluate(whole, data_hash(whole), extended, whole.notes)
+            folder.begin(fitted.config)
+            write_run(result, folder)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
@@ -206,7 +261,7 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31 - 1)
-        config = changed(config, {"training": {"seed": int(seed)}})
+        config = changed(config, {"training": {"seed": int(seed)}, "data": {"source": "arrays"}})
         if self.quantity == "features":
             config = changed(config, {"front_end": {"channels": ("absorbance",), "views": ()}})
         return config
@@ -240,7 +295,36 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _outputs(self, X: Any) -> dict[str, npt.NDArray[Any]]:  # noqa: N803
         check_is_fitted(self)
         spectra = validate_data(self, X, reset=False, dtype="float64", ensure_all_finite=False)
-        return estimates(self.model_, _float32(spectra))
+        return estimates(self.model_, _float32(spectra)[:, self._columns])
+
+
+def _with_test_part(
+    library: SpectralLibrary, fitted: FittedModel, test: SpectralLibrary
+) -> tuple[SpectralLibrary, FittedModel]:
+    """The fitted rows followed by the test rows, and the fitted model with NaN for the latter."""
+    count = len(test)
+
+    def longer(values: Floats) -> Floats:
+        return np.concatenate([values, np.full(count, np.nan)])
+
+    whole = replace(
+        library,
+        spectra=np.concatenate([library.spectra, test.spectra]),
+        targets={name: np.concatenate([values, test.targets[name]]) for name, values in library.targets.items()},
+        ids=np.concatenate([library.ids, test.ids]),
+        groups=None if library.groups is None else np.concatenate([library.groups, np.full(count, "test soils")]),
+    )
+    crossed, reliability = fitted.cross_fit, fitted.reliability
+    if crossed is not None:
+        predictions = {name: longer(values) for name, values in crossed.predictions.items()}
+        crossed = replace(crossed, predictions=predictions)
+    extended = replace(
+        fitted,
+        parts=np.concatenate([fitted.parts, np.full(count, "test")]),
+        cross_fit=crossed,
+        reliability=replace(reliability, t2=longer(reliability.t2), q=longer(reliability.q)),
+    )
+    return whole, extended
 
 
 def _float32(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

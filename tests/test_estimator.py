@@ -1,5 +1,6 @@
 """Laws of `SoilRegressor`: scikit-learn's contract, the pipeline's results, and honest answers to impossible input."""
 
+import json
 import pickle
 
 import keras
@@ -14,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import relple_tf
-from relple_tf import SoilRegressor
+from relple_tf import SoilRegressor, predict
 from relple_tf.config import Config, SimulatedConfig, changed
 from relple_tf.errors import InputError
 from relple_tf.pipeline import fit_model
@@ -210,3 +211,124 @@ def test_intervals_need_out_of_fold_predictions(soils, frame):
     regressor = SoilRegressor(wavelengths_nm=soils.wavelengths_nm, config=TINY).fit(soils.spectra, frame)
     with pytest.raises(InputError, match=r"training\.cv_folds"):
         regressor.predict_interval(soils.spectra)
+
+
+@pytest.fixture(scope="module")
+def saved(soils, frame, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "run"
+    regressor = SoilRegressor(wavelengths_nm=soils.wavelengths_nm, config=FOLDS)
+    regressor.fit(soils.spectra[:70], frame[:70], groups=np.arange(70) // 10)
+    regressor.save(path, soils.spectra[70:], frame[70:])
+    return regressor, path
+
+
+def test_a_saved_run_predicts_as_the_estimator(soils, saved):
+    regressor, path = saved
+    table = relple_tf.load(path).predict(soils.spectra)
+    np.testing.assert_array_equal(table[list(TARGETS)].to_numpy(), regressor.predict(soils.spectra).to_numpy("float32"))
+    ends = regressor.predict_interval(soils.spectra)
+    np.testing.assert_allclose(table["pH_low"], ends["pH"]["low"], rtol=1e-6)
+    assert list(table["status"]) == list(regressor.predict_domain(soils.spectra)["status"])
+
+
+def test_a_saved_run_is_a_run(soils, frame, saved):
+    _, path = saved
+    card = json.loads((path / "card.json").read_text())
+    assert (card["source"], card["simulated"]) == ("arrays", False)
+    assert card["soils"] == {"train": 70, "validation": 0, "test": 20}
+    metrics = json.loads((path / "metrics.json").read_text())
+    expected = r2_score(frame["pH"][70:], relple_tf.load(path).predict(soils.spectra[70:])["pH"])
+    assert metrics["test"]["pH"]["r2"] == pytest.approx(expected, rel=1e-5)
+    predict.main([str(path), str(table_of(soils, path.parent / "scans.csv")), "--out", str(path.parent / "out.csv")])
+    written = pd.read_csv(path.parent / "out.csv")
+    np.testing.assert_allclose(written["pH"], relple_tf.load(path).predict(soils.spectra)["pH"], rtol=1e-5)
+
+
+def table_of(soils, path):
+    pd.DataFrame(soils.spectra, columns=[f"{nm:g}" for nm in soils.wavelengths_nm]).to_csv(path, index=False)
+    return path
+
+
+def test_a_loaded_model_resamples_and_marks_impossible_scans(soils, saved):
+    model = relple_tf.load(saved[1])
+    reverse = model.predict(soils.spectra[:4, ::-1], wavelengths_nm=soils.wavelengths_nm[::-1])
+    pd.testing.assert_frame_equal(reverse, model.predict(soils.spectra[:4]))
+    absorbance = model.predict(-np.log10(soils.spectra[:4]), quantity="absorbance")
+    np.testing.assert_allclose(absorbance["pH"], reverse["pH"], rtol=1e-4)
+    scans = soils.spectra[:2].copy()
+    scans[0, 3] = np.inf
+    table = model.predict(scans)
+    assert list(table["status"])[0] == "invalid"
+    assert table.iloc[0].drop("status").isna().all()
+    assert table["pH"][1] == reverse["pH"][1]
+
+
+def test_columns_in_descending_order_give_the_same_predictions(soils, frame):
+    ascending = SoilRegressor(wavelengths_nm=soils.wavelengths_nm, config=TINY).fit(soils.spectra, frame)
+    descending = SoilRegressor(wavelengths_nm=soils.wavelengths_nm[::-1], config=TINY).fit(
+        soils.spectra[:, ::-1], frame
+    )
+    pd.testing.assert_frame_equal(descending.predict(soils.spectra[:, ::-1]), ascending.predict(soils.spectra))
+
+
+def test_a_restricted_range_reads_its_own_bands_only(soils, frame):
+    config = TINY | {"front_end.start_nm": 1500.0}
+    regressor = SoilRegressor(wavelengths_nm=soils.wavelengths_nm, config=config).fit(soils.spectra, frame)
+    scans = soils.spectra.copy()
+    scans[:, soils.wavelengths_nm < 1500] = 0.2
+    pd.testing.assert_frame_equal(regressor.predict(scans), regressor.predict(soils.spectra))
+
+
+def test_features_may_be_any_numbers():
+    rng = np.random.default_rng(0)
+    x = rng.normal(-500.0, 3.0, (80, 6))
+    regressor = SoilRegressor(quantity="features", config=TINY | {"training.max_epochs": 40}).fit(x, x[:, 0])
+    assert np.isfinite(regressor.predict(x)).all()
+    assert regressor.score(x, x[:, 0]) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda r: pickle.loads(pickle.dumps(r)), "save before pickling"),
+        (
+            lambda r: SoilRegressor(quantity="features", config=TINY).fit(np.random.rand(40, 6), np.arange(40.0)),
+            "pickle",
+        ),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_and_nothing_is_written(soils, frame, saved, tmp_path, spoil, message):
+    with pytest.raises(InputError, match=message):
+        spoil(saved[0]).save(tmp_path / "run", soils.spectra[70:], frame[70:])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(soils, frame, saved, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="other files"):
+        saved[0].save(tmp_path, soils.spectra[70:], frame[70:])
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spectra": np.full((3, 12), "x")}, "spectra: expected numbers"),
+        ({"wavelengths_nm": np.full(12, 1200)}, "occurs twice"),
+        ({"targets": {"pH": [6, 7]}}, r"pH: expected shape \(3,\)"),
+        ({"groups": ["a", None, "b"]}, "row 2 has none"),
+        ({"sample_ids": [1.5, 2.5, 3.5]}, "expected text or integers"),
+        ({"targets": {"pH": [6, 7, 15]}}, "pH"),
+    ],
+)
+def test_impossible_arrays_are_refused_by_name(changes, message):
+    arrays = {
+        "spectra": np.linspace(0.2, 0.5, 36).reshape(3, 12),
+        "targets": {"pH": [6, 7, np.nan]},
+        "wavelengths_nm": np.arange(1100, 1220, 10),
+        "sample_ids": [1, 2, 3],
+    }
+    library = relple_tf.SpectralLibrary.from_arrays(**arrays)
+    assert list(library.ids) == ["1", "2", "3"]
+    with pytest.raises(InputError, match=message):
+        relple_tf.SpectralLibrary.from_arrays(**(arrays | changes))

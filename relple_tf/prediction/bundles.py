@@ -22,7 +22,7 @@ from relple_tf.artefacts.reading import LARGEST_JSON_BYTES, read_bytes, readable
 from relple_tf.errors import InputError
 from relple_tf.models.deployed import T2, Q
 from relple_tf.prediction.litert import LiteRtModel
-from relple_tf.prediction.runs import predict_scans
+from relple_tf.prediction.runs import Estimate, predict_scans
 from relple_tf.runs.card_schema import BUNDLE_REMEDY, CARD, bundle_card
 from relple_tf.spectra.readers.scans import open_scans
 
@@ -44,6 +44,21 @@ def predict_bundle(folder: Path, scans: Path) -> tuple[pd.DataFrame, tuple[str, 
         InputError: the bundle is damaged, has another format or no model that reads scans, the table is invalid, or
             its bands do not cover those of the model.
     """
+    card, file, estimate = open_bundle(folder)
+    scan_table = open_scans(scans, card.get("id_column", ""), card["input"]["quantity"])
+    table, notes = predict_scans(folder, card, scan_table, estimate)
+    return table, (f"predicted by {file} of {folder}", *notes)
+
+
+def open_bundle(folder: Path) -> tuple[dict[str, Any], str, Estimate]:
+    """Read and check the card and the first model that reads scans.
+
+    Returns:
+        The card, the name of the model file, and a function from spectra (n, bands) to outputs (n,).
+
+    Raises:
+        InputError: the bundle is damaged, or has another format or no model that reads scans.
+    """
     card = bundle_card(read_checked(folder, CARD, LARGEST_JSON_BYTES), folder / CARD)
     variants = card["variants"]
     names = [name for name in (card["default_variant"], *variants) if variants[name]["reads"] == "scan"]
@@ -55,9 +70,7 @@ def predict_bundle(folder: Path, scans: Path) -> tuple[pd.DataFrame, tuple[str, 
     file = variants[names[0]]["file"]
     content = read_checked(folder, file, variants[names[0]].get("bytes", LARGEST_MODEL_BYTES))
     check_model(content, card, folder / file)
-    scan_table = open_scans(scans, card.get("id_column", ""), card["input"]["quantity"])
-    table, notes = predict_scans(folder, card, scan_table, partial(outputs, content))
-    return table, (f"predicted by {file} of {folder}", *notes)
+    return card, file, partial(outputs, content)
 
 
 def read_checked(folder: Path, name: str, most_bytes: int) -> bytes:

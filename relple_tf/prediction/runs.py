@@ -40,12 +40,24 @@ def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[s
     Raises:
         InputError: the run is damaged, the table is invalid, or its bands do not cover those of the model.
     """
-    folder.verify()
-    card = run_card(read_bytes(folder.path / CARD, REMEDY, LARGEST_JSON_BYTES), folder.path / CARD)
+    card, estimate = open_run_model(folder)
     config = read_config(folder.path / CONFIG)
     table = open_scans(scans, config.data.id_column, card["input"]["quantity"], config.limits)
-    model = load_model(folder.path / "model.keras", card)
-    return predict_scans(folder.path, card, table, partial(estimates, model))
+    return predict_scans(folder.path, card, table, estimate)
+
+
+def open_run_model(folder: RunFolder) -> tuple[dict[str, Any], Estimate]:
+    """Read and check the card and the deployed model of a run.
+
+    Returns:
+        The card, and a function from spectra (n, bands) to outputs (n,).
+
+    Raises:
+        InputError: the folder is not a finished run, or is damaged.
+    """
+    folder.verify()
+    card = run_card(read_bytes(folder.path / CARD, REMEDY, LARGEST_JSON_BYTES), folder.path / CARD)
+    return card, partial(estimates, load_model(folder.path / "model.keras", card))
 
 
 def predict_scans(
@@ -73,7 +85,7 @@ def predict_scans(
     with tqdm(total=len(scans), desc="predicting", unit=" scans", delay=BAR_DELAY_S, disable=None) as bar:
         for library in scans.chunks(chunk):
             ready, conversions = to_model_input(library, card)
-            tables.append(_table(card, library.ids, estimate(ready.spectra)))
+            tables.append(predictions_table(card, library.ids, estimate(ready.spectra)))
             bar.update(len(library))
     table = pd.concat(tables, ignore_index=True)
     notes = [*scans.notes, *conversions]
@@ -84,7 +96,9 @@ def predict_scans(
     return table, tuple(notes)
 
 
-def _table(card: Mapping[str, Any], ids: npt.NDArray[np.str_], outputs: Mapping[str, npt.NDArray[Any]]) -> pd.DataFrame:
+def predictions_table(
+    card: Mapping[str, Any], ids: npt.NDArray[np.str_], outputs: Mapping[str, npt.NDArray[Any]]
+) -> pd.DataFrame:
     """Table of `predict_scans` for a chunk of scans.
 
     Args:
