@@ -33,9 +33,7 @@ Floats = npt.NDArray[np.float64]
 FIRST_BAND_NM = 1000.0
 """Wavelength given to the first column where the caller gives no wavelengths; the front end needs a grid in nm."""
 
-NUMBERED = (
-    "no wavelengths were given: the bands are numbered from 1000 nm in steps of {:g} nm, which are not wavelengths"
-)
+NUMBERED = "no wavelengths were given: bands are numbered from 1000 nm in steps of {:g} nm, which are no wavelengths"
 
 
 class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):

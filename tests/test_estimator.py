@@ -39,6 +39,7 @@ TINY = {
     "training.max_epochs": 2,
     "training.workers": 1,
 }
+FEATURES = np.random.default_rng(0).normal(size=(40, 6))
 FOLDS = TINY | {"training.cv_folds": 2}
 TARGETS = ("OC_g_kg", "pH")
 
@@ -258,7 +259,7 @@ def test_a_loaded_model_resamples_and_marks_impossible_scans(soils, saved):
     scans = soils.spectra[:2].copy()
     scans[0, 3] = np.inf
     table = model.predict(scans)
-    assert list(table["status"])[0] == "invalid"
+    assert next(iter(table["status"])) == "invalid"
     assert table.iloc[0].drop("status").isna().all()
     assert table["pH"][1] == reverse["pH"][1]
 
@@ -292,7 +293,7 @@ def test_features_may_be_any_numbers():
     [
         (lambda r: pickle.loads(pickle.dumps(r)), "save before pickling"),
         (
-            lambda r: SoilRegressor(quantity="features", config=TINY).fit(np.random.rand(40, 6), np.arange(40.0)),
+            lambda r: SoilRegressor(quantity="features", config=TINY).fit(FEATURES, np.arange(40.0)),
             "pickle",
         ),
     ],
