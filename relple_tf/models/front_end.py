@@ -323,7 +323,7 @@ def grid_nm(wavelengths_nm: npt.NDArray[np.float64], config: FrontEndConfig) -> 
 
 
 def window_points(config: FrontEndConfig) -> int:
-    """Return the bands of the Savitzky-Golay window: odd, enough for the polynomial; 1 if no channel is a derivative."""
+    """Return the bands of the Savitzky-Golay window: odd, enough for the polynomial; 1 without derivatives."""
     if not any(channel[-1].isdigit() for channel in config.channels):
         return 1
     half = round(config.derivative_window_nm / config.step_nm / 2)
