@@ -33,8 +33,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--models",
         metavar="NAMES",
-        help=f"comma-separated: any of {names}, or {CONFIG_MODEL} for the model of --config; the first model is compared "
-        f"with each other model; default: {','.join(DEFAULTS)}",
+        help=f"comma-separated: any of {names}, or {CONFIG_MODEL} for the model of --config; the first model is "
+        f"compared with each other model; default: {','.join(DEFAULTS)}",
     )
     parser.add_argument("--repeats", metavar="N", type=int, help=f"number of random splits; default: {DEFAULT_REPEATS}")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder; default: a new folder in runs/")

@@ -1,4 +1,4 @@
-"""The commands from the outside: what they leave, what they refuse, and how."""
+"""Laws of the commands train and predict: the files they write, and the input they refuse."""
 
 import json
 import os
@@ -35,14 +35,14 @@ TINY = [
     )
 ]
 NANO = ["--preset", "rs_ple_nano", *TINY]
-MEMBERS = [
+CROSS_FITTED = [
     *NANO,
     "--set=model.architecture=shared_bottom",
     "--set=training.cv_folds=2",
     "--set=training.workers=1",
     "--set=training.max_epochs=20",
 ]
-"""Twenty epochs take long enough to be killed in between."""
+"""Training for twenty epochs takes long enough to be killed in between."""
 RUN_FILES = {
     "card.json",
     "config.toml",
@@ -59,14 +59,14 @@ RUN_FILES = {
 
 
 def call(command, *arguments):
-    """Run a command as a shell would, in this process; give its exit code."""
+    """Run a command in this process and return its exit code."""
     with pytest.raises(SystemExit) as exit_:
         run(command.main, [str(argument) for argument in arguments])
     return exit_.value.code
 
 
 def table(rows=60, **columns):
-    """A sound table of simulated soils with the columns replaced or added; None drops one."""
+    """A valid table of simulated soils, with columns replaced or added; None drops a column."""
     library = simulate(SimulatedConfig(soils=rows, step_nm=10))
     names = [f"{nm:g}" for nm in library.wavelengths_nm]
     frame = pd.DataFrame(library.spectra, columns=names)
@@ -88,40 +88,40 @@ def csv(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(csv, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert call(train, "--data", csv, "--targets", "OC_g_kg,pH", *MEMBERS, "--out", folder) == 0
+    assert call(train, "--data", csv, "--targets", "OC_g_kg,pH", *CROSS_FITTED, "--out", folder) == 0
     return folder
 
 
-def test_a_run_leaves_its_files_and_nothing_else(finished):
+def test_a_run_writes_its_files_and_no_others(finished):
     assert {path.name for path in finished.iterdir()} == RUN_FILES
 
 
-def test_predict_repeats_the_predictions_of_the_run(finished, csv, tmp_path):
+def test_predict_gives_the_predictions_of_the_run(finished, csv, tmp_path):
     assert call(predict, finished, csv, "--out", tmp_path / "p.csv") == 0
-    again = pd.read_csv(tmp_path / "p.csv")
-    kept = pd.read_csv(finished / "predictions.csv")
-    assert list(again) == ["id", "OC_g_kg", "OC_g_kg_low", "OC_g_kg_high", "pH", "pH_low", "pH_high", "status"]
-    assert list(again["id"]) == list(kept["id"])
-    assert list(again["status"]) == list(kept["status"])
+    predicted = pd.read_csv(tmp_path / "p.csv")
+    stored = pd.read_csv(finished / "predictions.csv")
+    assert list(predicted) == ["id", "OC_g_kg", "OC_g_kg_low", "OC_g_kg_high", "pH", "pH_low", "pH_high", "status"]
+    assert list(predicted["id"]) == list(stored["id"])
+    assert list(predicted["status"]) == list(stored["status"])
     for target in ("OC_g_kg", "pH"):
-        np.testing.assert_allclose(again[target], kept[f"{target}_predicted"], rtol=1e-5)
-        assert (again[f"{target}_low"] <= again[target]).all()
-        assert (again[target] <= again[f"{target}_high"]).all()
+        np.testing.assert_allclose(predicted[target], stored[f"{target}_predicted"], rtol=1e-5)
+        assert (predicted[f"{target}_low"] <= predicted[target]).all()
+        assert (predicted[target] <= predicted[f"{target}_high"]).all()
 
 
-def test_the_intervals_of_a_prediction_hold_as_many_test_values_as_the_card_says(finished, csv, tmp_path):
+def test_the_coverage_in_the_card_equals_that_of_the_predicted_intervals(finished, csv, tmp_path):
     assert call(predict, finished, csv, "--out", tmp_path / "p.csv") == 0
-    again = pd.read_csv(tmp_path / "p.csv")
-    kept = pd.read_csv(finished / "predictions.csv")
-    test = kept["part"] == "test"
+    predicted = pd.read_csv(tmp_path / "p.csv")
+    stored = pd.read_csv(finished / "predictions.csv")
+    test = stored["part"] == "test"
     card = json.loads((finished / "card.json").read_text())
     for target in ("OC_g_kg", "pH"):
-        measured = kept[f"{target}_measured"]
-        inside = (again[f"{target}_low"] <= measured) & (measured <= again[f"{target}_high"])
+        measured = stored[f"{target}_measured"]
+        inside = (predicted[f"{target}_low"] <= measured) & (measured <= predicted[f"{target}_high"])
         assert card["targets"][target]["interval"]["test"]["coverage"] == pytest.approx(inside[test].mean())
 
 
-def test_a_scan_that_is_no_soil_is_predicted_but_flagged(finished, tmp_path):
+def test_an_out_of_domain_scan_is_predicted_with_status_outside(finished, tmp_path):
     frame = table()
     bands = [column for column in frame if column.isdigit()]
     frame[bands] = frame[bands].astype(float)
@@ -135,33 +135,33 @@ def test_a_scan_that_is_no_soil_is_predicted_but_flagged(finished, tmp_path):
     assert flagged.drop(columns="status").notna().all(axis=None)
 
 
-def test_metrics_are_those_of_the_predictions(finished):
-    kept = pd.read_csv(finished / "predictions.csv")
-    test = kept[kept["part"] == "test"]
+def test_metrics_equal_those_computed_from_the_predictions(finished):
+    stored = pd.read_csv(finished / "predictions.csv")
+    test = stored[stored["part"] == "test"]
     metrics = json.loads((finished / "metrics.json").read_text())
-    for name, figures in (
+    for name, scores in (
         ("predicted", metrics["test"]["pH"]),
         ("plsr", metrics["baseline"]["plsr"]["pH"]),
     ):
         error = test[f"pH_{name}"] - test["pH_measured"]
-        assert figures["n"] == len(test)
-        assert figures["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
+        assert scores["n"] == len(test)
+        assert scores["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
 
 
-def test_validation_figures_are_those_of_the_networks_that_left_a_soil_out(finished):
-    kept = pd.read_csv(finished / "predictions.csv")
-    assert set(kept["part"]) == {"train", "test"}
-    learned = kept[kept["part"] == "train"]
+def test_validation_metrics_are_those_of_the_out_of_fold_predictions(finished):
+    stored = pd.read_csv(finished / "predictions.csv")
+    assert set(stored["part"]) == {"train", "test"}
+    development = stored[stored["part"] == "train"]
     metrics = json.loads((finished / "metrics.json").read_text())
     for target in ("OC_g_kg", "pH"):
-        error = learned[f"{target}_cross_validated"] - learned[f"{target}_measured"]
-        figures = metrics["validation"][target]
-        assert figures["n"] == len(learned)
-        assert figures["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
-        assert kept[f"{target}_cross_validated"][kept["part"] == "test"].isna().all()
+        error = development[f"{target}_cross_validated"] - development[f"{target}_measured"]
+        scores = metrics["validation"][target]
+        assert scores["n"] == len(development)
+        assert scores["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
+        assert stored[f"{target}_cross_validated"][stored["part"] == "test"].isna().all()
 
 
-def test_simulated_is_named_everywhere(tmp_path, capsys):
+def test_card_report_and_output_name_simulated_data(tmp_path, capsys):
     out = tmp_path / "run"
     arguments = ["--data", "simulated", "--set=simulated.soils=80", *NANO, "--set=model.levels=1", "--out", out]
     assert call(train, *arguments) == 0
@@ -193,8 +193,9 @@ BAD_COMMANDS = {
     "missing config": (["--config", "no/such.toml"], ["no/such.toml"]),
     "infinite number": (["--set", "front_end.start_nm=inf"], ["start_nm", "inf"]),
     "unknown target": (["--targets", "Au_ppm"], ["Au_ppm", "pH"]),
-    "one member": (["--set", "training.cv_folds=1"], ["training.cv_folds", "between 2 and 50"]),
-    "view of a channel that is not there": (["--set", "front_end.channels=snv"], ["absorbance", "front_end.views="]),
+    "a single fold": (["--set", "training.cv_folds=1"], ["training.cv_folds", "between 2 and 50"]),
+    "field of an earlier version": (["--set", "training.members=5"], ["training.members", "training.cv_folds"]),
+    "view of a channel that is not used": (["--set", "front_end.channels=snv"], ["absorbance", "front_end.views="]),
 }
 
 
@@ -203,6 +204,13 @@ def test_bad_commands(arguments, named, tmp_path, capsys):
     out = tmp_path / "run"
     assert call(train, *arguments, "--out", out) == 2
     check_refusal(capsys, named, out)
+
+
+def test_the_config_of_an_earlier_version_is_refused_with_the_present_field_name(tmp_path, capsys):
+    config, out = tmp_path / "config.toml", tmp_path / "run"
+    config.write_text("[training]\nmembers = 5\n")
+    assert call(train, "--config", config, "--out", out) == 2
+    check_refusal(capsys, [str(config), "training.members", "training.cv_folds"], out)
 
 
 def with_cell(column, row, value):
@@ -232,7 +240,7 @@ BAD_TABLES = {
     "empty target": (table(pH=np.nan), ["pH"]),
     "19 values": (table(pH=[6.0, 7.0] * 9 + [5.0] + [np.nan] * 41), ["pH", "19"]),
     "all-zero spectrum": (with_zero_spectrum(7), ["sim00008", "row 8"]),
-    "constant but for noise": (with_zero_spectrum(7, 0.5, 2e-5), ["sim00008", "constant"]),
+    "constant apart from noise": (with_zero_spectrum(7, 0.5, 2e-5), ["sim00008", "constant"]),
     "a part without variation": (
         table(OC_g_kg=[1.0, 2.0] * 20 + [3.0] * 20, split=["train"] * 30 + ["val"] * 10 + ["test"] * 20),
         ["OC_g_kg", "test part"],
@@ -250,7 +258,7 @@ def test_bad_tables(frame, named, tmp_path, capsys):
 
 
 def check_refusal(capsys, named, out):
-    """One line on stderr that names what it must, and nothing written."""
+    """Check that stderr has one line with the expected words, and that no folder was created."""
     captured = capsys.readouterr()
     assert captured.out == ""
     errors = captured.err.splitlines()
@@ -261,7 +269,7 @@ def check_refusal(capsys, named, out):
     assert not out.exists()
 
 
-def test_a_folder_with_a_run_is_refused_and_stays_whole(finished, csv, capsys):
+def test_a_folder_with_a_run_is_refused_and_not_changed(finished, csv, capsys):
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
     assert call(train, "--data", csv, "--targets", "pH", *NANO, "--out", finished) == 2
     assert str(finished) in capsys.readouterr().err
@@ -272,14 +280,14 @@ def test_predict_refuses_scans_that_do_not_cover_the_model(finished, tmp_path, c
     narrow = table().drop(columns=["1100", "1110"])
     narrow.to_csv(tmp_path / "narrow.csv", index=False)
     assert call(predict, finished, tmp_path / "narrow.csv", "--out", tmp_path / "p.csv") == 2
-    said = capsys.readouterr().err
-    assert "1120..2490 nm do not cover the model's 1100..2490 nm" in said
-    assert "relple_tf.train --set front_end.start_nm=1120 --set front_end.stop_nm=2490" in said
+    error = capsys.readouterr().err
+    assert "1120..2490 nm do not cover the model's 1100..2490 nm" in error
+    assert "relple_tf.train --set front_end.start_nm=1120 --set front_end.stop_nm=2490" in error
     assert not (tmp_path / "p.csv").exists()
 
 
-def test_predict_refuses_a_gap_where_the_model_reads_and_takes_every_other_band(finished, tmp_path, capsys):
-    """The model's own grid has a step of 20 nm, and no band of the scan is that near to 1530 nm."""
+def test_predict_refuses_a_gap_in_the_range_of_the_model_but_interpolates_single_bands(finished, tmp_path, capsys):
+    """The grid of the model has a step of 20 nm, and no band of the scan is within 20 nm of 1530 nm."""
     gap = [f"{nm}" for nm in range(1510, 1560, 10)]
     table().drop(columns=gap).to_csv(tmp_path / "gap.csv", index=False)
     assert call(predict, finished, tmp_path / "gap.csv", "--out", tmp_path / "p.csv") == 2
@@ -294,7 +302,7 @@ def test_predict_refuses_a_gap_where_the_model_reads_and_takes_every_other_band(
     ("nm", "value", "words"),
     [(1500, "", "row 60 (id 60), column '1500' is empty"), (1500, 1.6, "row 60 (60) is 1.6 at 1500 nm")],
 )
-def test_a_table_that_is_refused_for_its_last_row_leaves_no_output(finished, tmp_path, capsys, nm, value, words):
+def test_a_table_that_is_refused_because_of_its_last_row_gives_no_output(finished, tmp_path, capsys, nm, value, words):
     scans = table().astype(object)
     scans.loc[59, f"{nm}"] = value
     scans["id"] = range(1, 61)
@@ -308,15 +316,15 @@ def test_a_table_that_is_refused_for_its_last_row_leaves_no_output(finished, tmp
 
 
 @pytest.mark.parametrize(("chunk", "difference"), [(BATCH_SCANS, 0), (2 * BATCH_SCANS, 0), (7, 1e-4)])
-def test_a_run_predicts_the_same_in_chunks_of_any_length(finished, tmp_path, chunk, difference):
-    """To the bit in whole batches: the last digits of float32 depend on how many scans are multiplied at once."""
+def test_predictions_do_not_depend_on_the_length_of_the_chunks(finished, tmp_path, chunk, difference):
+    """Bit for bit if chunks are multiples of the batch: the last digits of float32 depend on the length of a batch."""
     table(2 * BATCH_SCANS + 50).to_csv(tmp_path / "scans.csv", index=False)
     card = json.loads((finished / "card.json").read_text())
     model = keras.saving.load_model(finished / "model.keras")
     scans, estimate = open_scans(tmp_path / "scans.csv"), partial(estimates, model)
-    whole, notes = predict_scans(finished, card, scans, estimate)
+    single_chunk, notes = predict_scans(finished, card, scans, estimate)
     chunked, same_notes = predict_scans(finished, card, scans, estimate, chunk)
-    pd.testing.assert_frame_equal(chunked, whole, rtol=difference, atol=0)
+    pd.testing.assert_frame_equal(chunked, single_chunk, rtol=difference, atol=0)
     assert same_notes == notes
 
 
@@ -325,7 +333,7 @@ def test_predict_refuses_a_folder_without_a_manifest(tmp_path, csv, capsys):
     assert "manifest.json" in capsys.readouterr().err
 
 
-def test_predict_replaces_its_earlier_result_and_nothing_else(finished, csv, tmp_path, capsys):
+def test_predict_replaces_only_its_earlier_result(finished, csv, tmp_path, capsys):
     (tmp_path / "scans.csv").write_bytes(csv.read_bytes())
     (tmp_path / "notes.txt").write_text("mine")
     for out in (tmp_path / "scans.csv", tmp_path / "notes.txt", finished / "predictions.csv", finished / "p.csv"):
@@ -340,10 +348,10 @@ def test_predict_replaces_its_earlier_result_and_nothing_else(finished, csv, tmp
     assert (tmp_path / "scans.csv").read_bytes() == csv.read_bytes()
 
 
-def test_a_complete_run_has_nothing_to_resume_but_leftovers_to_remove(finished, capsys):
+def test_resuming_a_complete_run_only_removes_leftover_files(finished, capsys):
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
     for name in ("checkpoint.npz", "fold-1.npz", ".unfinished-x.keras"):
-        (finished / name).write_text("left by a kill")
+        (finished / name).write_text("left by a killed process")
     with locked(finished):
         assert call(train, "--out", finished, "--resume") == 2
     assert f"{finished}: another command is at work in this folder" in capsys.readouterr().err
@@ -353,13 +361,13 @@ def test_a_complete_run_has_nothing_to_resume_but_leftovers_to_remove(finished, 
 
 
 def test_no_cell_of_a_run_or_of_predictions_is_a_formula(tmp_path):
-    """Ids come from whoever made the table; a resumed and a repeated run find them again."""
+    """Ids come from the author of the table; a run with the stored split finds the rows by the same ids."""
     ids = [f"=cmd|{row}" if row % 2 else f"-{row}" for row in range(60)]
     table(id=ids).to_csv(tmp_path / "soils.csv", index=False)
     data = ["--data", tmp_path / "soils.csv", "--targets", "pH", *NANO]
     assert call(train, *data, "--out", tmp_path / "run") == 0
     assert call(predict, tmp_path / "run", tmp_path / "soils.csv", "--out", tmp_path / "p.csv") == 0
-    safe = [f"'{identity}" if identity.startswith("=") else identity for identity in ids]
+    safe = [f"'{sample_id}" if sample_id.startswith("=") else sample_id for sample_id in ids]
     for path in (tmp_path / "run" / "split.csv", tmp_path / "run" / "predictions.csv", tmp_path / "p.csv"):
         assert list(pd.read_csv(path, dtype=str)["id"]) == safe
     assert all("=" not in line[:1] for line in (tmp_path / "run" / "outliers.csv").read_text().splitlines())
@@ -368,49 +376,49 @@ def test_no_cell_of_a_run_or_of_predictions_is_a_formula(tmp_path):
     assert (tmp_path / "again" / "split.csv").read_bytes() == (tmp_path / "run" / "split.csv").read_bytes()
 
 
-def test_training_below_a_file_is_refused(csv, tmp_path, capsys):
+def test_a_run_folder_below_a_file_is_refused(csv, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert call(train, "--data", csv, "--targets", "pH", *NANO, "--out", tmp_path / "file" / "run") == 2
     assert str(tmp_path / "file") in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_predict_turns_absorbance_into_the_reflectance_that_the_model_reads(finished, tmp_path):
+def test_predict_converts_absorbance_to_the_reflectance_of_the_model(finished, tmp_path):
     frame = table()
     bands = [column for column in frame if column.isdigit()]
     frame[bands] = -np.log10(frame[bands])
     frame.to_csv(tmp_path / "absorbance.csv", index=False)
     assert call(predict, finished, tmp_path / "absorbance.csv", "--out", tmp_path / "p.csv") == 0
-    kept = pd.read_csv(finished / "predictions.csv")
-    np.testing.assert_allclose(pd.read_csv(tmp_path / "p.csv")["pH"], kept["pH_predicted"], rtol=1e-4)
+    stored = pd.read_csv(finished / "predictions.csv")
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "p.csv")["pH"], stored["pH_predicted"], rtol=1e-4)
 
 
-def test_a_model_of_a_narrow_range_takes_scans_of_that_range(csv, tmp_path):
+def test_a_model_of_a_narrow_range_accepts_scans_of_that_range(csv, tmp_path):
     narrow = ["--set=front_end.start_nm=1300", "--set=front_end.stop_nm=2300", "--set=model.architecture=single_task"]
     assert call(train, "--data", csv, "--targets", "pH", *NANO, *narrow, "--out", tmp_path / "run") == 0
     scans = table().drop(columns=["1100", "1110", "2490"])
     scans.to_csv(tmp_path / "scans.csv", index=False)
     assert call(predict, tmp_path / "run", tmp_path / "scans.csv", "--out", tmp_path / "p.csv") == 0
-    kept = pd.read_csv(tmp_path / "run" / "predictions.csv")
+    stored = pd.read_csv(tmp_path / "run" / "predictions.csv")
     predicted = pd.read_csv(tmp_path / "p.csv")
-    # Without members there is no interval.
+    # Without cross-validation there are no intervals.
     assert list(predicted) == ["id", "pH", "status"]
-    np.testing.assert_allclose(predicted["pH"], kept["pH_predicted"], rtol=1e-5)
-    assert list(predicted["status"]) == list(kept["status"])
+    np.testing.assert_allclose(predicted["pH"], stored["pH_predicted"], rtol=1e-5)
+    assert list(predicted["status"]) == list(stored["status"])
 
 
 def test_resuming_with_another_split_is_refused(tmp_path, capsys, monkeypatch):
-    """Else rows that were learned from would become test rows."""
-    from relple_tf.training import loop as fit
+    """Else training rows could become test rows."""
+    from relple_tf.training import loop
 
     parts = ["train"] * 40 + ["val"] * 8 + ["test"] * 12
     path, out = tmp_path / "soils.csv", tmp_path / "run"
     table(split=parts).to_csv(path, index=False)
 
-    def cut_off(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(fit.Monitor, "on_train_end", cut_off)
+        patched.setattr(loop.Monitor, "on_train_end", interrupt)
         assert call(train, "--data", path, "--targets", "pH", *NANO, "--out", out) == 130
     assert f"--out {out} --resume" in capsys.readouterr().err
     table(split=parts[::-1]).to_csv(path, index=False)
@@ -418,45 +426,45 @@ def test_resuming_with_another_split_is_refused(tmp_path, capsys, monkeypatch):
     assert "changed since" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_full_disk_is_one_line_and_no_run(csv, tmp_path, capsys, monkeypatch):
-    from relple_tf import atomic_files as files
+def test_a_full_disk_gives_one_error_line_and_no_run(csv, tmp_path, capsys, monkeypatch):
+    from relple_tf import atomic_files
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(atomic_files.os, "fsync", full)
     assert call(train, "--data", csv, "--targets", "pH", *NANO, "--out", tmp_path / "run") == 2
     assert "No space left" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "run").exists()
 
 
-def test_killed_and_resumed_equals_uninterrupted_and_prints_its_figures(finished, csv, tmp_path, capsys):
-    """Killed in the final network; for a kill between the members see test_members."""
-    arguments, cut = ["--data", csv, "--targets", "OC_g_kg,pH", *MEMBERS], tmp_path / "cut"
-    command = [sys.executable, "-m", "relple_tf.train", *map(str, arguments), "--out", str(cut)]
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_run_and_prints_its_metrics(finished, csv, tmp_path, capsys):
+    """The run is killed while the final network is trained; for a kill between the folds see test_cross_fitting."""
+    arguments, folder = ["--data", csv, "--targets", "OC_g_kg,pH", *CROSS_FITTED], tmp_path / "killed"
+    command = [sys.executable, "-m", "relple_tf.train", *map(str, arguments), "--out", str(folder)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not (cut / "checkpoint.npz").exists() and time.monotonic() < deadline:
+    while not (folder / "checkpoint.npz").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert not (cut / "manifest.json").exists()
+    assert not (folder / "manifest.json").exists()
 
-    assert call(train, *arguments, "--out", cut) == 2
+    assert call(train, *arguments, "--out", folder) == 2
     assert "--resume" in capsys.readouterr().err
-    assert call(train, "--out", cut, "--resume") == 0
-    assert {path.name for path in cut.iterdir()} == RUN_FILES
+    assert call(train, "--out", folder, "--resume") == 0
+    assert {path.name for path in folder.iterdir()} == RUN_FILES
     for name in RUN_FILES - {"model.keras", "manifest.json"}:
-        assert (cut / name).read_bytes() == (finished / name).read_bytes(), name
+        assert (folder / name).read_bytes() == (finished / name).read_bytes(), name
     printed = capsys.readouterr().out
     metrics = json.loads((finished / "metrics.json").read_text())
     for target in ("OC_g_kg", "pH"):
-        for figures in (metrics["test"][target], metrics["baseline"]["plsr"][target]):
-            assert f"{figures['rmse']:.3f}" in printed
+        for scores in (metrics["test"][target], metrics["baseline"]["plsr"][target]):
+            assert f"{scores['rmse']:.3f}" in printed
 
 
 @pytest.mark.parametrize("module", ["relple_tf.train", "relple_tf.predict"])
-def test_help_imports_nothing_heavy(module):
+def test_help_imports_nothing_slow(module):
     script = (
         "import sys, runpy\n"
         f"sys.argv = ['{module}', '--help']\n"

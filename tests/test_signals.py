@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the state is kept, no process is left, and the exit code says which signal it was."""
+"""After Ctrl-C, SIGTERM or SIGHUP, checkpoints remain, no process remains, and the exit code names the signal."""
 
 import os
 import signal
@@ -12,8 +12,8 @@ import pytest
 from relple_tf import command_line
 
 ROOT = Path(__file__).parents[1]
-ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-# A shell that starts the tests in the background makes them ignore Ctrl-C, and their children with them.
+END_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+# If a shell starts the tests in the background, they and their child processes ignore Ctrl-C.
 START = """
 import os, pathlib, signal, sys, time
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -54,7 +54,7 @@ run(main, [])
 
 
 def ended(process):
-    """Exit code, and what it wrote since the last line that was read."""
+    """Exit code, and the unread output to stdout and stderr."""
     with process:
         return process.wait(60), process.stdout.read(), process.stderr.read()
 
@@ -65,17 +65,17 @@ def command(work="time.sleep(600)", clean_up="pass", before=""):
     return process
 
 
-@pytest.mark.parametrize("number", ENDING)
-def test_a_signal_cleans_up_and_gives_its_exit_code(number):
+@pytest.mark.parametrize("number", END_SIGNALS)
+def test_after_a_signal_the_command_cleans_up_and_exits_with_its_code(number):
     process = command()
     process.send_signal(number)
     assert ended(process) == (128 + number, "cleaning up\nclean\n", "stopped\n")
 
 
-@pytest.mark.parametrize("first", ENDING)
-@pytest.mark.parametrize("second", ENDING)
+@pytest.mark.parametrize("first", END_SIGNALS)
+@pytest.mark.parametrize("second", END_SIGNALS)
 def test_a_second_signal_does_not_disturb_the_clean_up(first, second):
-    """A terminal and `timeout` send two; the clean-up waits here until it has seen the second one."""
+    """A terminal and `timeout` send two signals; here the clean-up lasts until the second signal has been sent."""
     process = start(COMMAND.format(work="time.sleep(600)", clean_up="sys.stdin.readline()"), stdin=subprocess.PIPE)
     assert process.stdout.readline() == "at work\n"
     process.send_signal(first)
@@ -86,9 +86,9 @@ def test_a_second_signal_does_not_disturb_the_clean_up(first, second):
     assert ended(process) == (128 + first, "clean\n", "stopped\n")
 
 
-@pytest.mark.parametrize("second", ENDING)
+@pytest.mark.parametrize("second", END_SIGNALS)
 def test_a_second_signal_does_not_change_the_exit_code_at_the_very_end(second):
-    """Python gives up its handlers before it takes down the modules, and with them this object."""
+    """Python removes the handlers before it deletes the modules and the object `last`."""
     last = f"""
 class Last:
     def __del__(self, kill=os.kill, pid=os.getpid()):
@@ -100,8 +100,8 @@ last = Last()
     assert ended(process) == (143, "cleaning up\nclean\n", "stopped\n")
 
 
-def test_a_signal_long_after_the_first_ends_at_once():
-    """An exception may be lost in code of others; then the command must not become deaf."""
+def test_a_signal_long_after_the_first_ends_the_command_at_once():
+    """A library may swallow the exception of the first signal; the command must still react to a later signal."""
     attempt = ["try:", "    print('trying', flush=True)", "    time.sleep(600)"]
     attempt += ["except KeyboardInterrupt:", "    print('swallowed', flush=True)"]
     work = "\n        ".join([*attempt, "time.sleep(600)"])
@@ -113,33 +113,33 @@ def test_a_signal_long_after_the_first_ends_at_once():
     assert ended(process) == (143, "", "")
 
 
-@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("number", END_SIGNALS)
 def test_a_signal_that_was_ignored_stays_ignored(number):
-    """As SIGHUP under nohup."""
+    """For example SIGHUP under nohup."""
     ignore = f"signal.signal({int(number)}, signal.SIG_IGN)\n"
     process = command(work=f"os.kill(os.getpid(), {int(number)})", before=ignore)
     assert ended(process) == (0, "cleaning up\nclean\n", "")
 
 
-def test_what_a_clean_up_raises_does_not_hide_the_signal():
-    """A bar that is drawn on a terminal that is gone, a pool whose process got the signal too."""
+def test_an_error_of_the_clean_up_does_not_hide_the_signal():
+    """For example a progress bar on a closed terminal, or a worker process that received the signal too."""
     process = command(clean_up="raise OSError(5, 'Input/output error')")
     process.send_signal(signal.SIGHUP)
     assert ended(process) == (129, "cleaning up\n", "stopped\n")
 
 
-def test_a_command_that_ends_by_itself_leaves_the_handlers_as_they_were():
-    before = [signal.getsignal(number) for number in ENDING]
+def test_a_command_that_ends_without_a_signal_restores_the_handlers():
+    before = [signal.getsignal(number) for number in END_SIGNALS]
     for main in (lambda arguments: None, lambda arguments: sys.exit(2)):
         with pytest.raises(SystemExit):
             command_line.run(main, [])
-    assert [signal.getsignal(number) for number in ENDING] == before
+    assert [signal.getsignal(number) for number in END_SIGNALS] == before
 
 
 @pytest.mark.parametrize("size", [10, 1 << 20])
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
-def test_a_full_standard_output_is_one_line(size):
-    """Of a few bytes Python learns it at the end only."""
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_standard_output_gives_one_error_line(size):
+    """Python buffers a few bytes, so that the error occurs only at the end."""
     code = f"from relple_tf.command_line import run\nrun(lambda arguments: print('x' * {size}), [])\n"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -151,11 +151,11 @@ def test_a_full_standard_output_is_one_line(size):
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
     assert done.returncode == 2
-    assert done.stderr == "error: standard output: No space left on device; correct that, or choose another --out\n"
+    assert done.stderr == "error: standard output: No space left on device; correct that, or give another --out\n"
 
 
-def test_what_is_said_on_a_full_disk_ends_nothing():
-    code = "from relple_tf.command_line import run, say\nrun(lambda arguments: say('x' * 9999), [])\n"
+def test_a_message_to_a_full_disk_does_not_end_the_command():
+    code = "from relple_tf.command_line import notify, run\nrun(lambda arguments: notify('x' * 9999), [])\n"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-c", code], stderr=full, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)}
@@ -163,12 +163,12 @@ def test_what_is_said_on_a_full_disk_ends_nothing():
     assert done.returncode == 0
 
 
-def test_a_signal_while_a_process_starts_takes_effect_after_it():
-    """Half a process writes a traceback."""
+def test_a_signal_during_the_start_of_a_process_is_deferred():
+    """Else the new process prints a traceback."""
     code = (
         "from relple_tf.command_line import run\nfrom relple_tf import processes\n"
         "def main(arguments):\n"
-        "    with processes._signals_held():\n"
+        "    with processes._signals_deferred():\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n        print('started', flush=True)\n"
         "    print('not reached')\n"
         "run(main, [])\n"
@@ -191,12 +191,12 @@ AS_MODULE = "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executab
 
 
 def descendants(pid):
-    """Numbers of all processes below one."""
+    """Ids of all child processes, their children, and so on."""
     try:
         children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
-    return children + [below for child in children for below in descendants(child)]
+    return children + [descendant for child in children for descendant in descendants(child)]
 
 
 def alive(pid):
@@ -206,21 +206,21 @@ def alive(pid):
         return False
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for the children of a process")
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc of Linux")
 @pytest.mark.parametrize(
     ("module", "number"),
     [("relple_tf.train", signal.SIGTERM), ("relple_tf.compare", signal.SIGHUP), ("tuning.search", signal.SIGINT)],
 )
-def test_a_command_with_workers_ends_by_a_signal(module, number, tmp_path):
-    """To the process alone, as `kill` sends it; its networks would be trained for hours."""
+def test_a_signal_ends_a_command_and_its_workers(module, number, tmp_path):
+    """The signal goes to the parent process only, as from `kill`; without it, training would take hours."""
     out = tmp_path / "out"
     fields = [f"--set={field}" for field in FIELDS]
     process = start(AS_MODULE, module, *COMMANDS[module], *DATA, *fields, "--out", out)
-    # Two workers, and what tracks the semaphores of them all.
+    # Two workers and the resource tracker of multiprocessing.
     assert wait_until(lambda: len(descendants(process.pid)) >= 3 or process.poll() is not None)
-    below = descendants(process.pid)
+    children = descendants(process.pid)
     process.send_signal(number)
-    _, err = process.communicate(timeout=120)  # until every process that has this stderr has ended
+    _, err = process.communicate(timeout=120)  # returns when every process with this stderr has ended
     assert process.returncode == 128 + number, err
     assert err.splitlines()[-2:] == [
         f"interrupted; continue with: python -m {module} --out {out} --resume"
@@ -229,14 +229,14 @@ def test_a_command_with_workers_ends_by_a_signal(module, number, tmp_path):
     ]
     assert "leaked" not in err
     assert "Traceback" not in err
-    assert wait_until(lambda: not any(alive(pid) for pid in below))
+    assert wait_until(lambda: not any(alive(pid) for pid in children))
     assert (out / "config.toml").exists()
     assert not (out / "manifest.json").exists()
     assert not list(out.rglob(".unfinished-*"))
 
 
-def test_a_process_that_draws_a_bar_and_is_killed_leaves_no_semaphore():
-    """As a worker is at the end of a command; the tracker of semaphores would warn on stderr."""
+def test_a_killed_process_with_a_progress_bar_leaves_no_semaphore():
+    """Workers are killed at the end of a command; a remaining semaphore would cause a warning on stderr."""
     code = "from relple_tf.progress import tqdm\nbar = tqdm()\nprint('drawn', flush=True); time.sleep(600)"
     process = start(code)
     assert process.stdout.readline() == "drawn\n"

@@ -12,7 +12,7 @@ from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.folds import folds
 from relple_tf.spectra.splitting.grouping import group_divided
 from relple_tf.spectra.splitting.parts import divide
-from relple_tf.spectra.splitting.split import DRAWS, FEWEST_VALUES, split
+from relple_tf.spectra.splitting.split import FEWEST_VALUES, MAXIMUM_DRAWS, split
 
 Parts = npt.NDArray[np.str_]
 
@@ -142,7 +142,7 @@ def sized(library: SpectralLibrary, parts: Parts, sizes: tuple[int, ...], seed: 
             f"comparison.sizes: expected at most {len(development)}, the development soils of seed {seed} (the others "
             f"are the test part), received {max(sizes)}"
         )
-    for attempt in range(DRAWS):
+    for attempt in range(MAXIMUM_DRAWS):
         rng = np.random.default_rng([seed, attempt])
         orders = {part: rng.permutation(np.flatnonzero(parts == part)) for part in ("train", "validation")}
         validation_fraction = len(orders["validation"]) / len(development)

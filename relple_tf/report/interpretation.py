@@ -11,7 +11,7 @@ USES = {
     "suitable for quantitative use": {"rpiq": 2.5, "rpd": 2.0},
     "suitable for screening": {"rpiq": 1.5, "rpd": 1.4},
 }
-"""Minimum test metrics of the network for each use; both are required, because RPIQ is optimistic for bimodal targets."""
+"""Minimum test metrics of the network for each use; both are required: RPIQ is optimistic for bimodal targets."""
 NO_USE = "not suitable for prediction"
 
 CLOSE = 0.05

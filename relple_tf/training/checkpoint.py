@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from relple_tf.artefacts.reading import parsed, read_arrays, readable
-from relple_tf.artefacts.schema import OBJECT, TEXT, check, whole
+from relple_tf.artefacts.reading import parse_json, read_arrays, readable
+from relple_tf.artefacts.schema import OBJECT, TEXT, check, integer
 from relple_tf.atomic_files import write_bytes
 from relple_tf.errors import InputError
 
@@ -82,7 +82,7 @@ def remove_checkpoints(folder: Path) -> None:
 REMEDY = "delete it; --resume then trains from the start"
 """What to do about a damaged checkpoint; ends the message of an error."""
 
-FACTS = {"": OBJECT, "format": whole(0, 1 << 31), "fingerprint": TEXT}
+FACTS = {"": OBJECT, "format": integer(0, 1 << 31), "fingerprint": TEXT}
 """Rules of the metadata of every checkpoint."""
 
 
@@ -109,7 +109,7 @@ def load_state(path: Path, fingerprint: str) -> tuple[dict[str, list[npt.NDArray
     """
     arrays: dict[str, list[npt.NDArray[Any]]] = {}
     named = read_arrays(path, REMEDY)
-    facts = parsed(str(named.pop("facts", "")).encode(), path, REMEDY, nan=True)
+    facts = parse_json(str(named.pop("facts", "")).encode(), path, REMEDY, nan=True)
     check(facts, FACTS, path, REMEDY)
     for key, array in named.items():
         arrays.setdefault(key.partition("/")[0], []).append(array)

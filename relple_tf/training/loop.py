@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.metrics import r2_score
 
 from relple_tf.artefacts.reading import readable
-from relple_tf.artefacts.schema import OBJECT, Rule, check, items, whole
+from relple_tf.artefacts.schema import OBJECT, Rule, check, integer, items
 from relple_tf.config import Config, TrainingConfig
 from relple_tf.progress import tqdm
 from relple_tf.training.augmentation import Augment, is_active
@@ -33,7 +33,7 @@ STATE = {
     "history": items(1, 1 << 31),
     "history.*": OBJECT,
     "history.*.*": Rule("a number", lambda value: type(value) in (int, float)),
-    "best_epoch": whole(0, 1 << 31),
+    "best_epoch": integer(0, 1 << 31),
 }
 """Rules of the metadata of a checkpoint; scores may be NaN or infinite."""
 

@@ -1,4 +1,4 @@
-"""Laws of `--out`: what is no earlier result of the command stays as it is, whatever its kind."""
+"""Laws of `--out`: only an earlier result of the same command is replaced."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ def names(folder):
 
 
 def refused(path, *inputs):
-    """The one line by which both the check and the writing refuse; nothing beside the file changes."""
+    """The error line; check and write refuse with the same line, and the folder does not change."""
     before = names(path.parent)
     with pytest.raises(InputError) as checked:
         output(path, *inputs).check()
@@ -57,7 +57,7 @@ def test_a_new_file_and_an_earlier_result_are_written(tmp_path):
     assert names(tmp_path) == {"p.csv", "empty.csv"}
 
 
-NO_RESULTS = {
+OTHER_FILES = {
     "notes": b"remember the milk\n",
     "a library": b"id,pH,1000,1010,status\na,6.5,0.1,0.2,ok\n",
     "laboratory values": b"id,pH,status\na,6.5,accepted\n",
@@ -71,15 +71,15 @@ NO_RESULTS = {
 }
 
 
-@pytest.mark.parametrize("content", NO_RESULTS.values(), ids=NO_RESULTS)
-def test_a_file_of_somebody_else_is_kept(content, tmp_path):
+@pytest.mark.parametrize("content", OTHER_FILES.values(), ids=OTHER_FILES)
+def test_a_file_that_is_not_a_result_is_kept(content, tmp_path):
     path = tmp_path / "mine.csv"
     path.write_bytes(content)
     assert "is a file that this command did not write" in refused(path)
     assert path.read_bytes() == content
 
 
-def test_a_result_is_known_by_its_header(tmp_path):
+def test_a_result_is_recognised_by_its_header(tmp_path):
     for text in ("id,pH,status\n", RESULT, RESULT.replace("\n", "\r\n"), 'id,pH,status\n"a,\nb",6.5,outside\n'):
         (tmp_path / "p.csv").write_bytes(text.encode())
         assert holds_predictions(tmp_path / "p.csv")
@@ -87,12 +87,12 @@ def test_a_result_is_known_by_its_header(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["link.csv", "chain.csv"])
-def test_a_link_stays_and_what_it_leads_to_is_written(name, tmp_path):
+def test_a_link_stays_and_its_target_is_written(name, tmp_path):
     (tmp_path / "data").mkdir()
     target = tmp_path / "data" / "p.csv"
     (tmp_path / "link.csv").symlink_to(Path("data") / "p.csv")
     (tmp_path / "chain.csv").symlink_to("link.csv")
-    for text in (RESULT, RESULT + "b,5,4,6,ok\n"):  # first it leads to nothing, then to a result
+    for text in (RESULT, RESULT + "b,5,4,6,ok\n"):  # first the target does not exist, then it is a result
         write(tmp_path / name, text=text)
         assert target.read_text() == text
         assert not target.is_symlink()
@@ -104,7 +104,7 @@ def test_a_link_stays_and_what_it_leads_to_is_written(name, tmp_path):
     assert target.read_text() == "mine"
 
 
-def test_links_that_lead_to_each_other_are_refused(tmp_path):
+def test_a_loop_of_links_is_refused(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     assert "symbolic links" in refused(tmp_path / "a")
@@ -130,18 +130,18 @@ def test_a_character_device_is_written_into_and_stays(tmp_path):
     try:
         os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
     except PermissionError:
-        pytest.skip("device nodes are made by root")
+        pytest.skip("only root can create device nodes")
     (tmp_path / "link").symlink_to("null")
-    for place in (path, tmp_path / "link"):
+    for device in (path, tmp_path / "link"):
         try:
-            write(place)
+            write(device)
         except PermissionError:
-            pytest.skip("this file system opens no devices")
+            pytest.skip("this file system does not open devices")
         assert stat.S_ISCHR(path.lstat().st_mode)
     assert names(tmp_path) == {"null", "link"}
 
 
-def test_the_null_device_of_this_machine_is_written_into_by_its_name():
+def test_the_null_device_can_be_the_output():
     before = os.lstat("/dev/null")
     write(Path("/dev/null"))
     assert os.lstat("/dev/null").st_ino == before.st_ino
@@ -160,26 +160,26 @@ def test_a_disk_a_socket_and_a_folder_are_refused(tmp_path, monkeypatch):
         assert "is a disk" in refused(tmp_path / "disk")
 
 
-def test_what_the_command_reads_is_refused_by_every_name(tmp_path):
-    """Also where it looks like a result: a table of predictions may be a table of scans by mistake only."""
+def test_an_input_is_refused_under_every_name(tmp_path):
+    """Also if the input has the header of a result."""
     table, run = tmp_path / "soils.csv", tmp_path / "run"
     table.write_text(RESULT)
     run.mkdir()
     (run / "predictions.csv").write_text(RESULT)
     (tmp_path / "hard.csv").hardlink_to(table)
     (tmp_path / "link.csv").symlink_to(table)
-    (tmp_path / "way").symlink_to(run)
+    (tmp_path / "linked_run").symlink_to(run)
     for name in ("soils.csv", "hard.csv", "link.csv"):
         assert "which this command reads" in refused(tmp_path / name, run, table)
-    for name in ("run/new.csv", "run/predictions.csv", "way/new.csv", "way/predictions.csv"):
+    for name in ("run/new.csv", "run/predictions.csv", "linked_run/new.csv", "linked_run/predictions.csv"):
         assert "lies in" in refused(tmp_path / name, run, table)
     assert table.read_text() == (run / "predictions.csv").read_text() == RESULT
 
 
 @pytest.mark.parametrize("kind", ["pipe", "file", "device"])
 @pytest.mark.parametrize("name", ["/dev/stdout", "/proc/self/fd/1"])
-def test_standard_output_is_written_by_its_name(kind, name, tmp_path):
-    """Also where a shell has appended it to a file, which a rename would replace."""
+def test_standard_output_is_written_under_its_name(kind, name, tmp_path):
+    """Also if a shell appends standard output to a file, which a rename would replace."""
     script = (
         "import sys; from pathlib import Path; from relple_tf.artefacts.outputs import OutputFile\n"
         "print('before')\nsys.stdout.flush()\n"
@@ -202,22 +202,22 @@ def test_standard_output_is_written_by_its_name(kind, name, tmp_path):
         assert stat.S_ISCHR(Path("/dev/null").lstat().st_mode)
 
 
-def test_a_failure_leaves_the_earlier_result_and_nothing_else(tmp_path):
+def test_a_failed_write_leaves_only_the_earlier_result(tmp_path):
     path = tmp_path / "p.csv"
     write(path)
 
-    def cut_off():
+    def interrupted():
         with output(path).opened() as file:
             file.write("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cut_off()
+        interrupted()
     assert path.read_text() == RESULT
     assert names(tmp_path) == {"p.csv"}
 
 
-def test_what_appears_while_the_command_works_is_not_replaced(tmp_path):
+def test_a_file_that_another_program_writes_meanwhile_is_not_replaced(tmp_path):
     path = tmp_path / "p.csv"
     out = output(path)
     out.check()
@@ -230,7 +230,7 @@ def test_what_appears_while_the_command_works_is_not_replaced(tmp_path):
 # Folders.
 
 
-def test_a_folder_may_be_new_or_there_or_behind_a_link(tmp_path):
+def test_a_folder_may_be_new_or_exist_or_be_the_target_of_a_link(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to("there")
     assert check_folder(tmp_path / "there") == tmp_path / "there"
@@ -239,7 +239,7 @@ def test_a_folder_may_be_new_or_there_or_behind_a_link(tmp_path):
     assert names(tmp_path) == {"there", "link"}
 
 
-def test_what_is_no_folder_is_refused(tmp_path):
+def test_a_path_that_is_not_a_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "to_file").symlink_to("file")
@@ -252,15 +252,15 @@ def test_what_is_no_folder_is_refused(tmp_path):
         "file/run": "a file",
     }
     for name, message in cases.items():
-        with pytest.raises(InputError, match=message) as found:
+        with pytest.raises(InputError, match=message) as refusal:
             check_folder(tmp_path / name)
-        assert str(tmp_path / name) in str(found.value)
+        assert str(tmp_path / name) in str(refusal.value)
     with pytest.raises(InputError, match="a device"):
         check_folder(Path("/dev/null"))
     assert names(tmp_path) == {"file", "pipe", "to_file", "to_nothing"}
 
 
-def test_a_folder_that_is_read_is_not_written_into(tmp_path):
+def test_an_input_folder_is_not_written_into(tmp_path):
     (tmp_path / "run").mkdir()
     for name in ("run", "run/bundle"):
         with pytest.raises(InputError, match="which this command reads"):
@@ -268,13 +268,13 @@ def test_a_folder_that_is_read_is_not_written_into(tmp_path):
     check_folder(tmp_path / "run-bundle", [tmp_path / "run"])
 
 
-def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
-    """Permissions do not bind root, so the operating system's answer is replaced."""
+def test_a_folder_without_write_permission_is_refused(tmp_path, monkeypatch):
+    """Permissions do not apply to root, so the answer of the operating system is replaced."""
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     for check in (check_folder, lambda path: output(path).check()):
-        with pytest.raises(InputError, match="no permission to write") as found:
+        with pytest.raises(InputError, match="no permission to write") as refusal:
             check(tmp_path / "new")
-        assert str(tmp_path / "new") in str(found.value)
+        assert str(tmp_path / "new") in str(refusal.value)
 
 
 # The commands.
@@ -288,7 +288,7 @@ WRITES_A_FOLDER = {
 
 
 @pytest.mark.parametrize("module", [*WRITES_A_FOLDER, "relple_tf.predict"])
-def test_commands_refuse_a_bad_out_before_they_import_tensorflow(module, tmp_path):
+def test_commands_refuse_an_invalid_out_before_they_import_tensorflow(module, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "scans.csv").write_text("mine")
     os.mkfifo(tmp_path / "pipe")
@@ -296,7 +296,7 @@ def test_commands_refuse_a_bad_out_before_they_import_tensorflow(module, tmp_pat
     arguments, outs = WRITES_A_FOLDER.get(module), ["pipe", "nowhere", "scans.csv", "scans.csv/run"]
     if arguments is None:
         arguments, outs = ["run", "scans.csv"], ["run", "scans.csv", "run/p.csv", "scans.csv/p.csv", "none/p.csv"]
-    before = {path: path.lstat()[:7] for path in tmp_path.iterdir()}  # all but times
+    before = {path: path.lstat()[:7] for path in tmp_path.iterdir()}  # without the times
     for out in outs:
         code = (
             "import sys, importlib\nfrom relple_tf.command_line import run\n"

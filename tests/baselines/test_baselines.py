@@ -1,4 +1,4 @@
-"""Laws of the PLSR baseline."""
+"""The PLSR baseline."""
 
 import chemotools.derivative
 import chemotools.scatter
@@ -18,13 +18,13 @@ SEED = 3
 
 @pytest.fixture
 def spectra():
-    """(60, 40) absorbance of four mixed bands, and what the first two of them weigh."""
-    draw = np.random.default_rng(0)
-    place = np.arange(40)
-    bands = np.stack([np.exp(-(((place - c) / w) ** 2)) for c, w in ((8, 3), (18, 4), (28, 3), (20, 9))])
-    amounts = draw.uniform(0.2, 1, (60, 4))
-    x = 0.4 + amounts @ bands + draw.normal(0, 0.01, (60, 40))
-    y = 5 + 3 * amounts[:, 0] - 2 * amounts[:, 1] + draw.normal(0, 0.1, 60)
+    """(60, 40) absorbance of four mixed absorptions, and a target that depends on the first two."""
+    rng = np.random.default_rng(0)
+    position = np.arange(40)
+    bands = np.stack([np.exp(-(((position - c) / w) ** 2)) for c, w in ((8, 3), (18, 4), (28, 3), (20, 9))])
+    amounts = rng.uniform(0.2, 1, (60, 4))
+    x = 0.4 + amounts @ bands + rng.normal(0, 0.01, (60, 40))
+    y = 5 + 3 * amounts[:, 0] - 2 * amounts[:, 1] + rng.normal(0, 0.1, 60)
     return x.astype("float32"), y
 
 
@@ -35,7 +35,7 @@ def folds_of(x, y, groups):
 
 
 @pytest.mark.parametrize("size", [1, 3], ids=["rows", "groups"])
-def test_component_count_is_that_of_models_refitted_with_each_number(spectra, size, monkeypatch):
+def test_cross_validated_errors_equal_those_of_refitted_models(spectra, size, monkeypatch):
     x, y = spectra
     groups = np.arange(len(x)) // size
     monkeypatch.setattr(baselines, "MAXIMUM_COMPONENTS", 8)
@@ -44,12 +44,9 @@ def test_component_count_is_that_of_models_refitted_with_each_number(spectra, si
         for count in range(1, 9):
             model = PLSRegression(count, scale=True).fit(x[train], y[train])
             error[count - 1] += ((model.predict(x[held]).ravel() - y[held]) ** 2).sum()
-    seen = []
-    whole = np.argmin
-    monkeypatch.setattr(baselines.np, "argmin", lambda a: seen.append(np.array(a)) or whole(a))
-    got = component_count(x.astype("float64"), y, groups)
-    np.testing.assert_allclose(seen[-1], error, rtol=1e-5)
-    assert got == np.argmin(error) + 1
+    got = cross_validated_errors(x.astype("float64"), y, groups, AS_IS, SEED)
+    np.testing.assert_allclose(got, error, rtol=1e-5)
+    assert cross_validated(x.astype("float64"), y, groups, AS_IS, SEED).components == np.argmin(error) + 1
 
 
 def test_no_fold_divides_a_group(spectra, monkeypatch):
@@ -67,29 +64,29 @@ def test_no_fold_divides_a_group(spectra, monkeypatch):
     assert len(fitted) == FOLDS
     for rows in fitted:
         inside = np.array([tuple(row) in rows for row in x])
-        for unit in range(12):
-            assert len(set(inside[groups == unit])) == 1
+        for group in range(12):
+            assert len(set(inside[groups == group])) == 1
 
 
 @pytest.mark.parametrize("rows", [8, 12])
-def test_few_rows_bound_the_components(spectra, rows):
+def test_the_number_of_components_is_below_the_number_of_rows(spectra, rows):
     x, y = spectra
     assert 1 <= component_count(x[:rows], y[:rows], np.arange(rows)) < rows
 
 
 @pytest.mark.parametrize("folds", [2, 4, 8])
-def test_cross_validated_figures_are_those_of_models_refitted_without_each_fold(spectra, folds):
+def test_cross_validated_metrics_equal_those_of_models_refitted_without_each_fold(spectra, folds):
     x, y = spectra
     x = x.astype("float64")
     fold = np.random.default_rng(1).permutation(np.arange(60) % folds)
     got = cross_validated(x, y, fold, AS_IS, SEED, folds)
-    estimate = np.empty(60)
+    predictions = np.empty(60)
     for held in range(folds):
         model = PLSRegression(got.components).fit(x[fold != held], y[fold != held])
-        estimate[fold == held] = model.predict(x[fold == held]).ravel()
+        predictions[fold == held] = model.predict(x[fold == held]).ravel()
     assert (got.n, got.scale) == (60, AS_IS)
-    assert got.rmse == pytest.approx(np.sqrt(np.mean((estimate - y) ** 2)), rel=1e-6)
-    assert got.r2 == pytest.approx(r2_score(y, estimate), rel=1e-6)
+    assert got.rmse == pytest.approx(np.sqrt(np.mean((predictions - y) ** 2)), rel=1e-6)
+    assert got.r2 == pytest.approx(r2_score(y, predictions), rel=1e-6)
 
 
 AS_IS = TargetScale(name="a", root=False, mean=0.0, sd=1.0, low=-1e9, high=1e9, non_negative=False)
@@ -106,20 +103,20 @@ def fit_plsr(x, y, fitted, scale):
     return predictions["a"], chosen["a"].components
 
 
-def test_prediction_is_plsr_on_snv_and_first_derivative(spectra):
+def test_predictions_equal_chemotools_snv_and_derivative_followed_by_plsr(spectra):
     x, y = spectra
     fitted = np.arange(60) < 45
     y = y.copy()
     y[:5] = np.nan
     scale = TargetScale.fit("a", y[fitted])
     got, count = fit_plsr(x, y, fitted, scale)
-    tools = make_pipeline(
+    reference = make_pipeline(
         chemotools.scatter.StandardNormalVariate(),
         chemotools.derivative.SavitzkyGolay(window_length=7, polyorder=2, deriv=1),
         PLSRegression(count),
     )
     rows = fitted & ~np.isnan(y)
-    expected = tools.fit(x[rows], scale.to_model(y[rows])).predict(x).ravel()
+    expected = reference.fit(x[rows], scale.to_model(y[rows])).predict(x).ravel()
     np.testing.assert_allclose(got, scale.to_lab(expected), rtol=1e-5)
 
 
@@ -127,15 +124,15 @@ def test_test_rows_are_not_used_for_fitting(spectra):
     x, y = spectra
     fitted = np.arange(60) < 45
     scale = TargetScale.fit("a", y[fitted])
-    poisoned_x, poisoned_y = x.copy(), y.copy()
-    poisoned_x[~fitted] = poisoned_x[~fitted][:, ::-1] + 5
-    poisoned_y[~fitted] = 1e6
-    clean, poisoned = fit_plsr(x, y, fitted, scale), fit_plsr(poisoned_x, poisoned_y, fitted, scale)
-    np.testing.assert_array_equal(clean[0][fitted], poisoned[0][fitted])
-    assert clean[1] == poisoned[1]
+    altered_x, altered_y = x.copy(), y.copy()
+    altered_x[~fitted] = altered_x[~fitted][:, ::-1] + 5
+    altered_y[~fitted] = 1e6
+    clean, altered = fit_plsr(x, y, fitted, scale), fit_plsr(altered_x, altered_y, fitted, scale)
+    np.testing.assert_array_equal(clean[0][fitted], altered[0][fitted])
+    assert clean[1] == altered[1]
 
 
-def test_predictions_are_clipped_to_the_range_of_the_network(spectra):
+def test_predictions_are_clipped_to_the_range_of_the_target_scale(spectra):
     x, y = spectra
     fitted = np.arange(60) < 45
     scale = TargetScale.fit("a", np.array([4.9, 5.0, 5.1]))
@@ -145,8 +142,8 @@ def test_predictions_are_clipped_to_the_range_of_the_network(spectra):
 
 
 @pytest.mark.parametrize("root", [True, False])
-def test_a_skewed_target_is_fitted_on_the_scale_that_cross_validates_better(spectra, root):
-    """One target whose square root the spectra hold, one that they hold itself."""
+def test_a_skewed_target_is_fitted_on_the_scale_with_the_lower_cross_validated_error(spectra, root):
+    """A target whose square root is linear in the features, and a target that is itself linear."""
     x, y = spectra
     features = make_pipeline(
         chemotools.scatter.StandardNormalVariate(),
@@ -160,11 +157,14 @@ def test_a_skewed_target_is_fitted_on_the_scale_that_cross_validates_better(spec
     fitted = np.ones(60, bool)
     scale = TargetScale.fit("a", skewed)
     assert scale.root
-    own = {True: scale, False: TargetScale.fit("a", skewed, may_root=False)}
-    errors = {log: cross_validated_errors(features, skewed, np.arange(60), one, SEED) for log, one in own.items()}
-    better = min(errors, key=lambda log: errors[log].min())
+    scales = {True: scale, False: TargetScale.fit("a", skewed, may_root=False)}
+    errors = {
+        is_root: cross_validated_errors(features, skewed, np.arange(60), candidate, SEED)
+        for is_root, candidate in scales.items()
+    }
+    better = min(errors, key=lambda is_root: errors[is_root].min())
     assert better is root
     got, count = fit_plsr(x, skewed, fitted, scale)
     assert count == np.argmin(errors[better]) + 1
-    model = PLSRegression(count).fit(features, own[better].to_model(skewed))
-    np.testing.assert_allclose(got, own[better].to_lab(model.predict(features).ravel()), rtol=1e-5)
+    model = PLSRegression(count).fit(features, scales[better].to_model(skewed))
+    np.testing.assert_allclose(got, scales[better].to_lab(model.predict(features).ravel()), rtol=1e-5)

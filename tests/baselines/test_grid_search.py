@@ -1,4 +1,4 @@
-"""Laws of the tuned baselines, on a quick method and on each of the list."""
+"""The tuned baselines: their common laws on a fast method, and each method of BASELINES."""
 
 from typing import ClassVar
 
@@ -24,13 +24,13 @@ WINDOW = {"window_points": 7, "polynomial": 2}
 
 @pytest.fixture
 def spectra():
-    """(60, 40) absorbance of four mixed bands, and what the first two of them weigh."""
-    draw = np.random.default_rng(0)
-    place = np.arange(40)
-    bands = np.stack([np.exp(-(((place - c) / w) ** 2)) for c, w in ((8, 3), (18, 4), (28, 3), (20, 9))])
-    amounts = draw.uniform(0.2, 1, (60, 4))
-    x = 0.4 + amounts @ bands + draw.normal(0, 0.01, (60, 40))
-    return x.astype("float32"), 5 + 3 * amounts[:, 0] - 2 * amounts[:, 1] + draw.normal(0, 0.1, 60)
+    """(60, 40) absorbance of four mixed absorptions, and a target that depends on the first two."""
+    rng = np.random.default_rng(0)
+    position = np.arange(40)
+    bands = np.stack([np.exp(-(((position - c) / w) ** 2)) for c, w in ((8, 3), (18, 4), (28, 3), (20, 9))])
+    amounts = rng.uniform(0.2, 1, (60, 4))
+    x = 0.4 + amounts @ bands + rng.normal(0, 0.01, (60, 40))
+    return x.astype("float32"), 5 + 3 * amounts[:, 0] - 2 * amounts[:, 1] + rng.normal(0, 0.1, 60)
 
 
 @pytest.fixture
@@ -53,18 +53,18 @@ def quick(*arguments, **named):
     return tuned(ridge, *arguments, **named)
 
 
-def test_the_list_holds_the_names_that_the_command_knows():
+def test_baselines_have_the_names_of_the_config():
     assert tuple(BASELINES) == BASELINE_NAMES
 
 
-def test_settings_are_said_in_words_that_are_short():
+def test_settings_are_rounded_to_two_digits():
     scale = TargetScale.fit("a", np.array([1.0, 2.0, 4.0]))
-    chosen = {"regressor__svr__C": 100, "regressor__svr__gamma": 0.07 / 326, "func": scale.to_model}
-    assert module._in_words(chosen) == "C 100, gamma 0.00021"
+    best_params = {"regressor__svr__C": 100, "regressor__svr__gamma": 0.07 / 326, "func": scale.to_model}
+    assert module._settings_text(best_params) == "C 100, gamma 0.00021"
 
 
 def by_hand(x, y, groups, scales, candidates):
-    """The estimator with the least sum of absolute errors in laboratory units over folds, its name and its scale."""
+    """The estimator with the smallest sum of absolute errors over the folds, its name and its scale."""
     error = {}
     for scale in scales:
         for name, estimator in candidates.items():
@@ -77,7 +77,7 @@ def by_hand(x, y, groups, scales, candidates):
 
 
 @pytest.mark.parametrize("size", [1, 5], ids=["rows", "groups"])
-def test_svr_is_the_machine_that_cross_validates_best(spectra, size):
+def test_svr_has_the_settings_with_the_lowest_cross_validated_error(spectra, size):
     x, y = spectra
     fitted = np.arange(60) < 45
     y = y.copy()
@@ -86,99 +86,100 @@ def test_svr_is_the_machine_that_cross_validates_best(spectra, size):
     rows = np.flatnonzero(fitted & ~np.isnan(y))
     features = snv_first_derivative(x, *WINDOW.values())
     scale = TargetScale.fit("a", y[fitted])
-    machines = {
+    svms = {
         f"C {c}, gamma {float(f'{gamma / 40:.2g}'):g}": make_pipeline(
             StandardScaler(), SVR(C=c, gamma=gamma / 40, epsilon=0.03)
         )
         for c in (3, 10, 30, 100)
         for gamma in (0.07, 0.21, 0.7)
     }
-    model, name, _ = by_hand(features[rows], y[rows], groups[rows], [scale], machines)
+    model, name, _ = by_hand(features[rows], y[rows], groups[rows], [scale], svms)
     expected = scale.to_lab(model.fit(features[rows], scale.to_model(y[rows])).predict(features))
     got, settings = fitted_by(BASELINES["svr"], x, y, fitted, groups, scale)
     assert settings == name
     np.testing.assert_allclose(got, expected, rtol=1e-9)
 
 
-def test_gamma_goes_with_the_number_of_bands():
+def test_gamma_is_inversely_proportional_to_the_number_of_bands():
     np.testing.assert_allclose(svr(700, 0)[1]["svr__gamma"], [1e-4, 3e-4, 1e-3])
 
 
 def ridge_of(features, y):
-    """The nearest linear function of the features."""
+    """The target y, approximated by a linear function of the features."""
     return make_pipeline(StandardScaler(), Ridge(0.1)).fit(features, y).predict(features)
 
 
 @pytest.mark.parametrize("skewed", ["root", "itself"])
-def test_a_skewed_target_is_fitted_on_the_scale_that_cross_validates_better(spectra, skewed):
-    """One target whose square root the spectra hold, one that they hold itself."""
+def test_a_skewed_target_is_fitted_on_the_scale_with_the_lower_cross_validated_error(spectra, skewed):
+    """A target whose square root is linear in the features, and a target that is itself linear."""
     x, y = spectra
     features = snv_first_derivative(x, *WINDOW.values())
     linear = ridge_of(features, y)
     z = (linear - linear.min()) / linear.std()
-    # Both are skewed; the first is the square of a linear function of the features, the second is such a function.
+    # Both are skewed; the square root of the first and the second itself are close to linear in the features.
     values = z**3 if skewed == "root" else ridge_of(features, z**4)
     values = values - values.min()
     scale = TargetScale.fit("a", values)
     assert scale.root
     scales = [scale, TargetScale.fit("a", values, may_root=False)]
     estimators = {f"alpha {a:.2g}": make_pipeline(StandardScaler(), Ridge(a)) for a in (0.1, 10.0, 1000.0)}
-    model, name, own = by_hand(features, values, np.arange(60), scales, estimators)
-    assert own.root == (skewed == "root")
+    model, name, best_scale = by_hand(features, values, np.arange(60), scales, estimators)
+    assert best_scale.root == (skewed == "root")
     got, settings = fitted_by(quick, x, values, np.ones(60, bool), scale=scale)
-    assert settings == (f"{name}, square root" if own.root else name)
-    expected = own.to_lab(model.fit(features, own.to_model(values)).predict(features))
+    assert settings == (f"{name}, square root" if best_scale.root else name)
+    expected = best_scale.to_lab(model.fit(features, best_scale.to_model(values)).predict(features))
     np.testing.assert_allclose(got, expected, rtol=1e-9)
 
 
 class Recorder(RegressorMixin, BaseEstimator):
-    """Predicts the mean, and writes down what it was fitted on."""
+    """Predicts the mean, and records the rows of each fit."""
 
-    seen: ClassVar[list] = []
+    fitted_rows: ClassVar[list] = []
 
     def __init__(self, offset=0):
         self.offset = offset
 
     def fit(self, x, y):
         self.mean_ = y.mean()
-        self.seen.append([row.tobytes() for row in x])
+        self.fitted_rows.append([row.tobytes() for row in x])
         return self
 
     def predict(self, x):
         return np.full(len(x), self.mean_ + self.offset)
 
 
-def test_no_fold_divides_a_unit_and_no_test_row_is_fitted(spectra, monkeypatch):
+def test_no_fold_divides_a_group_and_no_test_row_is_fitted(spectra, monkeypatch):
     x, y = spectra
-    monkeypatch.setattr(Recorder, "seen", [])
+    monkeypatch.setattr(Recorder, "fitted_rows", [])
     groups, fitted = np.repeat(np.arange(12), 5), np.arange(60) < 45
     grid = {"offset": [0, 1]}
     fitted_by(lambda *a, **k: tuned(lambda bands, seed: (Recorder(), grid), *a, **k), x, y, fitted, groups)
-    assert len(Recorder.seen) == 2 * 5 + 1
+    assert len(Recorder.fitted_rows) == 2 * 5 + 1
     number = {row.tobytes(): i for i, row in enumerate(snv_first_derivative(x, *WINDOW.values()))}
-    fits = [np.array([number[row] for row in rows]) for rows in Recorder.seen]
+    fits = [np.array([number[row] for row in rows]) for rows in Recorder.fitted_rows]
     for rows in fits:
         assert rows.max() < 45
-        assert all(np.isin(groups[:45], unit).sum() == np.isin(groups[rows], unit).sum() for unit in set(groups[rows]))
+        for group in set(groups[rows]):
+            assert np.sum(groups[:45] == group) == np.sum(groups[rows] == group)
     assert {len(rows) for rows in fits[:-1]} == {35, 40}
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_test_rows_change_nothing_for_others(spectra, name, few_trees):
+def test_test_rows_do_not_change_predictions_for_other_rows(spectra, name, few_trees):
     x, y = spectra
     fitted = np.arange(60) < 45
     scale = TargetScale.fit("a", y[fitted])
-    poisoned_x, poisoned_y = x.copy(), y.copy()
-    poisoned_x[~fitted] = poisoned_x[~fitted][:, ::-1] + 5
-    poisoned_y[~fitted] = 1e6
+    altered_x, altered_y = x.copy(), y.copy()
+    altered_x[~fitted] = altered_x[~fitted][:, ::-1] + 5
+    altered_y[~fitted] = 1e6
     clean = fitted_by(BASELINES[name], x, y, fitted, scale=scale)
-    poisoned = fitted_by(BASELINES[name], poisoned_x, poisoned_y, fitted, scale=scale)
-    np.testing.assert_array_equal(clean[0][fitted], poisoned[0][fitted])
-    assert clean[1] == poisoned[1]
+    altered = fitted_by(BASELINES[name], altered_x, altered_y, fitted, scale=scale)
+    np.testing.assert_array_equal(clean[0][fitted], altered[0][fitted])
+    assert clean[1] == altered[1]
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_each_baseline_learns_and_stays_in_range(spectra, name, few_trees):
+def test_each_baseline_predicts_test_rows_and_is_clipped_to_the_range(spectra, name, few_trees):
     x, y = spectra
     fitted = np.arange(60) < 45
     scale = TargetScale.fit("a", y[fitted])
@@ -191,7 +192,7 @@ def test_each_baseline_learns_and_stays_in_range(spectra, name, few_trees):
     assert clipped.max() <= 5.12 + 1e-9
 
 
-def test_plsr_of_the_list_is_plsr_with_its_components_in_words(spectra):
+def test_plsr_in_baselines_equals_plsr_and_states_its_components(spectra):
     x, y = spectra
     fitted = np.arange(60) < 45
     got, settings = fitted_by(BASELINES["plsr"], x, y, fitted)

@@ -1,4 +1,4 @@
-"""Laws of the page of a comparison, on figures that are put together by hand."""
+"""The page of a comparison, for a result constructed by hand."""
 
 import base64
 import re
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from relple_tf.comparison import plots as pictures
+from relple_tf.comparison import plots
 from relple_tf.comparison.report import comparison_report
 from relple_tf.comparison.result import ComparisonResult
 from relple_tf.config import Config
@@ -22,7 +22,7 @@ NOTE = "column <script>alert(1)</script> & others"
 
 
 class Page(HTMLParser):
-    """Cells and pictures of a page."""
+    """Table cells and plots of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -45,7 +45,7 @@ class Page(HTMLParser):
 
 
 def result(models=MODELS, sizes=(), repeats=8, source="fields <1 & 2>.csv", scheme="repeated"):
-    """rs_ple_base is .1 above plsr always, and .02 above svr in all repeats but the first; a little more each time."""
+    """R2 of rs_ple_base is .1 above plsr, and .02 above svr in all repeats but the first, plus .001 times the seed."""
     config = changed(
         Config(), comparison__sizes=sizes, comparison__scheme=scheme, data__source=source, training__seed=3
     )
@@ -53,13 +53,13 @@ def result(models=MODELS, sizes=(), repeats=8, source="fields <1 & 2>.csv", sche
     for seed in range(3, 3 + repeats):
         for size in sizes or (100 + seed % 2,):
             for model in models:
-                for place, target in enumerate(NAMES):
-                    r2 = 0.5002 + 0.01 * seed + 0.1 * place
+                for number, target in enumerate(NAMES):
+                    r2 = 0.5002 + 0.01 * seed + 0.1 * number
                     r2 -= {"rs_ple_base": 0.0, "plsr": 0.1002, "svr": 0.0203 if seed > 3 else -0.06}[model]
                     r2 -= 0.001 * seed if model != "rs_ple_base" else 0.0
                     r2 -= 0.3 if size == 40 and model == "rs_ple_base" else 0.0
-                    share = 0.796 + 0.01 * seed if model == "rs_ple_base" else None
-                    figures = {"coverage": share, "n": 30, "r2": r2, "rmse": 2 * (1 - r2), "rpiq": 1 / (1 - r2)}
+                    coverage = 0.796 + 0.01 * seed if model == "rs_ple_base" else None
+                    figures = {"coverage": coverage, "n": 30, "r2": r2, "rmse": 2 * (1 - r2), "rpiq": 1 / (1 - r2)}
                     key = {"seed": seed, "fold": 0, "soils": size, "model": model, "target": target}
                     rows.append({**key, **figures, "settings": "C <3>" if model == "svr" else ""})
     rng = np.random.default_rng(0)
@@ -92,7 +92,7 @@ def curves():
     return comparison_report(result(sizes=(40, 80)))
 
 
-def test_the_page_needs_nothing_from_outside(text):
+def test_the_page_has_no_external_resources(text):
     page = Page(text)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     sources = [value for name, value in page.attributes if name in ("src", "href")]
@@ -104,11 +104,11 @@ def test_the_page_needs_nothing_from_outside(text):
     assert not re.search(r"https?:|url\(|@import", text)
 
 
-def test_the_page_is_the_same_when_made_again(text):
+def test_the_page_is_reproducible(text):
     assert comparison_report(result()) == text
 
 
-def test_names_and_notes_are_text(text):
+def test_names_and_notes_are_escaped(text):
     assert "<script" not in text
     assert "column &lt;script&gt;alert(1)&lt;/script&gt; &amp; others" in text
     assert "fields &lt;1 &amp; 2&gt;" in text
@@ -116,13 +116,13 @@ def test_names_and_notes_are_text(text):
     assert "C &lt;3&gt; (8 of 8)" in text
 
 
-def test_only_simulated_soils_have_the_warning(text):
+def test_only_a_simulated_source_has_the_warning(text):
     assert "Simulated spectra" not in text
     assert "Simulated spectra" in comparison_report(result(source="simulated"))
 
 
-def test_the_table_holds_medians_and_pairs(text):
-    """Median seed is 6.5; two sizes that no one asked for count as one."""
+def test_the_table_contains_medians_and_paired_comparisons(text):
+    """The median seed is 6.5; without comparison.sizes, 100 and 101 soils are a single size."""
     rows = Page(text).rows[1:]
     assert [row[-8] for row in rows] == 2 * list(MODELS)
     assert rows[0] == ["OC_g_kgg/kg100 soils", "rs_ple_base", "0.565", "0.548 to 0.583", "0.870", "2.30", "", "", ""]
@@ -130,20 +130,20 @@ def test_the_table_holds_medians_and_pairs(text):
     assert rows[2][-3:] == ["8 of 8", "+0.107", "0.008"]
 
 
-def test_the_best_figures_are_bold(text):
+def test_the_best_metrics_are_bold(text):
     assert re.findall("<strong>([0-9.]+)</strong>", text) == ["0.565", "0.870", "0.665", "0.670"]
 
 
-def test_sentences_say_who_beats_whom(text):
-    assert "rs_ple_base beats plsr in 8 of 8 repeats, median difference of R² 0.107, p 0.008" in text
+def test_the_conclusions_state_which_model_is_better(text):
+    assert "rs_ple_base is better than plsr in 8 of 8 repeats, median difference of R² 0.107, p 0.008" in text
     assert "rs_ple_base and svr: no clear difference (rs_ple_base is better in 7 of 8 repeats" in text
-    assert "too few to tell" in comparison_report(result(repeats=5))
+    assert "too few repeats for a test" in comparison_report(result(repeats=5))
 
 
-def test_a_learning_curve_says_which_model_leads_with_how_many_soils(text, curves):
+def test_the_conclusions_state_the_best_model_of_each_size(text, curves):
     assert "with 40 soils svr has the highest median R²: svr 0.55; rs_ple_base 0.2" in curves
     assert "with 80 soils rs_ple_base has the highest median R²: rs_ple_base 0.57" in curves
-    assert "with 80 soils, rs_ple_base beats plsr" in curves
+    assert "with 80 soils, rs_ple_base is better than plsr" in curves
     assert "Learning curves" not in text
     curve_texts = [alt for alt in Page(curves).alts if "with 40, 80 soils" in alt]
     assert [alt.partition(" with")[0] for alt in curve_texts] == [
@@ -154,31 +154,34 @@ def test_a_learning_curve_says_which_model_leads_with_how_many_soils(text, curve
     assert "rs_ple_base 0.265, 0.565; svr" in curve_texts[0]
 
 
-def test_the_coverage_of_intervals_is_said_of_models_that_give_some(text):
-    assert "the 90% intervals of rs_ple_base hold 86% of the test soils (median)" in text
+def test_the_coverage_of_intervals_is_stated_for_models_with_intervals(text):
+    assert (
+        "the 90% prediction intervals of rs_ple_base contain 86% of the laboratory values of the test soils (median)"
+        in text
+    )
     assert "intervals of svr" not in text
 
 
-def test_cross_validation_counts_folds():
+def test_with_cross_validation_the_conclusions_count_folds():
     text = comparison_report(result(scheme="cross_validation"))
     assert "8 of 8 folds" in text
     assert "8 of 5 folds each, seeds 3 to 10" in text
 
 
-def test_one_model_alone_has_a_page_without_pairs():
+def test_the_page_of_a_single_model_has_no_paired_comparison():
     text = comparison_report(result(models=("svr",)))
     assert "svr: median R² 0.55, quartiles 0.53 to 0.56" in text
-    assert "against the others" not in text
+    assert "compared with the other models" not in text
 
 
-def test_one_wild_repeat_does_not_press_the_others_flat():
+def test_an_extreme_repeat_does_not_extend_the_axis():
     points = np.array([0.5, 0.52, 0.54, 0.56, 0.58])
-    low, high = pictures._limits([points, np.append(points, -40.0)])
+    low, high = plots._limits([points, np.append(points, -40.0)])
     assert 0.3 < low < 0.5
     assert 0.58 < high < 0.7
 
 
-def test_figures_of_draws_that_take_all_are_of_one_size():
+def test_without_sizes_all_resamples_count_as_a_single_size():
     all_soils = result()
     assert all_soils.sizes == [100]
     assert set(all_soils.table["soils"]) == {100, 101}

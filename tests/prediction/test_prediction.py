@@ -1,4 +1,4 @@
-"""Scans are predicted chunk by chunk, and nobody can tell where a chunk ended."""
+"""Scans are predicted chunk by chunk, and the result does not depend on the chunks."""
 
 import numpy as np
 import pandas as pd
@@ -22,28 +22,33 @@ CHUNKS = (1, 7, ROWS, 1000)
 
 
 def card(**changed):
-    """Of a model that reads every second band of `soil_tables` as absorbance."""
+    """Card of a model that reads every second band of `soil_tables` as absorbance."""
     grid = {"wavelengths_nm": NM[::2].tolist(), "quantity": "absorbance"}
-    found = {
+    entries = {
         "input": grid,
         "front_end": {"grid_nm": NM[::2].tolist()},
         "domain": {"limits": {"T2": 1.0, "Q": 1.0}, "share_within": 0.99},
         "targets": {"pH": {"interval": INTERVAL | {"test": None}}, "OC_g_kg": {"interval": None}},
         "simulated": True,
     }
-    return found | changed
+    return entries | changed
 
 
 class Model:
-    """Sums of the bands; remembers how many scans it was given at a time."""
+    """A model whose outputs are weighted sums of the bands; it records the number of scans of each call."""
 
     def __init__(self):
-        self.lengths = []
+        self.counts = []
 
     def __call__(self, spectra):
-        self.lengths.append(len(spectra))
-        depth = spectra.astype(float) @ np.arange(spectra.shape[1])
-        return {"pH": depth / 50, "OC_g_kg": depth, "T2": 5 * spectra[:, 7] ** 2, "Q": np.zeros(len(spectra))}
+        self.counts.append(len(spectra))
+        weighted_sum = spectra.astype(float) @ np.arange(spectra.shape[1])
+        return {
+            "pH": weighted_sum / 50,
+            "OC_g_kg": weighted_sum,
+            "T2": 5 * spectra[:, 7] ** 2,
+            "Q": np.zeros(len(spectra)),
+        }
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
@@ -52,7 +57,7 @@ def test_predictions_and_notes_do_not_depend_on_the_chunk(tmp_path, chunk):
     scans = open_scans(write(tmp_path / "soils.csv", table))
     model = Model()
     predicted, notes = predict_scans(tmp_path, card(), scans, model, chunk)
-    assert model.lengths == [min(chunk, ROWS - first) for first in range(0, ROWS, chunk)]
+    assert model.counts == [min(chunk, ROWS - first) for first in range(0, ROWS, chunk)]
 
     absorbance = -np.log10(reflectance(NM)[:, ::2])
     expected = Model()(absorbance.astype("float32"))
@@ -62,31 +67,31 @@ def test_predictions_and_notes_do_not_depend_on_the_chunk(tmp_path, chunk):
     assert predicted["status"].tolist() == np.where(expected["T2"] > 1, "outside", "ok").tolist()
     outside = int((expected["T2"] > 1).sum())
     assert 0 < outside < ROWS
-    assert f"{outside} of {ROWS} scans are unlike the training soils: do not trust their values" in notes
+    assert f"{outside} of {ROWS} scans have status outside or invalid: do not use their values" in notes
     assert "interpolated from 30 bands to the model's 15" in notes
-    whole, all_notes = predict_scans(tmp_path, card(), scans, Model(), ROWS)
-    pd.testing.assert_frame_equal(predicted, whole, check_exact=True)
-    assert notes == all_notes
+    single_chunk, single_chunk_notes = predict_scans(tmp_path, card(), scans, Model(), ROWS)
+    pd.testing.assert_frame_equal(predicted, single_chunk, check_exact=True)
+    assert notes == single_chunk_notes
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
-def test_a_scan_that_is_flat_where_the_model_reads_is_named_by_its_row(tmp_path, chunk):
-    """The whole scan is not, so that its table is sound."""
+def test_a_scan_that_is_constant_in_the_range_of_the_model_is_named_by_its_row(tmp_path, chunk):
+    """The scan is not constant over its full range, so the table is valid."""
     table = {
         name: [*cells[:-1], "0.5"] if name.isdigit() and int(name) < 1970 else cells
         for name, cells in columns().items()
     }
     narrow = NM[NM < 1960].tolist()
-    short = card(input={"wavelengths_nm": narrow, "quantity": "reflectance"}, front_end={"grid_nm": narrow})
+    narrow_card = card(input={"wavelengths_nm": narrow, "quantity": "reflectance"}, front_end={"grid_nm": narrow})
     scans = open_scans(write(tmp_path / "soils.csv", table))
     with pytest.raises(InputError, match=rf"soils\.csv: row {ROWS} \(s{ROWS}\) is constant"):
-        predict_scans(tmp_path, short, scans, Model(), chunk)
+        predict_scans(tmp_path, narrow_card, scans, Model(), chunk)
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
-def test_bands_that_do_not_cover_the_model_are_refused_before_it_is_asked(tmp_path, chunk):
+def test_bands_that_do_not_cover_the_model_are_refused_before_it_runs(tmp_path, chunk):
     wide = card(input={"wavelengths_nm": [1700.0, *NM.tolist()], "quantity": "reflectance"})
     model = Model()
     with pytest.raises(InputError, match=r"1800\.\.2090 nm do not cover the model's 1700\.\.2090 nm"):
         predict_scans(tmp_path, wide, open_scans(write(tmp_path / "soils.csv", columns())), model, chunk)
-    assert model.lengths == []
+    assert model.counts == []

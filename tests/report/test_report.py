@@ -1,4 +1,4 @@
-"""Laws of the report, on a run that is put together by hand."""
+"""The report, for a run constructed by hand."""
 
 import base64
 import html
@@ -18,11 +18,10 @@ from relple_tf.evaluation.formatting import COLUMNS, digits, percent, texts
 from relple_tf.evaluation.metrics import scores
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.pipeline import FittedModel
-from relple_tf.report import interpretation as verdicts
-from relple_tf.report.interpretation import interpretation
+from relple_tf.report.interpretation import USES, interpretation, interval_sentence
 from relple_tf.report.page import report
 from relple_tf.report.plots.parity import one_to_one
-from relple_tf.report.sections import spread
+from relple_tf.report.sections import quantile_rows
 from relple_tf.runs.card import card
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.training.cross_fitting import CrossFit
@@ -35,7 +34,7 @@ NOTE = "column <script>alert(1)</script> & others"
 
 
 class Page(HTMLParser):
-    """The parts of a page that the tests ask for."""
+    """Tags, plots and tables of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -64,7 +63,7 @@ class Page(HTMLParser):
             self.rows[-1][-1] += text
 
 
-def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", cv_folds=4):
+def result_of(architecture="rs_ple", source="fields <1 & 2>.csv", cv_folds=4):
     rng = np.random.default_rng(3)
     nm = np.arange(1300.0, 2400.0, 20.0)
     moisture = rng.uniform(0.5, 1.5, size=(90, 1))
@@ -95,40 +94,42 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", cv_folds=4):
     prepared = prepare(library, parts, config)
     predictions = {name: values + rng.normal(0, 1, 90) for name, values in targets.items()}
     baseline = {name: values + rng.normal(0, 2, 90) for name, values in targets.items()}
-    for estimates in (predictions, baseline):
-        estimates["pH"] = np.where(np.isnan(targets["pH"]), 6.0, estimates["pH"])
+    for values in (predictions, baseline):
+        values["pH"] = np.where(np.isnan(targets["pH"]), 6.0, values["pH"])
     history = pd.DataFrame({"epoch": [1, 2, 3], "loss": [0.9, 0.4, -0.1]})
     history["validation_score"] = [-np.inf, 0.6, 0.5]
     for name in NAMES:
         history[f"validation_r2_{name}"] = [-np.inf, 0.6, 0.5]
         history[f"weight_{name}"] = [1.0, 0.8, 0.7]
-    shares = dict(zip(NAMES, (0.25, 0.5, 0.0), strict=True))
+    weights = dict(zip(NAMES, (0.25, 0.5, 0.0), strict=True))
     metrics = score_parts(library, parts, predictions)
-    crossed = None
+    cross_fit = None
     if cv_folds:
-        left_out = {name: np.where(parts == "train", one + 0.5, np.nan) for name, one in predictions.items()}
-        left_out["OC_g_kg"][4] += 400
-        crossed = CrossFit(weights=shares, predictions=left_out, history=history)
+        out_of_fold = {name: np.where(parts == "train", values + 0.5, np.nan) for name, values in predictions.items()}
+        out_of_fold["OC_g_kg"][4] += 400
+        cross_fit = CrossFit(weights=weights, predictions=out_of_fold, history=history)
         history = history.assign(**dict.fromkeys([name for name in history if "validation" in name], np.nan))
         metrics["validation"] = {
-            name: scores(np.where(parts == "train", targets[name], np.nan), left_out[name]) for name in NAMES
+            name: scores(np.where(parts == "train", targets[name], np.nan), out_of_fold[name]) for name in NAMES
         }
     metrics["baseline"] = {"plsr": score_parts(library, parts, baseline)["test"]}
-    found = fit_reliability(library, parts, prepared, crossed, 0)
+    reliability = fit_reliability(library, parts, prepared, cross_fit, 0)
     network = initial_network(prepared, config)
     fitted = FittedModel(
         config=config,
         parts=parts,
         prepared=prepared,
         network=network,
-        weights=shares,
+        weights=weights,
         model=network,
         history=history,
-        cross_fit=crossed,
-        reliability=found,
+        cross_fit=cross_fit,
+        reliability=reliability,
     )
-    t2, q = (np.where(np.isnan(one), 0.1 * limit, one) for one, limit in zip(*distances(found), strict=True))
-    t2[-3:] = 1.5 * found.limits.t2
+    limits = reliability.limits
+    t2 = np.where(np.isnan(reliability.t2), 0.1 * limits.t2, reliability.t2)
+    q = np.where(np.isnan(reliability.q), 0.1 * limits.q, reliability.q)
+    t2[-3:] = 1.5 * limits.t2
     return RunResult(
         config=config,
         library=library,
@@ -153,10 +154,6 @@ def calibration(architecture="rs_ple", source="fields <1 & 2>.csv", cv_folds=4):
     )
 
 
-def distances(found):
-    return (found.t2, found.q), (found.limits.t2, found.limits.q)
-
-
 def plsr_of(r2, rmse):
     scale = TargetScale(name="a", root=False, mean=0.0, sd=1.0, low=-9.0, high=9.0, non_negative=False)
     return CrossValidated(scale=scale, components=4, n=65, rmse=rmse, r2=r2)
@@ -164,7 +161,7 @@ def plsr_of(r2, rmse):
 
 @pytest.fixture(scope="module")
 def result():
-    return calibration()
+    return result_of()
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +174,7 @@ def page(text):
     return Page(text)
 
 
-def test_page_needs_nothing_from_outside(text, page):
+def test_the_page_has_no_external_resources(text, page):
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     sources = [value for name, value in page.attributes if name in ("src", "href")]
     assert len(sources) == len(page.images) > 0
@@ -189,17 +186,17 @@ def test_page_needs_nothing_from_outside(text, page):
     assert not re.search(r"https?:|url\(|@import", text)
 
 
-def test_report_is_the_same_when_made_again(result, text):
+def test_the_report_is_reproducible(result, text):
     assert report(result) == text
 
 
-def test_only_simulated_soils_have_the_warning(result, text):
+def test_only_a_simulated_source_has_the_warning(result, text):
     assert "Trained on simulated spectra" not in text
     simulated = replace(result, library=replace(result.library, source="simulated"))
     assert "Trained on simulated spectra" in report(simulated)
 
 
-def test_names_and_notes_are_text(text):
+def test_names_and_notes_are_escaped(text):
     assert "<script" not in text
     assert "column &lt;script&gt;alert(1)&lt;/script&gt; &amp; others" in text
     assert "fields &lt;1 &amp; 2&gt;.csv" in text
@@ -208,20 +205,20 @@ def test_names_and_notes_are_text(text):
 
 
 def paragraphs(text):
-    """Target -> its verdict, as a reader sees it."""
-    found = re.findall('<p class="verdict"><strong>(.*?)</strong>: (.*?)</p>', text)
-    return {html.unescape(name): html.unescape(words).replace("\xa0", " ") for name, words in found}
+    """Target -> its interpretation as plain text."""
+    matches = re.findall('<p class="interpretation"><strong>(.*?)</strong>: (.*?)</p>', text)
+    return {html.unescape(name): html.unescape(words).replace("\xa0", " ") for name, words in matches}
 
 
-def test_table_holds_the_metrics(result, page):
+def test_the_table_contains_the_metrics(result, page):
     rows = page.tables[0][1:]
     assert len(rows) == 4 * len(NAMES)
     for i, name in enumerate(NAMES):
         kinds = ("network", "PLSR (4)", "network, CV", "PLSR, CV")
-        of_plsr = {"n": 65, "r2": 0.5, "rmse": 1.25}
-        measured = result.metrics["test"], result.metrics["baseline"]["plsr"], result.metrics["validation"]
+        plsr_cv = {"n": 65, "r2": 0.5, "rmse": 1.25}
+        by_model = result.metrics["test"], result.metrics["baseline"]["plsr"], result.metrics["validation"]
         for row, kind, figures in zip(
-            rows[4 * i : 4 * i + 4], kinds, (*(one[name] for one in measured), of_plsr), strict=True
+            rows[4 * i : 4 * i + 4], kinds, (*(metrics[name] for metrics in by_model), plsr_cv), strict=True
         ):
             assert row[-8] == kind
             for shown, column in zip([cell.strip() for cell in row[-7:]], COLUMNS, strict=True):
@@ -233,53 +230,57 @@ def test_table_holds_the_metrics(result, page):
     assert [rows[4 * i][0] for i in range(3)] == ["OC_g_kgg/kg", "pHno unit", "a<b&c_pct%"]
 
 
-def test_validation_soils_are_not_called_cross_validated():
-    text = report(calibration(cv_folds=0))
+def test_without_folds_the_table_and_the_text_name_no_cross_validation_of_the_network():
+    text = report(result_of(cv_folds=0))
     assert "network, validation" in text
     assert "network, CV" not in text
-    assert "no intervals" in paragraphs(text)["pH"]
+    assert "no prediction intervals" in paragraphs(text)["pH"]
 
 
-def test_better_of_two_models_is_bold(page):
-    # The hand-made PLSR has twice the error of the network; cross-validated rows are not compared.
+def test_the_better_of_two_models_is_bold(page):
+    # PLSR has twice the error of the network here; cross-validated rows are not compared.
     for first in range(1, 4 * len(NAMES), 4):
         assert page.bold[first : first + 4] == [{3, 4}, set(), set(), set()]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_target_has_its_pictures(result, page, name):
+def test_each_target_has_a_parity_plot_and_an_importance_plot(result, page, name):
     alts = [image["alt"] for image in page.images]
     figures = texts(result.metrics["test"][name])
     label = f"network: R² {figures['r2']}, RMSE {figures['rmse']}, RPIQ {figures['rpiq']}"
     shown = {"OC_g_kg": "OC (g/kg)", "pH": "pH", "a<b&c_pct": "a<b&c (%)"}[name]
     count = int(figures["n"])
-    start = f"Predicted over measured {shown} of {count} test soils. {label}"
+    start = f"Predicted against measured {shown} of {count} test soils. {label}"
     assert sum(alt.startswith(start) for alt in alts) == 1
-    told = f"Rise of the RMSE of {name} with blocks of wavelengths from other soils; most at 1300 to 1880 nm (20 %)"
-    assert sum(alt.startswith(told) for alt in alts) == 1
+    start = (
+        f"Increase of the RMSE of {name} if a block of wavelengths is replaced by that of other soils; most at 1300 to"
+    )
+    assert sum(alt.startswith(start) and "1300 to 1880 nm (20 %)" in alt for alt in alts) == 1
 
 
 def by_hand(result, name):
-    """Half of the median width and the coverage of the test soils' intervals, from their definition."""
+    """Half of the median width, coverage and number of the prediction intervals on the test set, by definition."""
     interval, limits = result.fitted.reliability.intervals[name], result.fitted.reliability.limits
     rows = (result.parts == "test") & ~np.isnan(result.library.targets[name])
     reach = interval.half_width * (1 + interval.growth * np.sqrt(result.t2[rows] / limits.t2))
-    estimate, measured = result.predictions[name][rows], result.library.targets[name][rows]
+    predictions, measured = result.predictions[name][rows], result.library.targets[name][rows]
     if interval.root:
-        lower, upper = np.maximum(np.sqrt(estimate) - reach, 0) ** 2, (np.sqrt(estimate) + reach) ** 2
+        lower, upper = np.maximum(np.sqrt(predictions) - reach, 0) ** 2, (np.sqrt(predictions) + reach) ** 2
     else:
-        lower, upper = estimate - reach, estimate + reach
+        lower, upper = predictions - reach, predictions + reach
     lower = np.maximum(lower, 0)  # all three targets are amounts
     return np.median(upper - lower) / 2, np.mean((lower <= measured) & (measured <= upper)), rows.sum()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_width_and_coverage_are_those_of_intervals_by_hand(result, text, page, name):
+def test_width_and_coverage_equal_those_calculated_by_hand(result, text, page, name):
     half_width, coverage, count = by_hand(result, name)
     unit = {"OC_g_kg": " g/kg", "pH": "", "a<b&c_pct": " percentage points"}[name]
-    told = paragraphs(text)[name]
-    assert f"The 90 % interval is typically ±{digits(half_width, 2)}{unit} and held {percent(coverage)} of " in told
-    assert f"of {count} laboratory values" in told
+    width = f"The 90 % prediction interval is typically ±{digits(half_width, 2)}{unit}"
+    assert (
+        f"{width} and contains {percent(coverage)} of {count} laboratory values of the test set"
+        in paragraphs(text)[name]
+    )
     row = page.tables[1][1 + NAMES.index(name)]
     fitted_on = (~np.isnan(result.library.targets[name][:65])).sum()
     expected = ["90 %", str(fitted_on), f"±{digits(half_width, 2)}", percent(coverage), str(count)]
@@ -288,75 +289,75 @@ def test_width_and_coverage_are_those_of_intervals_by_hand(result, text, page, n
     assert (facts["typical_half_width"], facts["coverage"]) == pytest.approx((half_width, coverage))
 
 
-def test_the_learning_curve_is_drawn_as_multiples_of_the_error_with_all_soils(page):
-    (alt,) = [image["alt"] for image in page.images if "as a multiple of that with all soils" in image["alt"]]
-    told = "OC_g_kg 16 soils 1.50, 33 soils 1.25, 49 soils 1.05, 65 soils 1.00"
-    assert alt.endswith(f": {told}; pH 10 soils 1.00, 20 soils 1.00, 30 soils 1.00, 40 soils 1.00")
+def test_the_learning_curve_is_relative_to_the_rmse_with_all_soils(page):
+    (alt,) = [image["alt"] for image in page.images if "divided by the RMSE with all soils" in image["alt"]]
+    carbon = "OC_g_kg 16 soils 1.50, 33 soils 1.25, 49 soils 1.05, 65 soils 1.00"
+    assert alt.endswith(f": {carbon}; pH 10 soils 1.00, 20 soils 1.00, 30 soils 1.00, 40 soils 1.00")
 
 
-def test_share_outside_is_said_and_drawn(result, text, page):
-    """Three of the 25 test soils lie beyond the limit of T2."""
-    assert all("12 % of the test scans lie outside the domain" in told for told in paragraphs(text).values())
+def test_the_percentage_outside_the_domain_is_reported(result, text, page):
+    """3 of the 25 test soils are beyond the limit of T2."""
+    assert all("12 % of the test scans are outside the domain" in words for words in paragraphs(text).values())
     assert [row[0] for row in page.tables[2]] == ["beyond", "T²", "Q", "either"]
     assert [row[-1].strip() for row in page.tables[2][1:]] == ["12 %", "0 %", "12 %"]
     assert card(result)["domain"]["test_share_outside"] == pytest.approx(3 / 25)
-    (alt,) = [image["alt"] for image in page.images if image["alt"].startswith("Q over T2")]
-    assert alt.endswith("learning, left out: 65, test, within: 22, test, outside: 3")
+    (alt,) = [image["alt"] for image in page.images if image["alt"].startswith("Residual Q against leverage T2")]
+    assert alt.endswith("training, CV: 65, test, inside: 22, test, outside: 3")
 
 
 def test_a_soil_whose_laboratory_value_does_not_fit_is_listed(page):
-    shown = {row[0]: row[-1] for row in page.tables[3][1:]}
-    assert "laboratory value of OC_g_kg does not fit its spectrum" in shown["soil$<4"]
+    reasons = {row[0]: row[-1] for row in page.tables[3][1:]}
+    assert "laboratory value of OC_g_kg does not fit its spectrum" in reasons["soil$<4"]
 
 
-def test_the_page_shows_the_worst_dozen_of_the_outliers(result):
+def test_the_page_shows_at_most_12_outliers(result):
     many = pd.concat([result.outliers] * 30, ignore_index=True)
     page = Page(text := report(replace(result, outliers=many)))
     assert len(page.tables[3]) == 1 + 12
-    assert f"The worst 12 of {len(many)}" in text
-    assert "None of the training soils" in report(replace(result, outliers=many[:0]))
+    assert f"The 12 most extreme of {len(many)}" in text
+    assert "There are no outliers" in report(replace(result, outliers=many[:0]))
 
 
-def test_shares_that_heads_keep_are_told(text):
-    assert "trained shares: OC_g_kg 25 %, pH 50 %, a&lt;b&amp;c_pct 0 %" in text
+def test_stacking_weights_are_reported(text):
+    assert "stacking weights of the network: OC_g_kg 25 %, pH 50 %, a&lt;b&amp;c_pct 0 %" in text
 
 
-def validation_picture(page):
+def alt_of_scores(page):
     (alt,) = [image["alt"] for image in page.images if "on soils not trained on" in image["alt"]]
     return alt
 
 
-def test_best_epoch_is_marked_where_it_is_kept():
-    assert validation_picture(Page(report(calibration(cv_folds=0)))).endswith("best epoch 2, score 0.60")
+def test_without_folds_the_plot_marks_the_best_epoch():
+    assert alt_of_scores(Page(report(result_of(cv_folds=0)))).endswith("best epoch 2, score 0.60")
 
 
-def test_cross_validated_curves_are_the_members_and_mark_no_epoch(page):
-    told = validation_picture(page)
-    assert told.startswith("Cross-validation")
-    assert told.endswith("score 0.50 at the end")
+def test_with_folds_the_plot_states_the_score_of_the_last_epoch(page):
+    alt = alt_of_scores(page)
+    assert alt.startswith("Cross-validation")
+    assert alt.endswith("score 0.50 at the end")
 
 
-def test_gates_are_pictured_level_by_level(page):
+def test_gate_weights_are_shown_for_each_level(page):
     alts = [image["alt"] for image in page.images]
     assert [sum(alt.startswith(f"Level {i}") for alt in alts) for i in (1, 2, 3)] == [1, 1, 0]
 
 
-def test_network_without_gates_is_said_to_have_none():
-    text = report(calibration(architecture="shared_bottom"))
+def test_the_report_states_that_a_network_has_no_gates():
+    text = report(result_of(architecture="shared_bottom"))
     assert "shared_bottom has no gates" in text
     assert "Level 1" not in text
 
 
-def test_thousands_of_points_stay_small():
+def test_a_plot_of_many_points_is_small():
     measured = np.random.default_rng(0).lognormal(size=20_000)
     image = one_to_one(measured, {"PLSR": measured, "network": measured}, target="OC", colour="#0072B2")
     assert len(image) < 400_000
 
 
-def told_with(result, own, plsr_rmse=1.0, unit="g/kg"):
-    """The verdict on a target with these test figures."""
+def interpretation_with(result, test_metrics, plsr_rmse=1.0, unit="g/kg"):
+    """The interpretation of a target with these test metrics."""
     metrics = {part: dict(figures) for part, figures in result.metrics.items()}
-    metrics["test"]["OC_g_kg"] = metrics["test"]["OC_g_kg"] | own
+    metrics["test"]["OC_g_kg"] = metrics["test"]["OC_g_kg"] | test_metrics
     metrics["baseline"] = {"plsr": {"OC_g_kg": {"rmse": plsr_rmse}}}
     return interpretation(replace(result, metrics=metrics), "OC_g_kg", {"unit": unit, "interval": None})
 
@@ -364,50 +365,52 @@ def told_with(result, own, plsr_rmse=1.0, unit="g/kg"):
 @pytest.mark.parametrize(
     ("rpiq", "rpd", "rmse", "use", "compared"),
     [
-        (2.5, 2.0, 1.0, "suited for quantitative use: RPIQ 2.50 and RPD 2.00", "about equal to PLSR's"),
-        (2.49, 3.0, 0.8, "suited for screening: RPIQ 2.49 and RPD 3.00", "20 % below PLSR's"),
-        (2.9, 1.66, 1.04, "suited for screening: RPIQ 2.90 and RPD 1.66", "about equal to PLSR's"),
-        (1.5, 1.4, 0.94, "suited for screening: RPIQ 1.50 and RPD 1.40", "6 % below PLSR's"),
-        (1.49, 3.0, 1.5, "not suited for prediction: RPIQ 1.49 and RPD 3.00", "50 % above PLSR's"),
-        (3.0, 1.39, 1.0, "not suited for prediction: RPIQ 3.00 and RPD 1.39", "about equal to PLSR's"),
+        (2.5, 2.0, 1.0, "suitable for quantitative use: RPIQ 2.50 and RPD 2.00", "about equal to PLSR's"),
+        (2.49, 3.0, 0.8, "suitable for screening: RPIQ 2.49 and RPD 3.00", "20 % below PLSR's"),
+        (2.9, 1.66, 1.04, "suitable for screening: RPIQ 2.90 and RPD 1.66", "about equal to PLSR's"),
+        (1.5, 1.4, 0.94, "suitable for screening: RPIQ 1.50 and RPD 1.40", "6 % below PLSR's"),
+        (1.49, 3.0, 1.5, "not suitable for prediction: RPIQ 1.49 and RPD 3.00", "50 % above PLSR's"),
+        (3.0, 1.39, 1.0, "not suitable for prediction: RPIQ 3.00 and RPD 1.39", "about equal to PLSR's"),
     ],
 )
-def test_verdict_follows_its_rule(result, rpiq, rpd, rmse, use, compared):
-    told = told_with(result, {"rpiq": rpiq, "rpd": rpd, "rmse": rmse, "n": 25})
-    assert told.startswith(f"{use} on 25 test soils. RMSE {digits(rmse)} g/kg, {compared}. ")
+def test_the_interpretation_follows_the_rule_of_the_page(result, rpiq, rpd, rmse, use, compared):
+    words = interpretation_with(result, {"rpiq": rpiq, "rpd": rpd, "rmse": rmse, "n": 25})
+    assert words.startswith(f"{use} on 25 test soils. RMSE {digits(rmse)} g/kg, {compared}. ")
 
 
-def test_the_page_states_the_rule_of_its_verdicts(text):
-    for use, least in verdicts.USES.items():
-        assert f"{use} from RPIQ {least['rpiq']:g} and RPD {least['rpd']:g}" in text
+def test_the_page_states_the_rule_of_its_interpretations(text):
+    for use, minimum in USES.items():
+        assert f"{use} if RPIQ ≥ {minimum['rpiq']:g} and RPD ≥ {minimum['rpd']:g}" in text
 
 
-def test_plsr_is_advised_where_it_cross_validates_better(result):
-    name, own = "pH", result.metrics["validation"]["pH"]["rmse"]
-    for share, advised in ((0.97, True), (0.99, False), (1.5, False)):
-        beside = replace(result.plsr, left_out=result.plsr.left_out | {name: plsr_of(0.5, share * own)})
-        told = interpretation(replace(result, plsr=beside), name, {"unit": "", "interval": None})
-        assert ("PLSR serves better" in told) is advised
+def test_plsr_is_recommended_if_its_cross_validated_rmse_is_lower(result):
+    name, rmse = "pH", result.metrics["validation"]["pH"]["rmse"]
+    for ratio, recommended in ((0.97, True), (0.99, False), (1.5, False)):
+        plsr = replace(result.plsr, left_out=result.plsr.left_out | {name: plsr_of(0.5, ratio * rmse)})
+        words = interpretation(replace(result, plsr=plsr), name, {"unit": "", "interval": None})
+        assert ("PLSR is more accurate" in words) is recommended
 
 
-def test_divided_fields_are_warned_of(result, text):
+def test_a_split_that_divides_fields_has_a_warning(result, text):
     assert "Not for new fields" not in text
-    assert not any("new field" in told for told in paragraphs(text).values())
+    assert not any("new field" in words for words in paragraphs(text).values())
     warned = report(replace(result, plsr=replace(result.plsr, new_groups={"pH": plsr_of(-0.6, 3.0)})))
     assert "Not for new fields" in warned
-    told = paragraphs(warned)
-    assert "in the fields that it was trained in: RPIQ" in told["pH"]
-    assert "R² is -0.60 with whole fields left out, 0.50 with fields divided as here" in told["pH"]
-    assert "new field" not in told["OC_g_kg"]
+    by_target = paragraphs(warned)
+    assert "in the fields of the calibration set: RPIQ" in by_target["pH"]
+    assert "PLSR is -0.60 with whole fields left out, 0.50 with fields divided as in this split" in by_target["pH"]
+    assert "new field" not in by_target["OC_g_kg"]
 
 
-@pytest.mark.parametrize(("n", "told"), [(5, "5 soils are too few to tell"), (None, "training.cv_folds is 0")])
-def test_missing_intervals_are_given_their_reason(n, told):
+@pytest.mark.parametrize(
+    ("n", "reason"), [(5, "5 soils are too few to compute them"), (None, "training.cv_folds is 0")]
+)
+def test_the_reason_of_missing_intervals_is_stated(n, reason):
     interval = None if n is None else {"half_width": None, "n": n}
-    assert told in verdicts.interval_sentence(interval, "")
+    assert reason in interval_sentence(interval, "")
 
 
-def test_figures_carry_three_digits_of_the_error():
+def test_metrics_have_three_digits_of_the_rmse():
     figures = {"n": 25, "r2": 0.5, "rpiq": 2.0, "rpd": 1.0, "ccc": 0.7}
     shown = [
         (texts({**figures, "rmse": rmse, "bias": -rmse / 3})[name])
@@ -418,20 +421,20 @@ def test_figures_carry_three_digits_of_the_error():
     assert texts({**figures, "rmse": 1.0, "bias": -0.001})["bias"] == "0.00"
 
 
-def test_examples_are_spread_over_the_measured_rows():
+def test_example_rows_are_the_quantiles_of_the_measured_values():
     values = np.append(np.arange(101.0)[::-1], [np.nan] * 9)
-    assert values[spread(values)].tolist() == [5, 25, 50, 75, 95]
-    assert len(spread(np.array([3.0, np.nan, 1.0]))) == 2
+    assert values[quantile_rows(values)].tolist() == [5, 25, 50, 75, 95]
+    assert len(quantile_rows(np.array([3.0, np.nan, 1.0]))) == 2
 
 
 @pytest.mark.parametrize(
     ("value", "count", "shown"),
     [(8.0, 2, "8.0"), (0.5449, 3, "0.545"), (110.4, 2, "110"), (0.0, 2, "0"), (np.inf, 3, "inf"), (1234.0, 3, "1234")],
 )
-def test_digits_are_kept_and_whole_numbers_too(value, count, shown):
+def test_numbers_have_the_given_digits_but_whole_numbers_are_not_rounded(value, count, shown):
     assert digits(value, count) == shown
 
 
-@pytest.mark.parametrize(("share", "shown"), [(0.0, "0 %"), (0.004, "0.4 %"), (0.04, "4 %"), (1.0, "100 %")])
-def test_few_are_not_none(share, shown):
-    assert percent(share) == shown
+@pytest.mark.parametrize(("fraction", "shown"), [(0.0, "0 %"), (0.004, "0.4 %"), (0.04, "4 %"), (1.0, "100 %")])
+def test_a_fraction_below_one_percent_is_not_rounded_to_zero(fraction, shown):
+    assert percent(fraction) == shown

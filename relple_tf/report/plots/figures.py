@@ -54,7 +54,7 @@ ABSORPTIONS = (
     (2309, "C-H", "right"),
     (2340, "carbonate", "left"),
 )
-"""Known absorptions of soil: wavelength in nm, name, and horizontal alignment of the name so that names do not overlap."""
+"""Known absorptions of soil: wavelength in nm, name, and alignment of the name, so that names do not overlap."""
 
 Parameters = ParamSpec("Parameters")
 Array = npt.NDArray[Any]
