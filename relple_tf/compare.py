@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from importlib.util import find_spec
 from pathlib import Path
 
 from relple_tf.command_line import (
@@ -20,6 +21,8 @@ from relple_tf.zoo import PRESETS
 CONFIG_MODEL = "config"
 """Name of the model that `--config` describes."""
 DEFAULTS = ("rs_ple_base", "plsr", "svr", "extra_trees", "cubist")
+EXTRAS = {"cubist": ("cubist", "baselines")}
+"""Model -> the package that it needs, and the extra that installs it."""
 DEFAULT_REPEATS = 10
 WORKERS = "comparison.workers="
 """The only field that may change when a comparison is resumed, because it does not affect the results."""
@@ -85,20 +88,30 @@ def parsed_plan(options: argparse.Namespace) -> tuple[Config, dict[str, Config],
         raise InputError(f"--repeats: expected at least 1, received {repeats}")
     config = config_from(argparse.Namespace(**vars(options), preset=None))
     config_model = (CONFIG_MODEL,) if options.config else ()
-    names = (
-        [name.strip() for name in options.models.split(",")]
-        if options.models is not None
-        else [*config_model, *DEFAULTS]
-    )
+    if options.models is None:
+        defaults = [name for name in DEFAULTS if not missing_extra(name)]
+        for name in set(DEFAULTS) - set(defaults):
+            notify(f"{name} is left out because its package is not installed; {missing_extra(name)}")
+        names = [*config_model, *defaults]
+    else:
+        names = [name.strip() for name in options.models.split(",")]
     available = (*config_model, *PRESETS, *BASELINE_NAMES)
     for name in names:
         if name not in available:
             raise InputError(
                 f"--models: expected names from {', '.join(available)} (config needs --config FILE), received {name!r}"
             )
+        if missing_extra(name):
+            raise InputError(f"--models {name}: expected its package to be installed; {missing_extra(name)}")
     if len(set(names)) < len(names):
         raise InputError(f"--models: expected each model once, received a model twice: {options.models}")
     return config, {name: model_config(name, options, config) for name in names}, repeats
+
+
+def missing_extra(model: str) -> str:
+    """The command that installs the package of a model; empty if the model needs none or has it."""
+    package, extra = EXTRAS.get(model, ("relple_tf", ""))
+    return "" if find_spec(package) else f"pip install 'relple-tf[{extra}]', or '.[{extra}]' in a clone"
 
 
 def model_config(name: str, options: argparse.Namespace, config: Config) -> Config:

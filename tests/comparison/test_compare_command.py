@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from relple_tf.command_line import run
 from relple_tf.comparison import jobs
 from relple_tf.config import Config, replace
 from relple_tf.config_text import from_toml, to_toml
+from relple_tf.errors import InputError
 from relple_tf.processes import ProcessDiedError
 from relple_tf.runs.folder import locked
 from relple_tf.zoo import PRESETS
@@ -299,3 +301,15 @@ def test_help_does_not_import_numpy_pandas_keras_or_sklearn():
     assert done.stdout.splitlines()[-1] == "0 []"
     for name in (*PRESETS, "plsr", "svr", "extra_trees", "cubist"):
         assert re.search(rf"\b{name}\b", done.stdout)
+
+
+def test_a_model_without_its_package_is_left_out_or_refused_with_the_extra(monkeypatch, capsys):
+    monkeypatch.setattr(compare, "find_spec", lambda package: None if package == "cubist" else object())
+    options = SimpleNamespace(
+        models=None, repeats=1, config=None, data="simulated", targets=None, set=[], seed=None, preset=None
+    )
+    assert "cubist" not in compare.parsed_plan(options)[1]
+    assert "relple-tf[baselines]" in capsys.readouterr().err
+    options.models = "plsr,cubist"
+    with pytest.raises(InputError, match=r"relple-tf\[baselines\]"):
+        compare.parsed_plan(options)
