@@ -186,6 +186,7 @@ class WorkerPool:
         self.workers, self.limit_s = workers, limit_s
         # As bytes, because unpickling imports NumPy and TensorFlow, before which the number of threads must be set.
         self.content = pickle.dumps((function, shared))
+        self.hides_main = function.__module__ != "__main__"
         self.running: list[_Worker] = []
 
     def free(self) -> int:
@@ -207,7 +208,7 @@ class WorkerPool:
         parent_end, child_end = context.Pipe()
         process = context.Process(target=_serve, args=(child_end, self.content), daemon=True)
         worker = _Worker(process=process, connection=parent_end)
-        with _signals_deferred(), _without_main():
+        with _signals_deferred(), _without_main() if self.hides_main else contextlib.nullcontext():
             process.start()
             self.running.append(worker)
         child_end.close()
@@ -266,8 +267,8 @@ class WorkerPool:
 def _without_main() -> Iterator[None]:
     """Hide the main module from a process that starts.
 
-    It would run the user's script again, which need not have a guard `if __name__ == "__main__"`. Jobs are functions of
-    modules, so no process needs it.
+    A new process would run the user's script again, which need not have a guard `if __name__ == "__main__"`. Only a
+    process whose job is a function of the main module needs that module.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")

@@ -85,3 +85,14 @@ def test_workers_end_when_their_parent_process_ends(tmp_path, sent):
     parent.wait(60)
     wait_until(lambda: not any(alive(worker) for worker in workers))
     assert not any(alive(worker) for worker in workers)
+
+
+def test_a_script_without_a_guard_runs_once(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); print('script')\n"
+        "import worker_jobs; from pathlib import Path; from relple_tf.processes import run_all\n"
+        f"print(run_all(worker_jobs.note, ['a', 'b'], Path({str(tmp_path)!r}), workers=2))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout == "script\n['A', 'B']\n"
