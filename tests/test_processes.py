@@ -92,7 +92,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
     script.write_text(
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); print('script')\n"
         "import worker_jobs; from pathlib import Path; from relple_tf.processes import run_all\n"
-        f"print(run_all(worker_jobs.note, ['a', 'b'], Path({str(tmp_path)!r}), workers=2))\n"
+        f"print(run_all(worker_jobs.record, ['a', 'b'], Path({str(tmp_path)!r}), workers=2))\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert done.stdout == "script\n['A', 'B']\n"
