@@ -48,12 +48,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs = {name: result_of(name, command, Path(folder)) for name, command in commands(options.nirsoil).items()}
     if options.action == "write":
-        content = {"commit": commit(), "machine": machine(), "runs": runs}
+        content = {"commit": commit(), "machine": platform_facts(), "runs": runs}
         options.file.write_text(json.dumps(content, indent=None, separators=(",", ":")) + "\n", encoding="utf-8")
         return
     reference = json.loads(options.file.read_text(encoding="utf-8"))
     print(f"reference: commit {reference['commit']}, {reference['machine']}")
-    print(f"compared:  commit {commit()}, {machine()}")
+    print(f"compared:  commit {commit()}, {platform_facts()}")
     different = [line for name, run in runs.items() for line in differences(name, reference["runs"][name], run)]
     print("\n".join(different or ["all metrics, predictions, folds and stacking weights are equal"]))
     sys.exit(bool(different))
@@ -178,7 +178,7 @@ def commit() -> str:
     return described.stdout.strip()
 
 
-def machine() -> str:
+def platform_facts() -> str:
     """Processor and package versions; the last digits depend on them."""
     processor = platform.machine()
     cpu_facts = Path("/proc/cpuinfo")

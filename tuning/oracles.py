@@ -1,7 +1,7 @@
 """KerasTuner's oracles without its Tuner. Trial 0 is the start config; draws keep within a budget.
 
 The state of an oracle is a function of its seed, its space and the journal of draws and results. Therefore only the
-journal is stored, and a resumed search replays it. KerasTuner's own state files are not written: a kill may leave them
+journal is stored, and a resumed search replays it. KerasTuner's state files are not written: a kill may leave them
 half written.
 """
 

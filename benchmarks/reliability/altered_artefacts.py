@@ -107,18 +107,18 @@ def lane(waiting: "SimpleQueue[Case]", sources: tuple[Path, Path, Path]) -> list
     results: list[Result] = []
     context = multiprocessing.get_context("spawn")
     while not waiting.empty():
-        ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs, sources), daemon=True)
+        pipe, process_pipe = context.Pipe()
+        process = context.Process(target=work, args=(process_pipe, sources), daemon=True)
         process.start()
-        theirs.close()
+        process_pipe.close()
         alive = True
         while alive and not waiting.empty():
             case = waiting.get()
-            ours.send(case)
+            pipe.send(case)
             facts: dict[str, Any] = asdict(case) | {"alteration": "", "outcome": "no end", "said": ""}
             try:
-                while not isinstance(facts.get("seconds"), float) and ours.poll(LIMIT_S):
-                    facts |= ours.recv()  # first the alteration, then the outcome
+                while not isinstance(facts.get("seconds"), float) and pipe.poll(LIMIT_S):
+                    facts |= pipe.recv()  # first the alteration, then the outcome
             except EOFError:
                 process.join()
                 facts |= {"outcome": "died", "said": f"exit code {process.exitcode}"}

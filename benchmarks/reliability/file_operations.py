@@ -4,7 +4,7 @@
 
 A copy is the state of the folder after a crash between two file operations. From every different copy
 `relple_tf.predict` must refuse in one line or predict as the finished run does, and `relple_tf.train --resume` (or a
-new run, where the folder holds no config yet) must end with equal files, byte by byte. Exit code 0 if this holds for all.
+new run, where the folder holds no config yet) must end with equal files, byte by byte. Exit code 0 if all holds.
 """
 
 import contextlib

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from export.budget import Budget
-from export.bundling.card import Card, card_of, largest_error_sd, markdown, tested, variant_facts
+from export.bundling.card import Card, card_of, largest_error_sd, markdown, measured_accuracy, variant_facts
 from export.bundling.metadata import embed
 from export.bundling.stored_run import StoredRun, load
 from export.c import domain as c_domain
@@ -163,7 +163,7 @@ def fill(
     # soil_scan.py needs a card; the test results are added afterwards.
     seal(folder, card)
     for name, facts in variants.items():
-        facts["test"] = tested(SoilScan(folder, name, UNFINISHED_SUMS), trained)
+        facts["test"] = measured_accuracy(SoilScan(folder, name, UNFINISHED_SUMS), trained)
     show(card)
     refuse_if_none_fits(variants)
 

@@ -134,7 +134,7 @@ def outcome(results: Mapping[str, Any]) -> str:
     return f"lacks {', '.join(results['lacks'])}" if results.get("lacks") else "passed"
 
 
-def tested(device: SoilScan, trained: StoredRun) -> Card:
+def measured_accuracy(device: SoilScan, trained: StoredRun) -> Card:
     """Test a variant with soil_scan.py, as its user runs it, on the test scans.
 
     Returns:

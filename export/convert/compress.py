@@ -96,7 +96,7 @@ def training_data(trained: "StoredRun") -> tuple[list["Floats"], "Floats"]:
         deviations: NaN where not measured, and for a target whose head has stacking weight 0.
     """
     features = trained.features(trained.train_scans)
-    _, scores = trained.near(features)
+    _, scores = trained.projections(features)
     stacking_weights = trained.card["model"]["stacking_weights"]
     unmeasured = np.full(len(features), np.nan)
     values = [

@@ -201,7 +201,7 @@ def _front_end(trained: "StoredRun", spectrum: Any) -> tuple[dict[str, Any], lis
         return layer((absorbance, outputs))
 
     features = trained.channel_stage(absorbance)
-    bands, scores = trained.near(features)
+    bands, scores = trained.projections(features)
     t2, q = trained.domain_statistics((bands, scores[0]))
     return {FEATURES: features, T2: guard(t2), Q: guard(q)}, scores, guard
 
@@ -252,7 +252,7 @@ def network_file(trained: "StoredRun", network: Any, recipe: Recipe) -> bytes:
 
     def representative() -> Iterator[dict[str, Any]]:
         features = representative_features(trained)
-        _, scores = trained.near(features)
+        _, scores = trained.projections(features)
         inputs = [np.asarray(values) for values in (features, *scores)]
         for row in range(len(features)):
             yield {name: values[row : row + 1] for name, values in zip([FEATURES, *names], inputs, strict=True)}

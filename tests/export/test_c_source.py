@@ -1,4 +1,4 @@
-"""The C front end, domain and units against the layers that they repeat, and against SciPy."""
+"""The C front end, domain statistics and target scaling agree with the layers of the model, and with SciPy."""
 
 import ctypes
 from dataclasses import asdict, replace
@@ -15,8 +15,8 @@ from c_library import (
     OUTSIDE,
     checked_in_c,
     compiled,
-    distances_in_c,
     features_in_c,
+    statistics_in_c,
 )
 from scipy.signal import savgol_filter
 
@@ -37,14 +37,14 @@ LIMITS = (9.0, 4.0)
 
 
 def model_of(library, config):
-    """A graph of the two stages alone, fitted on all soils, and the card that it would have."""
+    """A model of the two front-end stages, fitted on all soils, and the part of its card that C needs."""
     absorbance = front_end.absorbance_stage(library.wavelengths_nm, library.quantity, config)
     rows = front_end.apply(absorbance, library.spectra)
     channels = front_end.channel_stage(rows.shape[1], config)
     front_end.fit_channel_stage(channels, rows)
     spectrum = keras.Input(absorbance.input.shape[1:])
     model = keras.Model(spectrum, channels(absorbance(spectrum)))
-    # Functional models keep the names of those that they call.
+    # The stages keep their names as layers of this model.
     return model, {"input": {"quantity": library.quantity}, "front_end": {"channels": list(config.channels)}}
 
 
@@ -52,7 +52,7 @@ def absorbance_of(library):
     return replace(library, spectra=(-np.log10(library.spectra)).astype("float32"), quantity="absorbance")
 
 
-def written(folder, files):
+def write_files(folder, files):
     folder.mkdir(exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text)
@@ -71,10 +71,10 @@ def constants(stages):
 
 @pytest.fixture(scope="module")
 def domain(library, stages):
-    """DomainStatistics in the first view, and the same as constants for C."""
+    """DomainStatistics of the first view: features, T2 and Q, its constants for C, the layer."""
     features = front_end.apply(stages[0], library.spectra)
-    chosen = (CHANNELS.index("absorbance"), CHANNELS.index("snv_d1"))
-    bands = features[:, :, list(chosen)].transpose(0, 2, 1).reshape(len(features), -1)
+    channels = (CHANNELS.index("absorbance"), CHANNELS.index("snv_d1"))
+    bands = features[:, :, list(channels)].transpose(0, 2, 1).reshape(len(features), -1)
     kernel = (np.linalg.svd(bands - bands.mean(axis=0), full_matrices=False)[2][:6].T * 0.3).astype("float32")
     bias = (-bands.mean(axis=0) @ kernel).astype("float32")
     layer = DomainStatistics()
@@ -84,7 +84,7 @@ def domain(library, stages):
         features,
         [np.asarray(value)[:, 0] for value in layer((bands, bands @ kernel + bias))],
         c_domain.Domain(
-            channels=chosen,
+            channels=channels,
             kernel=kernel.T,
             bias=bias,
             mean=np.asarray(layer.mean),
@@ -100,28 +100,28 @@ def domain(library, stages):
 @pytest.fixture(scope="module")
 def c(tmp_path_factory, constants, domain):
     files = c_scan.scan(constants, LIMITS) | c_front_end.front_end(constants) | c_domain.domain(domain[2])
-    return compiled(written(tmp_path_factory.mktemp("c"), files))
+    return compiled(write_files(tmp_path_factory.mktemp("c"), files))
 
 
 def features_of(c, constants, scan):
     return features_in_c(c, scan, constants.mean.shape, len(constants.weights))
 
 
-def test_c_gives_the_features_of_the_graph(c, constants, library, stages):
-    found = [features_of(c, constants, scan) for scan in library.spectra]
-    assert all(status == OK for status, _ in found)
+def test_c_gives_the_features_of_the_model(c, constants, library, stages):
+    results = [features_of(c, constants, scan) for scan in library.spectra]
+    assert all(status == OK for status, _ in results)
     exact = constants.features(library.spectra)
-    np.testing.assert_allclose(np.stack([features for _, features in found]), exact, rtol=1e-5, atol=1e-5)
-    # The graph computes in float32: where a derivative is a small difference, it is right to less.
+    np.testing.assert_allclose(np.stack([features for _, features in results]), exact, rtol=1e-5, atol=1e-5)
+    # The model computes in float32, in which a derivative is a small difference with a larger error.
     np.testing.assert_allclose(front_end.apply(stages[0], library.spectra), exact, rtol=0, atol=1e-3)
 
 
-def test_the_reference_in_double_precision_is_scipys(constants, library):
-    wide = -np.log10(library.spectra.astype("float64"))
+def test_the_reference_in_double_precision_agrees_with_scipy(constants, library):
+    scan_absorbance = -np.log10(library.spectra.astype("float64"))
     nm = library.wavelengths_nm
     grid = front_end.grid_nm(nm, CONFIG)
-    absorbance = np.sum(wide[:, constants.neighbours] * constants.weights, axis=2)
-    # Away from the ends the resampled grid keeps a straight line.
+    absorbance = np.sum(scan_absorbance[:, constants.neighbours] * constants.weights, axis=2)
+    # Except at the ends, interpolation reproduces a straight line.
     np.testing.assert_allclose(
         np.sum(nm[constants.neighbours] * constants.weights, axis=1)[1:-1], grid[1:-1], rtol=1e-6
     )
@@ -138,11 +138,11 @@ def test_the_reference_in_double_precision_is_scipys(constants, library):
 
 
 @pytest.mark.parametrize("step_nm", [20.0, 10.0])
-def test_absorbance_on_its_own_or_a_finer_grid(tmp_path, library, step_nm):
+def test_c_reads_absorbance_on_its_grid_or_a_finer_grid(tmp_path, library, step_nm):
     soils = absorbance_of(library)
     config = replace(CONFIG, step_nm=step_nm, channels=("snv_d2", "absorbance"), views=())
     constants = c_front_end.FrontEnd.of(*model_of(soils, config))
-    c = compiled(written(tmp_path, c_scan.scan(constants, LIMITS) | c_front_end.front_end(constants)))
+    c = compiled(write_files(tmp_path, c_scan.scan(constants, LIMITS) | c_front_end.front_end(constants)))
     for scan, expected in zip(soils.spectra[:5], constants.features(soils.spectra[:5]), strict=True):
         status, features = features_of(c, constants, scan)
         assert status == OK
@@ -158,56 +158,58 @@ def test_absorbance_on_its_own_or_a_finer_grid(tmp_path, library, step_nm):
         (lambda scan: 100 * scan, OUT_OF_RANGE),
         (lambda scan: scan - 1, OUT_OF_RANGE),
         (lambda scan: np.full_like(scan, 0.4), FLAT),
-        # Below the floor of the absorbance all is one.
+        # All values are below the reflectance floor and count as equal.
         (lambda scan: 1e-5 * scan, FLAT),
     ],
 )
-def test_what_is_no_scan_has_a_status_and_no_features(c, constants, library, spoil, expected):
+def test_an_invalid_scan_has_a_status_and_no_features(c, constants, library, spoil, expected):
     status, features = features_of(c, constants, spoil(library.spectra[0]))
     assert status == expected
     assert np.isnan(features).all()
     assert checked_in_c(c, spoil(library.spectra[0])) == expected
 
 
-def test_the_check_alone_lets_soils_pass_and_needs_no_table(tmp_path, constants, library):
-    """All that a device with a whole model compiles: a few hundred bytes."""
+def test_the_check_alone_accepts_soils_and_needs_no_table(tmp_path, constants, library):
+    """A device that runs the deployed model compiles only this code of a few hundred bytes."""
     files = c_scan.scan(constants, LIMITS)
-    c = compiled(written(tmp_path, files))
+    c = compiled(write_files(tmp_path, files))
     assert {checked_in_c(c, scan) for scan in library.spectra} == {OK}
     assert "static const" not in files["scan.c"]
 
 
-def test_nan_is_seen_whatever_the_compiler_may_assume(tmp_path, constants, library):
+def test_nan_is_detected_under_ffast_math(tmp_path, constants, library):
     files = c_scan.scan(constants, LIMITS) | c_front_end.front_end(constants)
-    c = compiled(written(tmp_path, files), "-O3", "-ffast-math")
+    c = compiled(write_files(tmp_path, files), "-O3", "-ffast-math")
     for value in (np.nan, np.inf, -np.inf):
         scan = library.spectra[0].copy()
         scan[3] = value
         assert features_of(c, constants, scan)[0] == checked_in_c(c, scan) == NOT_FINITE
 
 
-def test_c_gives_the_distances_of_the_layer(c, domain):
+def test_c_gives_the_t2_and_q_of_the_layer(c, domain):
     features, (t2, q), constants, _ = domain
-    found = np.array([distances_in_c(c, scan, len(constants.bias)) for scan in features])
-    np.testing.assert_allclose(found[:, 0], t2, rtol=1e-4)
-    # Q is a difference of squares, which float32 holds to a millionth of the larger.
-    np.testing.assert_allclose(found[:, 1], q, rtol=1e-4, atol=1e-5 * float(np.max(np.sum(features**2, axis=(1, 2)))))
+    statistics = np.array([statistics_in_c(c, scan, len(constants.bias)) for scan in features])
+    np.testing.assert_allclose(statistics[:, 0], t2, rtol=1e-4)
+    # Q is a difference of squares; in float32 its error is about a millionth of the larger square.
+    np.testing.assert_allclose(
+        statistics[:, 1], q, rtol=1e-4, atol=1e-5 * float(np.max(np.sum(features**2, axis=(1, 2))))
+    )
 
 
-def test_q_is_also_large_far_within_the_plane(c, domain):
-    """Where nothing is left of the scan, Q is its distance to the nearest training soil."""
+def test_q_is_large_for_a_distant_scan_without_residual(c, domain):
+    """If the residual is zero, Q is the scaled distance to the nearest training soil."""
     features, (_, usual), constants, layer = domain
     bands = constants.mean + 40 * constants.kernel[1] / np.linalg.norm(constants.kernel[1])
     far = np.zeros_like(features[0])
     far[:, list(constants.channels)] = bands.reshape(len(constants.channels), -1).T
     scores = bands[None] @ constants.kernel.T + constants.bias
     expected = np.array([np.asarray(value).item() for value in layer((bands[None].astype("float32"), scores))])
-    found = distances_in_c(c, far, len(constants.bias))
+    statistics = statistics_in_c(c, far, len(constants.bias))
     assert expected[1] > 100 * usual.max()
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_allclose(statistics, expected, rtol=1e-4)
 
 
-def test_trust_is_that_of_the_limits(c):
+def test_a_scan_is_outside_from_just_above_a_limit(c):
     def trust(t2, q):
         return c.soil_trust(ctypes.c_float(t2), ctypes.c_float(q))
 
@@ -218,8 +220,8 @@ def test_trust_is_that_of_the_limits(c):
     assert c.soil_difficulty(ctypes.c_float(4 * LIMITS[0])) == pytest.approx(2)
 
 
-def test_units_and_intervals_are_those_of_python(tmp_path):
-    shapes = [
+def test_c_gives_the_laboratory_values_and_intervals_of_python(tmp_path):
+    scales = [
         TargetScale(name="OC_g_kg", root=True, mean=1.0, sd=0.5, low=-2.0, high=3.0, non_negative=True),
         TargetScale(name="pH", root=False, mean=6.5, sd=1.0, low=-2.0, high=2.0, non_negative=True),
         TargetScale(name='d13C "per mil"', root=False, mean=-20.0, sd=4.0, low=-2.0, high=2.0, non_negative=False),
@@ -234,33 +236,33 @@ def test_units_and_intervals_are_those_of_python(tmp_path):
             non_negative=scale.non_negative,
             n=99,
         )
-        for scale, width in zip(shapes, (0.3, None, 25.0), strict=True)
+        for scale, width in zip(scales, (0.3, None, 25.0), strict=True)
     ]
     card = {
         "targets": {
             scale.name: {"unit": "", "interval": asdict(interval)}
-            for scale, interval in zip(shapes, intervals, strict=True)
+            for scale, interval in zip(scales, intervals, strict=True)
         }
     }
-    c = compiled(written(tmp_path, c_source.target_scaling([asdict(scale) for scale in shapes], card)))
+    c = compiled(write_files(tmp_path, c_source.target_scaling([asdict(scale) for scale in scales], card)))
     c.soil_target_name.restype = ctypes.c_char_p
-    for index, (scale, interval) in enumerate(zip(shapes, intervals, strict=True)):
+    for index, (scale, interval) in enumerate(zip(scales, intervals, strict=True)):
         assert c.soil_target_name(index).decode() == scale.name
         for modelled in (-9.0, -1.3, 0.0, 0.7, 9.0):
             value = c.soil_to_lab(index, ctypes.c_float(modelled))
             layer = float(InverseTargetScaling([scale])(np.array([[modelled]], "float32"))[0, 0])
             assert value == pytest.approx(layer, rel=1e-5, abs=1e-5)
             low, high = ctypes.c_float(np.nan), ctypes.c_float(np.nan)
-            has = c.soil_interval(
+            has_interval = c.soil_interval(
                 index, ctypes.c_float(value), ctypes.c_float(1.7), ctypes.byref(low), ctypes.byref(high)
             )
-            assert bool(has) == (interval.half_width is not None)
+            assert bool(has_interval) == (interval.half_width is not None)
             np.testing.assert_allclose([low.value, high.value], interval.bounds(value, 1.7), rtol=1e-5, atol=1e-5)
         assert np.isnan(c.soil_to_lab(index, ctypes.c_float(np.nan)))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
-def test_what_c_has_no_constant_for_is_refused(value):
+def test_numbers_without_a_c_constant_are_refused(value):
     with pytest.raises(ValueError, match="no C constant"), np.errstate(over="ignore"):
         c_source.literal(value)
 

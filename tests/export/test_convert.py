@@ -100,7 +100,7 @@ def test_the_check_for_impossible_scans_does_not_change_the_outputs_of_other_sca
     scans = trained.test_scans
     features = trained.channel_stage(trained.absorbance_stage(scans))
     modelled = trained.network(features)
-    bands, scores = trained.near(features)
+    bands, scores = trained.projections(features)
     stacked = np.concatenate([modelled[target] for target in TARGETS], axis=1) + trained.kernel_regression(scores)
     expected = dict(zip(TARGETS, np.asarray(trained.target_scaling(stacked)).T, strict=True))
     expected |= dict(zip((T2, Q), np.asarray(trained.domain_statistics((bands, scores[0])))[:, :, 0], strict=True))
@@ -356,7 +356,7 @@ def test_a_builder_writes_equal_vectors_once():
 def test_layer_errors_begin_at_the_layer_that_loses_accuracy(trained):
     content = network_file(trained, network_for(trained, RECIPES["float32"]), RECIPES["float32"])
     features = trained.features(trained.train_scans[:4])
-    _, scores = trained.near(features)
+    _, scores = trained.projections(features)
     rows = {"features": features, "view1.scores": np.asarray(scores[0]), "view2.scores": np.asarray(scores[1])}
     assert set(layer_errors(content, content, rows).values()) == {0.0}
 

@@ -1,4 +1,4 @@
-"""The device's own runtime: what it gives, what it refuses, and that it needs nothing else."""
+"""soil_scan.py: its predictions, its refusals, and its independence of all other packages."""
 
 import contextlib
 import functools
@@ -34,12 +34,12 @@ sys.meta_path.insert(0, Refuse())
 sys.argv[0] = {str(SCRIPT)!r}
 runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
 """
-"""soil_scan.py where there is no TensorFlow and no package of ours."""
+"""Runs soil_scan.py without TensorFlow and without the packages of this repository."""
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A bundle made by hand, and what TensorFlow says of its soils."""
+    """A bundle made by hand, and the output of TensorFlow for its soils."""
     folder = tmp_path_factory.mktemp("bundle")
     child = subprocess.run(
         [sys.executable, hand_made.__file__, folder], check=True, capture_output=True, text=True, timeout=300
@@ -54,14 +54,14 @@ def device(made):
 
 @pytest.fixture
 def copied(made, tmp_path):
-    """A bundle of this test's own."""
+    """A copy of the bundle for a single test."""
     for file in made[0].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return tmp_path
 
 
 def command(*arguments, text=""):
-    """Run the script alone; give exit code, stdout and stderr."""
+    """Run the script alone; return exit code, stdout and stderr."""
     child = subprocess.run(
         [sys.executable, "-c", ALONE, *map(str, arguments)],
         input=text,
@@ -82,55 +82,55 @@ def csv_of(scans, ids=(), nm=hand_made.NM, separator=","):
     return "\n".join(lines) + "\n"
 
 
-def test_what_it_gives_is_what_tensorflow_gives(made, device):
+def test_predictions_are_those_of_tensorflow(made, device):
     for scan, expected in zip(hand_made.soils(), made[1], strict=True):
-        found = device.estimate(scan)
-        assert found.status == "ok"
-        assert found.values == pytest.approx({name: expected[name] for name in found.values}, rel=1e-5)
-        assert (found.t2, found.q) == pytest.approx((expected["T2"], expected["Q"]), rel=1e-5)
+        estimate = device.estimate(scan)
+        assert estimate.status == "ok"
+        assert estimate.values == pytest.approx({name: expected[name] for name in estimate.values}, rel=1e-5)
+        assert (estimate.t2, estimate.q) == pytest.approx((expected["T2"], expected["Q"]), rel=1e-5)
 
 
-def test_no_scan_remembers_the_one_before(device):
+def test_the_result_of_a_scan_does_not_depend_on_earlier_scans(device):
     scans = hand_made.soils()
     forward = [device.estimate(scan) for scan in scans]
     assert [device.estimate(scan) for scan in scans[::-1]][::-1] == forward
     assert device.estimate(scans[0]) == device.estimate(scans[0]) == forward[0]
 
 
-def test_the_model_itself_would_remember(device, monkeypatch):
-    """Else the test before this one could not fail."""
+def test_without_a_reset_the_result_depends_on_earlier_scans(device, monkeypatch):
+    """Otherwise the test before this could not fail."""
     scan = hand_made.soils()[0]
     first = device.estimate(scan)
 
-    class Forgetless:
+    class WithoutReset:
         def __getattr__(self, name):
             return (lambda: None) if name == "reset_all_variables" else getattr(interpreter, name)
 
     interpreter = device.network._interpreter
-    monkeypatch.setattr(device.network, "_interpreter", Forgetless())
+    monkeypatch.setattr(device.network, "_interpreter", WithoutReset())
     device.estimate(scan)
     assert device.estimate(scan).values["pH"] != pytest.approx(first.values["pH"], rel=1e-3)
 
 
 @pytest.mark.parametrize("cores", [1, 3, 64])
-def test_many_scans_at_once_are_each_as_alone_and_in_order(made, monkeypatch, cores):
+def test_parallel_predictions_equal_single_ones_in_order(made, monkeypatch, cores):
     content = (made[0] / "float32.tflite").read_bytes()
     scans = np.concatenate([np.stack(hand_made.soils())] * 3)[np.random.default_rng(0).permutation(3 * len(made[1]))]
     monkeypatch.setattr(bundled.os, "cpu_count", lambda: cores)
     together = bundled.outputs(content, scans)
     alone = [bundled.outputs(content, scan[None]) for scan in scans]
     for name, values in together.items():
-        np.testing.assert_array_equal(values, [one[name][0] for one in alone])
+        np.testing.assert_array_equal(values, [outputs[name][0] for outputs in alone])
         assert len(set(values.tolist())) > 1
 
 
-def test_an_integer_core_with_its_front_end_gives_nearly_the_same(made, device):
+def test_an_int8_core_with_its_front_end_gives_nearly_the_same(made, device):
     core = SoilScan(made[0], "int8_core")
     for scan in hand_made.soils():
-        found, expected = core.estimate(scan), device.estimate(scan)
-        assert (found.status, found.t2, found.q) == (expected.status, expected.t2, expected.q)
-        # Outputs span a unit, in 255 steps.
-        assert found.values["pH"] == pytest.approx(expected.values["pH"], abs=0.01)
+        estimate, expected = core.estimate(scan), device.estimate(scan)
+        assert (estimate.status, estimate.t2, estimate.q) == (expected.status, expected.t2, expected.q)
+        # The outputs have a range of about 1, in 255 steps.
+        assert estimate.values["pH"] == pytest.approx(expected.values["pH"], abs=0.01)
     assert core.estimate(hand_made.soils()[0]) == core.estimate(hand_made.soils()[0])
 
 
@@ -148,14 +148,14 @@ def with_band(value):
 
 
 IMPOSSIBLE = {
-    "nan": (with_band(np.nan), "no number at 1050 nm"),
-    "infinite": (with_band(np.inf), "no number at 1050 nm"),
-    "negative": (with_band(-0.01), "-0.01 at 1050 nm is no reflectance"),
-    "percent of nothing": (lambda scan: 1000 * scan, "no reflectance, which lies within 0..1.5"),
-    "percent": (lambda scan: 100 * scan, "no reflectance, which lies within 0..1.5; is it percent? divide by 100"),
+    "nan": (with_band(np.nan), "not a finite number at 1050 nm"),
+    "infinite": (with_band(np.inf), "not a finite number at 1050 nm"),
+    "negative": (with_band(-0.01), "reflectance -0.01 at 1050 nm, expected 0..1.5"),
+    "neither percent nor reflectance": (lambda scan: 1000 * scan, "at 1000 nm, expected 0..1.5"),
+    "percent": (lambda scan: 100 * scan, "at 1000 nm, expected 0..1.5; is it percent? divide by 100"),
     "constant": (lambda scan: np.full_like(scan, 0.4), "constant"),
     "dark": (lambda scan: 1e-5 * scan, "constant"),
-    "no number from the model": (lambda scan: scan - scan[0] + 0.05, "the model gives no number"),
+    "not finite in the model": (lambda scan: scan - scan[0] + 0.05, "the output of the model is not finite"),
 }
 
 
@@ -163,24 +163,26 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("variant", ["float32", "int8_core"])
 def test_an_impossible_scan_has_a_reason_and_no_numbers(made, variant, name):
     spoil, reason = IMPOSSIBLE[name]
-    found = SoilScan(made[0], variant).estimate(np.maximum(spoiled(spoil), 1e-3) if "model" in name else spoiled(spoil))
-    assert found.status == "invalid"
-    assert reason in found.reason
-    facts = found.as_dict()
+    scan = np.maximum(spoiled(spoil), 1e-3) if "model" in name else spoiled(spoil)
+    estimate = SoilScan(made[0], variant).estimate(scan)
+    assert estimate.status == "invalid"
+    assert reason in estimate.reason
+    facts = estimate.as_dict()
     assert [facts[key] for key in ("values", "intervals", "T2", "Q")] == [None] * 4
 
 
-def test_percent_is_no_absorbance_by_dividing(copied):
-    """A hundredth of it is reflectance, which would pass as absorbance."""
+def test_percent_reflectance_becomes_absorbance_by_a_logarithm(copied):
+    """Percent divided by 100 is reflectance, which has plausible values of absorbance."""
     card = hand_made.card()
     card["input"]["quantity"] = "absorbance"
     (copied / "card.json").write_text(json.dumps(card))
     hand_made.seal(copied)
     reason = SoilScan(copied).estimate(100 * hand_made.soils()[0]).reason
-    assert reason.endswith("no absorbance, which lies within -0.2..6; is it percent? give log10(100 / percent)")
+    assert reason.startswith("absorbance ")
+    assert reason.endswith("expected -0.2..6; is it percent? give log10(100 / percent)")
 
 
-def test_format_and_guard_are_those_of_the_library():
+def test_format_and_ranges_are_those_of_relple_tf():
     assert soil_scan.FORMAT == cards.BUNDLE_FORMAT
     assert soil_scan.POSSIBLE == {"reflectance": library.REFLECTANCE_RANGE, "absorbance": library.ABSORBANCE_RANGE}
     assert soil_scan.FLATTEST_ABSORBANCE == library.FLATTEST_ABSORBANCE
@@ -188,35 +190,35 @@ def test_format_and_guard_are_those_of_the_library():
 
 
 @pytest.mark.parametrize("limit", ["T2", "Q"])
-def test_a_scan_beyond_a_limit_is_outside_and_says_which(copied, device, limit):
-    found = device.estimate(hand_made.soils()[0])
+def test_a_scan_above_a_limit_is_outside_and_the_reason_names_the_limit(copied, device, limit):
+    inside = device.estimate(hand_made.soils()[0])
     card = hand_made.card()
-    card["domain"]["limits"][limit] = 0.99 * (found.t2 if limit == "T2" else found.q)
+    card["domain"]["limits"][limit] = 0.99 * (inside.t2 if limit == "T2" else inside.q)
     (copied / "card.json").write_text(json.dumps(card))
     hand_made.seal(copied)
     outside = SoilScan(copied).estimate(hand_made.soils()[0])
     assert outside.status == "outside"
-    assert f"({limit} beyond" in outside.reason
-    assert outside.values == found.values
+    assert f"({limit} above" in outside.reason
+    assert outside.values == inside.values
 
 
-def test_intervals_are_those_of_the_library(device):
+def test_intervals_are_those_of_relple_tf(device):
     facts = hand_made.card()["targets"]["OC_g_kg"]["interval"]
     limits = Limits(**{name.lower(): value for name, value in hand_made.LIMITS.items()}, share=0.99)
     for scan in hand_made.soils():
-        found = device.estimate(scan)
-        expected = Interval(**facts).bounds(found.values["OC_g_kg"], limits.difficulty(np.array(found.t2)))
-        assert found.intervals["OC_g_kg"] == pytest.approx(expected, rel=1e-9)
-        assert found.intervals["pH"] is None
+        estimate = device.estimate(scan)
+        expected = Interval(**facts).bounds(estimate.values["OC_g_kg"], limits.difficulty(np.array(estimate.t2)))
+        assert estimate.intervals["OC_g_kg"] == pytest.approx(expected, rel=1e-9)
+        assert estimate.intervals["pH"] is None
 
 
-def test_far_outside_the_upper_end_is_far():
+def test_intervals_grow_with_t2_without_an_upper_bound():
     ends = soil_scan.interval({"half_width": 1.0, "growth": 4.0, "root": True, "non_negative": True}, 9.0, 300.0)
     assert ends == (0.0, pytest.approx((3 + 1201) ** 2))
 
 
 @pytest.mark.parametrize("name", hand_made.MODELLED)
-def test_units_are_those_of_the_graph(name):
+def test_target_scaling_is_that_of_the_model(name):
     facts = hand_made.MODELLED[name]
     scale = TargetScale(name=name, **facts)
     for value in (-7.0, -1.1, 0.0, 1.4, 7.0):
@@ -225,7 +227,7 @@ def test_units_are_those_of_the_graph(name):
 
 
 @pytest.mark.parametrize("shape", [(23,), (25,), (1, 24), ()])
-def test_another_grid_is_refused(device, shape):
+def test_a_scan_of_another_shape_is_refused(device, shape):
     with pytest.raises(SoilScanError, match="24 bands, 1000 to 1230 nm"):
         device.estimate(np.full(shape, 0.4))
 
@@ -247,21 +249,21 @@ def test_a_changed_file_is_never_opened(copied, monkeypatch, name, change):
         SoilScan(copied)
 
 
-def test_a_damaged_front_end_is_found_too(copied):
+def test_a_damaged_front_end_is_refused(copied):
     (copied / "front_end.tflite").write_bytes(b"TFL3")
     SoilScan(copied, "float32")
     with pytest.raises(SoilScanError, match=r"front_end\.tflite: SHA-256"):
         SoilScan(copied, "int8_core")
 
 
-def test_what_is_no_bundle_or_variant_is_refused(copied, tmp_path_factory):
+def test_a_folder_without_a_bundle_and_an_unknown_variant_are_refused(copied, tmp_path_factory):
     with pytest.raises(SoilScanError, match="give the folder of a bundle"):
         SoilScan(tmp_path_factory.mktemp("empty"))
     with pytest.raises(SoilScanError, match="no variant int4; there are float32, int8_core"):
         SoilScan(copied, "int4")
     (copied / "card.json").write_text(json.dumps({**hand_made.card(), "format": 1}))
     hand_made.seal(copied)
-    with pytest.raises(SoilScanError, match="format 1"):
+    with pytest.raises(SoilScanError, match="expected format 2, received format 1"):
         SoilScan(copied)
 
 
@@ -272,17 +274,17 @@ def read(text, tmp_path):
         return list(soil_scan.read_scans(file, np.array(hand_made.NM)))
 
 
-def same(found, scans):
-    return np.array_equal(np.stack([scan for _, scan in found]), scans, equal_nan=True)
+def same(rows, scans):
+    return np.array_equal(np.stack([scan for _, scan in rows]), scans, equal_nan=True)
 
 
-def test_a_table_is_read_by_the_names_of_its_columns(tmp_path):
+def test_bands_are_found_by_their_column_names(tmp_path):
     scans = hand_made.soils(3)
     assert same(read(csv_of(scans), tmp_path), scans)
-    found = read(csv_of(scans, ["a", "b", "c"]), tmp_path)
-    assert [identity for identity, _ in found] == ["a", "b", "c"]
-    assert same(found, scans)
-    # More bands than the model reads, in another order, beside laboratory values.
+    rows = read(csv_of(scans, ["a", "b", "c"]), tmp_path)
+    assert [identity for identity, _ in rows] == ["a", "b", "c"]
+    assert same(rows, scans)
+    # More bands than the model reads, in another order, and a column of laboratory values.
     nm = [2500.0, *hand_made.NM[::-1], 990.0]
     wide = [[9.0, *scan[::-1], 8.0] for scan in scans]
     text = "OC_g_kg;" + csv_of(wide, nm=nm, separator=";").replace(".", ",").replace("\n", "\n17;", 3)
@@ -291,14 +293,14 @@ def test_a_table_is_read_by_the_names_of_its_columns(tmp_path):
     assert same(read(text, tmp_path), scans)
 
 
-def test_rows_without_a_header_are_on_the_models_own_bands(tmp_path):
+def test_rows_without_a_header_have_the_bands_of_the_model(tmp_path):
     scans = hand_made.soils(2)
-    found = read("".join(",".join(map(str, scan)) + "\n" for scan in scans), tmp_path)
-    assert [identity for identity, _ in found] == ["row1", "row2"]
-    assert same(found, scans)
+    rows = read("".join(",".join(map(str, scan)) + "\n" for scan in scans), tmp_path)
+    assert [identity for identity, _ in rows] == ["row1", "row2"]
+    assert same(rows, scans)
 
 
-def test_a_cell_that_is_no_number_is_none(tmp_path):
+def test_a_cell_that_is_not_a_number_is_nan(tmp_path):
     scans = hand_made.soils(1)
     text = csv_of(scans).replace(f",{scans[0][4]!s},", ",n/a,")
     scans[0][4] = np.nan
@@ -306,17 +308,17 @@ def test_a_cell_that_is_no_number_is_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "message"),
     [
         ("", "empty"),
-        (csv_of(hand_made.soils(1), nm=[nm + 5 for nm in hand_made.NM]), "none of them at 1000 nm"),
-        (csv_of(hand_made.soils(2)[:, :-1], nm=hand_made.NM[:-1]), "none of them at 1230 nm"),
-        (csv_of(hand_made.soils(2)) + "0.3,0.4\n", "row 3 has 2 cells, not 24"),
-        ("0.3,0.4\n", "row 1 has 2 cells, not 24"),
+        (csv_of(hand_made.soils(1), nm=[nm + 5 for nm in hand_made.NM]), "expected a column at 1000 nm"),
+        (csv_of(hand_made.soils(2)[:, :-1], nm=hand_made.NM[:-1]), "expected a column at 1230 nm"),
+        (csv_of(hand_made.soils(2)) + "0.3,0.4\n", "row 3: expected 24 cells, received 2"),
+        ("0.3,0.4\n", "row 1: expected 24 cells, received 2"),
     ],
 )
-def test_an_unsound_table_is_refused(tmp_path, text, named):
-    with pytest.raises(SoilScanError, match=named):
+def test_a_wrong_table_is_refused(tmp_path, text, message):
+    with pytest.raises(SoilScanError, match=message):
         read(text, tmp_path)
 
 
@@ -329,17 +331,17 @@ def test_the_script_runs_alone_and_prints_json_lines(made, device):
     assert lines == json.loads(json.dumps(expected))
 
 
-def refused(found):
-    """What a run of the script says, which is one line without a number of its own on standard output."""
-    code, out, error = found
-    lines = [line for line in error.splitlines() if not line.startswith("INFO: ")]  # LiteRT's own
+def refused(result):
+    """stdout of a refused command, and the single line of its error message."""
+    code, out, error = result
+    lines = [line for line in error.splitlines() if not line.startswith("INFO: ")]  # LiteRT logs these
     assert code == 2
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     return out, lines[0]
 
 
-def test_a_cell_without_end_is_refused(made, tmp_path):
+def test_an_endless_cell_is_refused(made, tmp_path):
     (tmp_path / "scans.csv").write_text(csv_of(hand_made.soils(1)) + '"' + "0.3," * 50_000)
     out, line = refused(command(made[0], tmp_path / "scans.csv", "--json"))
     assert out.count("\n") == 1
@@ -348,7 +350,7 @@ def test_a_cell_without_end_is_refused(made, tmp_path):
 
 
 @pytest.mark.parametrize("table", ["/dev/zero", "digits"])
-def test_a_row_without_end_is_refused(made, tmp_path, monkeypatch, table):
+def test_an_endless_row_is_refused(made, tmp_path, monkeypatch, table):
     if table == "digits":
         table = tmp_path / "scans.csv"
         table.write_text("0.3," * (soil_scan.LONGEST_ROW // 4 + 1))
@@ -357,7 +359,7 @@ def test_a_row_without_end_is_refused(made, tmp_path, monkeypatch, table):
     assert "a row has more than 4,194,304 characters" in line
 
 
-def test_a_quoted_row_of_many_lines_without_end_is_refused(monkeypatch):
+def test_an_endless_quoted_row_of_many_lines_is_refused(monkeypatch):
     monkeypatch.setattr(soil_scan, "LONGEST_ROW", 1000)
     lines = iter(['x,"a\n'] + ['b","c\n'] * 500)
 
@@ -369,14 +371,14 @@ def test_a_quoted_row_of_many_lines_without_end_is_refused(monkeypatch):
         list(soil_scan.rows_of(Endless()))
 
 
-def test_a_table_of_too_many_columns_is_refused(tmp_path, monkeypatch):
+def test_a_table_with_too_many_columns_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(soil_scan, "MOST_COLUMNS", 24)
     read(csv_of(hand_made.soils(1)), tmp_path)
     with pytest.raises(SoilScanError, match="25 columns, expected at most 24"):
         read(csv_of(hand_made.soils(1), ["a"]), tmp_path)
 
 
-def test_lines_may_end_as_on_any_system(tmp_path):
+def test_line_ends_of_all_systems_are_read(tmp_path):
     scans = hand_made.soils(2)
     for end in ("\n", "\r\n", "\r"):
         path = tmp_path / "scans.csv"
@@ -385,14 +387,14 @@ def test_lines_may_end_as_on_any_system(tmp_path):
             assert same(list(soil_scan.read_scans(file, np.array(hand_made.NM))), scans)
 
 
-def test_rows_before_an_unsound_one_were_answered(made, tmp_path):
+def test_rows_before_a_wrong_row_are_answered(made, tmp_path):
     (tmp_path / "scans.csv").write_text(csv_of(hand_made.soils(3)) + "0.3,0.4\n" + csv_of(hand_made.soils(1)))
     out, line = refused(command(made[0], tmp_path / "scans.csv", "--json"))
     assert [json.loads(answer)["status"] for answer in out.splitlines()] == ["ok"] * 3
-    assert "row 4 has 2 cells, not 24" in line
+    assert "row 4: expected 24 cells, received 2" in line
 
 
-def test_a_byte_that_is_no_text_spoils_its_cell_only(made, tmp_path):
+def test_a_byte_that_is_not_utf_8_damages_its_cell_only(made, tmp_path):
     scans = hand_made.soils(2)
     content = csv_of(scans, ["erste", "zweite"]).encode().replace(b"erste", b"\xe4rste")
     (tmp_path / "scans.csv").write_bytes(content.replace(f",{scans[1][4]!s},".encode(), b",0.\xff,"))
@@ -400,11 +402,11 @@ def test_a_byte_that_is_no_text_spoils_its_cell_only(made, tmp_path):
     first, second = map(json.loads, out.splitlines())
     assert code == 0
     assert (first["id"], first["status"]) == ("\ufffdrste", "ok")
-    assert (second["id"], second["reason"]) == ("zweite", "no number at 1040 nm")
+    assert (second["id"], second["reason"]) == ("zweite", "not a finite number at 1040 nm")
 
 
 class Script:
-    """soil_scan.py at the other end of two pipes."""
+    """A running soil_scan.py, connected by pipes."""
 
     def __init__(self, *arguments):
         self.process = subprocess.Popen(
@@ -413,10 +415,10 @@ class Script:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # Tests that a shell starts in the background inherit an ignored SIGINT.
+            # A shell starts background processes, such as these tests, with SIGINT ignored.
             preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
-        # A script that waits for more, which it must not, ends here.
+        # Ends a script that waits for more input, which is a failure.
         self.alarm = threading.Timer(60, self.process.kill)
         self.alarm.start()
 
@@ -435,7 +437,7 @@ class Script:
 
 
 @pytest.mark.parametrize("flags", [("--json",), ()])
-def test_each_row_is_answered_before_the_next_is_there(made, device, flags):
+def test_each_row_is_answered_before_the_next_arrives(made, device, flags):
     scans = hand_made.soils(5)
     head, *rows = csv_of(scans, list("abcde")).splitlines(keepends=True)
     script = Script(made[0], "-", *flags)
@@ -445,31 +447,31 @@ def test_each_row_is_answered_before_the_next_is_there(made, device, flags):
         if not flags and row == 0:
             assert script.process.stdout.readline().startswith("id ")
         answer = script.process.stdout.readline()
-        found = device.estimate(scan)
+        estimate = device.estimate(scan)
         if flags:
-            assert json.loads(answer) == json.loads(json.dumps({"id": name, **found.as_dict()}))
+            assert json.loads(answer) == json.loads(json.dumps({"id": name, **estimate.as_dict()}))
         else:
             assert answer.split()[0] == name
-            assert f"{found.values['pH']:.4g}" in answer
+            assert f"{estimate.values['pH']:.4g}" in answer
     script.process.stdin.close()
     assert script.process.stdout.read() == ""
     assert script.end()[0] == 0
 
 
-def test_a_reader_that_has_enough_ends_it_quietly(made):
+def test_a_closed_output_pipe_ends_the_script_without_an_error(made):
     head, row = csv_of(hand_made.soils(1)).splitlines(keepends=True)
     script = Script(made[0], "-", "--json")
     script.write(head + row)
     assert json.loads(script.process.stdout.readline())["status"] == "ok"
     script.process.stdout.close()
-    with contextlib.suppress(BrokenPipeError):  # it ends while it is written to
+    with contextlib.suppress(BrokenPipeError):  # the script may end during the write
         script.write(10 * row)
     code, error = script.end()
     assert code == 0
     assert [line for line in error.splitlines() if not line.startswith("INFO: ")] == []
 
 
-def test_the_end_of_a_stream_by_ctrl_c_is_quiet(made):
+def test_ctrl_c_ends_the_script_without_a_traceback(made):
     head, row = csv_of(hand_made.soils(1)).splitlines(keepends=True)
     script = Script(made[0], "-", "--json")
     script.write(head + row)
@@ -480,7 +482,7 @@ def test_the_end_of_a_stream_by_ctrl_c_is_quiet(made):
     assert "Traceback" not in error
 
 
-def test_columns_of_a_table_stand_below_their_names(made, tmp_path):
+def test_cells_are_printed_below_the_names_of_their_columns(made, tmp_path):
     scans = [hand_made.soils(1)[0], spoiled(with_band(np.nan))]
     (tmp_path / "scans.csv").write_text(csv_of(scans, ["first", "second"]))
     head, first, second = command(made[0], tmp_path / "scans.csv")[1].splitlines()
@@ -502,9 +504,9 @@ def test_columns_of_a_table_stand_below_their_names(made, tmp_path):
         ("two\nlines", "two lines"),
     ],
 )
-def test_no_id_is_a_formula_or_a_command(device, cell, shown):
-    found = device.estimate(hand_made.soils(1)[0])
-    line = soil_scan.line_of(device.targets, cell, found)
+def test_ids_are_printed_neither_as_formulas_nor_as_control_characters(device, cell, shown):
+    estimate = device.estimate(hand_made.soils(1)[0])
+    line = soil_scan.line_of(device.targets, cell, estimate)
     assert line.startswith(f"{shown}  ")
     assert len(line.splitlines()) == 1
 
@@ -516,11 +518,11 @@ def test_the_script_prints_a_table_from_a_file(made, device, tmp_path):
     assert code == 0
     head, first, second = out.splitlines()
     assert head.split() == ["id", "OC_g_kg", "pH", "status"]
-    found = SoilScan(made[0], "int8_core").estimate(scans[0])
-    low, high = found.intervals["OC_g_kg"]
+    estimate = SoilScan(made[0], "int8_core").estimate(scans[0])
+    low, high = estimate.intervals["OC_g_kg"]
     assert first.split() == [
-        *("first", f"{found.values['OC_g_kg']:.4g}", f"({low:.4g}", "to", f"{high:.4g})"),
-        *(f"{found.values['pH']:.4g}", "ok"),
+        *("first", f"{estimate.values['OC_g_kg']:.4g}", f"({low:.4g}", "to", f"{high:.4g})"),
+        *(f"{estimate.values['pH']:.4g}", "ok"),
     ]
     assert second.split()[:4] == ["second", "-", "-", "invalid"]
 

@@ -123,5 +123,5 @@ def test_a_run_without_stored_data_is_refused_with_the_config_key_that_stores_th
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"expected manifest\.json, received none"):
+    with pytest.raises(InputError, match=r"manifest\.json.*not a run folder"):
         load(tmp_path)

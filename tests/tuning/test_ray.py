@@ -58,7 +58,7 @@ def test_a_search_survives_the_loss_of_a_worker_and_of_a_node(cluster, units_onl
     executor = RayTasks(failing, tmp_path, ray=ray, limit_s=12.0)
     assert executor.free() == 3
     search.run(_LeftOpen(executor))
-    states = {trial.config.model.expert_units: (trial.state, trial.message) for trial in search.done()}
+    states = {trial.config.model.expert_units: (trial.state, trial.message) for trial in search.ended()}
     assert {units for units, (state, _) in states.items() if state == "done"} == {1, 2, 8}
     assert "lost (WorkerCrashedError)" in states[3][1]
     assert states[4][1] == "hung: not done after 12 s"
@@ -89,7 +89,7 @@ def test_a_search_survives_the_loss_of_a_worker_and_of_a_node(cluster, units_onl
     killer.start()
     again.run(executor)
     killer.join()
-    assert [trial.state for trial in again.done()] == ["done"] * 8
+    assert [trial.state for trial in again.ended()] == ["done"] * 8
     assert any("run again" in line for line in lines)
 
 

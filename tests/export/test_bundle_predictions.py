@@ -1,0 +1,249 @@
+"""Golden vectors and predictions of a bundle: every runtime repeats what the card and golden.json record."""
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from bundle_fixtures import (  # noqa: F401
+    IGNORE_WARNINGS,
+    exit_code,
+    fixture_card,
+    fixture_conversions,
+    fixture_folder,
+    fixture_golden,
+    fixture_plain,
+    fixture_trained,
+)
+
+from export.c.model import ports
+from export.runtime.soil_scan import SoilScan
+from export.verify import golden as golden_vectors
+from export.verify.runtimes import RUNTIMES
+from relple_tf import predict
+from relple_tf.config import SimulatedConfig
+from relple_tf.prediction.runs import predict_table
+from relple_tf.runs.folder import RunFolder
+from relple_tf.spectra.sources.simulated import simulate
+
+(TFLM,) = (runtime for runtime in RUNTIMES if runtime.name == "TFLM")
+
+pytestmark = list(IGNORE_WARNINGS)
+
+
+def test_golden_scans_span_the_domain_and_include_impossible_scans(trained, golden):
+    facts, arrays = golden
+    kinds = [case["name"].split()[0] for case in facts["cases"]]
+    assert kinds.count("train") == kinds.count("test") == 4
+    assert kinds[8:] == ["nan", "infinite", "constant", "percent", "dark", "white"]
+    for part, rows in (("train", slice(0, 4)), ("test", slice(4, 8))):
+        t2 = trained.outputs(trained.train_scans if part == "train" else trained.test_scans)["T2"]
+        golden_t2 = arrays["keras/T2"][rows]
+        assert (golden_t2[0], golden_t2[3]) == pytest.approx((t2.min(), t2.max()), rel=1e-5)
+    for case, scan in zip(facts["cases"], arrays["scans"], strict=True):
+        in_json = np.array([np.nan if value is None else value for value in case["scan"]], "float32")
+        np.testing.assert_array_equal(in_json, np.where(np.isfinite(scan), scan, np.nan))
+
+
+def test_golden_estimates_are_repeated_and_keep_their_tolerance(folder, golden):
+    facts, arrays = golden
+    for variant, recorded in facts["variants"].items():
+        device = SoilScan(folder, variant)
+        for case, scan, expected in zip(facts["cases"], arrays["scans"], recorded["estimates"], strict=True):
+            assert json.loads(json.dumps(device.estimate(scan).as_dict())) == expected
+            if case["name"] in ("dark scan", "white reference"):
+                assert expected["status"] == "outside"
+            if case["name"] in ("nan", "infinite", "constant", "percent"):
+                assert expected["status"] == "invalid"
+                assert case["keras"] is None
+                assert expected["values"] is None
+            else:
+                for target, tolerance in recorded["tolerance"].items() if expected["status"] == "ok" else ():
+                    assert abs(expected["values"][target] - case["keras"][target]) <= tolerance
+                for name in ("T2", "Q"):
+                    limit = device.card["domain"]["limits"][name]
+                    tolerance = facts["distance_tolerance"] * max(limit, case["keras"][name])
+                    assert abs(expected[name] - case["keras"][name]) <= tolerance
+
+
+def repeat_golden(folder, *flags):
+    script = [sys.executable, folder / "soil_scan.py", folder, "--golden", *flags]
+    return subprocess.run(script, capture_output=True, text=True, check=False)
+
+
+def altered(folder, tmp_path, alter):
+    """A copy of a bundle with an altered golden.json under its new hash; also the name of the first variant."""
+    copy = shutil.copytree(folder, tmp_path / "bundle")
+    facts = json.loads((copy / "golden.json").read_text())
+    variant = next(iter(facts["variants"]))
+    alter(facts, variant)
+    content = json.dumps(facts)
+    (copy / "golden.json").write_text(content)
+    sums = (copy / "SHA256SUMS").read_text()
+    old_hash = hashlib.sha256((folder / "golden.json").read_bytes()).hexdigest()
+    (copy / "SHA256SUMS").write_text(sums.replace(old_hash, hashlib.sha256(content.encode()).hexdigest()))
+    return copy, variant
+
+
+def test_soil_scan_repeats_the_golden_scans_of_every_variant(folder, golden):
+    facts, _ = golden
+    child = repeat_golden(folder)
+    assert child.returncode == 0
+    lines = child.stdout.splitlines()
+    assert len(lines) == len(facts["variants"])
+    for line, name in zip(lines, facts["variants"], strict=True):
+        assert line.startswith(f"{name}: 14 golden scans have the recorded status, 14 of them to the last bit; ")
+
+
+@pytest.mark.parametrize("target", ["pH", "OC_g_kg", "T2", "Q"])
+@pytest.mark.parametrize("fraction", [0.9, 1.1])
+def test_the_largest_difference_from_keras_is_a_fraction_of_the_tolerance(folder, tmp_path, target, fraction):
+    """Every value of Keras is set to the recorded value, and a single value to a known difference from it."""
+
+    def alter(facts, variant):
+        recorded = facts["variants"][variant]
+        limits = json.loads((folder / "card.json").read_text())["domain"]["limits"]
+        for case, estimate in zip(facts["cases"], recorded["estimates"], strict=True):
+            if case["keras"]:
+                case["keras"] = {**estimate["values"], "T2": estimate["T2"], "Q": estimate["Q"]}
+        tolerance = recorded["tolerance"] | {
+            name: facts["distance_tolerance"] * max(limit, facts["cases"][2]["keras"][name])
+            for name, limit in limits.items()
+        }
+        # Downwards: the tolerance of T2 and Q grows with a value above the limit.
+        facts["cases"][2]["keras"][target] -= fraction * tolerance[target]
+
+    copy, variant = altered(folder, tmp_path, alter)
+    child = repeat_golden(copy, "--variant", variant)
+    if fraction > 1:
+        assert child.returncode == 2
+        assert f"{target} of golden scan train" in child.stderr
+    else:
+        assert child.stdout.endswith(f"; the largest difference is {fraction:.0%} of the tolerance\n")
+
+
+@pytest.mark.parametrize(
+    ("alter", "message"),
+    [
+        (lambda facts, name: facts["cases"][2]["keras"].update({"pH": 99.0}), "pH of golden scan train"),
+        (lambda facts, name: facts["cases"][3]["keras"].update({"T2": -9.0}), "T2 of golden scan train"),
+        (
+            lambda facts, name: facts["variants"][name]["estimates"][13]["values"].update({"pH": 99.0}),
+            "pH of golden scan white reference",
+        ),
+        (lambda facts, name: facts["cases"][13]["keras"].update({"pH": 99.0, "T2": -9.0}), "T2 of golden scan white"),
+        (
+            lambda facts, name: facts["variants"][name]["estimates"][8].update(status="ok"),
+            "status of golden scan nan: expected ok, received invalid",
+        ),
+    ],
+)
+def test_a_golden_scan_that_does_not_repeat_is_reported_in_one_line(folder, tmp_path, alter, message):
+    copy, variant = altered(folder, tmp_path, alter)
+    child = repeat_golden(copy, "--variant", variant)
+    assert child.returncode == 2
+    # LiteRT logs on the same stream that it made a delegate.
+    assert child.stderr.splitlines()[-1].startswith(f"error: {variant}: {message}")
+    assert "Traceback" not in child.stderr
+
+
+def test_each_golden_step_follows_from_the_step_before(folder, golden):
+    facts, arrays = golden
+    content = (folder / "int8_core.tflite").read_bytes()
+    (source_port,), outputs = ports(content)
+    assert {port.dtype for port in (source_port, *outputs)} == {"int8"}
+    for row, case in enumerate(facts["cases"]):
+        if case["keras"] is None:
+            assert np.isnan(arrays["features"][row]).all()
+            continue
+        stored = np.round(arrays["features"][row] / source_port.scale + source_port.zero_point).clip(-128, 127)
+        # A feature may lie at the boundary of two quantisation steps.
+        assert np.abs(arrays["int8_core/input"][row].reshape(stored.shape) - stored).max() <= 1
+        for port in outputs:
+            steps = arrays[f"int8_core/stored/{port.name}"][row].astype(int)
+            real = arrays[f"int8_core/real/{port.name}"][row]
+            np.testing.assert_allclose(real, port.scale * (steps - port.zero_point), rtol=1e-6)
+        np.testing.assert_array_equal(arrays["float32/input"][row], arrays["scans"][row])
+
+
+@pytest.mark.skipif(TFLM.available() is not None, reason="tflite-micro is not installed")
+def test_golden_outputs_of_tflm_are_within_a_step_of_litert(golden, plain, card):
+    facts, arrays = golden
+    possible = np.array([case["keras"] is not None for case in facts["cases"]])
+    outputs = {}
+    for variant in card["variants"]:
+        outputs |= golden_vectors.tflm_outputs(variant, plain[variant], arrays[f"{variant}/input"], possible)
+    for target in card["targets"]:
+        steps = outputs[f"int8_core/tflm/{target}"].astype(int) - arrays[f"int8_core/stored/{target}"].ravel()
+        assert np.abs(steps).max() <= 1
+        litert = arrays[f"float32/stored/{target}"].ravel()
+        np.testing.assert_allclose(outputs[f"float32/tflm/{target}"], litert, rtol=1e-4, atol=1e-4)
+        assert (outputs[f"float32/tflm/{target}"][~possible] == 0).all()
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """A table of eight scans with ids."""
+    library = simulate(SimulatedConfig(soils=8, step_nm=20, seed=4))
+    frame = pd.DataFrame(library.spectra, columns=[f"{nm:g}" for nm in library.wavelengths_nm])
+    frame.insert(0, "id", [f"s{row}" for row in range(len(frame))])
+    path = tmp_path_factory.mktemp("scans") / "scans.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_predict_gives_the_same_table_for_a_bundle_and_its_run(trained, folder, scans, capsys):
+    capsys.readouterr()
+    assert exit_code(predict.main, folder, scans) == 0
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    expected, _ = predict_table(RunFolder(path=trained.folder), scans)
+    assert list(table) == list(expected)
+    for column in table:
+        if table[column].dtype.kind == "f":
+            np.testing.assert_allclose(table[column], expected[column], rtol=1e-3)
+        else:
+            assert list(table[column]) == list(expected[column])
+
+
+def test_ids_come_from_the_id_column_of_the_run(trained, folder, scans, tmp_path, capsys):
+    frame = pd.read_csv(scans)
+    ids = [f"L{row}" for row in range(len(frame))]
+    table = tmp_path / "scans.csv"
+    frame[[column for column in frame if column != "id"]].assign(lab=ids).to_csv(table, index=False)
+    for model in (trained.folder, folder):
+        capsys.readouterr()
+        assert exit_code(predict.main, model, table) == 0
+        assert list(pd.read_csv(io.StringIO(capsys.readouterr().out))["id"]) == ids
+    script = [sys.executable, folder / "soil_scan.py", folder, table, "--json"]
+    lines = subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ids
+
+
+def test_predict_refuses_a_changed_bundle(folder, scans, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("card.json", "float32.tflite", "SHA256SUMS"):
+        (copy / name).write_bytes((folder / name).read_bytes())
+    content = bytearray((copy / "float32.tflite").read_bytes())
+    content[99] ^= 1
+    (copy / "float32.tflite").write_bytes(content)
+    assert exit_code(predict.main, copy, scans) == 2
+    assert "float32.tflite: SHA-256" in capsys.readouterr().err
+    (copy / "float32.tflite").unlink()
+    assert exit_code(predict.main, copy, scans) == 2
+    assert "float32.tflite: missing" in capsys.readouterr().err
+
+
+def test_predict_asks_for_the_missing_hashes_of_a_bundle(folder, scans, tmp_path, capsys):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "SHA256SUMS").unlink()
+    assert exit_code(predict.main, copy, scans) == 2
+    assert "copy/SHA256SUMS: missing; copy the bundle again" in capsys.readouterr().err
+    (copy / "SHA256SUMS").write_bytes(b"\xff\xfe\x00")
+    assert exit_code(predict.main, copy, scans) == 2
+    assert "SHA256SUMS: line 1: expected a SHA-256" in capsys.readouterr().err
