@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from relple_tf.errors import InputError
 from relple_tf.spectra.readers.table_file import shortened
@@ -133,7 +134,7 @@ class SpectralLibrary:
         """Read a table of scans with laboratory values.
 
         Args:
-            path: CSV (also .gz) or Parquet.
+            path: CSV (also .gz) or Parquet; or `limesoda`, 1,070 real soils, or `simulated`.
             settings: Fields of `relple_tf.config.DataConfig`, such as `targets=("OC_g_kg",)` or `group_column="field"`.
 
         Raises:
@@ -146,6 +147,11 @@ class SpectralLibrary:
 
     def __len__(self) -> int:
         return len(self.spectra)
+
+    @property
+    def values(self) -> pd.DataFrame:
+        """(n, n_targets) laboratory values as a DataFrame, one column per target; NaN where not measured."""
+        return pd.DataFrame(self.targets)
 
     def rows(self, index: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> "SpectralLibrary":
         """A library with these rows only."""
