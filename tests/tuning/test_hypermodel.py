@@ -27,7 +27,7 @@ def test_larger_experts_have_more_weights(architecture):
     assert counts[0] < counts[1]
 
 
-@pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning")  # of KerasTuner
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # KerasTuner calls deprecated names of threading
 def test_a_tuner_of_keras_tuner_searches_it(tmp_path):
     x = np.random.default_rng(0).normal(size=(64, 10)).astype("float32")
     y = {"a": x[:, :1], "b": x[:, 1:2]}
