@@ -5,7 +5,7 @@ The public names are those of `__all__`; every other module is internal and may 
 
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["SoilRegressor", "SpectralLibrary", "load", "models", "presets"]
 
