@@ -93,7 +93,7 @@ def learning_curves(curves: dict[str, dict[int, float]], targets: Sequence[str])
             description.append(f"{target} {', '.join(points)}")
     axes.axhline(1, color="0.5", linewidth=0.7, linestyle=":")
     axes.set_xlim(left=0)
-    axes.set(xlabel="soils in the calibration set", ylabel="RMSE / RMSE with all", title="PLSR, cross-validated")
+    axes.set(xlabel="number of soils fitted on", ylabel="RMSE / RMSE with all", title="PLSR, cross-validated")
     legend_below(figure, axes)
     return figure, f"RMSE of PLSR divided by the RMSE with all soils: {'; '.join(description)}"
 
