@@ -38,6 +38,6 @@ def recommendations(networks: dict[str, dict[str, Any]], plsr: PlsrBaseline) -> 
         if plsr_is_better(figures, cross_validated):
             notes.append(
                 f"PLSR is more accurate for {target}: cross-validated RMSE {digits(cross_validated.rmse)}, "
-                f"network {digits(figures['rmse'])}"
+                f"the deployed model {digits(figures['rmse'])}"
             )
     return tuple(notes)

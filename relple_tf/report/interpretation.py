@@ -63,7 +63,7 @@ def interpretation(result: RunResult, target: str, facts: Mapping[str, Any]) -> 
     ):
         sentences.append(
             "In cross-validation on the calibration set PLSR is more accurate: "
-            f"RMSE {digits(plsr_cv.rmse)}, network {digits(network_cv['rmse'])}"
+            f"RMSE {digits(plsr_cv.rmse)}, the deployed model {digits(network_cv['rmse'])}"
         )
     if new_group is not None and new_group.r2 < plsr_cv.r2:
         sentences.append(

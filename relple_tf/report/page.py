@@ -100,7 +100,7 @@ def left_out(result: RunResult) -> str:
         )
     return (
         "CV: cross-validation, out-of-fold predictions for the calibration set (all soils outside the test set); the "
-        "folds of network and PLSR are the same."
+        "folds of both models are the same."
     )
 
 

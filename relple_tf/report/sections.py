@@ -39,7 +39,7 @@ def one_to_one(result: RunResult, target: str, unit: str) -> str:
         values[rows],
         {
             label.format("PLSR", **texts(plsr)): result.plsr.predictions[target][rows],
-            label.format("network", **texts(network)): result.predictions[target][rows],
+            label.format("deployed model", **texts(network)): result.predictions[target][rows],
         },
         None if bounds is None else (bounds[0][rows], bounds[1][rows]),
         target=with_unit(target, unit),

@@ -21,9 +21,9 @@ def score_rows(result: RunResult, target: str, unit: str) -> str:
     plsr_cv = {"n": cross_validated.n, "rmse": cross_validated.rmse, "r2": cross_validated.r2}
     network_part = "CV" if result.fitted.cross_fit is not None else "validation"
     lines = {
-        "network": cells(network, plsr),
+        "deployed model": cells(network, plsr),
         f"PLSR ({result.plsr.components[target]})": cells(plsr, network),
-        f"network, {network_part}": cells(result.metrics["validation"][target]),
+        f"deployed model, {network_part}": cells(result.metrics["validation"][target]),
         "PLSR, CV": cells(plsr_cv),
     }
     head = f'<th rowspan="{len(lines)}" scope="rowgroup">{_target_with_unit(target, unit)}</th>'

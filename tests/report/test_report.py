@@ -214,7 +214,7 @@ def test_the_table_contains_the_metrics(result, page):
     rows = page.tables[0][1:]
     assert len(rows) == 4 * len(NAMES)
     for i, name in enumerate(NAMES):
-        kinds = ("network", "PLSR (4)", "network, CV", "PLSR, CV")
+        kinds = ("deployed model", "PLSR (4)", "deployed model, CV", "PLSR, CV")
         plsr_cv = {"n": 65, "r2": 0.5, "rmse": 1.25}
         by_model = result.metrics["test"], result.metrics["baseline"]["plsr"], result.metrics["validation"]
         for row, kind, figures in zip(
@@ -232,8 +232,8 @@ def test_the_table_contains_the_metrics(result, page):
 
 def test_without_folds_the_table_and_the_text_name_no_cross_validation_of_the_network():
     text = report(result_of(cv_folds=0))
-    assert "network, validation" in text
-    assert "network, CV" not in text
+    assert "deployed model, validation" in text
+    assert "deployed model, CV" not in text
     assert "no prediction intervals" in paragraphs(text)["pH"]
 
 
@@ -247,7 +247,7 @@ def test_the_better_of_two_models_is_bold(page):
 def test_each_target_has_a_parity_plot_and_an_importance_plot(result, page, name):
     alts = [image["alt"] for image in page.images]
     figures = texts(result.metrics["test"][name])
-    label = f"network: R² {figures['r2']}, RMSE {figures['rmse']}, RPIQ {figures['rpiq']}"
+    label = f"deployed model: R² {figures['r2']}, RMSE {figures['rmse']}, RPIQ {figures['rpiq']}"
     shown = {"OC_g_kg": "OC (g/kg)", "pH": "pH", "a<b&c_pct": "a<b&c (%)"}[name]
     count = int(figures["n"])
     start = f"Predicted against measured {shown} of {count} test soils. {label}"
