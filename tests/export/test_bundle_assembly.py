@@ -161,7 +161,7 @@ def test_an_error_of_a_full_disk_names_the_requested_bundle(trained, conversions
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipes", "int4"], "--recipes int4: unknown"),
+        (["--recipes", "int4"], "--recipes int4 is unknown"),
         (["--budget", "none.toml"], "none.toml: No such file"),
         (["--recipe"], "flags are"),
     ],

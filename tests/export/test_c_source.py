@@ -210,13 +210,13 @@ def test_q_is_large_for_a_distant_scan_without_residual(c, domain):
 
 
 def test_a_scan_is_outside_from_just_above_a_limit(c):
-    def trust(t2, q):
+    def soil_status(t2, q):
         return c.soil_trust(ctypes.c_float(t2), ctypes.c_float(q))
 
-    assert trust(*LIMITS) == OK
-    assert trust(np.nextafter(np.float32(LIMITS[0]), np.float32(99)), 0) == OUTSIDE
-    assert trust(0, np.nextafter(np.float32(LIMITS[1]), np.float32(99))) == OUTSIDE
-    assert trust(np.nan, 0) == trust(0, np.inf) == NOT_FINITE
+    assert soil_status(*LIMITS) == OK
+    assert soil_status(np.nextafter(np.float32(LIMITS[0]), np.float32(99)), 0) == OUTSIDE
+    assert soil_status(0, np.nextafter(np.float32(LIMITS[1]), np.float32(99))) == OUTSIDE
+    assert soil_status(np.nan, 0) == soil_status(0, np.inf) == NOT_FINITE
     assert c.soil_difficulty(ctypes.c_float(4 * LIMITS[0])) == pytest.approx(2)
 
 

@@ -10,7 +10,7 @@ extern "C" {
 
 typedef enum {
     SOIL_OK = 0,
-    SOIL_OUTSIDE = 1, /* unlike the training soils */
+    SOIL_OUTSIDE = 1, /* different from the training soils */
     /* With these values the scan is invalid: show no estimate. */
     SOIL_NOT_FINITE = 2,
     SOIL_OUT_OF_RANGE = 3,
