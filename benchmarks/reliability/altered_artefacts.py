@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import hashlib
 import io
+import logging
 import multiprocessing
 import os
 import random
@@ -133,6 +134,8 @@ def work(pipe: Connection, sources: tuple[Path, Path, Path]) -> None:
     from relple_tf.processes import import_tensorflow
 
     import_tensorflow()
+    # TensorFlow warns of retracing after some thirty models in one process; a command loads a single model.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     expected = {command: run_command(command, *sources)[1] for command in READ}
     with contextlib.suppress(EOFError):
         while True:
