@@ -66,7 +66,7 @@ class Result:
     alteration: str
     outcome: str
     """An entry of RIGHT, or `other, old hashes`, `traceback`, `more lines`, `died`, `no end`."""
-    said: str
+    output: str
     """Last lines of standard error."""
     seconds: float = 0.0
     most_mib: int = 0
@@ -99,7 +99,7 @@ def main() -> None:
     print(f"largest process {table['most_mib'].max()} MiB, longest case {table['seconds'].max():.1f} s")
     wrong = table[~table["outcome"].isin(RIGHT)]
     for row in wrong.to_dict("records"):
-        print(f"case {row['number']}, {row['command']}, {row['alteration']}: {row['outcome']}: {row['said']}")
+        print(f"case {row['number']}, {row['command']}, {row['alteration']}: {row['outcome']}: {row['output']}")
     sys.exit(bool(len(wrong)))
 
 
@@ -116,13 +116,13 @@ def lane(waiting: "SimpleQueue[Case]", sources: tuple[Path, Path, Path]) -> list
         while alive and not waiting.empty():
             case = waiting.get()
             pipe.send(case)
-            facts: dict[str, Any] = asdict(case) | {"alteration": "", "outcome": "no end", "said": ""}
+            facts: dict[str, Any] = asdict(case) | {"alteration": "", "outcome": "no end", "output": ""}
             try:
                 while not isinstance(facts.get("seconds"), float) and pipe.poll(LIMIT_S):
                     facts |= pipe.recv()  # first the alteration, then the outcome
             except EOFError:
                 process.join()
-                facts |= {"outcome": "died", "said": f"exit code {process.exitcode}"}
+                facts |= {"outcome": "died", "output": f"exit code {process.exitcode}"}
             alive = "seconds" in facts
             results.append(Result(**facts))
         process.kill()
@@ -161,7 +161,7 @@ def run_case(pipe: Connection, sources: tuple[Path, Path, Path], expected: dict[
     changed = "other, new hashes" if case.rehash or alteration.startswith(LISTS) else "other, old hashes"
     outcome = {0: "same" if out == expected[case.command] else changed, 2: "refused" if refused else "more lines"}
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    facts = {"outcome": outcome.get(code, "traceback"), "said": " | ".join(lines[-3:])[-400:]}
+    facts = {"outcome": outcome.get(code, "traceback"), "output": " | ".join(lines[-3:])[-400:]}
     pipe.send(facts | {"seconds": seconds, "most_mib": most})
 
 
