@@ -152,7 +152,7 @@ def test_a_hostile_result_of_a_job_is_refused(tmp_path, keys, value):
     file.write_text(json.dumps([ROW]))
     assert comparison_folder.read_job(file) == [ROW]
     file.write_text(json.dumps(altered([ROW], keys, value)))
-    assert "--resume does this job again" in refusal(comparison_folder.read_job, file)
+    assert "--resume, which repeats this job" in refusal(comparison_folder.read_job, file)
 
 
 # Searches.
