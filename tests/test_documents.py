@@ -62,8 +62,10 @@ def quick(monkeypatch):
     tiny = config.replace(
         zoo.rs_ple_nano(),
         front_end__step_nm=16.0,
+        model__architecture="shared_bottom",
         model__conv_filters=(4,),
         model__expert_units=4,
+        model__tower_units=4,
         model__landmarks=16,
         training__max_epochs=2,
         training__cv_folds=2,
