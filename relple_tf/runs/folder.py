@@ -131,6 +131,8 @@ class RunFolder:
             state = "the run was interrupted; finish it with --resume" if self.is_started else "not a run folder"
             raise InputError(f"{self.path}: no {MANIFEST}: {state}")
         manifest = read_json(self.path / MANIFEST, REMEDY)
+        if isinstance(manifest, dict) and manifest and all(isinstance(entry, str) for entry in manifest.values()):
+            raise InputError(f"{self.path / MANIFEST}: written by a version before 0.2; train the run again")
         check(manifest, MANIFEST_RULES, self.path / MANIFEST, REMEDY)
         if missing := sorted(FILES - set(manifest)):
             raise InputError(f"{self.path / MANIFEST}: expected an entry for {missing[0]}, received none; {REMEDY}")

@@ -356,3 +356,10 @@ def test_data_hash_changes_with_all_data_that_training_uses(library):
     hashes |= {changed(coordinates=coordinates + 1)}
     assert len(hashes) == 10
     assert changed(notes=("a note",), source="elsewhere") in hashes
+
+
+def test_a_manifest_of_a_version_before_0_2_is_refused_by_version(tmp_path):
+    """It held a SHA-256 per file and no size."""
+    (tmp_path / "manifest.json").write_text(json.dumps({"card.json": "0" * 64, "model.keras": "1" * 64}))
+    with pytest.raises(InputError, match=r"before 0\.2; train the run again"):
+        RunFolder(path=tmp_path).verify()
