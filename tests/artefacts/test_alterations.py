@@ -17,7 +17,7 @@ import pytest
 from conftest import TINY, spec_of
 from export_fixtures import fixture_run  # noqa: F401
 
-from benchmarks.reliability.alterations import ALTERATIONS, LISTS, random_alteration, seal
+from benchmarks.reliability.alterations import ALTERATIONS, LISTS, random_alteration, update_hashes
 from benchmarks.reliability.altered_artefacts import run_command
 from export.runtime.soil_scan import SoilScan
 from relple_tf.config import ARCHITECTURES, CHANNELS, EXPERT_KINDS, FrontEndConfig
@@ -104,7 +104,7 @@ def damaged(source, tmp_path, change):
     """A copy that `change` has damaged, with updated hashes."""
     folder = shutil.copytree(source, tmp_path / "copy", dirs_exist_ok=True)
     change(folder)
-    seal(folder)
+    update_hashes(folder)
     return folder
 
 
@@ -215,7 +215,7 @@ def write_card(folder, key_path, value):
 def test_a_bundle_with_a_hostile_card_is_refused_by_both_readers(bundle, scans, tmp_path, key_path):
     for value in (HOSTILE | HOSTILE_IN_BUNDLE)[key_path]:
         folder = damaged(bundle, tmp_path, lambda folder, value=value: write_card(folder, key_path, value))
-        if key_path == "variants.float32.bytes":  # seal has corrected it
+        if key_path == "variants.float32.bytes":  # update_hashes has corrected it
             write_card(folder, key_path, value)
             hand_made.seal(folder)
         for command in ("predict BUNDLE", "soil_scan"):
