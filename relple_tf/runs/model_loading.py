@@ -81,7 +81,12 @@ def load_model(path: Path, card: Mapping[str, Any]) -> keras.Model:
         bands, outputs = len(card["input"]["wavelengths_nm"]), (*card["targets"], T2, Q)
         shapes = {name: tuple(output.shape) for name, output in model.output.items()}
         if (tuple(model.input.shape), shapes) != ((None, bands), dict.fromkeys(outputs, (None, 1))):
-            raise ValueError(f"expected {bands} bands and outputs {outputs}, received {model.input.shape} and {shapes}")
+            names = sorted({*shapes, *outputs})
+            wrong = {name: shapes.get(name) for name in names if shapes.get(name) != (None, 1) or name not in outputs}
+            raise ValueError(
+                f"expected {bands} bands, received shape {model.input.shape}; expected outputs {', '.join(outputs)} of "
+                f"shape (None, 1), received {wrong or 'these'}"
+            )
         model(np.full((1, bands), 0.5, "float32"), training=False)  # fails here if the graph cannot run
     return model
 

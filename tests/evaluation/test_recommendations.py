@@ -174,7 +174,7 @@ def test_plsr_is_recommended_if_its_rmse_is_lower_by_more_than_the_margin(rmse, 
     notes = recommendations({"pH": {"rmse": 0.45}}, baseline_with(rmse))
     assert len(notes) == recommended
     if rmse == 0.41:
-        assert notes == ("PLSR is more accurate for pH: cross-validated RMSE 0.410, network 0.450",)
+        assert notes == ("PLSR is more accurate for pH: cross-validated RMSE 0.410, the deployed model 0.450",)
 
 
 def test_without_cross_validated_networks_there_is_no_recommendation():
