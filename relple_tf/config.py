@@ -413,7 +413,7 @@ class Config:
             raise InputError("training.balancing: gradnorm needs a layer that targets share; single_task has none")
 
 
-def sections() -> dict[str, type]:
+def sections() -> dict[str, Any]:
     """Return {section name: dataclass of the section}."""
     hints = typing.get_type_hints(Config)
     return {name: hint for name, hint in hints.items() if name != "preset"}

@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from relple_tf.config import Config, DataConfig, changed
+from relple_tf.config import Config, DataConfig, changed, sections
 from relple_tf.errors import InputError
 from relple_tf.models import front_end
 from relple_tf.models.deployed import T2, Q
@@ -56,7 +56,7 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     Attributes:
         target_names_: Names of the targets, in the order of fitting.
         model_: The deployed Keras model: (n, n_bands) -> {target, T2, Q: (n, 1)}.
-        stacking_weights_: Target -> weight of the network; the kernel regression has the rest.
+        stacking_weights_: Target -> weight w of the network; the weight of the kernel regression is 1 - w.
         n_features_in_: Number of bands.
     """
 
@@ -136,13 +136,17 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
         """Mean R2 of the targets, each over its measured rows."""
-        _, values, _ = _laboratory_values(y, len(X))
+        values = self._by_target(y, len(X))
         predictions = np.asarray(self.predict(X)).reshape(len(X), -1)
         scores = []
         for column, measured in enumerate(values.values()):
             known = np.isfinite(measured)
+            if not known.any():
+                continue
             weight = None if sample_weight is None else np.asarray(sample_weight)[known]
             scores.append(r2_score(measured[known], predictions[known, column], sample_weight=weight))
+        if not scores:
+            raise InputError("score: expected at least one measured value; received none")
         return float(np.mean(scores))
 
     def predict_interval(self, X: Any, coverage: float = COVERAGE) -> Any:  # noqa: N803
@@ -218,15 +222,13 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
         fitted, library = self._fitted, self._library
         scans = validate_data(self, X_test, reset=False, dtype="float64")
-        names, values, _ = _laboratory_values(y_test, len(scans))
-        if len(names) != len(self.target_names_) or (hasattr(y_test, "columns") and names != self.target_names_):
-            raise InputError(f"y_test: expected {', '.join(self.target_names_)}; received {', '.join(names)}")
+        values = self._by_target(y_test, len(scans))
         test = SpectralLibrary.from_arrays(
             scans[:, self._columns],
-            dict(zip(self.target_names_, values.values(), strict=True)),
+            values,
             wavelengths_nm=library.wavelengths_nm,
             quantity=library.quantity,
-            sample_ids=[f"test{row}" for row in range(1, len(scans) + 1)],
+            sample_ids=_unused_ids(library, len(scans)),
         )
         whole, extended = _with_test_part(library, fitted, test)
         folder = open_run(Path(path), "", fitted.config, resume=False)
@@ -244,6 +246,19 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_fitted"}
+
+    def _by_target(self, y: Any, rows: int) -> dict[str, Floats]:
+        """Laboratory values in the order of fitting: by name where y has names, else by position.
+
+        Raises:
+            InputError: y has other targets than `fit` received.
+        """
+        names, values, kind = _laboratory_values(y, rows)
+        if kind == "frame" and set(names) == set(self.target_names_):
+            return {name: values[name] for name in self.target_names_}
+        if kind == "frame" or len(names) != len(self.target_names_):
+            raise InputError(f"y: expected {', '.join(self.target_names_)}; received {', '.join(names)}")
+        return dict(zip(self.target_names_, values.values(), strict=True))
 
     def _resolved_config(self) -> Config:
         """The config of this fit, with its seed."""
@@ -325,6 +340,14 @@ def _with_test_part(
     return whole, extended
 
 
+def _unused_ids(library: SpectralLibrary, count: int) -> list[str]:
+    """Ids of test rows that no fitted row has."""
+    stem = "test"
+    while any(str(name).startswith(stem) for name in library.ids):
+        stem += "_"
+    return [f"{stem}{row}" for row in range(1, count + 1)]
+
+
 def _float32(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     with np.errstate(over="ignore"):  # becomes infinite, which is refused or predicted as NaN
         return values.astype("float32")
@@ -335,7 +358,7 @@ def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
     nested: dict[str, dict[str, Any]] = {}
     for path, value in changes.items():
         section, dot, name = str(path).partition(".")
-        if not dot or not hasattr(getattr(config, section, None), name):
+        if not dot or section not in sections() or name not in sections()[section].__dataclass_fields__:
             raise InputError(f"config: expected keys such as 'training.max_epochs'; received {path!r}")
         nested.setdefault(section, {})[name] = tuple(value) if isinstance(value, list) else value
     return changed(config, nested)

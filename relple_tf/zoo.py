@@ -109,4 +109,4 @@ PRESETS: dict[str, Callable[[], Config]] = {
 
 def presets() -> dict[str, str]:
     """Name of every preset -> the first line of its description."""
-    return {name: (preset.__doc__ or "").splitlines()[0] for name, preset in PRESETS.items()}
+    return {name: (preset.__doc__ or name).splitlines()[0] for name, preset in PRESETS.items()}

@@ -197,6 +197,7 @@ def test_a_callback_receives_every_epoch_of_the_final_network(soils, frame):
         ({"quantity": "counts"}, "quantity: expected reflectance"),
         ({"config": {"max_epochs": 3}}, "expected keys such as 'training.max_epochs'"),
         ({"config": {"training.epochs": 3}}, "received 'training.epochs'"),
+        ({"config": {"training.__class__": 3}}, "received 'training.__class__'"),
         ({"config": 3}, "config: expected a Config or a mapping"),
         ({"config": {"training.callbacks": ("keras:Model",)}}, "expected a Keras callback"),
         ({"config": {"training.callbacks": ("no_such:thing",)}}, "expected an importable function"),
@@ -333,3 +334,22 @@ def test_impossible_arrays_are_refused_by_name(changes, message):
     assert list(library.ids) == ["1", "2", "3"]
     with pytest.raises(InputError, match=message):
         relple_tf.SpectralLibrary.from_arrays(**(arrays | changes))
+
+
+def test_score_matches_targets_by_name_and_refuses_others(soils, frame, fitted):
+    expected = fitted.score(soils.spectra, frame)
+    assert fitted.score(soils.spectra, frame[frame.columns[::-1]]) == pytest.approx(expected)
+    for other in (frame[["pH"]], frame.rename(columns={"pH": "clay_pct"}), frame["pH"].to_numpy()):
+        with pytest.raises(InputError, match="expected OC_g_kg, pH"):
+            fitted.score(soils.spectra, other)
+    without = frame.assign(pH=np.nan)
+    known = r2_score(frame["OC_g_kg"], fitted.predict(soils.spectra)["OC_g_kg"])
+    assert fitted.score(soils.spectra, without) == pytest.approx(known)
+
+
+def test_test_soils_share_no_id_with_fitted_ones(soils, frame, tmp_path):
+    regressor = SoilRegressor(wavelengths_nm=soils.wavelengths_nm, config=TINY)
+    regressor.fit(soils.spectra[:70], frame[:70], sample_ids=[f"test{row}" for row in range(70)])
+    regressor.save(tmp_path / "run", soils.spectra[70:], frame[70:])
+    split = pd.read_csv(tmp_path / "run" / "split.csv", dtype=str)
+    assert split.groupby("id")["part"].nunique().max() == 1

@@ -25,7 +25,7 @@ NOT_SEARCHED = {
     "training.workers": "it changes no result",
     "training.max_epochs": "hyperband chooses the epochs of a trial; use --set",
     "training.max_steps": "hyperband chooses the epochs of a trial; use --set",
-    "training.tensorboard": "it changes no result",
+    **dict.fromkeys(("training.tensorboard", "training.callbacks"), "it changes no trial"),
 }
 """Field -> reason why it cannot be searched."""
 

@@ -10,11 +10,11 @@ from relple_tf.baselines.plsr_baseline import PlsrBaseline
 from relple_tf.evaluation.formatting import digits
 
 MARGIN = 0.02
-"""PLSR is recommended if its cross-validated RMSE is below the network's by more than this fraction."""
+"""PLSR is recommended if its cross-validated RMSE is below the deployed model's by more than this fraction."""
 
 
 def plsr_is_better(network: dict[str, Any], plsr: CrossValidated) -> bool:
-    """Whether PLSR's cross-validated RMSE is below the network's (from `metrics.scores`) by more than MARGIN."""
+    """Whether PLSR's cross-validated RMSE is below the deployed model's (from `metrics.scores`) by more than MARGIN."""
     return bool(plsr.rmse < (1 - MARGIN) * network["rmse"])
 
 
@@ -22,7 +22,7 @@ def recommendations(networks: dict[str, dict[str, Any]], plsr: PlsrBaseline) -> 
     """Notes for the terminal, the card and the report.
 
     Args:
-        networks: Target -> metrics of the out-of-fold predictions of the networks; empty without cross-validation.
+        networks: Target -> metrics of the stacked out-of-fold predictions; empty without cross-validation.
         plsr: On the same soils.
     """
     notes = []

@@ -30,7 +30,7 @@ class RunResult:
     t2: npt.NDArray[np.float64]
     """(n,) Hotelling's T2 of all rows."""
     q: npt.NDArray[np.float64]
-    """(n,) residual Q of all rows."""
+    """(n,) statistic Q of all rows."""
     predictions: dict[str, npt.NDArray[np.float64]]
     """Target -> (n,) in laboratory units, all rows."""
     plsr: PlsrBaseline

@@ -79,6 +79,8 @@ def spectral_expert(local: Tensor, whitened: Tensor, config: ModelConfig, keras:
         x = attention_pool(x, keras, name=f"{name}.attention")
     elif kind == "cnn":
         x = layers.GlobalAveragePooling1D(name=f"{name}.mean")(x)
+    elif kind != "lstm":
+        raise ValueError(f"expert kind {kind!r} has no branch")
     joined = layers.Concatenate(name=f"{name}.joined")([x, whitened])
     return dense_expert(joined, config, keras, name=name)
 

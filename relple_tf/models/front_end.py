@@ -176,7 +176,7 @@ class FlatIsNan(keras.layers.Layer):
 class InvalidIsNan(keras.layers.Layer):
     """Set outputs to NaN where the absorbance of the scan is NaN at any band; others pass.
 
-    The last layer of the deployed model: minimum and maximum in `InverseTargetScaling` drop NaN on every device
+    Applied to all outputs of the deployed model: minimum and maximum in `InverseTargetScaling` drop NaN on every device
     runtime, and an 8-bit network has no NaN. A comparison and a selection are reliable.
 
     Reads absorbance (batch, grid) and outputs (batch, n); returns the outputs.
@@ -313,7 +313,7 @@ def grid_nm(wavelengths_nm: npt.NDArray[np.float64], config: FrontEndConfig) -> 
     shortest = 2 * window_points(config) if window_points(config) > 1 else 1
     if count < shortest:
         raise InputError(
-            f"front_end: {config.start_nm:g}..{config.stop_nm:g} nm of a library that covers "
+            f"front_end: {start:g}..{stop:g} nm of a library that covers "
             f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm leaves {max(count, 0)} bands of "
             f"{config.step_nm:g} nm, expected at least {shortest} for the derivative window; widen start_nm..stop_nm "
             "or reduce derivative_window_nm"

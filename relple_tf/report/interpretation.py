@@ -11,7 +11,7 @@ USES = {
     "suitable for quantitative use": {"rpiq": 2.5, "rpd": 2.0},
     "suitable for screening": {"rpiq": 1.5, "rpd": 1.4},
 }
-"""Minimum test metrics of the network for each use; both are required: RPIQ is optimistic for bimodal targets."""
+"""Minimum test metrics for each use; both are required: RPIQ is optimistic for bimodal targets."""
 NO_USE = "not suitable for prediction"
 
 CLOSE = 0.05
@@ -33,9 +33,9 @@ def rule() -> str:
     )
 
 
-def compared_with_plsr(network: float, plsr: float) -> str:
-    """The RMSE of the network compared with that of PLSR on the same soils."""
-    change = network / plsr - 1 if plsr else 0.0
+def compared_with_plsr(model: float, plsr: float) -> str:
+    """The RMSE of the deployed model compared with that of PLSR on the same soils."""
+    change = model / plsr - 1 if plsr else 0.0
     if abs(change) < CLOSE:
         return "about equal to PLSR's"
     return f"{percent(abs(change))} {'above' if change > 0 else 'below'} PLSR's"
@@ -56,7 +56,7 @@ def interpretation(result: RunResult, target: str, facts: Mapping[str, Any]) -> 
         f"{use(network)}{where}: RPIQ {shown['rpiq']} and RPD {shown['rpd']} on {shown['n']} test soils",
         f"RMSE {_with_unit(shown['rmse'], facts['unit'])}, {compared_with_plsr(network['rmse'], plsr['rmse'])}",
         interval_sentence(facts["interval"], facts["unit"]),
-        f"{percent(result.outside)} of the test scans are outside the domain",
+        f"{percent(result.outside)} of the test scans are outside the domain or invalid",
     ]
     if result.fitted.cross_fit is not None and plsr_is_better(
         network_cv := result.metrics["validation"][target], plsr_cv

@@ -15,7 +15,7 @@ MOST_OUTLIERS = 12
 
 
 def score_rows(result: RunResult, target: str, unit: str) -> str:
-    """The metrics of a target: network and PLSR, on the test set and cross-validated on the development set."""
+    """The metrics of a target: deployed model and PLSR, on the test set and cross-validated on the development set."""
     network, plsr = result.metrics["test"][target], result.metrics["baseline"]["plsr"][target]
     cross_validated = result.plsr.left_out[target]
     plsr_cv = {"n": cross_validated.n, "rmse": cross_validated.rmse, "r2": cross_validated.r2}

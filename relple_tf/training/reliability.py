@@ -42,10 +42,10 @@ def fit_reliability(
     scans of a new group are those to flag.
     """
     train = parts == "train"
-    groups = group_labels(library, keep_groups=False)[train]
+    samples = group_labels(library, keep_groups=False)[train]
     t2, q = np.full((2, len(library)), np.nan)
     t2[train], q[train] = cross_validated_statistics(
-        first_view(prepared), groups, prepared.spec.components, seed, count=prepared.domain_statistics.count
+        first_view(prepared), samples, prepared.spec.components, seed, count=prepared.domain_statistics.count
     )
     domain_limits = limits(t2[train], q[train])
     intervals = {}

@@ -1,4 +1,7 @@
-"""Division of the rows into training, validation and test parts; no part divides a group."""
+"""Division of the rows into training, validation and test parts.
+
+Groups stay whole unless the config or a declared split divides them.
+"""
 
 import numpy as np
 import numpy.typing as npt
