@@ -686,10 +686,12 @@ def positions_of(wavelengths_nm: np.ndarray, bands: list[tuple[float, int]]) -> 
     nearest = [int(np.argmin(np.abs(named - nm))) for nm in wavelengths_nm]
     missing = np.flatnonzero(np.abs(named[nearest] - wavelengths_nm) > GRID_TOLERANCE_NM)
     if missing.size:
+        covered = named.min() <= wavelengths_nm[0] and named.max() >= wavelengths_nm[-1]
+        remedy = ", or use python -m relple_tf.predict to interpolate" if covered else ""
         raise SoilScanError(
             f"expected a column at {wavelengths_nm[missing[0]]:g} nm, received {len(named)} bands from "
             f"{named.min():g} to {named.max():g} nm; give all {len(wavelengths_nm)} bands from "
-            f"{wavelengths_nm[0]:g} to {wavelengths_nm[-1]:g} nm, or use python -m relple_tf.predict to interpolate"
+            f"{wavelengths_nm[0]:g} to {wavelengths_nm[-1]:g} nm{remedy}"
         )
     return [bands[at][1] for at in nearest]
 

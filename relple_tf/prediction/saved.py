@@ -1,6 +1,6 @@
 """`relple_tf.load`: the model of a run folder or of a bundle, for predictions in Python."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ class SavedModel:
 
     path: Path
     """Folder of the run or bundle."""
-    card: dict[str, Any]
+    card: dict[str, Any] = field(repr=False)
     """Content of card.json."""
-    estimate: Estimate
+    estimate: Estimate = field(repr=False)
     """Spectra (n, n_bands) on the wavelengths of the model -> target, T2, Q: (n,)."""
 
     @property
@@ -64,8 +64,15 @@ class SavedModel:
             return predict_table(RunFolder(path=self.path), Path(scans))[0]
         spectra = np.asarray(scans, "float64")
         nm = self.wavelengths_nm if wavelengths_nm is None else np.asarray(wavelengths_nm, "float64")
-        if spectra.ndim != 2 or spectra.shape[1:] != nm.shape:
-            raise InputError(f"scans: expected shape (n, {len(nm)}); received {spectra.shape}")
+        if spectra.ndim != 2:
+            raise InputError(
+                f"scans: expected shape (n, {len(nm)}); received {spectra.shape}; a single scan is scan[None]"
+            )
+        if spectra.shape[1:] != nm.shape:
+            name = "scans" if wavelengths_nm is None else "wavelengths_nm"
+            raise InputError(
+                f"{name}: expected one wavelength per column; received {spectra.shape[1]} columns and {len(nm)}"
+            )
         narrow = spectra.astype("float32")
         unit = quantity or self.quantity
         impossible = impossible_scans(narrow.min(axis=1), narrow.max(axis=1), unit)
