@@ -81,7 +81,7 @@ def load_model(path: Path, card: Mapping[str, Any]) -> keras.Model:
         bands, outputs = len(card["input"]["wavelengths_nm"]), (*card["targets"], T2, Q)
         shapes = {name: tuple(output.shape) for name, output in model.output.items()}
         if (tuple(model.input.shape), shapes) != ((None, bands), dict.fromkeys(outputs, (None, 1))):
-            raise ValueError(f"expected {bands} bands and outputs {outputs}, received {model.input.shape} and {shapes}")
+            raise ValueError(f"received {model.input.shape} -> {shapes}, expected {bands} bands and outputs {outputs}")
         model(np.full((1, bands), 0.5, "float32"), training=False)  # fails here if the graph cannot run
     return model
 
