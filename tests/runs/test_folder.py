@@ -135,7 +135,7 @@ ENTRY = {"sha256": "0" * 64, "bytes": 2}
         ("[]", "expected an object"),
         ("null", "expected an object"),
         ("{}", "expected an object with 1 or more keys"),
-        (json.dumps({"card.json": "0" * 64}), "card.json: expected an object, received '0000"),
+        (json.dumps({"card.json": "0" * 64}), "written by a version before 0.2"),
         (json.dumps({"card.json": ENTRY}), "expected an entry for config.toml"),
         (json.dumps({"card.json": ENTRY | {"bytes": -2}}), "card.json.bytes: expected an integer from 0"),
         (json.dumps({"card.json": {"bytes": 2}}), "card.json.sha256: expected a SHA-256 .* received nothing"),
