@@ -7,6 +7,7 @@ A copy is the state of the folder after a crash between two file operations. Fro
 new run, where the folder holds no config yet) must end with equal files, byte by byte. Exit code 0 if all holds.
 """
 
+import argparse
 import contextlib
 import hashlib
 import io
@@ -79,6 +80,7 @@ def content_hash(folder: Path) -> str:
 
 def main() -> None:
     """Train, copy, continue, compare, print."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     import_tensorflow()
     with tempfile.TemporaryDirectory() as name:
         parent = Path(name)

@@ -83,7 +83,7 @@ class Resample(keras.layers.Layer):
     def _convolved(self, spectra: Any) -> Any:
         """Resample by one strided convolution, for grids where every triangle covers the same number of bands.
 
-        Triangles at the ends are cut off: zeros replace the missing bands, and a factor compensates for their weights.
+        Triangles at the ends are truncated: zeros replace the missing bands, and a factor makes up the weights.
         """
         stride, reach = self._stride, self._stride - 1
         count, step = len(self.input_nm), self.input_nm[1] - self.input_nm[0]

@@ -114,10 +114,13 @@ def cross_fit(
         with bar:
             run_all(fit_fold, missing, shared, workers=training.workers, finished=store)
     except ProcessDiedError:
-        where = "" if checkpoints is None else f"{checkpoints.folder}: "
+        reason = "a process died, probably for lack of memory"
+        least = "training.workers=1 needs the least memory"
+        if checkpoints is None:
+            raise InputError(f"{reason}; {least}") from None
         raise InputError(
-            f"{where}a process died, probably for lack of memory; finished fold networks are stored, and --resume "
-            "trains the others; a new run with --set training.workers=1 needs the least memory"
+            f"{checkpoints.folder}: {reason}; finished fold networks are stored, and --resume trains the others; a new "
+            f"run with --set {least}"
         ) from None
     return collect(library, fold, [fits[number] for number in range(fold.max() + 1)])
 

@@ -170,7 +170,7 @@ def test_resampling_weights_sum_to_one_and_keep_constants_and_lines(old, new):
     layer = Resample(old, new)
     np.testing.assert_allclose(layer(np.full((1, len(old)), 0.7, "float32")), 0.7, rtol=1e-6)
     line = layer(((old - 1100) / 100)[None].astype("float32"))
-    # At the ends a triangle is cut off; where the old step changes it is asymmetric, by a fraction of the step.
+    # At the ends a triangle is truncated; where the old step changes it is asymmetric, by a fraction of the step.
     tolerance = 0.02 if old is UNEVEN else 1e-5
     np.testing.assert_allclose(line[0, 2:-2], ((new - 1100) / 100)[2:-2], atol=tolerance)
 
@@ -178,7 +178,7 @@ def test_resampling_weights_sum_to_one_and_keep_constants_and_lines(old, new):
 @pytest.mark.parametrize(("first", "after"), [(0, 0), (0, 3), (1, 0), (2, 1), (9, 9)])
 @pytest.mark.parametrize("stride", [2, 3, 4])
 def test_resampling_as_a_convolution_is_the_weighted_sum_of_bands(stride, first, after):
-    """Integer strides, with `first` and `after` old bands outside the new grid: triangles are cut off or whole."""
+    """Integer strides, with `first` and `after` old bands outside the new grid: triangles are truncated or complete."""
     old = 1100 + 2.0 * np.arange(first + 12 * stride + 1 + after)
     new = old[first : first + 12 * stride + 1 : stride]
     assert integer_stride(old, new) == stride

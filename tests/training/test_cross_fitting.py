@@ -196,6 +196,9 @@ def test_a_process_that_dies_gives_an_error_that_names_the_remedy(library, parts
     monkeypatch.setattr(cross_fitting, "run_all", die)
     with pytest.raises(InputError, match=r"a process died.*--resume trains the others.*training\.workers=1"):
         cross_fit_in(library, parts, tmp_path)
+    # Without checkpoints, as in Python, there is nothing to resume.
+    with pytest.raises(InputError, match=r"^a process died, [^-]*training\.workers=1 needs the least memory$"):
+        cross_fitting.cross_fit(library, parts, TINY, show=False)
 
 
 def test_only_checkpoint_files_are_removed(tmp_path):
