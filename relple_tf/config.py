@@ -26,6 +26,9 @@ BALANCINGS = (
 BASELINE_NAMES = ("plsr", "svr", "extra_trees", "cubist")
 CHANNELS = ("absorbance", "d1", "d2", "snv", "snv_d1", "snv_d2")
 REPLICATES = ("keep", "average")
+SAMPLES = ("auto", "id")
+BAD_SCANS = ("drop", "refuse")
+BELOW_DETECTION = ("drop", "half")
 SCHEMES = ("repeated", "cross_validation")
 SPLITS = ("auto", "given", "random", "group", "kennard_stone", "spxy")
 
@@ -46,11 +49,17 @@ class DataConfig:
     """Spectra and targets of a run."""
 
     source: str = "limesoda"
-    """`limesoda`, `simulated`, or the path of a CSV (also .gz) or Parquet table."""
+    """`limesoda`, `simulated`, or the path of a table (CSV, Parquet, Excel), an instrument file or a folder of scans."""
+    lab: str = ""
+    """Table of laboratory values, joined to the scans by the name of the sample; empty: the source contains them."""
     targets: tuple[str, ...] = ()
     """Names with units (`OC_g_kg`); empty selects every known target that the source contains."""
     quantity: str = "auto"
     """`reflectance` (0..1), `absorbance` (log10(1/R)), or `auto`: detected from the water band, and logged."""
+    scale: float = 0.0
+    """Divisor of the numbers of the source: 100 for reflectance in percent, 10000 for 0..10000; 0 detects 1 and 100."""
+    bad_scans: str = "drop"
+    """A scan that cannot be a soil: `drop` it by name, up to 5 % of the rows, or `refuse` the source."""
     id_column: str = ""
     """Column of sample ids; empty searches for a known name, else numbers the rows."""
     group_column: str = ""
@@ -59,6 +68,11 @@ class DataConfig:
     """Smallest number of measured values with which a target is modelled."""
     replicates: str = "keep"
     """Scans of one id: `keep` each as a row, all in the same part of a split, or `average` them to one row."""
+    samples: str = "auto"
+    """Rows that are scans of one sample: `auto` links equal ids, names with a scan number (`S1_1`, `S1_2`) and rows with
+    equal laboratory values and nearly equal spectra; `id` links equal ids only."""
+    below_detection: str = "drop"
+    """A value such as `< 0.5`: `drop` counts it as not measured, `half` takes half of the limit of detection."""
     sensor: str = ""
     """Sensor whose grid, resolution and quantity the model reads: name of a profile or path of a TOML file; empty keeps
     those of the library."""
@@ -66,7 +80,12 @@ class DataConfig:
     def __post_init__(self) -> None:
         _one_of("data", "quantity", self.quantity, ("auto", "reflectance", "absorbance"))
         _within("data", "minimum_values", self.minimum_values, 10)
+        if self.scale:
+            _within("data", "scale", self.scale, 1e-6, 1e6)
+        _one_of("data", "bad_scans", self.bad_scans, BAD_SCANS)
         _one_of("data", "replicates", self.replicates, REPLICATES)
+        _one_of("data", "samples", self.samples, SAMPLES)
+        _one_of("data", "below_detection", self.below_detection, BELOW_DETECTION)
         if self.sensor != self.sensor.strip():
             raise InputError(f"data.sensor: expected a name without blanks around it, received {self.sensor!r}")
 

@@ -67,6 +67,17 @@ class SpectralLibrary:
     """(n,) `train`, `validation` or `test` as declared by the data; None: no declared split."""
     notes: tuple[str, ...] = field(default=())
     """Conversions, sorting and assumptions of the reader, one sentence each; commands print them."""
+    warnings: tuple[str, ...] = field(default=())
+    """Doubts about the data, one sentence each; commands print them, and card and report repeat them."""
+    dropped: tuple[tuple[str, str, str], ...] = field(default=())
+    """Rows of the source that were dropped because their scan cannot be a soil: name of the row, declared part (empty:
+    none is declared), reason."""
+    samples: npt.NDArray[np.str_] | None = None
+    """(n,) label of the sample of each scan, where `ids` are names of scans; rows with equal labels form a sample, which
+    no split divides. None: equal ids are scans of one sample."""
+    scans: npt.NDArray[np.str_] | None = None
+    """(n,) names of the scans, where the source has a column of scans beside the column of samples. None: no such
+    column."""
     first_row: int = 1
     """Number of the first row in the source; messages count from it."""
 
@@ -163,6 +174,8 @@ class SpectralLibrary:
             groups=None if self.groups is None else self.groups[index],
             coordinates=None if self.coordinates is None else self.coordinates[index],
             parts=None if self.parts is None else self.parts[index],
+            samples=None if self.samples is None else self.samples[index],
+            scans=None if self.scans is None else self.scans[index],
         )
 
     def checked(self) -> "SpectralLibrary":

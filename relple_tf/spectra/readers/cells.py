@@ -16,7 +16,7 @@ from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.readers.csv_file import GZIP, csv_blocks, csv_layout
 from relple_tf.spectra.readers.parquet_file import PARQUET, parquet_blocks, parquet_layout
-from relple_tf.spectra.readers.table_file import Cells, Layout, quoted
+from relple_tf.spectra.readers.table_file import Cells, Layout, memory_blocks, quoted
 
 BLOCK_ROWS = 512
 """Rows converted to numbers at a time."""
@@ -55,7 +55,7 @@ def read_blocks(
         InputError: a band cell is not a finite number, a row has too few or too many cells, the file is larger than
             the limits, or there are no rows.
     """
-    blocks = csv_blocks if layout.separator else parquet_blocks
+    blocks = memory_blocks if layout.table else csv_blocks if layout.separator else parquet_blocks
     empty = True
     with _readable(layout.path):
         for block in blocks(layout, bands, others, id_position, rows):

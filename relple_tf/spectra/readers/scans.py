@@ -72,7 +72,7 @@ def open_scans(
     """
     layout = read_layout(path, limits)
     columns = scan_columns(layout, id_column if id_column in layout.header else "")
-    bands, counts = columns.bands, QuantityCounts(columns.bands.wavelengths_nm)
+    counts = QuantityCounts(columns.bands.wavelengths_nm)
     lowest, highest = array("f"), array("f")
     distinct: set[str] = set()
     nameless = 0
@@ -85,13 +85,13 @@ def open_scans(
             lowest.extend(cells.bands.min(axis=1))
             highest.extend(cells.bands.max(axis=1))
             bar.update(len(cells.bands))
-    quantity = determine_quantity(str(path), counts, "auto", bands.quantity, fallback_quantity)
+    quantity = determine_quantity(str(path), counts, "auto", columns.quantity, fallback_quantity)
     id_notes = columns.id_notes(counts.scans, nameless, len(distinct))
     scans = Scans(
         columns=columns,
         quantity=quantity,
         count=counts.scans,
-        notes=(*bands.notes, *id_notes, *quantity.notes),
+        notes=(*columns.notes, *id_notes, *quantity.notes),
     )
     ends = np.array([lowest, highest], dtype=np.float32)
     quantity.scale(ends)

@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,30 @@ _QUOTED = 60
 """Maximum number of characters of a cell, an id or a name in a message."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScanTable:
+    """Scans in memory: from an instrument file, a folder of scans, or a table that is not one scan per row."""
+
+    texts: Mapping[str, Sequence[str]]
+    """Name of a column that is not a band (`sample`, `pH`) -> n cells, '' where empty."""
+    axis: npt.NDArray[np.float64]
+    """(bands,) in the unit of `axis_unit`, in the order of the columns of `spectra`."""
+    axis_unit: str
+    """`nm` or `cm-1`."""
+    spectra: npt.NDArray[np.float32]
+    """(n, bands)."""
+    quantity: str = ""
+    """`reflectance` (0..1) or `absorbance` if the file states it; empty if it does not: `spectra` are then as written."""
+    notes: tuple[str, ...] = ()
+    """Format of the file, and conversions, one sentence each."""
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Names of all columns: those of `texts`, then the bands (`1100.5nm`, `wn_5397.9`), exact to the last digit."""
+        form = "wn_{}" if self.axis_unit == "cm-1" else "{}nm"
+        return (*self.texts, *(form.format(np.format_float_positional(value, trim="-")) for value in self.axis.tolist()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """Format of a table file."""
@@ -33,6 +57,8 @@ class Layout:
     separator: str = ""
     """Cell separator of a CSV; empty for Parquet."""
     decimal_comma: bool = False
+    table: ScanTable | None = None
+    """The scans, if they are in memory already."""
 
     def named(self, texts: Mapping[int, list[str]]) -> dict[str, list[str]]:
         """Convert position -> cells to column name -> cells."""
@@ -64,6 +90,36 @@ class Cells:
     """(n, bands), finite, columns in the requested order."""
     texts: dict[str, list[str]]
     """Column name -> n cells; an empty cell is ''."""
+
+
+def memory_layout(path: Path, table: ScanTable, limits: LimitsConfig) -> Layout:
+    """The layout of scans in memory.
+
+    Raises:
+        InputError: the table is larger than the limits.
+    """
+    check_columns(path, len(table.header), limits)
+    return Layout(path=path, limits=limits, header=table.header, table=table)
+
+
+def memory_blocks(
+    layout: Layout, bands: Sequence[int], others: Sequence[int], id_position: int | None, rows: int
+) -> Iterator[Cells]:
+    """Rows of scans in memory; see `relple_tf.spectra.readers.cells.read_blocks`."""
+    table = layout.table
+    assert table is not None
+    first_band = len(table.texts)
+    spectra = table.spectra[:, [position - first_band for position in bands]]
+    texts = {position: list(table.texts[layout.header[position]]) for position in others}
+    for start in range(0, len(spectra), rows):
+        block = spectra[start : start + rows].astype(np.float32)
+        if (bad := np.argwhere(~np.isfinite(block))).size:
+            row, band = bad[0]
+            row += start
+            identity = "" if id_position is None else table.texts[layout.header[id_position]][row]
+            raise layout.bad_band(int(row) + 1, identity, bands[band], str(spectra[row, band]))
+        cells = {position: column[start : start + rows] for position, column in texts.items()}
+        yield Cells(rows=len(block), bands=block, texts=layout.named(cells))
 
 
 def check_columns(path: Path, count: int, limits: LimitsConfig) -> None:

@@ -141,6 +141,17 @@ class ScanColumns:
     """Empty: the rows are numbered."""
 
     @property
+    def quantity(self) -> str:
+        """Quantity that the file or the names of the bands state; empty if neither does."""
+        stated = self.layout.table.quantity if self.layout.table else ""
+        return stated or self.bands.quantity
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes on the format of the file and on the bands."""
+        return (*(self.layout.table.notes if self.layout.table else ()), *self.bands.notes)
+
+    @property
     def id_position(self) -> int | None:
         """Position of the id column in the header; None without one."""
         return self.layout.header.index(self.id_column) if self.id_column else None
@@ -214,7 +225,7 @@ def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralL
     nameless = cells.texts[columns.id_column].count("") if columns.id_column else 0
     counts = QuantityCounts(bands.wavelengths_nm)
     counts.add(spectra)
-    quantity = determine_quantity(source, counts, data.quantity, bands.quantity)
+    quantity = determine_quantity(source, counts, data.quantity, columns.quantity)
     quantity.scale(spectra)
     library = SpectralLibrary(
         source=source,
@@ -223,7 +234,7 @@ def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralL
         quantity=quantity.name,
         targets={},
         ids=ids,
-        notes=(*bands.notes, *columns.id_notes(rows, nameless, len(np.unique(ids))), *quantity.notes),
+        notes=(*columns.notes, *columns.id_notes(rows, nameless, len(np.unique(ids))), *quantity.notes),
     )
     return library, cells.texts
 

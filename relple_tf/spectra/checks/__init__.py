@@ -1,0 +1,1 @@
+"""Checks of scans and laboratory values before training and prediction."""
