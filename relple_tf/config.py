@@ -49,7 +49,7 @@ class DataConfig:
     """Spectra and targets of a run."""
 
     source: str = "limesoda"
-    """`limesoda`, `simulated`, or the path of a table (CSV, Parquet, Excel), an instrument file or a folder of scans."""
+    """`limesoda`, `simulated`, or the path of a table, an instrument file or a folder of scans."""
     lab: str = ""
     """Table of laboratory values, joined to the scans by the name of the sample; empty: the source contains them."""
     targets: tuple[str, ...] = ()
@@ -69,8 +69,8 @@ class DataConfig:
     replicates: str = "keep"
     """Scans of one id: `keep` each as a row, all in the same part of a split, or `average` them to one row."""
     samples: str = "auto"
-    """Rows that are scans of one sample: `auto` links equal ids, names with a scan number (`S1_1`, `S1_2`) and rows with
-    equal laboratory values and nearly equal spectra; `id` links equal ids only."""
+    """Rows that are scans of one sample: `auto` links equal ids, names with a scan number (`S1_1`, `S1_2`), and rows
+    with equal laboratory values and nearly equal spectra; `id` links equal ids only."""
     below_detection: str = "drop"
     """A value such as `< 0.5`: `drop` counts it as not measured, `half` takes half of the limit of detection."""
     sensor: str = ""

@@ -1,5 +1,6 @@
 """`SoilRegressor`: the calibration pipeline as a scikit-learn estimator."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +103,10 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             quantity=self.quantity,
             groups=groups,
             sample_ids=sample_ids,
+            check_spectra=self.wavelengths_nm is not None,
         )
+        for doubt in library.warnings:
+            warnings.warn(doubt, UserWarning, stacklevel=2)
         if self.quantity != "features":
             library = front_end.in_range(library, config.front_end)
         self._columns = np.flatnonzero(np.isin(wavelengths_nm, library.wavelengths_nm))

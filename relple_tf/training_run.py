@@ -60,6 +60,8 @@ def train_run(library: SpectralLibrary, config: Config, folder: RunFolder, *, no
         # Printed after the last check of the input, so that a refusal is a single line.
         for note in (*notes, *prepared.notes):
             notify(note)
+        for warning in library.doubts:
+            notify(f"warning: {warning}")
         rows = development(parts) if config.training.cv_folds else parts
         counts = {part: int(np.sum(rows == part)) for part in PARTS}
         notify(

@@ -42,7 +42,7 @@ def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[s
     """
     card, estimate = open_run_model(folder)
     config = read_config(folder.path / CONFIG)
-    table = open_scans(scans, config.data.id_column, card["input"]["quantity"], config.limits)
+    table = open_scans(scans, config.data.id_column, card["input"]["quantity"], config.limits, config.data.scale)
     return predict_scans(folder.path, card, table, estimate)
 
 
@@ -83,12 +83,16 @@ def predict_scans(
     tables: list[pd.DataFrame] = []
     conversions: tuple[str, ...] = ()
     with tqdm(total=len(scans), desc="predicting", unit=" scans", delay=BAR_DELAY_S, disable=None) as bar:
-        for library in scans.chunks(chunk):
-            ready, conversions = to_model_input(library, card)
-            tables.append(predictions_table(card, library.ids, estimate(ready.spectra)))
-            bar.update(len(library))
+        for rows in scans.chunks(chunk):
+            if rows.usable.any():
+                ready, conversions = to_model_input(rows.library, card)
+                predicted = predictions_table(card, rows.library.ids, estimate(ready.spectra))
+            else:
+                predicted = predictions_table(card, rows.library.ids, no_estimates(card))
+            tables.append(with_invalid(predicted, rows.ids, rows.usable))
+            bar.update(len(rows.ids))
     table = pd.concat(tables, ignore_index=True)
-    notes = [*scans.notes, *conversions]
+    notes = [*scans.notes, *conversions, *(f"warning: {warning}" for warning in scans.warnings)]
     if outside := int((table["status"] != "ok").sum()):
         notes.append(f"{outside} of {len(table)} scans have status outside or invalid: do not use their values")
     if card["simulated"]:
@@ -117,6 +121,27 @@ def predictions_table(
             bounds = interval.bounds(outputs[name], limits.difficulty(outputs[T2]))
             columns[f"{name}_low"], columns[f"{name}_high"] = (bound.astype("float32") for bound in bounds)
     return pd.DataFrame({"id": ids, **columns, "status": states})
+
+
+def no_estimates(card: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
+    """The outputs of the model for no scan."""
+    return {name: np.empty(0, np.float32) for name in (*card["targets"], T2, Q)}
+
+
+def with_invalid(table: pd.DataFrame, ids: npt.NDArray[np.str_], usable: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Predictions of all rows: those of `table` where `usable`, else no values and status invalid.
+
+    Args:
+        table: A row per usable scan.
+        ids: (n,) ids of all scans.
+        usable: (n,)
+    """
+    if usable.all():
+        return table
+    whole = table.set_index(np.flatnonzero(usable)).reindex(range(len(ids)))
+    whole["id"] = ids
+    whole["status"] = whole["status"].fillna("invalid")
+    return whole
 
 
 def estimates(model: keras.Model, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:

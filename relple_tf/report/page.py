@@ -82,7 +82,11 @@ def report(result: RunResult) -> str:
 def warnings(result: RunResult) -> str:
     """Warnings at the top of the page."""
     simulated = SIMULATED if result.library.source == "simulated" else ""
-    return simulated + (DIVIDED if result.plsr.new_groups else "")
+    doubts = result.library.doubts
+    listed = (
+        f'<div class="warning"><p>Check the data:</p><ul>\n{items(map(escape, doubts))}\n</ul></div>' if doubts else ""
+    )
+    return simulated + listed + (DIVIDED if result.plsr.new_groups else "")
 
 
 def paragraph(result: RunResult, target: str, facts: dict[str, Any]) -> str:

@@ -65,6 +65,8 @@ def card(result: RunResult) -> dict[str, Any]:
         },
         "seed": config.training.seed,
         "notes": list(result.notes),
+        "warnings": list(library.warnings),
+        "dropped": [{"id": name, "part": part, "reason": reason} for name, part, reason in library.dropped],
         "versions": versions(("keras", "tensorflow", "numpy", "scikit-learn")),
     }
 

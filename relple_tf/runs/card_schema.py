@@ -99,6 +99,8 @@ RUN_RULES = PREDICTION_RULES | {
     "seed": integer(0, 1 << 31),
     "notes": items(0, 1000),
     "notes.*": TEXT,
+    "warnings": or_missing(items(0, 1000)),
+    "dropped": or_missing(items(0, 1 << 20)),
     "versions": OBJECT,
     "versions.*": TEXT,
 }

@@ -1,5 +1,6 @@
 """The spectral library: spectra with laboratory values, validated once by the readers."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,8 +79,8 @@ class SpectralLibrary:
     scans: npt.NDArray[np.str_] | None = None
     """(n,) names of the scans, where the source has a column of scans beside the column of samples. None: no such
     column."""
-    first_row: int = 1
-    """Number of the first row in the source; messages count from it."""
+    row_numbers: npt.NDArray[np.intp] | None = None
+    """(n,) number of each row in the source, from 1, for messages; None: 1 to n."""
 
     @classmethod
     def from_arrays(
@@ -92,6 +93,7 @@ class SpectralLibrary:
         sample_ids: npt.ArrayLike | None = None,
         groups: npt.ArrayLike | None = None,
         source: str = "arrays",
+        check_spectra: bool = True,
     ) -> "SpectralLibrary":
         """Make a library of arrays.
 
@@ -103,9 +105,12 @@ class SpectralLibrary:
             sample_ids: (n,) text or integers; rows of equal id are scans of one sample. None numbers the rows.
             groups: (n,) text or integers: fields, profiles or sites that no split divides.
             source: Origin of the data, for the card and the report.
+            check_spectra: Whether to check that the spectra are raw scans of soils; `False` for other spectra, and where
+                the wavelengths are not known.
 
         Raises:
-            InputError: a length does not match, a name or wavelength occurs twice, or a value is impossible.
+            InputError: a length does not match, a name or wavelength occurs twice, a value is impossible, or the spectra
+                are not raw scans in this quantity.
         """
         scans = _numbers(spectra, "spectra")
         nm = _numbers(wavelengths_nm, "wavelengths_nm")
@@ -130,7 +135,7 @@ class SpectralLibrary:
                 raise InputError(f"{source}: {name}: expected shape ({len(scans)},); received {column.shape}")
         with np.errstate(over="ignore"):  # becomes infinite, which `checked` refuses
             narrow = scans[:, order].astype("float32")
-        return cls(
+        library = cls(
             source=source,
             spectra=narrow,
             wavelengths_nm=nm[order],
@@ -139,6 +144,11 @@ class SpectralLibrary:
             ids=ids,
             groups=labels,
         ).checked()
+        if not check_spectra:
+            return library
+        from relple_tf.spectra.checks.arrays import check_arrays
+
+        return replace(library, warnings=check_arrays(library))
 
     @classmethod
     def from_table(cls, path: str | Path, **settings: Any) -> "SpectralLibrary":
@@ -164,6 +174,18 @@ class SpectralLibrary:
         """(n, n_targets) laboratory values as a DataFrame, one column per target; NaN where not measured."""
         return pd.DataFrame(self.targets)
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The warnings, and the scans that the reader dropped, with their number and, if declared, their parts."""
+        if not self.dropped:
+            return self.warnings
+        parts = Counter(part for _, part, _ in self.dropped if part)
+        by_part = f" ({', '.join(f'{count} {part}' for part, count in parts.items())})" if parts else ""
+        head = (
+            f"{len(self.dropped)} scans were dropped{by_part}; --set data.bad_scans=refuse refuses the source instead"
+        )
+        return (*self.warnings, head, *(reason for _, _, reason in self.dropped))
+
     def rows(self, index: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> "SpectralLibrary":
         """A library with these rows only."""
         return replace(
@@ -176,6 +198,7 @@ class SpectralLibrary:
             parts=None if self.parts is None else self.parts[index],
             samples=None if self.samples is None else self.samples[index],
             scans=None if self.scans is None else self.scans[index],
+            row_numbers=(np.arange(1, len(self) + 1) if self.row_numbers is None else self.row_numbers)[index],
         )
 
     def checked(self) -> "SpectralLibrary":
@@ -219,7 +242,8 @@ class SpectralLibrary:
 
     def _scan(self, row: int) -> str:
         """Row number and id of a scan for messages; the id alone may not be unique."""
-        return f"row {self.first_row + row} ({shortened(str(self.ids[row]))})"
+        number = row + 1 if self.row_numbers is None else self.row_numbers[row]
+        return f"row {number} ({shortened(str(self.ids[row]))})"
 
     def _check_targets(self) -> None:
         for name, values in self.targets.items():

@@ -46,13 +46,13 @@ def read_blocks(
 
     Args:
         layout: From `read_layout`.
-        bands: Positions of the columns that must contain a finite number in every row.
+        bands: Positions of the columns that contain a number in every row; others are NaN and `Cells.bad`.
         others: Positions of the columns to keep as text.
         id_position: Position of the id column, for error messages.
         rows: Rows per block; the last block may be shorter.
 
     Raises:
-        InputError: a band cell is not a finite number, a row has too few or too many cells, the file is larger than
+        InputError: a row has too few or too many cells, the file is larger than
             the limits, or there are no rows.
     """
     blocks = memory_blocks if layout.table else csv_blocks if layout.separator else parquet_blocks
@@ -70,13 +70,15 @@ def read_cells(layout: Layout, bands: Sequence[int], others: Sequence[int], id_p
     # The array grows in place: joining a list of blocks would need twice the memory.
     numbers, rows = array("f"), 0
     texts: dict[int, list[str]] = {position: [] for position in others}
+    bad: dict[int, str] = {}
     for block in read_blocks(layout, bands, others, id_position):
         numbers.frombytes(block.bands.tobytes())
+        bad |= {rows + row: message for row, message in block.bad.items()}
         rows += block.rows
         for position, column in texts.items():
             column += block.texts[layout.header[position]]
     spectra = np.frombuffer(numbers, dtype=np.float32).reshape(rows, len(bands))
-    return Cells(rows=rows, bands=spectra, texts=layout.named(texts))
+    return Cells(rows=rows, bands=spectra, texts=layout.named(texts), bad=bad)
 
 
 @contextmanager

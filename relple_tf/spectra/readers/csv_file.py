@@ -53,6 +53,7 @@ def csv_blocks(
     while True:
         numbers, count = array("f"), 0
         texts: dict[int, list[str]] = {position: [] for position in others}
+        bad: dict[int, str] = {}
         for row, cells in islice(numbered, rows):
             if len(cells) != len(layout.header):
                 raise InputError(
@@ -60,20 +61,23 @@ def csv_blocks(
                     f"{len(layout.header)}; give every column a name and every row all cells "
                     "(decimal commas need ; or tab between cells)"
                 )
-            numbers += _spectrum(layout, row, cells, bands, id_position)
+            spectrum, problem = _spectrum(layout, row, cells, bands, id_position)
+            numbers += spectrum
+            if problem:
+                bad[count] = problem
             for position, column in texts.items():
                 column.append(_with_point(layout, cells[position]).strip())
             count += 1
         if not count:
             return
         spectra = np.frombuffer(numbers, dtype=np.float32).reshape(count, len(bands))
-        yield Cells(rows=count, bands=spectra, texts=layout.named(texts))
+        yield Cells(rows=count, bands=spectra, texts=layout.named(texts), bad=bad)
 
 
 def _spectrum(
     layout: Layout, row: int, cells: Sequence[str], bands: Sequence[int], id_position: int | None
-) -> "array[float]":
-    """Band cells of a row as float32."""
+) -> tuple["array[float]", str]:
+    """Band cells of a row as float32, and a message on the first that is not a finite number; empty if all are."""
     texts = [cells[position] for position in bands]
     if layout.decimal_comma:
         texts = [_with_point(layout, text) for text in texts]
@@ -83,8 +87,8 @@ def _spectrum(
         spectrum = array("f", map(float32, texts))
     if (bad := np.flatnonzero(~np.isfinite(np.frombuffer(spectrum, dtype=np.float32)))).size:
         identity = "" if id_position is None else cells[id_position].strip()
-        raise layout.bad_band(row, identity, bands[bad[0]], texts[bad[0]])
-    return spectrum
+        return spectrum, layout.bad_band(row, identity, bands[bad[0]], texts[bad[0]])
+    return spectrum, ""
 
 
 def _with_point(layout: Layout, cell: str) -> str:

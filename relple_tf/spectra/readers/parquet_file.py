@@ -17,6 +17,7 @@ from relple_tf.spectra.readers.table_file import (
     Layout,
     check_columns,
     check_unpacked,
+    first_not_finite,
     float32,
     quoted,
     shortened,
@@ -80,20 +81,25 @@ def parquet_blocks(
                     f"{tempfile.gettempdir()}: {error.strerror}; give TMPDIR a folder with {4 * count * len(bands):,} "
                     "bytes of space"
                 ) from None
+        columns: dict[int, npt.NDArray[Any]] = {}
+        ids: list[str] = []
         for start in range(0, count, rows):
             length = min(rows, count - start)
             spectra = np.empty((length, len(bands)), dtype=np.float32)
             for band in range(len(bands)):
                 numbers.seek(4 * (band * count + start))
                 spectra[:, band] = np.frombuffer(numbers.read(4 * length), dtype=np.float32)
-            if (bad := np.argwhere(~np.isfinite(spectra))).size:
-                row, band = bad[0]
-                row += start
-                identity = "" if id_position is None else _texts(layout, file, id_position)[row]
-                cells = np.concatenate([_values(values) for _, _, values in _column_batches(file, [bands[band]])])
-                raise layout.bad_band(row + 1, identity, bands[band], str(cells[row]))
+            bad = {}
+            for row, band in first_not_finite(spectra):
+                if band not in columns:  # the numbers in the temporary file do not show what the cell contains
+                    batches = [_values(values) for _, _, values in _column_batches(file, [bands[band]])]
+                    columns[band] = np.concatenate(batches)
+                if id_position is not None and not ids:
+                    ids = _texts(layout, file, id_position)
+                identity = ids[start + row] if ids else ""
+                bad[row] = layout.bad_band(start + row + 1, identity, bands[band], str(columns[band][start + row]))
             block = {position: cells[start : start + length] for position, cells in texts.items()}
-            yield Cells(rows=length, bands=spectra, texts=layout.named(block))
+            yield Cells(rows=length, bands=spectra, texts=layout.named(block), bad=bad)
 
 
 def _column_batches(file: Any, positions: Sequence[int]) -> Iterator[tuple[int, int, Any]]:

@@ -1,18 +1,20 @@
-"""Read a table of scans to predict, of any length: validated as a whole, then read in chunks."""
+"""Read a table of scans to predict, of any length: checked as a whole, then read in chunks."""
 
-from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.library import SpectralLibrary, impossible_scans
+from relple_tf.spectra.checks.quantity import Declared, Quantity
+from relple_tf.spectra.checks.scans import NAMED, assess
+from relple_tf.spectra.checks.summary import ScanSummary
+from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.readers.cells import BLOCK_ROWS, read_layout
-from relple_tf.spectra.readers.quantity import Quantity, QuantityCounts, determine_quantity
 from relple_tf.spectra.readers.tables import DEFAULT_LIMITS, ScanColumns, scan_columns
 
 BAR_DELAY_S = 1.0
@@ -20,82 +22,107 @@ BAR_DELAY_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Consecutive rows of a table of scans."""
+
+    ids: npt.NDArray[np.str_]
+    """(n,) of all rows."""
+    usable: npt.NDArray[np.bool_]
+    """(n,) false for scans that cannot be soils."""
+    library: SpectralLibrary
+    """The usable rows, without laboratory values, groups and parts; may be empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scans:
-    """A table of scans, validated by `open_scans`."""
+    """A table of scans, checked by `open_scans`."""
 
     columns: ScanColumns
     quantity: Quantity
     """Quantity and scale of the numbers of the table."""
     count: int
+    bad: Mapping[int, str]
+    """Row, from 0 -> why its scan cannot be a soil."""
     notes: tuple[str, ...]
     """Conversions, sorting and assumptions of the reader, one sentence each."""
+    warnings: tuple[str, ...]
+    """Doubts about the scans, one sentence each."""
 
     def __len__(self) -> int:
         return self.count
 
-    def chunks(self, rows: int) -> Iterator[SpectralLibrary]:
-        """Yield the scans in order, `rows` at a time, without laboratory values, groups and parts.
+    def chunks(self, rows: int) -> Iterator[Chunk]:
+        """Yield the scans in order, `rows` at a time.
 
         Raises:
             InputError: the file has changed since `open_scans` read it.
         """
-        first_row, columns = 1, self.columns
+        first, columns = 0, self.columns
         for cells in columns.blocks(rows):
-            self.quantity.scale(cells.bands)
-            yield SpectralLibrary(
+            numbers = np.arange(first, first + cells.rows)
+            usable = ~np.isin(numbers, list(self.bad))
+            ids = columns.ids(cells.texts, first + 1, cells.rows)
+            library = SpectralLibrary(
                 source=str(columns.layout.path),
-                spectra=cells.bands,
+                spectra=cells.bands[usable] / np.float32(self.quantity.scale),
                 wavelengths_nm=columns.bands.wavelengths_nm,
                 quantity=self.quantity.name,
                 targets={},
-                ids=columns.ids(cells.texts, first_row, len(cells.bands)),
-                first_row=first_row,
-            ).checked()
-            first_row += len(cells.bands)
-        if first_row != self.count + 1:
+                ids=ids[usable],
+                row_numbers=numbers[usable] + 1,
+            )
+            yield Chunk(ids=ids, usable=usable, library=library.checked() if usable.any() else library)
+            first += cells.rows
+        if first != self.count:
             raise InputError(f"{columns.layout.path}: the file changed while it was read; run the prediction again")
 
 
 def open_scans(
-    path: Path, id_column: str = "", fallback_quantity: str = "auto", limits: LimitsConfig = DEFAULT_LIMITS
+    path: Path,
+    id_column: str = "",
+    fallback_quantity: str = "auto",
+    limits: LimitsConfig = DEFAULT_LIMITS,
+    model_scale: float = 0.0,
 ) -> Scans:
-    """Read a table of scans once, to determine its quantity and to validate it.
+    """Read a table of scans once, to determine its quantity and to check it.
 
     Args:
         path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet; one scan per row.
         id_column: Column of the ids, if the table has it; else known names are searched.
-        fallback_quantity: Quantity of the scans, if neither the column names nor a rule decide.
+        fallback_quantity: Quantity of the scans, if neither the column names nor a feature decide.
         limits: Limits on the size of the table.
+        model_scale: `data.scale` of the run that predicts; 0: none.
 
     Raises:
-        InputError: the file, a row or a band is invalid; the message names it and a remedy.
+        InputError: the file or a band is invalid, the scans are not raw scans in one quantity, or none can be a soil.
     """
     layout = read_layout(path, limits)
     columns = scan_columns(layout, id_column if id_column in layout.header else "")
-    counts = QuantityCounts(columns.bands.wavelengths_nm)
-    lowest, highest = array("f"), array("f")
+    summary = ScanSummary(columns.bands.wavelengths_nm)
+    bad_cells: dict[int, str] = {}
     distinct: set[str] = set()
-    nameless = 0
+    nameless = count = 0
     with tqdm(desc="checking", unit=" scans", delay=BAR_DELAY_S, disable=None) as bar:
         for cells in columns.blocks(BLOCK_ROWS):
             if columns.id_column:
-                distinct.update(columns.ids(cells.texts, counts.scans + 1, len(cells.bands)).tolist())
+                distinct.update(columns.ids(cells.texts, count + 1, cells.rows).tolist())
                 nameless += cells.texts[columns.id_column].count("")
-            counts.add(cells.bands)
-            lowest.extend(cells.bands.min(axis=1))
-            highest.extend(cells.bands.max(axis=1))
-            bar.update(len(cells.bands))
-    quantity = determine_quantity(str(path), counts, "auto", columns.quantity, fallback_quantity)
-    id_notes = columns.id_notes(counts.scans, nameless, len(distinct))
-    scans = Scans(
+            bad_cells |= {count + row: message for row, message in cells.bad.items()}
+            summary.add(cells.bands)
+            count += cells.rows
+            bar.update(cells.rows)
+    declared = Declared(stated=columns.quantity, fallback=fallback_quantity, model_scale=model_scale)
+    assessment = assess(str(path), summary, declared, bad_cells)
+    if len(assessment.bad) == count:
+        raise InputError(next(iter(assessment.bad.values())))
+    reasons = [reason.removeprefix(f"{path}: ") for reason in assessment.bad.values()]
+    more = f" and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
+    invalid = (f"status invalid: {'; '.join(reasons[:NAMED])}{more}",) if reasons else ()
+    return Scans(
         columns=columns,
-        quantity=quantity,
-        count=counts.scans,
-        notes=(*columns.notes, *id_notes, *quantity.notes),
+        quantity=assessment.quantity,
+        count=count,
+        bad=assessment.bad,
+        notes=(*columns.notes, *columns.id_notes(count, nameless, len(distinct)), *assessment.notes),
+        warnings=(*assessment.warnings, *invalid),
     )
-    ends = np.array([lowest, highest], dtype=np.float32)
-    quantity.scale(ends)
-    if impossible_scans(ends[0], ends[1], quantity.name).any():
-        for _ in scans.chunks(BLOCK_ROWS):
-            pass  # `chunks` raises at the first impossible scan and names its band
-    return scans

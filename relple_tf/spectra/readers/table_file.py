@@ -3,7 +3,7 @@
 import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,10 @@ class ScanTable:
     def header(self) -> tuple[str, ...]:
         """Names of all columns: those of `texts`, then the bands (`1100.5nm`, `wn_5397.9`), exact to the last digit."""
         form = "wn_{}" if self.axis_unit == "cm-1" else "{}nm"
-        return (*self.texts, *(form.format(np.format_float_positional(value, trim="-")) for value in self.axis.tolist()))
+        return (
+            *self.texts,
+            *(form.format(np.format_float_positional(value, trim="-")) for value in self.axis.tolist()),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +67,8 @@ class Layout:
         """Convert position -> cells to column name -> cells."""
         return {self.header[position]: cells for position, cells in texts.items()}
 
-    def bad_band(self, row: int, identity: str, position: int, text: str) -> InputError:
-        """The error for a band cell that is not a finite number.
+    def bad_band(self, row: int, identity: str, position: int, text: str) -> str:
+        """The message on a band cell that is not a finite number.
 
         Args:
             row: Row of the table, from 1.
@@ -75,7 +78,7 @@ class Layout:
         """
         missing = text.strip().lower() in ("", "nan", "na", "n/a", "null", "none")
         received = "is empty" if missing else f"is {quoted(text)}, not a finite number"
-        return InputError(
+        return (
             f"{cell_name(self.path, row, identity, self.header[position])} {received}; every band needs a number: "
             "correct the cell, or remove the row or the column"
         )
@@ -87,9 +90,11 @@ class Cells:
 
     rows: int
     bands: npt.NDArray[np.float32]
-    """(n, bands), finite, columns in the requested order."""
+    """(n, bands), columns in the requested order; NaN where a cell is not a finite number."""
     texts: dict[str, list[str]]
     """Column name -> n cells; an empty cell is ''."""
+    bad: dict[int, str] = field(default_factory=dict)
+    """Row, from 0 -> message on its first band cell that is not a finite number."""
 
 
 def memory_layout(path: Path, table: ScanTable, limits: LimitsConfig) -> Layout:
@@ -113,13 +118,18 @@ def memory_blocks(
     texts = {position: list(table.texts[layout.header[position]]) for position in others}
     for start in range(0, len(spectra), rows):
         block = spectra[start : start + rows].astype(np.float32)
-        if (bad := np.argwhere(~np.isfinite(block))).size:
-            row, band = bad[0]
-            row += start
-            identity = "" if id_position is None else table.texts[layout.header[id_position]][row]
-            raise layout.bad_band(int(row) + 1, identity, bands[band], str(spectra[row, band]))
+        bad = {}
+        for row, band in first_not_finite(block):
+            identity = "" if id_position is None else table.texts[layout.header[id_position]][start + row]
+            bad[row] = layout.bad_band(start + row + 1, identity, bands[band], str(spectra[start + row, band]))
         cells = {position: column[start : start + rows] for position, column in texts.items()}
-        yield Cells(rows=len(block), bands=block, texts=layout.named(cells))
+        yield Cells(rows=len(block), bands=block, texts=layout.named(cells), bad=bad)
+
+
+def first_not_finite(spectra: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Row and first band of each scan with a value that is not finite."""
+    missing = ~np.isfinite(spectra)
+    return [(int(row), int(np.argmax(missing[row]))) for row in np.flatnonzero(missing.any(axis=1))]
 
 
 def check_columns(path: Path, count: int, limits: LimitsConfig) -> None:

@@ -1,7 +1,7 @@
 """Read spectral tables, one scan per row (CSV, Parquet; LUCAS, OSSL), into a SpectralLibrary."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,14 @@ import numpy.typing as npt
 from relple_tf.config import DataConfig, LimitsConfig
 from relple_tf.csv_text import escape_formula
 from relple_tf.errors import InputError
+from relple_tf.spectra.checks.quantity import Declared
+from relple_tf.spectra.checks.scans import Assessment, assess, check_share
+from relple_tf.spectra.checks.summary import ScanSummary
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.readers.cells import read_blocks, read_cells, read_layout
+from relple_tf.spectra.readers.cells import BLOCK_ROWS, read_blocks, read_cells, read_layout
 from relple_tf.spectra.readers.columns import BandColumns, band_columns, find_column, name_some, names_coordinate
 from relple_tf.spectra.readers.laboratory_columns import read_targets, select_targets
-from relple_tf.spectra.readers.quantity import QuantityCounts, determine_quantity
-from relple_tf.spectra.readers.table_file import Cells, Layout, cell_name, quoted
+from relple_tf.spectra.readers.table_file import Cells, Layout, cell_name, quoted, shortened
 from relple_tf.spectra.replicates import average_replicates
 from relple_tf.spectra.splitting.coordinates import read_coordinates
 
@@ -53,7 +55,7 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
         raise InputError(
             f"{path}: data.targets names {coordinate_targets[0]!r}, a coordinate; name a measured property"
         )
-    scans, texts = _read(path, data, limits)
+    scans, texts, assessment = _read(path, data, limits)
     targets, notes = read_targets(str(path), texts, scans.ids, data)
     groups, group_notes = _groups(str(path), texts, scans.ids, data.group_column)
     coordinates, coordinate_notes = read_coordinates(str(path), texts, scans.ids)
@@ -69,7 +71,9 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
         coordinates=coordinates,
         parts=parts,
         notes=(*scans.notes, *notes, *group_notes, *coordinate_notes, *part_notes),
+        warnings=scans.warnings,
     )
+    library = without_bad_scans(library, assessment.bad)
     if data.replicates == "average":
         library = average_replicates(library.checked())
     return select_targets(library, data).checked()
@@ -214,8 +218,18 @@ def _other_columns(layout: Layout, bands: BandColumns) -> list[int]:
     return [position for position, name in enumerate(layout.header) if name and position not in spectral]
 
 
-def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralLibrary, dict[str, list[str]]]:
-    """The library without laboratory values, not yet checked, and the cells of the columns that are not bands."""
+def without_bad_scans(library: SpectralLibrary, bad: Mapping[int, str]) -> SpectralLibrary:
+    """Drop these rows (row, from 0 -> reason) by name."""
+    if not bad:
+        return library
+    parts = [""] * len(library) if library.parts is None else library.parts.tolist()
+    dropped = tuple((str(library.ids[row]), parts[row], reason) for row, reason in bad.items())
+    kept = library.rows(~np.isin(np.arange(len(library)), list(bad)))
+    return replace(kept, dropped=(*library.dropped, *dropped))
+
+
+def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralLibrary, Texts, Assessment]:
+    """The library without laboratory values, not yet checked; the cells of the columns that are not bands; bad scans."""
     layout = read_layout(path, limits)
     columns = scan_columns(layout, data.id_column)
     bands, source = columns.bands, str(path)
@@ -223,20 +237,24 @@ def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralL
     spectra, rows = cells.bands, len(cells.bands)
     ids = columns.ids(cells.texts, 1, rows)
     nameless = cells.texts[columns.id_column].count("") if columns.id_column else 0
-    counts = QuantityCounts(bands.wavelengths_nm)
-    counts.add(spectra)
-    quantity = determine_quantity(source, counts, data.quantity, columns.quantity)
-    quantity.scale(spectra)
+    summary = ScanSummary(bands.wavelengths_nm)
+    for start in range(0, rows, BLOCK_ROWS):
+        summary.add(spectra[start : start + BLOCK_ROWS])
+    declared = Declared(quantity=data.quantity, stated=columns.quantity, scale=data.scale)
+    assessment = assess(source, summary, declared, cells.bad, lambda row: f"row {row + 1} ({shortened(str(ids[row]))})")
+    check_share(source, assessment.bad, rows, data.bad_scans)
+    spectra /= np.float32(assessment.quantity.scale)
     library = SpectralLibrary(
         source=source,
         spectra=spectra,
         wavelengths_nm=bands.wavelengths_nm,
-        quantity=quantity.name,
+        quantity=assessment.quantity.name,
         targets={},
         ids=ids,
-        notes=(*columns.notes, *columns.id_notes(rows, nameless, len(np.unique(ids))), *quantity.notes),
+        notes=(*columns.notes, *columns.id_notes(rows, nameless, len(np.unique(ids))), *assessment.notes),
+        warnings=assessment.warnings,
     )
-    return library, cells.texts
+    return library, cells.texts, assessment
 
 
 def _split_columns(layout: Layout) -> Sequence[int]:

@@ -1,0 +1,159 @@
+"""Reflectance or absorbance, and the scale of the numbers: declared, or inferred by rules."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from relple_tf.errors import InputError
+from relple_tf.spectra.checks.summary import WATER_1914, Feature, ScanSummary
+
+Rows = npt.NDArray[np.bool_]
+
+CLEAR_FRACTION = 0.7
+"""Fraction of the scans that must agree before a feature decides."""
+SCALES = {2.0: 1.0, 150.0: 100.0, 1_500.0: 1_000.0, 15_000.0: 10_000.0}
+"""Upper limit of the median of the scans' highest values -> scale of reflectance. The highest value of a soil scan lies
+between 0.1 (Riparian soils of LimeSoDa RP.62) and 1.05 (Lucky Bay sand)."""
+HIGHEST_MEDIAN_ABSORBANCE = 2.2
+"""Limit of the median of the scans' mean absorbance; the darkest real library (RP.62) has 1.2, the others 0.3 to 0.9."""
+TYPICAL_ABSORBANCE = 1.5
+"""The scale named for larger numbers is the power of ten that brings them below this value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What the config, the file and the model state about the numbers of a table."""
+
+    quantity: str = "auto"
+    """`data.quantity`; `auto` uses the statement of the file, then the features."""
+    stated: str = ""
+    """Quantity that the file or the names of its bands state; empty if neither does."""
+    fallback: str = "auto"
+    """Quantity if no feature decides (that of the model); `auto` refuses the table."""
+    scale: float = 0.0
+    """`data.scale`; 0 detects 1 and 100."""
+    model_scale: float = 0.0
+    """`data.scale` of the run that predicts: accepted where the numbers have this scale. 0: none."""
+    ambiguous_order: str = ""
+    """Message for bands that may be nm or cm-1, unless the water bands prove nm; empty: their unit is clear."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """Quantity and scale of the numbers of a table."""
+
+    name: str
+    """`reflectance` or `absorbance`."""
+    scale: float
+    """Divisor of the numbers."""
+    notes: tuple[str, ...]
+    """The decision and its reason."""
+    warnings: tuple[str, ...] = ()
+
+
+def determine_quantity(source: str, summary: ScanSummary, rows: Rows, declared: Declared) -> Quantity:
+    """Determine the quantity and scale of a table.
+
+    Args:
+        source: Name of the table, for messages.
+        summary: All scans of the table.
+        rows: (n,) true for the scans to use.
+        declared: What is stated about the table.
+
+    Raises:
+        InputError: nothing is declared and no feature decides, or the scale is not 1, 100 or declared.
+    """
+    inferred = _inferred(summary, rows)
+    if declared.ambiguous_order and not _proves_nm(summary, rows):
+        raise InputError(f"{source}: {declared.ambiguous_order}")
+    warnings = []
+    if declared.quantity != "auto":
+        name, reason = declared.quantity, "as data.quantity declares"
+    elif declared.stated:
+        name, reason = declared.stated, "as the file or the names of its bands state"
+    elif inferred is not None:
+        name, reason = inferred
+    elif declared.fallback != "auto":
+        name, reason = declared.fallback, "like the training spectra, because no feature decides"
+    else:
+        nm = summary.wavelengths_nm
+        raise InputError(
+            f"{source}: cannot infer reflectance or absorbance from {nm[0]:g}..{nm[-1]:g} nm; "
+            "add --set data.quantity=reflectance or --set data.quantity=absorbance"
+        )
+    if inferred is not None and inferred[0] != name:
+        warnings.append(f"the spectra were read as {name}, {reason}, but they look like {inferred[0]}, {inferred[1]}")
+    scale, scale_notes = _scale(source, summary, rows, name, declared)
+    return Quantity(
+        name=name,
+        scale=scale,
+        notes=(f"the spectra are {name}, {reason}", *scale_notes),
+        warnings=tuple(warnings),
+    )
+
+
+def share_like_reflectance(summary: ScanSummary, rows: Rows, feature: Feature) -> float:
+    """Fraction of these scans in which the feature is like reflectance."""
+    return float(np.mean(summary[feature.name][rows] > 0))
+
+
+def _inferred(summary: ScanSummary, rows: Rows) -> tuple[str, str] | None:
+    """Quantity and reason by the first feature that decides; None if none does."""
+    for feature in summary.features:
+        fraction = share_like_reflectance(summary, rows, feature)
+        if fraction >= CLEAR_FRACTION or fraction <= 1 - CLEAR_FRACTION:
+            like = fraction >= CLEAR_FRACTION
+            verb = "like" if like else "opposite to"
+            return (
+                "reflectance" if like else "absorbance",
+                f"because {max(fraction, 1 - fraction):.0%} of the scans are {verb} reflectance at {feature.name}",
+            )
+    return None
+
+
+def _proves_nm(summary: ScanSummary, rows: Rows) -> bool:
+    """Whether all features that the bands cover, among them the water band at 1914 nm, decide alike and clearly."""
+    shares = [share_like_reflectance(summary, rows, feature) for feature in summary.features]
+    clear = {share >= CLEAR_FRACTION for share in shares if not 1 - CLEAR_FRACTION < share < CLEAR_FRACTION}
+    return WATER_1914 in summary.features and len(shares) > 1 and len(clear) == 1
+
+
+def scale_of_reflectance(highest: float) -> float:
+    """Scale of reflectance whose scans have this highest value; infinity above the largest of SCALES."""
+    return next((scale for limit, scale in SCALES.items() if highest <= limit), math.inf)
+
+
+def _scale(
+    source: str, summary: ScanSummary, rows: Rows, name: str, declared: Declared
+) -> tuple[float, tuple[str, ...]]:
+    """Divisor of the numbers, and notes on it."""
+    highest = float(np.median(summary["high"][rows]))
+    level = float(np.median(summary["mean"][rows]))
+    if name == "reflectance":
+        found, received = scale_of_reflectance(highest), f"numbers up to {highest:.3g} in the median scan"
+        expected = "reflectance 0..1 or in percent"
+    else:
+        found, received = 1.0, f"a mean of {level:.3g} in the median scan"
+        expected = f"absorbance log10(1/R), which is below {HIGHEST_MEDIAN_ABSORBANCE:g} on average for soil"
+        if level > HIGHEST_MEDIAN_ABSORBANCE:
+            found = 10.0 ** math.ceil(math.log10(level / TYPICAL_ABSORBANCE))
+    if declared.scale:
+        if found / declared.scale > 10 or found / declared.scale < 0.1:
+            raise InputError(
+                f"{source}: expected {name} times {declared.scale:g}; received {received}, which looks like {name} times "
+                f"{found:g}; correct the scale or the numbers"
+            )
+        note = f"the numbers were divided by data.scale={declared.scale:g}"
+        return declared.scale, () if declared.scale == 1 else (note,)
+    if found == declared.model_scale:
+        return found, (f"the numbers were divided by {found:g}, as for training",)
+    if found == 100 and name == "reflectance":
+        return 100.0, (f"reflectance in percent (up to {float(summary['high'][rows].max()):.3g}) was divided by 100",)
+    if found != 1:
+        remedy = f"if they are {name} times {found:g}, declare it with --set data.scale={found:g}"
+        if math.isinf(found):
+            remedy = "divide them to 0..1, or declare their divisor with --set data.scale=..."
+        raise InputError(f"{source}: expected {expected}; received {received}; {remedy}")
+    return 1.0, ()

@@ -1,0 +1,349 @@
+"""Checks of scans: quantity, scale, preprocessing, rows in another quantity, and scans that cannot be soils."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from relple_tf.errors import InputError
+from relple_tf.spectra.checks.finding import Finding, refuse
+from relple_tf.spectra.checks.quantity import Declared, Quantity, determine_quantity
+from relple_tf.spectra.checks.summary import RISE, WATER_1914, ScanSummary
+from relple_tf.spectra.library import RANGES, REFLECTANCE_FLOOR, impossible_scans
+
+Rows = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+MOST_BAD = 0.05
+"""Largest fraction of rows that `data.bad_scans=drop` drops."""
+FEWEST_NORMALISED = 10
+"""Fewest scans from which a common mean or norm is inferred."""
+LOWEST = 0.15
+"""A scan whose lowest value is further below 0, as a fraction of its range, is centred or a derivative (0.2 to 0.6). Real
+absorbance reaches 0.04 below 0 where an instrument has an offset (corn, mp5)."""
+PREPROCESSED_SHARE = 0.3
+"""Fraction of such scans from which the table is preprocessed: after centring of each band, about half."""
+SAME_NORM = 1e-3
+"""Relative range (5th to 95th percentile) of a property of all scans that only normalisation makes equal. The mean of
+real scans varies by 0.1 at least."""
+FLATTEST = (0.02, 0.05)
+"""Numbers with a smaller mean and a smaller range are derivatives, or were divided. The smallest of real libraries are
+0.064 and 0.06 (reflectance of RP.62)."""
+DARKEST_REFLECTANCE = 0.012
+"""Mean reflectance of a dark scan; the darkest real soil has 0.044."""
+WHITE_ABSORBANCE, WHITE_RANGE, WHITE_DEPTH = 0.05, 0.04, 0.05
+"""A scan of a white reference has a smaller mean and range of absorbance, and a water band of less depth as a fraction
+of its range. The whitest real sample, Lucky Bay sand, has 0.003, 0.029 and a depth of 0.08."""
+FLATTEST_RANGE = 0.006
+"""Range of absorbance of a reference tile; the flattest soil has 0.0084 (UL.120, 1100..1680 nm), 0.03 over 1000 nm."""
+LONGEST_ZEROS = 3
+"""Consecutive bands of exactly 0: dead detector elements, or padding."""
+STATISTIC_ROWS, STATISTIC_SD, FEWEST_ABOVE = 8, 0.01, 5
+"""Rows at the end of a table that may be statistics of the rows above; their largest distance from a statistic in SD
+(rounding to three digits); and the fewest rows above. A real scan equals the minimum of others now and then, so one row
+must be the mean or the SD."""
+NAMED = 5
+"""Rows named in a message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a check reads."""
+
+    summary: ScanSummary
+    rows: Rows
+    """(n,) true for scans without missing values."""
+    quantity: Quantity
+    name: Callable[[int], str]
+    """Name of a row, counted from 0, for messages."""
+
+    def scaled(self, column: str) -> Floats:
+        """(n,) or (n, anchors) numbers of the summary in the unit of the quantity."""
+        return self.summary[column].astype(np.float64) / self.quantity.scale
+
+    def absorbance(self) -> tuple[Floats, Floats]:
+        """(n,) mean and range of absorbance; for reflectance, the mean is that of the mean reflectance."""
+        low, high, mean = self.scaled("low"), self.scaled("high"), self.scaled("mean")
+        if self.quantity.name == "reflectance":
+            low, high, mean = (-np.log10(np.maximum(values, REFLECTANCE_FLOOR)) for values in (high, low, mean))
+        return mean, high - low
+
+    def named(self, rows: Rows) -> str:
+        """The first rows by name, and the number of the others."""
+        first = [self.name(int(row)) for row in np.flatnonzero(rows)]
+        more = f" and {len(first) - NAMED} more" if len(first) > NAMED else ""
+        return ", ".join(first[:NAMED]) + more
+
+    def similarity(self, others: Rows) -> Floats:
+        """(n,) correlation of the shape of each scan, over the anchors, with the median shape of `others`."""
+        anchors = self.summary["anchors"].astype(np.float64)
+        shapes = anchors - anchors.mean(axis=1, keepdims=True)
+        shapes /= np.maximum(np.linalg.norm(shapes, axis=1, keepdims=True), 1e-12)
+        typical = np.median(shapes[others], axis=0)
+        correlation: Floats = shapes @ (typical / max(float(np.linalg.norm(typical)), 1e-12))
+        return correlation
+
+    def drop(self, check: str, rows: Rows, reason: Callable[[int], str]) -> list[Finding]:
+        """A finding for each of these rows."""
+        return [
+            Finding(check=check, severity="drop", message=reason(int(row)), rows=(int(row),))
+            for row in np.flatnonzero(rows & self.rows)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """Result of the checks of the scans of a table."""
+
+    quantity: Quantity
+    bad: Mapping[int, str]
+    """Row, from 0 -> why its scan cannot be a soil."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes on the quantity."""
+        return self.quantity.notes
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Doubts about the quantity."""
+        return self.quantity.warnings
+
+
+def assess(
+    source: str,
+    summary: ScanSummary,
+    declared: Declared,
+    bad_cells: Mapping[int, str] | None = None,
+    name: Callable[[int], str] = lambda row: f"row {row + 1}",
+) -> Assessment:
+    """Determine quantity and scale, and find the scans that cannot be soils.
+
+    Args:
+        source: Name of the table, for messages.
+        summary: All scans of the table, as written.
+        declared: What config, file and model state.
+        bad_cells: Row, from 0 -> message on a band cell that is not a number.
+        name: Name of a row, from 0, for messages.
+
+    Raises:
+        InputError: the numbers cannot be raw scans in one quantity, or the quantity or scale is unknown.
+    """
+    bad = dict(bad_cells or {})
+    rows = np.isfinite(summary["low"])
+    if not rows.any():
+        raise InputError(next(iter(bad.values()), f"{source}: no rows; expected at least one scan"))
+    refuse(source, _preprocessed(summary, rows))
+    quantity = determine_quantity(source, summary, rows, declared)
+    for check in CHECKS:
+        # Without the rows that earlier checks dropped: an SD row is not a scan in another quantity.
+        valid = rows & ~np.isin(np.arange(len(rows)), list(bad))
+        found = check(Context(summary=summary, rows=valid, quantity=quantity, name=name))
+        refuse(source, found)
+        for finding in found:
+            for row in finding.rows:
+                bad.setdefault(row, f"{source}: {name(row)} {finding.message}")
+    return Assessment(quantity=quantity, bad=dict(sorted(bad.items())))
+
+
+def check_share(source: str, bad: Mapping[int, str], count: int, policy: str) -> None:
+    """Refuse a table with too many bad scans.
+
+    Args:
+        source: Name of the table, for messages.
+        bad: Row -> reason, from `assess`.
+        count: Number of rows.
+        policy: `data.bad_scans`.
+
+    Raises:
+        InputError: `policy` is `refuse` and a scan is bad, or more than MOST_BAD of the rows are.
+    """
+    if not bad or (policy == "drop" and len(bad) <= MOST_BAD * count):
+        return
+    first = next(iter(bad.values()))
+    if len(bad) == 1:
+        raise InputError(f"{first}; remove the scan")
+    limit = f"; at most {MOST_BAD:.0%} are dropped by name" if policy == "drop" else ""
+    raise InputError(f"{first} ({len(bad)} of {count} scans cannot be soils{limit}); remove these scans")
+
+
+def _preprocessed(summary: ScanSummary, rows: Rows) -> Iterable[Finding]:
+    """Refuse derivatives, centred, standardised and normalised spectra."""
+    raw = "expected raw reflectance or absorbance; received preprocessed spectra"
+    remedy = "export the scans without preprocessing"
+
+    def refused(reason: str) -> Iterable[Finding]:
+        yield Finding(check="preprocessed", severity="refuse", message=f"{raw}: {reason}; {remedy}")
+
+    low, high, mean = (summary[name][rows].astype(np.float64) for name in ("low", "high", "mean"))
+    share = float(np.mean(-low > LOWEST * (high - low)))
+    if share >= PREPROCESSED_SHARE:
+        yield from refused(
+            f"{share:.0%} of the scans have values on both sides of 0 or below it, as after a derivative, SNV or "
+            f"centring (values run from {low.min():.3g} to {high.max():.3g})"
+        )
+    if np.median(np.abs(mean)) < FLATTEST[0] and np.median(high - low) < FLATTEST[1]:
+        yield from refused(
+            f"the median scan has a mean of {np.median(mean):.2g} and a range of {np.median(high - low):.2g}, smaller "
+            "than those of any soil"
+        )
+    if rows.sum() < FEWEST_NORMALISED:
+        return
+    if np.ptp(np.quantile(high, [0.05, 0.95])) == 0 and np.median(high) == 1:
+        yield from refused("the highest value of the scans is 1, as after removal of the continuum")
+    for name, values in (("mean", mean), ("root mean square", np.sqrt(summary["square"][rows]))):
+        if np.ptp(np.quantile(values, [0.05, 0.95])) < SAME_NORM * abs(np.median(values)):
+            yield from refused(
+                f"all scans have the same {name} ({np.median(values):.4g}), as after MSC or normalisation"
+            )
+
+
+def _other_scale(context: Context) -> list[Finding]:
+    """Refuse a table in which some rows are in percent and others are not."""
+    level = np.median(context.summary["anchors"], axis=1)
+    if context.quantity.scale == 1:
+        other, unit = level > 2.0, "in percent or another scale"
+        if context.quantity.name == "absorbance":
+            other = level > 6.0
+    else:
+        # A scan without light has noise, a soil in another unit the shape of the others.
+        small = context.summary["high"] <= 2.0
+        other, unit = small & (np.abs(context.similarity(context.rows & ~small)) > 0.5), "fractions or absorbance"
+    other &= context.rows
+    if not other.any():
+        return []
+    return [
+        Finding(
+            check="other_scale",
+            severity="refuse",
+            message=f"expected all scans in one unit; {other.sum()} of {len(other)} are {unit}, unlike the others: "
+            f"{context.named(other)}; convert or remove them",
+        )
+    ]
+
+
+def _other_quantity(context: Context) -> list[Finding]:
+    """Refuse a table in which some rows are reflectance and others absorbance.
+
+    At 1914 nm the direction of the water band decides, elsewhere the direction at 1414 nm together with a shape that is
+    opposite to the median of the others.
+    """
+    features = [feature for feature in context.summary.features if feature != RISE]
+    if not features or context.rows.sum() < 3:
+        return []
+    feature = features[0]
+    like = context.summary[feature.name] > 0
+    most = float(np.mean(like[context.rows])) >= 0.5
+    minority = context.rows & (like != most)
+    if not minority.any():
+        return []
+    similarity = context.similarity(context.rows & ~minority)
+    other = minority & (similarity < (0.0 if feature == WATER_1914 else -0.5))
+    if not other.any():
+        return []
+    names = ("absorbance", "reflectance") if most else ("reflectance", "absorbance")
+    return [
+        Finding(
+            check="other_quantity",
+            severity="refuse",
+            message=f"expected all scans in one quantity; {other.sum()} of {int(context.rows.sum())} look like {names[0]} "
+            f"at {feature.name}, the others like {names[1]}: {context.named(other)}; convert or remove them",
+        )
+    ]
+
+
+def _too_dark(context: Context) -> list[Finding]:
+    """Refuse reflectance that was divided by a factor."""
+    level = float(np.median(context.scaled("mean")[context.rows]))
+    if context.quantity.name != "reflectance" or level >= DARKEST_REFLECTANCE:
+        return []
+    return [
+        Finding(
+            check="too_dark",
+            severity="refuse",
+            message=f"expected reflectance of soil, 0.04 or more on average; the median scan has {level:.2g}; multiply the "
+            "numbers, or declare their divisor with --set data.scale=...",
+        )
+    ]
+
+
+def _zeros(context: Context) -> list[Finding]:
+    zeros = context.summary["zeros"]
+    return context.drop(
+        "zeros", zeros >= LONGEST_ZEROS, lambda row: f"is exactly 0 in {zeros[row]:.0f} consecutive bands"
+    )
+
+
+def _impossible(context: Context) -> list[Finding]:
+    """Scans out of range, or constant."""
+    name = context.quantity.name
+    low, high = context.scaled("low"), context.scaled("high")
+    bad = impossible_scans(low.astype(np.float32), high.astype(np.float32), name)
+
+    def reason(row: int) -> str:
+        for end in (low[row], high[row]):
+            if not RANGES[name][0] <= end <= RANGES[name][1]:
+                return f"is {end:g} at a band, outside {RANGES[name][0]:g}..{RANGES[name][1]:g} for {name}"
+        return f"is constant ({low[row]:g} at all bands)"
+
+    return context.drop("impossible", bad, reason)
+
+
+def _references(context: Context) -> list[Finding]:
+    """Scans of a white reference, of a reference tile, or with a closed shutter."""
+    mean, range_ = context.absorbance()
+    dark = mean > -np.log10(DARKEST_REFLECTANCE)
+    depth = np.full(len(mean), np.inf)
+    if WATER_1914 in context.summary.features:
+        depth = np.abs(context.scaled(WATER_1914.name)) / np.maximum(
+            context.scaled("high") - context.scaled("low"), 1e-9
+        )
+    white = (mean < WHITE_ABSORBANCE) & (range_ < WHITE_RANGE) & (depth < WHITE_DEPTH)
+    flat = range_ < FLATTEST_RANGE
+
+    def reason(row: int) -> str:
+        if dark[row]:
+            return f"is dark (mean absorbance {mean[row]:.2g}), like a scan without light"
+        return f"is flat (absorbance within {range_[row]:.2g}, mean {mean[row]:.2g}), like a scan of a reference tile"
+
+    return context.drop("reference", dark | white | flat, reason)
+
+
+def _statistic_rows(context: Context) -> list[Finding]:
+    """Rows at the end of a table that repeat the mean, SD or another statistic of the rows above them."""
+    anchors = context.summary["anchors"].astype(np.float64)
+    count = len(anchors)
+    for first in range(max(FEWEST_ABOVE, count - STATISTIC_ROWS), count):
+        above = anchors[:first][context.rows[:first]]
+        if len(above) < FEWEST_ABOVE:
+            continue
+        sd = above.std(axis=0)
+        statistics = {"mean": above.mean(axis=0), "SD": above.std(axis=0, ddof=1), "median": np.median(above, axis=0)}
+        statistics |= {"minimum": above.min(axis=0), "maximum": above.max(axis=0)}
+        matches = {
+            row: name
+            for row in range(first, count)
+            for name, values in statistics.items()
+            if context.rows[row] and np.all(np.abs(anchors[row] - values) <= STATISTIC_SD * sd)
+        }
+        if first in matches and {"mean", "SD"} & set(matches.values()):
+            return [
+                Finding(
+                    check="statistic_row", severity="drop", rows=(row,), message=f"is the {name} of the rows above it"
+                )
+                for row, name in matches.items()
+            ]
+    return []
+
+
+CHECKS: tuple[Callable[[Context], list[Finding]], ...] = (
+    _statistic_rows,
+    _zeros,
+    _other_scale,
+    _other_quantity,
+    _too_dark,
+    _impossible,
+    _references,
+)
+"""In this order; the first refusal is raised, and the first reason to drop a row is reported."""
