@@ -233,6 +233,7 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             wavelengths_nm=library.wavelengths_nm,
             quantity=library.quantity,
             sample_ids=_unused_ids(library, len(scans)),
+            check_spectra=self.wavelengths_nm is not None,
         )
         whole, extended = _with_test_part(library, fitted, test)
         folder = open_run(Path(path), "", fitted.config, resume=False)

@@ -83,10 +83,8 @@ def warnings(result: RunResult) -> str:
     """Warnings at the top of the page."""
     simulated = SIMULATED if result.library.source == "simulated" else ""
     doubts = result.library.doubts
-    listed = (
-        f'<div class="warning"><p>Check the data:</p><ul>\n{items(map(escape, doubts))}\n</ul></div>' if doubts else ""
-    )
-    return simulated + listed + (DIVIDED if result.plsr.new_groups else "")
+    listed = f'<div class="warning"><p>Check the data:</p><ul>\n{items(map(escape, doubts))}\n</ul></div>'
+    return simulated + (listed if doubts else "") + (DIVIDED if result.plsr.new_groups else "")
 
 
 def paragraph(result: RunResult, target: str, facts: dict[str, Any]) -> str:

@@ -74,8 +74,8 @@ class SpectralLibrary:
     """Rows of the source that were dropped because their scan cannot be a soil: name of the row, declared part (empty:
     none is declared), reason."""
     samples: npt.NDArray[np.str_] | None = None
-    """(n,) label of the sample of each scan, where `ids` are names of scans; rows with equal labels form a sample, which
-    no split divides. None: equal ids are scans of one sample."""
+    """(n,) label of the sample of each scan, where `ids` are names of scans; rows with equal labels form a sample,
+    which no split divides. None: equal ids are scans of one sample."""
     scans: npt.NDArray[np.str_] | None = None
     """(n,) names of the scans, where the source has a column of scans beside the column of samples. None: no such
     column."""
@@ -105,12 +105,12 @@ class SpectralLibrary:
             sample_ids: (n,) text or integers; rows of equal id are scans of one sample. None numbers the rows.
             groups: (n,) text or integers: fields, profiles or sites that no split divides.
             source: Origin of the data, for the card and the report.
-            check_spectra: Whether to check that the spectra are raw scans of soils; `False` for other spectra, and where
-                the wavelengths are not known.
+            check_spectra: Whether to check that the spectra are raw scans of soils; `False` for other spectra, and
+                where the wavelengths are not known.
 
         Raises:
-            InputError: a length does not match, a name or wavelength occurs twice, a value is impossible, or the spectra
-                are not raw scans in this quantity.
+            InputError: a length does not match, a name or wavelength occurs twice, a value is impossible, or the
+                spectra are not raw scans in this quantity.
         """
         scans = _numbers(spectra, "spectra")
         nm = _numbers(wavelengths_nm, "wavelengths_nm")

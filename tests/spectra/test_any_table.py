@@ -28,7 +28,7 @@ def tries(count):
 LIMITS = LimitsConfig(table_rows=200, table_columns=60, table_row_characters=5000, table_gb=1e-3)
 READERS = {
     "table": lambda path: [read_table(path, DataConfig(minimum_values=10), LIMITS)],
-    "scans": lambda path: list(open_scans(path, limits=LIMITS).chunks(7)),
+    "scans": lambda path: [chunk.library for chunk in open_scans(path, limits=LIMITS).chunks(7) if chunk.usable.any()],
 }
 ODD = (
     *(

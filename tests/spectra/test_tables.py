@@ -7,7 +7,9 @@ from soil_tables import FORMS, NM, ROWS, changed_cell, columns, reflectance, wri
 
 from relple_tf.config import DataConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.readers.quantity import QuantityCounts, determine_quantity
+from relple_tf.spectra.checks.quantity import Declared
+from relple_tf.spectra.checks.scans import assess
+from relple_tf.spectra.checks.summary import ScanSummary
 from relple_tf.spectra.readers.scans import open_scans
 from relple_tf.spectra.readers.tables import read_parts, read_table
 
@@ -41,10 +43,10 @@ def test_a_table_reads_the_same_from_every_file_format(tmp_path, name):
 
 
 REFUSED_TABLES = {
-    "empty band": (changed_cell("1850", 2, ""), {}, ["row 3 (id s3)", "'1850'", "is empty"]),
-    "nan band": (changed_cell("1850", 2, "NaN"), {}, ["row 3 (id s3)", "'1850'", "remove"]),
-    "infinite band": (changed_cell("1850", 2, "inf"), {}, ["row 3 (id s3)", "'1850'", "inf"]),
-    "text band": (changed_cell("1850", 2, "saturated"), {}, ["row 3 (id s3)", "'saturated'"]),
+    "empty band": (changed_cell("1850", 2, ""), {"bad_scans": "refuse"}, ["row 3 (id s3)", "'1850'", "is empty"]),
+    "nan band": (changed_cell("1850", 2, "NaN"), {"bad_scans": "refuse"}, ["row 3 (id s3)", "'1850'", "remove"]),
+    "infinite band": (changed_cell("1850", 2, "inf"), {"bad_scans": "refuse"}, ["row 3 (id s3)", "'1850'", "inf"]),
+    "text band": (changed_cell("1850", 2, "saturated"), {"bad_scans": "refuse"}, ["row 3 (id s3)", "'saturated'"]),
     "text lab value": (changed_cell("pH", 4, "acid"), {}, ["row 5 (id s5)", "'pH'", "'acid'"]),
     "negative": (changed_cell("OC_g_kg", 6, "-3"), {}, ["OC_g_kg", "s7", "-3"]),
     "pH 15": (changed_cell("pH", 6, "15"), {}, ["pH", "s7", "15"]),
@@ -66,9 +68,14 @@ REFUSED_TABLES = {
     "unknown group": ({}, {"group_column": "lab"}, ["'lab'", "data.group_column"]),
     "unknown part": ({"split": ["train", "B"] * 12}, {}, ["row 2 (id s2)", "'split'", "'B'"]),
     "unknown train": ({"train": ["1", "2"] * 12}, {}, ["row 2 (id s2)", "'train'", "'2'"]),
-    "flat": ({f"{nm:g}": ["0.5"] * ROWS for nm in NM}, {"quantity": "reflectance"}, ["constant"]),
-    "above 1.5": (changed_cell("1850", 2, "1.6"), {}, ["s3", "1850 nm", "1.6", "quantity"]),
-    "below 0": (changed_cell("1850", 2, "-0.1"), {}, ["s3", "1850 nm", "-0.1"]),
+    "flat": ({f"{nm:g}": ["0.5"] * ROWS for nm in NM}, {"quantity": "reflectance"}, ["constant (0.5", "24 of 24"]),
+    "above 1.5": ({"1850": ["1.6"] * ROWS}, {}, ["row 1 (s1)", "1.6", "outside 0..1.5", "24 of 24"]),
+    "below 0": ({"1850": ["-0.01"] * ROWS}, {}, ["row 1 (s1)", "-0.01", "24 of 24"]),
+    "dropping refused": (
+        changed_cell("1850", 2, "1.6"),
+        {"bad_scans": "refuse"},
+        ["row 3 (s3)", "1.6", "remove the scan"],
+    ),
 }
 
 
@@ -122,14 +129,37 @@ def test_the_error_for_a_parquet_cell_names_row_and_column(tmp_path):
     table["1850"][2] = "saturated"
     pd.DataFrame(table).to_parquet(tmp_path / "soils.parquet")
     with pytest.raises(InputError, match=r"soils.parquet: row 3 \(id s3\), column '1850'"):
-        read_table(tmp_path / "soils.parquet", DataConfig(minimum_values=10))
+        read_table(tmp_path / "soils.parquet", DataConfig(minimum_values=10, bad_scans="refuse"))
+
+
+@pytest.mark.parametrize("cell", ["", "NaN", "inf", "saturated", "1.6", "-999"])
+def test_a_single_bad_scan_is_dropped_by_name(tmp_path, cell):
+    """The other rows, their values and their numbers are those of the sound table."""
+    sound, table = read(tmp_path, columns()), columns(**changed_cell("1850", 2, cell))
+    library = read(tmp_path, table)
+    others = np.arange(ROWS) != 2
+    np.testing.assert_array_equal(library.spectra, sound.spectra[others])
+    np.testing.assert_array_equal(library.targets["pH"], sound.targets["pH"][others])
+    assert library.ids.tolist() == sound.ids[others].tolist()
+    assert library.row_numbers.tolist() == (np.flatnonzero(others) + 1).tolist()
+    ((name, part, reason),) = library.dropped
+    assert (name, part) == ("s3", "")
+    assert "row 3" in reason
+    assert library.doubts[0].startswith("1 scans were dropped;")
+
+
+def test_two_bad_scans_of_24_are_refused(tmp_path):
+    table = columns(**changed_cell("1850", 2, "1.6"))
+    table["1860"] = changed_cell("1860", 9, "nan")["1860"]
+    with pytest.raises(InputError, match=r"row 3 \(s3\).*2 of 24 scans cannot be soils; at most 5%"):
+        read(tmp_path, table)
 
 
 def quantity_of(spectra, nm, configured="auto", declared="", block=10**6):
-    counts = QuantityCounts(nm)
+    summary = ScanSummary(nm)
     for start in range(0, len(spectra), block):
-        counts.add(spectra[start : start + block].astype(np.float32))
-    return determine_quantity("t", counts, configured, declared)
+        summary.add(spectra[start : start + block].astype(np.float32))
+    return assess("t", summary, Declared(quantity=configured, stated=declared)).quantity
 
 
 @pytest.mark.parametrize("nm", [NM, np.arange(1300.0, 1700, 5), np.arange(400.0, 1000, 10)])
@@ -138,7 +168,7 @@ def test_reflectance_and_absorbance_are_inferred(nm, quantity):
     signal = reflectance(nm)
     inferred = quantity_of(signal if quantity == "reflectance" else -np.log10(signal), nm)
     assert inferred.name == quantity
-    assert not inferred.percent
+    assert inferred.scale == 1
     assert inferred.notes[0].startswith(f"the spectra are {quantity}, because")
 
 
@@ -152,20 +182,20 @@ def test_a_quantity_that_cannot_be_inferred_must_be_declared():
 
 
 def test_a_slope_does_not_hide_the_water_band():
-    sloping = reflectance(NM) + 0.01 * (NM - NM[0])
+    sloping = reflectance(NM) + 0.002 * (NM - NM[0])
     assert quantity_of(sloping, NM).name == "reflectance"
-    assert quantity_of(3 - sloping, NM).name == "absorbance"
+    assert quantity_of(1.5 - sloping, NM).name == "absorbance"
 
 
-def test_percent_is_recognised_without_a_water_band():
+def test_percent_without_a_water_band_needs_a_quantity():
+    """Absorbance times 100 has the same numbers."""
     nm = np.arange(850.0, 1100, 10)
-    spectra = reflectance(nm).astype(np.float32)
-    inferred = quantity_of(spectra * 100, nm)
-    assert (inferred.name, inferred.percent) == ("reflectance", True)
-    assert "divided by 100" in inferred.notes[1]
-    percent = spectra * 100
-    inferred.scale(percent)
-    np.testing.assert_allclose(percent, spectra, rtol=1e-6)
+    percent = 100 * reflectance(nm)
+    with pytest.raises(InputError, match="cannot infer"):
+        quantity_of(percent, nm)
+    stated = quantity_of(percent, nm, configured="reflectance")
+    assert (stated.name, stated.scale) == ("reflectance", 100)
+    assert "divided by 100" in stated.notes[1]
 
 
 @pytest.mark.parametrize("other", ["fraction", "absorbance"])
@@ -178,7 +208,7 @@ def test_a_table_only_partly_in_percent_is_refused(other, proportion):
     first = int(np.flatnonzero(not_percent)[0]) + 1
     for block in (1, 7, len(mixed)):
         with pytest.raises(
-            InputError, match=rf"in percent.* {not_percent.sum()} of {len(fraction)} are not: row {first} "
+            InputError, match=rf"one (unit|quantity); {not_percent.sum()} of {len(fraction)} .*row {first}\b"
         ):
             quantity_of(mixed, NM, block=block)
 
@@ -186,8 +216,7 @@ def test_a_table_only_partly_in_percent_is_refused(other, proportion):
 @pytest.mark.parametrize("scale", [1, 100])
 @pytest.mark.parametrize("nm", [NM, np.arange(400.0, 1000, 10)])
 def test_the_inferred_quantity_does_not_depend_on_the_block_size(nm, scale):
-    """The rows disagree: every fourth row is inverted."""
-    signal = scale * np.where(np.arange(ROWS)[:, None] % 4, reflectance(nm), 1 - reflectance(nm))
+    signal = scale * reflectance(nm)
     whole = quantity_of(signal, nm)
     assert [quantity_of(signal, nm, block=block) for block in (1, 7)] == [whole] * 2
 
@@ -305,7 +334,7 @@ def test_ossl_names_are_read_with_their_units(tmp_path):
     first = {name: values[0] for name, values in library.targets.items()}
     assert first == pytest.approx({"N_g_kg": 0.1, "OC_g_kg": 2, "CEC_cmolc_kg": 0.7, "pH": 0.3})
     assert library.ids[0] == library.ids[1]
-    assert has_note(library, "reflectance, as the names of the band columns declare")
+    assert has_note(library, "reflectance, as the file or the names of its bands state")
     assert has_note(library, "1 rows repeat an id")
     assert has_note(library, "oc_usda.c1059_w.pct was used")
 
@@ -347,8 +376,9 @@ def test_replicates_are_averaged_before_measured_values_are_counted(tmp_path):
 
 def test_averaging_does_not_hide_an_impossible_scan(tmp_path):
     table = columns(id=["s"] * 2 + columns()["id"][2:], **changed_cell("1850", 1, "1.6"))
-    with pytest.raises(InputError, match=r"row 2 \(s\) is 1.6 at 1850 nm"):
-        read(tmp_path, table, replicates="average")
+    assert "row 2 (s) is 1.6" in read(tmp_path, table, replicates="average").dropped[0][2]
+    with pytest.raises(InputError, match=r"row 2 \(s\) is 1.6"):
+        read(tmp_path, table, replicates="average", bad_scans="refuse")
 
 
 def test_rows_without_an_id_are_named_by_row_number(tmp_path):

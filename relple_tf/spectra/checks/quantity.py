@@ -17,7 +17,7 @@ SCALES = {2.0: 1.0, 150.0: 100.0, 1_500.0: 1_000.0, 15_000.0: 10_000.0}
 """Upper limit of the median of the scans' highest values -> scale of reflectance. The highest value of a soil scan lies
 between 0.1 (Riparian soils of LimeSoDa RP.62) and 1.05 (Lucky Bay sand)."""
 HIGHEST_MEDIAN_ABSORBANCE = 2.2
-"""Limit of the median of the scans' mean absorbance; the darkest real library (RP.62) has 1.2, the others 0.3 to 0.9."""
+"""Limit of the median of the scans' mean absorbance; the darkest real library (RP.62) has 1.2, others 0.3 to 0.9."""
 TYPICAL_ABSORBANCE = 1.5
 """The scale named for larger numbers is the power of ten that brings them below this value."""
 
@@ -79,6 +79,14 @@ def determine_quantity(source: str, summary: ScanSummary, rows: Rows, declared: 
         name, reason = declared.fallback, "like the training spectra, because no feature decides"
     else:
         nm = summary.wavelengths_nm
+        if WATER_1914 in summary.features:
+            like = rows & (summary[WATER_1914.name] > 0)
+            raise InputError(
+                f"{source}: expected all scans in one quantity; {like.sum()} of {rows.sum()} look like reflectance at "
+                f"{WATER_1914.name} (the first is row {int(np.argmax(like)) + 1}), the others like absorbance (the first is "
+                f"row {int(np.argmax(rows & ~like)) + 1}); convert the scans to one quantity, or declare it with --set "
+                "data.quantity=..."
+            )
         raise InputError(
             f"{source}: cannot infer reflectance or absorbance from {nm[0]:g}..{nm[-1]:g} nm; "
             "add --set data.quantity=reflectance or --set data.quantity=absorbance"
@@ -142,8 +150,8 @@ def _scale(
     if declared.scale:
         if found / declared.scale > 10 or found / declared.scale < 0.1:
             raise InputError(
-                f"{source}: expected {name} times {declared.scale:g}; received {received}, which looks like {name} times "
-                f"{found:g}; correct the scale or the numbers"
+                f"{source}: expected {name} times {declared.scale:g}; received {received}, which looks like {name} "
+                f"times {found:g}; correct the scale or the numbers"
             )
         note = f"the numbers were divided by data.scale={declared.scale:g}"
         return declared.scale, () if declared.scale == 1 else (note,)

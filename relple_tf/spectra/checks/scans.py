@@ -20,8 +20,8 @@ MOST_BAD = 0.05
 FEWEST_NORMALISED = 10
 """Fewest scans from which a common mean or norm is inferred."""
 LOWEST = 0.15
-"""A scan whose lowest value is further below 0, as a fraction of its range, is centred or a derivative (0.2 to 0.6). Real
-absorbance reaches 0.04 below 0 where an instrument has an offset (corn, mp5)."""
+"""A scan whose lowest value is further below 0, as a fraction of its range, is centred or a derivative (0.2 to 0.6).
+Real absorbance reaches 0.04 below 0 where an instrument has an offset (corn, mp5)."""
 PREPROCESSED_SHARE = 0.3
 """Fraction of such scans from which the table is preprocessed: after centring of each band, about half."""
 SAME_NORM = 1e-3
@@ -188,8 +188,9 @@ def _preprocessed(summary: ScanSummary, rows: Rows) -> Iterable[Finding]:
             f"the median scan has a mean of {np.median(mean):.2g} and a range of {np.median(high - low):.2g}, smaller "
             "than those of any soil"
         )
-    if rows.sum() < FEWEST_NORMALISED:
-        return
+    levels = np.quantile(summary["anchors"][rows].astype(np.float64), [0.05, 0.5, 0.95], axis=0)
+    if rows.sum() < FEWEST_NORMALISED or np.median((levels[2] - levels[0]) / np.abs(levels[1])) < 10 * SAME_NORM:
+        return  # copies of one scan have the same mean too
     if np.ptp(np.quantile(high, [0.05, 0.95])) == 0 and np.median(high) == 1:
         yield from refused("the highest value of the scans is 1, as after removal of the continuum")
     for name, values in (("mean", mean), ("root mean square", np.sqrt(summary["square"][rows]))):
@@ -247,8 +248,8 @@ def _other_quantity(context: Context) -> list[Finding]:
         Finding(
             check="other_quantity",
             severity="refuse",
-            message=f"expected all scans in one quantity; {other.sum()} of {int(context.rows.sum())} look like {names[0]} "
-            f"at {feature.name}, the others like {names[1]}: {context.named(other)}; convert or remove them",
+            message=f"expected all scans in one quantity; {other.sum()} of {int(context.rows.sum())} look like "
+            f"{names[0]} at {feature.name}, the others like {names[1]}: {context.named(other)}; convert or remove them",
         )
     ]
 
@@ -262,8 +263,8 @@ def _too_dark(context: Context) -> list[Finding]:
         Finding(
             check="too_dark",
             severity="refuse",
-            message=f"expected reflectance of soil, 0.04 or more on average; the median scan has {level:.2g}; multiply the "
-            "numbers, or declare their divisor with --set data.scale=...",
+            message=f"expected reflectance of soil, 0.04 or more on average; the median scan has {level:.2g}; multiply "
+            "the numbers, or declare their divisor with --set data.scale=...",
         )
     ]
 

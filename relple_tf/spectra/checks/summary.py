@@ -92,7 +92,9 @@ class ScanSummary:
         return len(self["low"])
 
     def __getitem__(self, name: str) -> Floats:
-        """(n,) lowest (`low`) and highest (`high`) value, `mean`, mean `square`, longest run of exact `zeros` in bands,
+        """Numbers by name, in the order of the scans.
+
+        (n,) lowest (`low`) and highest (`high`) value, `mean`, mean `square`, longest run of exact `zeros` in bands,
         depth of a feature by its name; (n, anchors) `anchors`.
         """
         if name not in self._joined:

@@ -34,7 +34,7 @@ class ScanTable:
     spectra: npt.NDArray[np.float32]
     """(n, bands)."""
     quantity: str = ""
-    """`reflectance` (0..1) or `absorbance` if the file states it; empty if it does not: `spectra` are then as written."""
+    """`reflectance` (0..1) or `absorbance` if the file states it, else empty: `spectra` are then as written."""
     notes: tuple[str, ...] = ()
     """Format of the file, and conversions, one sentence each."""
 

@@ -229,7 +229,7 @@ def without_bad_scans(library: SpectralLibrary, bad: Mapping[int, str]) -> Spect
 
 
 def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralLibrary, Texts, Assessment]:
-    """The library without laboratory values, not yet checked; the cells of the columns that are not bands; bad scans."""
+    """The library without laboratory values, not yet checked; cells of the columns that are not bands; bad scans."""
     layout = read_layout(path, limits)
     columns = scan_columns(layout, data.id_column)
     bands, source = columns.bands, str(path)
