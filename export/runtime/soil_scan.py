@@ -125,11 +125,10 @@ class Bands:
     def of(cls, card: dict[str, Any]) -> Bands:
         """The bands in a card; bundles of version 0.2.0 do not state the tolerance, so it is computed."""
         wavelengths_nm = np.array(card["input"]["wavelengths_nm"], "float64")
-        grid_nm = np.diff(np.array(card["front_end"]["grid_nm"], "float64"))
-        low, high = card["input"].get("end_tolerance_nm") or np.maximum(
-            np.diff(wavelengths_nm)[[0, -1]], grid_nm[[0, -1]]
-        )
-        gap_nm = np.maximum(np.gradient(wavelengths_nm), grid_nm[0])
+        grid_nm = np.array(card["front_end"]["grid_nm"], "float64")
+        tolerance_nm = np.maximum(end_spacings(wavelengths_nm), end_spacings(grid_nm))
+        low, high = card["input"].get("end_tolerance_nm") or tolerance_nm
+        gap_nm = np.maximum(np.gradient(wavelengths_nm), grid_nm[1] - grid_nm[0])
         return cls(wavelengths_nm, (float(low), float(high)), gap_nm)
 
 
@@ -442,8 +441,8 @@ def checksums(folder: Path, sums: str = "SHA256SUMS") -> dict[str, str]:
     if not folder.is_dir():
         received = "a file" if folder.exists() else "no such folder"
         raise SoilScanError(
-            f"{folder}: expected the folder of a bundle, received {received}; give the folder of a bundle, then the table: "
-            "soil_scan.py BUNDLE SCANS"
+            f"{folder}: expected the folder of a bundle, received {received}; give the folder of a bundle, then the "
+            "table: soil_scan.py BUNDLE SCANS"
         )
     text = file_content(folder / sums, "give the folder of a bundle").decode("ascii", "replace")
     listed: dict[str, str] = {}
@@ -697,7 +696,8 @@ def read_scans(
         notify: Called with each note on the wavelengths of the table, before the first row.
 
     Raises:
-        SoilScanError: the table is empty or does not cover the bands of the model, or a row has a wrong number of cells.
+        SoilScanError: the table is empty or does not cover the bands of the model, or a row has a wrong number of
+            cells.
     """
     rows = rows_of(file)
     head = next(rows, None)
@@ -737,6 +737,14 @@ def read_scans(
         yield identity or f"row{number}", scan
 
 
+def end_spacings(nm: np.ndarray) -> tuple[float, float]:
+    """Spacing of ascending wavelengths at both ends; twice the next spacing at most, for a band far from the others."""
+    steps = np.diff(nm)
+    if len(steps) < 2:
+        return steps[0], steps[0]
+    return min(steps[0], 2 * steps[1]), min(steps[-1], 2 * steps[-2])
+
+
 def check_bands(named_nm: np.ndarray, model: Bands) -> None:
     """Check that the bands of a table, ascending, cover those of the model, as `relple_tf.predict` does.
 
@@ -772,17 +780,17 @@ def band_notes(named_nm: np.ndarray, wavelengths_nm: np.ndarray) -> list[str]:
     """Notes on end values that are held and on interpolation, as `relple_tf.predict` prints them."""
     if same_bands(named_nm, wavelengths_nm):
         return []
-    low_nm, high_nm = named_nm[0] - wavelengths_nm[0], wavelengths_nm[-1] - named_nm[-1]
+    first_nm, last_nm = wavelengths_nm[[0, -1]]
     notes = []
-    if low_nm > 1e-6:
+    if (low_nm := named_nm[0] - first_nm) > 1e-6:
         notes.append(
-            f"the bands start {low_nm:.3g} nm above {nm_text(wavelengths_nm[0])} nm, the first wavelength of the model: "
-            "their first value is held"
+            f"the bands start {low_nm:.3g} nm above {nm_text(first_nm)} nm, the first wavelength of the model: their "
+            "first value is held"
         )
-    if high_nm > 1e-6:
+    if (high_nm := last_nm - named_nm[-1]) > 1e-6:
         notes.append(
-            f"the bands stop {high_nm:.3g} nm below {nm_text(wavelengths_nm[-1])} nm, the last wavelength of the model: "
-            "their last value is held"
+            f"the bands stop {high_nm:.3g} nm below {nm_text(last_nm)} nm, the last wavelength of the model: their "
+            "last value is held"
         )
     return [*notes, f"interpolated from {len(named_nm)} bands to the model's {len(wavelengths_nm)}"]
 
@@ -912,7 +920,7 @@ def opened(scans: str) -> TextIO:
         )
     except OSError as error:
         raise SoilScanError(
-            f"{scans}: expected a CSV table of scans, received: {error.strerror}; give its path, or - for standard input"
+            f"{scans}: {error.strerror}; expected a CSV table of scans: give its path, or - for standard input"
         ) from None
 
 

@@ -199,6 +199,6 @@ def _check_gaps(library: SpectralLibrary, wavelengths_nm: npt.NDArray[np.float64
     if (gaps := np.flatnonzero(inside & (distance > allowed + SAME_NM))).size:
         first = gaps[0]
         raise InputError(
-            f"{library.source}: no band within {allowed[first]:.3g} nm of {nm_text(wavelengths_nm[first])} nm, which the "
-            f"model reads ({gaps.size} such wavelengths): complete the scans, or train a model without that range"
+            f"{library.source}: no band within {allowed[first]:.3g} nm of {nm_text(wavelengths_nm[first])} nm, which "
+            f"the model reads ({gaps.size} such wavelengths): complete the scans, or train a model without that range"
         )

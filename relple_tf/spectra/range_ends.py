@@ -25,9 +25,8 @@ def end_tolerance_nm(grid_nm: Floats, other_nm: Floats) -> tuple[float, float]:
     Returns:
         Tolerance at the low and at the high end, in nm.
     """
-    spacings = [np.diff(nm)[[0, -1]] if len(nm) > 1 else np.zeros(2) for nm in (grid_nm, other_nm)]
-    low, high = np.maximum(*spacings).tolist()
-    return low, high
+    (low, high), (other_low, other_high) = _end_spacings_nm(grid_nm), _end_spacings_nm(other_nm)
+    return max(low, other_low), max(high, other_high)
 
 
 def missed_ends(bands_nm: Floats, range_nm: Floats, tolerance_nm: tuple[float, float]) -> str:
@@ -78,3 +77,12 @@ def nm_text(wavelength_nm: float) -> str:
 def _missing_nm(bands_nm: Floats, range_nm: Floats) -> tuple[float, float]:
     """How far bands end inside a range at its low and high end; negative where they reach beyond it."""
     return float(bands_nm[0] - range_nm[0]), float(range_nm[-1] - bands_nm[-1])
+
+
+def _end_spacings_nm(grid_nm: Floats) -> tuple[float, float]:
+    """Spacing of a grid at its low and high end."""
+    steps = np.diff(grid_nm).tolist()
+    if len(steps) < 2:
+        return sum(steps), sum(steps)
+    # Twice the next spacing at most: a band far from all others must not permit an end far from the range.
+    return min(steps[0], 2 * steps[1]), min(steps[-1], 2 * steps[-2])

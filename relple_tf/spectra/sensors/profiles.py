@@ -99,7 +99,7 @@ def on_sensor(library: SpectralLibrary, sensor: Sensor, start_nm: float = 0.0, s
     inside = (sensor.wavelengths_nm >= start_nm - SAME_NM) & (sensor.wavelengths_nm <= (stop_nm or np.inf) + SAME_NM)
     library_nm, sensor_nm = library.wavelengths_nm, sensor.wavelengths_nm[inside]
     _check_cover(library, sensor, sensor_nm, start_nm, stop_nm)
-    fwhm_nm, resolution_note = _missing_fwhm(sensor, inside, library_nm, _same_grid(library_nm))
+    fwhm_nm, resolution_note = _missing_fwhm(sensor, inside, _same_grid(library_nm))
     converted = "" if library.quantity == sensor.quantity else f" converted from {library.quantity}"
     notes = (
         f"sensor {sensor.name}: {len(sensor_nm)} of its {len(sensor.wavelengths_nm)} bands, "
@@ -203,9 +203,7 @@ def _check_cover(library: SpectralLibrary, sensor: Sensor, sensor_nm: Floats, st
         raise InputError(f"{ranges}: the library misses {missed}; use {' '.join(options)} to model the common bands")
 
 
-def _missing_fwhm(
-    sensor: Sensor, inside: npt.NDArray[np.bool_], library_nm: Floats, library_sensor: Sensor | None
-) -> tuple[Floats, str]:
+def _missing_fwhm(sensor: Sensor, inside: npt.NDArray[np.bool_], library_sensor: Sensor | None) -> tuple[Floats, str]:
     """(bands,) FWHM of the Gaussians that reduce the library to the resolution of the sensor, and a note."""
     sensor_nm = sensor.wavelengths_nm[inside]
     if sensor.fwhm_nm is None:
@@ -218,7 +216,7 @@ def _missing_fwhm(
             f"the spectra were averaged, as reflectance, by Gaussians of {_span(wanted)} nm FWHM; the resolution of "
             "the library is unknown and was taken as 0"
         )
-    before = np.interp(sensor_nm, library_nm, library_sensor.fwhm_nm)
+    before = np.interp(sensor_nm, library_sensor.wavelengths_nm, library_sensor.fwhm_nm)
     missing = np.sqrt(np.maximum(wanted**2 - before**2, 0.0))
     note = (
         f"the library has the grid of sensor {library_sensor.name}, so its resolution was taken as {_span(before)} nm "
