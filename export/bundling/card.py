@@ -18,11 +18,12 @@ from export.runtime.soil_scan import FORMAT, SoilScan
 from export.verify.golden import soil_count
 from relple_tf.evaluation.formatting import with_unit
 from relple_tf.evaluation.metrics import scores
+from relple_tf.runs.card_schema import input_end_tolerance_nm
 from relple_tf.training.intervals import Interval
 
 Card = dict[str, Any]
 
-FROM_RUN = ("source", "simulated", "data_sha256", "soils", "input", "domain", "model", "relevance", "seed", "notes")
+FROM_RUN = ("source", "simulated", "data_sha256", "soils", "domain", "model", "relevance", "seed", "notes")
 """Entries of the run's card that are copied without a change."""
 
 CONVERTERS = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert")
@@ -43,6 +44,7 @@ def card_of(trained: StoredRun, *, front_end_file: str | None) -> Card:
     return {
         "format": FORMAT,
         **{name: run[name] for name in FROM_RUN},
+        "input": {**run["input"], "end_tolerance_nm": list(input_end_tolerance_nm(run))},
         "id_column": trained.config.data.id_column,
         "golden_soils": soil_count(trained),
         "targets": {name: {key: facts[key] for key in facts if key != "test"} for name, facts in targets.items()},

@@ -13,7 +13,9 @@ soil.
     device = SoilScan("bundle")
     print(device.estimate(scan))
 
-A table of scans is a CSV with a scan in each row, wavelengths in nm as column names and optionally a column `id`. In a
+A table of scans is a CSV with a scan in each row, wavelengths in nm as column names and optionally a column `id`. Scans
+with other wavelengths than the model's are interpolated linearly. Where they end a little before the model's range, by
+no more than `input.end_tolerance_nm` of card.json, their end value is held. A note on standard error states both. In a
 table without a header, each row holds the values of a scan at the wavelengths of the model. The result of a row is
 printed before the next row is read, so the table may be an endless pipe:
 `tail -f scans.csv | python soil_scan.py BUNDLE - --json`. A cell that is not a number makes its scan `invalid`. A row
@@ -56,8 +58,8 @@ REFLECTANCE_FLOOR = 1e-4
 FLATTEST_ABSORBANCE = 1e-4
 """A scan counts as constant, and invalid, if the range of its absorbance is at most this."""
 
-GRID_TOLERANCE_NM = 0.1
-"""Largest difference between the wavelength of a column and that of a band of the model."""
+SAME_NM = 1e-3
+"""Wavelengths that differ by no more are equal; names of columns are often rounded to this precision."""
 
 SHORTEST_NM = 300.0
 """A number in the first row from here on is a wavelength; a row with such a number is a header."""
@@ -108,6 +110,28 @@ class Estimate:
         return {**facts, "T2": self.t2, "Q": self.q}
 
 
+@dataclass(frozen=True)
+class Bands:
+    """The bands that a model reads, and how well those of a scan must cover them."""
+
+    wavelengths_nm: np.ndarray
+    """(bands,), ascending."""
+    end_tolerance_nm: tuple[float, float]
+    """Largest distance by which a scan may miss the low and the high end; there, its end value is held."""
+    gap_nm: np.ndarray
+    """(bands,) largest distance to the nearest band of a scan."""
+
+    @classmethod
+    def of(cls, card: dict[str, Any]) -> Bands:
+        """The bands in a card; bundles of version 0.2.0 do not state the tolerance, so it is computed."""
+        wavelengths_nm = np.array(card["input"]["wavelengths_nm"], "float64")
+        grid_nm = np.array(card["front_end"]["grid_nm"], "float64")
+        tolerance_nm = np.maximum(end_spacings(wavelengths_nm), end_spacings(grid_nm))
+        low, high = card["input"].get("end_tolerance_nm") or tolerance_nm
+        gap_nm = np.maximum(np.gradient(wavelengths_nm), grid_nm[1] - grid_nm[0])
+        return cls(wavelengths_nm, (float(low), float(high)), gap_nm)
+
+
 class SoilScan:
     """An open bundle with one of its variants.
 
@@ -137,7 +161,8 @@ class SoilScan:
         if self.variant not in variants:
             raise SoilScanError(f"{self.folder}: no variant {self.variant}; there are {', '.join(variants)}")
         self.quantity: str = self.card["input"]["quantity"]
-        self.wavelengths_nm = np.array(self.card["input"]["wavelengths_nm"], "float64")
+        self.bands = Bands.of(self.card)
+        self.wavelengths_nm = self.bands.wavelengths_nm
         self.targets: dict[str, dict[str, Any]] = self.card["targets"]
         bands, statistics = len(self.wavelengths_nm), ("T2", "Q")
         self.front_end = None
@@ -413,6 +438,12 @@ def checksums(folder: Path, sums: str = "SHA256SUMS") -> dict[str, str]:
     Raises:
         SoilScanError: the folder is not a bundle, or a line does not hold a hash and a new file name.
     """
+    if not folder.is_dir():
+        received = "a file" if folder.exists() else "no such folder"
+        raise SoilScanError(
+            f"{folder}: expected the folder of a bundle, received {received}; give the folder of a bundle, then the "
+            "table: soil_scan.py BUNDLE SCANS"
+        )
     text = file_content(folder / sums, "give the folder of a bundle").decode("ascii", "replace")
     listed: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -530,6 +561,11 @@ def ascending(value: Any) -> bool:
     return all(shorter < longer for shorter, longer in pairwise(nm))
 
 
+def two_distances(value: Any) -> bool:
+    """Whether the value is a list of two distances in nm."""
+    return isinstance(value, list) and len(value) == 2 and all(map(number(0, 1000)[1], value))
+
+
 MISSING = object()
 """Marks a missing value."""
 
@@ -541,6 +577,7 @@ CARD: dict[str, Rule] = {
     "input": OBJECT,
     "input.quantity": text("|".join(POSSIBLE), " or ".join(POSSIBLE)),
     "input.wavelengths_nm": ("at least two ascending wavelengths in nm", ascending),
+    "input.end_tolerance_nm": or_missing(("two distances in nm", two_distances)),
     "targets": ("an object with plain names", named),
     "targets.*": OBJECT,
     "targets.*.modelled": OBJECT,
@@ -560,6 +597,7 @@ CARD: dict[str, Rule] = {
     "domain.limits.T2": number(1e-9, 1e12),
     "domain.limits.Q": number(0, 1e12),
     "front_end": OBJECT,
+    "front_end.grid_nm": ("at least two ascending wavelengths in nm", ascending),
     "front_end.file": or_null(NAME),
     "front_end.bytes": SIZE,
     "variants": ("an object with plain names", named),
@@ -646,11 +684,20 @@ def rows_of(file: TextIO) -> Iterator[list[str]]:
         raise SoilScanError(f"{error}, after {number} rows; save the table as CSV, a scan per row") from None
 
 
-def read_scans(file: TextIO, wavelengths_nm: np.ndarray, id_column: str = "id") -> Iterator[tuple[str, np.ndarray]]:
+def read_scans(
+    file: TextIO, model: Bands, id_column: str = "id", notify: Callable[[str], None] = lambda note: None
+) -> Iterator[tuple[str, np.ndarray]]:
     """Read id and scan (bands,) of each row of a CSV, row by row; a cell that is not a number becomes NaN.
 
+    Args:
+        file: The table.
+        model: The bands of the model, to which scans with other wavelengths are interpolated.
+        id_column: Name of the column of ids.
+        notify: Called with each note on the wavelengths of the table, before the first row.
+
     Raises:
-        SoilScanError: the table is empty or lacks a band of the model, or a row has a wrong number of cells.
+        SoilScanError: the table is empty or does not cover the bands of the model, or a row has a wrong number of
+            cells.
     """
     rows = rows_of(file)
     head = next(rows, None)
@@ -659,41 +706,103 @@ def read_scans(file: TextIO, wavelengths_nm: np.ndarray, id_column: str = "id") 
     if len(head) > MOST_COLUMNS:
         raise SoilScanError(f"the table has {len(head):,} columns, expected at most {MOST_COLUMNS:,}")
     names = [band_nm(cell) for cell in head]
-    bands = [(nm, position) for position, nm in enumerate(names) if nm is not None and nm >= SHORTEST_NM]
+    named = sorted((nm, position) for position, nm in enumerate(names) if nm is not None and nm >= SHORTEST_NM)
+    wavelengths_nm = model.wavelengths_nm
     positions: Sequence[int] = range(len(wavelengths_nm))
-    id_position, expected = None, len(wavelengths_nm)
-    if bands:
-        positions, expected = positions_of(wavelengths_nm, bands), len(head)
+    id_position, expected, named_nm = None, len(wavelengths_nm), wavelengths_nm
+    if named:
+        named_nm, positions, expected = np.array([nm for nm, _ in named]), [at for _, at in named], len(head)
+        check_bands(named_nm, model)
+        for note in band_notes(named_nm, wavelengths_nm):
+            notify(note)
+        # The columns next to the model's bands; others are not read.
+        first = max(int(np.searchsorted(named_nm, wavelengths_nm[0], "right")) - 1, 0)
+        end = int(np.searchsorted(named_nm, wavelengths_nm[-1])) + 1
+        named_nm, positions = named_nm[first:end], positions[first:end]
         lower = [cell.strip().lower() for cell in head]
         id_positions = [lower.index(name) for name in (id_column.lower(), "id") if name in lower]
         id_position = id_positions[0] if id_positions else None
     else:
         rows = chain([head], rows)
+    same = same_bands(named_nm, wavelengths_nm)
     for number, row in enumerate(rows, 1):
         if len(row) != expected:
             raise SoilScanError(f"row {number}: expected {expected} cells, received {len(row)}; complete the row")
         identity = row[id_position].strip() if id_position is not None else ""
-        yield identity or f"row{number}", numbers_of([row[at] for at in positions])
+        scan = numbers_of([row[at] for at in positions])
+        if not same:
+            with np.errstate(invalid="ignore"):  # infinite values become NaN, and the scan invalid
+                # np.interp holds the first and the last value beyond the ends.
+                scan = np.interp(wavelengths_nm, named_nm, scan).astype("float32")
+        yield identity or f"row{number}", scan
 
 
-def positions_of(wavelengths_nm: np.ndarray, bands: list[tuple[float, int]]) -> list[int]:
-    """Column index of each band of the model.
+def end_spacings(nm: np.ndarray) -> tuple[float, float]:
+    """Spacing of ascending wavelengths at both ends; twice the next spacing at most, for a band far from the others."""
+    steps = np.diff(nm)
+    if len(steps) < 2:
+        return steps[0], steps[0]
+    return min(steps[0], 2 * steps[1]), min(steps[-1], 2 * steps[-2])
+
+
+def check_bands(named_nm: np.ndarray, model: Bands) -> None:
+    """Check that the bands of a table, ascending, cover those of the model, as `relple_tf.predict` does.
 
     Raises:
-        SoilScanError: a band is missing.
+        SoilScanError: a wavelength occurs twice, an end is missed by more than the tolerance, or there is a gap.
     """
-    named = np.array([nm for nm, _ in bands])
-    nearest = [int(np.argmin(np.abs(named - nm))) for nm in wavelengths_nm]
-    missing = np.flatnonzero(np.abs(named[nearest] - wavelengths_nm) > GRID_TOLERANCE_NM)
-    if missing.size:
-        covered = named.min() <= wavelengths_nm[0] and named.max() >= wavelengths_nm[-1]
-        remedy = ", or use python -m relple_tf.predict to interpolate" if covered else ""
+    if (twice := np.flatnonzero(np.diff(named_nm) == 0)).size:
+        raise SoilScanError(f"two columns have the wavelength {nm_text(named_nm[twice[0]])} nm; remove either")
+    nm = model.wavelengths_nm
+    missing = zip((named_nm[0] - nm[0], nm[-1] - named_nm[-1]), nm[[0, -1]], model.end_tolerance_nm, strict=True)
+    missed = " and ".join(
+        f"{nm_text(end)} nm by {nm_text(distance)} nm, more than {nm_text(tolerance)} nm"
+        for distance, end, tolerance in missing
+        if distance > tolerance + SAME_NM
+    )
+    if missed:
         raise SoilScanError(
-            f"expected a column at {wavelengths_nm[missing[0]]:g} nm, received {len(named)} bands from "
-            f"{named.min():g} to {named.max():g} nm; give all {len(wavelengths_nm)} bands from "
-            f"{wavelengths_nm[0]:g} to {wavelengths_nm[-1]:g} nm{remedy}"
+            f"bands {nm_text(named_nm[0])}..{nm_text(named_nm[-1])} nm do not cover the model's "
+            f"{nm_text(nm[0])}..{nm_text(nm[-1])} nm: they miss {missed}; scan that range"
         )
-    return [bands[at][1] for at in nearest]
+    after = np.clip(np.searchsorted(named_nm, nm), 1, max(len(named_nm) - 1, 1))
+    distance = np.minimum(np.abs(nm - named_nm[after - 1]), np.abs(nm - named_nm[np.minimum(after, len(named_nm) - 1)]))
+    inside = (nm >= named_nm[0]) & (nm <= named_nm[-1])
+    if (gaps := np.flatnonzero(inside & (distance > model.gap_nm + SAME_NM))).size:
+        first = gaps[0]
+        raise SoilScanError(
+            f"no band within {model.gap_nm[first]:.3g} nm of {nm_text(nm[first])} nm, which the model reads "
+            f"({gaps.size} such wavelengths): complete the scans"
+        )
+
+
+def band_notes(named_nm: np.ndarray, wavelengths_nm: np.ndarray) -> list[str]:
+    """Notes on end values that are held and on interpolation, as `relple_tf.predict` prints them."""
+    if same_bands(named_nm, wavelengths_nm):
+        return []
+    first_nm, last_nm = wavelengths_nm[[0, -1]]
+    notes = []
+    if (low_nm := named_nm[0] - first_nm) > 1e-6:
+        notes.append(
+            f"the bands start {low_nm:.3g} nm above {nm_text(first_nm)} nm, the first wavelength of the model: their "
+            "first value is held"
+        )
+    if (high_nm := last_nm - named_nm[-1]) > 1e-6:
+        notes.append(
+            f"the bands stop {high_nm:.3g} nm below {nm_text(last_nm)} nm, the last wavelength of the model: their "
+            "last value is held"
+        )
+    return [*notes, f"interpolated from {len(named_nm)} bands to the model's {len(wavelengths_nm)}"]
+
+
+def same_bands(named_nm: np.ndarray, wavelengths_nm: np.ndarray) -> bool:
+    """Whether two lists of wavelengths are equal except for rounding of float64."""
+    return len(named_nm) == len(wavelengths_nm) and bool(np.abs(named_nm - wavelengths_nm).max() <= 1e-6)
+
+
+def nm_text(wavelength_nm: float) -> str:
+    """A wavelength with up to 4 decimals, so that values that differ by more than SAME_NM never look equal."""
+    return f"{wavelength_nm:.4f}".rstrip("0").rstrip(".")
 
 
 def band_nm(name: str) -> float | None:
@@ -770,6 +879,11 @@ def answer(line: str) -> None:
         raise
 
 
+def notify(note: str) -> None:
+    """Print a note on standard error, so that standard output holds results only."""
+    print(f"note: {note}", file=sys.stderr, flush=True)
+
+
 def answer_all(device: SoilScan, table: TextIO, *, as_json: bool) -> None:
     """Predict from each row of a table and print the result before the next row is read.
 
@@ -777,7 +891,7 @@ def answer_all(device: SoilScan, table: TextIO, *, as_json: bool) -> None:
         SoilScanError: see `read_scans`.
     """
     head = "" if as_json else head_line(device.targets)
-    for identity, scan in read_scans(table, device.wavelengths_nm, device.card.get("id_column", "")):
+    for identity, scan in read_scans(table, device.bands, device.card.get("id_column", ""), notify):
         estimate = device.estimate(scan)
         if as_json:
             answer(json.dumps({"id": identity, **estimate.as_dict()}, allow_nan=False))
@@ -786,6 +900,28 @@ def answer_all(device: SoilScan, table: TextIO, *, as_json: bool) -> None:
             answer(head)
             head = ""
         answer(line_of(device.targets, identity, estimate))
+
+
+def opened(scans: str) -> TextIO:
+    """Open a table of scans; `-` is standard input.
+
+    Raises:
+        SoilScanError: the file cannot be opened.
+    """
+    is_pipe = scans == "-"
+    try:
+        # A byte that is not UTF-8 damages its cell only.
+        return open(
+            sys.stdin.fileno() if is_pipe else scans,
+            encoding="utf-8-sig",
+            errors="replace",
+            newline="",
+            closefd=not is_pipe,
+        )
+    except OSError as error:
+        raise SoilScanError(
+            f"{scans}: {error.strerror}; expected a CSV table of scans: give its path, or - for standard input"
+        ) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -811,10 +947,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name in [options.variant] if options.variant else device.card["variants"]:
                 answer(repeat_golden(SoilScan(options.bundle, name)))
             return 0
-        is_pipe = options.scans == "-"
-        source = sys.stdin.fileno() if is_pipe else options.scans
-        # A byte that is not UTF-8 damages its cell only.
-        with open(source, encoding="utf-8-sig", errors="replace", newline="", closefd=not is_pipe) as table:
+        with opened(options.scans) as table:
             answer_all(device, table, as_json=options.json)
     except BrokenPipeError:
         return 0  # the reader closed the pipe, as `| head` does

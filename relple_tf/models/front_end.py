@@ -18,6 +18,7 @@ from scipy.signal import savgol_coeffs
 from relple_tf.config import FrontEndConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import FLATTEST_ABSORBANCE, RANGES, REFLECTANCE_FLOOR, SpectralLibrary
+from relple_tf.spectra.range_ends import SAME_NM
 
 register = keras.saving.register_keras_serializable("relple_tf")
 
@@ -292,11 +293,13 @@ class BandStandardise(keras.layers.Layer):
 def in_range(library: SpectralLibrary, config: FrontEndConfig) -> SpectralLibrary:
     """Return the library with the bands between `start_nm` and `stop_nm` only, the bands that the model reads.
 
+    A band that lies outside by less than SAME_NM is read, so that rounded wavelengths do not cost a band.
+
     Raises:
         InputError: no band remains, or a scan is constant over the remaining bands.
     """
     nm = library.wavelengths_nm
-    inside = (nm >= config.start_nm - 1e-6) & (nm <= (config.stop_nm or np.inf) + 1e-6)
+    inside = (nm >= config.start_nm - SAME_NM) & (nm <= (config.stop_nm or np.inf) + SAME_NM)
     grid_nm(nm[inside] if inside.any() else nm, config)
     return replace(library, spectra=library.spectra[:, inside], wavelengths_nm=nm[inside]).checked()
 

@@ -17,10 +17,11 @@ from relple_tf.errors import InputError
 from relple_tf.models.deployed import T2, Q
 from relple_tf.models.domain import Limits, status
 from relple_tf.progress import tqdm
-from relple_tf.runs.card_schema import CARD, run_card
+from relple_tf.runs.card_schema import CARD, input_end_tolerance_nm, run_card
 from relple_tf.runs.folder import CONFIG, REMEDY, RunFolder, read_config
 from relple_tf.runs.model_loading import load_model
 from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
+from relple_tf.spectra.range_ends import SAME_NM, held_ends, missed_ends, nm_text
 from relple_tf.spectra.readers.scans import BAR_DELAY_S, Scans, open_scans
 from relple_tf.training.intervals import Interval
 
@@ -153,6 +154,9 @@ def estimates(model: keras.Model, spectra: npt.NDArray[np.float32]) -> dict[str,
 def to_model_input(library: SpectralLibrary, card: Mapping[str, Any]) -> tuple[SpectralLibrary, tuple[str, ...]]:
     """Convert a library to the quantity and the wavelengths of a model, which its card states.
 
+    Bands that miss an end of the model's wavelengths by no more than the tolerance in the card are read: their first or
+    last value is held.
+
     Returns:
         The converted library, and a note per conversion.
 
@@ -162,30 +166,46 @@ def to_model_input(library: SpectralLibrary, card: Mapping[str, Any]) -> tuple[S
     wavelengths_nm, quantity = np.array(card["input"]["wavelengths_nm"]), card["input"]["quantity"]
     spectra, notes = library.spectra, []
     scan_nm = library.wavelengths_nm
-    if scan_nm[0] > wavelengths_nm[0] + 1e-6 or scan_nm[-1] < wavelengths_nm[-1] - 1e-6:
-        start = math.ceil(max(scan_nm[0], wavelengths_nm[0]))
-        stop = math.floor(min(scan_nm[-1], wavelengths_nm[-1]))
-        common = f"--set front_end.start_nm={start} --set front_end.stop_nm={stop}"
-        raise InputError(
-            f"{library.source}: bands {scan_nm[0]:g}..{scan_nm[-1]:g} nm do not cover the model's "
-            f"{wavelengths_nm[0]:g}..{wavelengths_nm[-1]:g} nm; scan that range"
-            + (f", or train a model for the common range (python -m relple_tf.train {common})" if start < stop else "")
-        )
+    _check_ends(library, wavelengths_nm, input_end_tolerance_nm(card))
     _check_gaps(library, wavelengths_nm, float(np.diff(card["front_end"]["grid_nm"])[0]))
     if library.quantity != quantity:
         spectra = np.log10(1 / np.maximum(spectra, REFLECTANCE_FLOOR)) if quantity == "absorbance" else 10.0**-spectra
         notes.append(f"{library.quantity} converted to {quantity}, which the model reads")
     if len(scan_nm) != len(wavelengths_nm) or np.abs(scan_nm - wavelengths_nm).max() > 1e-6:
+        # np.interp holds the first and the last value beyond the ends.
         spectra = np.stack([np.interp(wavelengths_nm, scan_nm, spectrum) for spectrum in spectra])
+        notes += held_ends(scan_nm, wavelengths_nm, "the model")
         notes.append(f"interpolated from {len(scan_nm)} bands to the model's {len(wavelengths_nm)}")
     ready = replace(library, spectra=spectra.astype("float32"), wavelengths_nm=wavelengths_nm, quantity=quantity)
     return ready.checked(), tuple(notes)
 
 
-def _check_gaps(library: SpectralLibrary, wavelengths_nm: npt.NDArray[np.float64], step_nm: float) -> None:
-    """Refuse scans with a gap at wavelengths of the model.
+def _check_ends(
+    library: SpectralLibrary, wavelengths_nm: npt.NDArray[np.float64], tolerance_nm: tuple[float, float]
+) -> None:
+    """Refuse scans that miss an end of the model's wavelengths by more than the tolerance.
 
-    Linear interpolation over a gap gives a smooth spectrum, which T2 and Q may not detect.
+    Raises:
+        InputError: names the end and the distance.
+    """
+    scan_nm = library.wavelengths_nm
+    if not (missed := missed_ends(scan_nm, wavelengths_nm, tolerance_nm)):
+        return
+    start = math.ceil(max(scan_nm[0], wavelengths_nm[0]))
+    stop = math.floor(min(scan_nm[-1], wavelengths_nm[-1]))
+    common = f"--set front_end.start_nm={start} --set front_end.stop_nm={stop}"
+    raise InputError(
+        f"{library.source}: bands {nm_text(scan_nm[0])}..{nm_text(scan_nm[-1])} nm do not cover the model's "
+        f"{nm_text(wavelengths_nm[0])}..{nm_text(wavelengths_nm[-1])} nm: they miss {missed}; scan that range"
+        + (f", or train a model for the common range (python -m relple_tf.train {common})" if start < stop else "")
+    )
+
+
+def _check_gaps(library: SpectralLibrary, wavelengths_nm: npt.NDArray[np.float64], step_nm: float) -> None:
+    """Refuse scans with a gap at wavelengths of the model that lie between their first and last band.
+
+    Linear interpolation over a gap gives a smooth spectrum, which T2 and Q may not detect. `_check_ends` decides on
+    wavelengths beyond the first and last band.
 
     Args:
         library: The scans.
@@ -200,9 +220,10 @@ def _check_gaps(library: SpectralLibrary, wavelengths_nm: npt.NDArray[np.float64
     after = np.clip(np.searchsorted(scan_nm, wavelengths_nm), 1, len(scan_nm) - 1)
     distance = np.minimum(np.abs(wavelengths_nm - scan_nm[after - 1]), np.abs(wavelengths_nm - scan_nm[after]))
     allowed = np.maximum(step_nm, np.gradient(wavelengths_nm))
-    if (gaps := np.flatnonzero(distance > allowed + 1e-6)).size:
+    inside = (wavelengths_nm >= scan_nm[0]) & (wavelengths_nm <= scan_nm[-1])
+    if (gaps := np.flatnonzero(inside & (distance > allowed + SAME_NM))).size:
         first = gaps[0]
         raise InputError(
-            f"{library.source}: no band within {allowed[first]:.3g} nm of {wavelengths_nm[first]:g} nm, which the "
-            f"model reads ({gaps.size} such wavelengths): complete the scans, or train a model without that range"
+            f"{library.source}: no band within {allowed[first]:.3g} nm of {nm_text(wavelengths_nm[first])} nm, which "
+            f"the model reads ({gaps.size} such wavelengths): complete the scans, or train a model without that range"
         )

@@ -48,7 +48,8 @@ class SavedModel:
 
         Args:
             scans: (n, n_bands) array or DataFrame, or the path of a table as `python -m relple_tf.predict` reads it.
-            wavelengths_nm: (n_bands,) of the columns; None: those of the model. Ignored for a path.
+            wavelengths_nm: (n_bands,) of the columns; None: those of the model. Ignored for a path. Scans with other
+                wavelengths are interpolated; they may miss each end by `input.end_tolerance_nm` of the card.
             quantity: `reflectance` or `absorbance`; None: that of the model. Ignored for a path.
 
         Returns:

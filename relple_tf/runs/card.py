@@ -12,6 +12,7 @@ from relple_tf.evaluation.formatting import unit
 from relple_tf.evaluation.result import RunResult
 from relple_tf.models.deployed import T2, Q
 from relple_tf.models.relevance import relevant_targets
+from relple_tf.spectra.range_ends import end_tolerance_nm
 from relple_tf.spectra.splitting.split import PARTS
 from relple_tf.training.intervals import achieved_coverage
 
@@ -27,6 +28,7 @@ def card(result: RunResult) -> dict[str, Any]:
         "input": {
             "quantity": library.quantity,
             "wavelengths_nm": library.wavelengths_nm.tolist(),
+            "end_tolerance_nm": list(end_tolerance_nm(library.wavelengths_nm, result.fitted.prepared.grid_nm)),
         },
         "targets": {
             scale.name: {

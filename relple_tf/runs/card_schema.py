@@ -4,8 +4,11 @@ The ranges are wider than any soil, sensor or model needs, so they refuse imposs
 value passes the check if the hash in the manifest was computed again.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from relple_tf.artefacts.reading import parse_json
 from relple_tf.artefacts.schema import (
@@ -28,6 +31,7 @@ from relple_tf.artefacts.schema import (
 from relple_tf.config import ARCHITECTURES, CHANNELS
 from relple_tf.errors import InputError
 from relple_tf.runs.folder import REMEDY as RUN_REMEDY
+from relple_tf.spectra.range_ends import end_tolerance_nm
 
 Card = dict[str, Any]
 
@@ -40,6 +44,8 @@ LARGEST_VALUE = 1e9
 """Largest magnitude of a target, in any unit."""
 LARGEST_STATISTIC = 1e12
 """Largest limit of the domain statistics T2 and Q."""
+LARGEST_END_TOLERANCE_NM = 1000.0
+"""Largest distance by which bands may miss an end of the model's wavelengths."""
 MAX_WEIGHTS = 1 << 28
 """Largest number of weights of a model: 1 GiB as float32."""
 
@@ -49,6 +55,9 @@ PREDICTION_RULES = {
     "input": OBJECT,
     "input.quantity": one_of("reflectance", "absorbance"),
     "input.wavelengths_nm": ASCENDING_NM,
+    # Runs and bundles of version 0.2.0 lack it: `input_end_tolerance_nm`.
+    "input.end_tolerance_nm": or_missing(items(2, 2)),
+    "input.end_tolerance_nm.*": number(0, LARGEST_END_TOLERANCE_NM),
     "targets": named(TARGET),
     "targets.*": OBJECT,
     "targets.*.interval": or_null(OBJECT),
@@ -116,6 +125,20 @@ BUNDLE_RULES = PREDICTION_RULES | {
     "default_variant": NAME,
 }
 """Entries that prediction reads from the card of a bundle."""
+
+
+def input_end_tolerance_nm(card: Mapping[str, Any]) -> tuple[float, float]:
+    """Read by how much the bands of a scan may miss the ends of the model's wavelengths, in nm.
+
+    The cards of version 0.2.0 do not state it; it is computed as training computes it.
+
+    Args:
+        card: Card of a run or bundle, checked.
+    """
+    if stated := card["input"].get("end_tolerance_nm"):
+        low, high = stated
+        return low, high
+    return end_tolerance_nm(np.array(card["input"]["wavelengths_nm"]), np.array(card["front_end"]["grid_nm"]))
 
 
 def run_card(content: bytes, path: Path) -> Card:

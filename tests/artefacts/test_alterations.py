@@ -151,6 +151,7 @@ HOSTILE = {
         *([], [1000], "1000", {}, [1e308, 2e308], [2, 1], [1, 1, 2], [1, None], [1, "2"], [[1], [2]], [True, 2]),
         ABSENT,
     ),
+    "input.end_tolerance_nm": (*([], [1], [1, 2, 3], [1, "2"], [-1, 1], [1, 1e308], [True, 1]), 8, "8", {}, None),
     "targets": ({}, [], None, {"../pH": {}}, {"p\nH": {}}, {"": {}}, {"\x1b[2J": {}}, ABSENT),
     "targets.pH": (None, [], 3, {}),
     "targets.pH.interval": ({}, [], 3, "none", ABSENT),

@@ -28,6 +28,7 @@ from export.verify.runtimes import RUNTIMES
 from relple_tf import predict
 from relple_tf.config import SimulatedConfig
 from relple_tf.prediction.runs import predict_table
+from relple_tf.prediction.saved import load
 from relple_tf.runs.folder import RunFolder
 from relple_tf.spectra.sources.simulated import simulate
 
@@ -208,6 +209,35 @@ def test_predict_gives_the_same_table_for_a_bundle_and_its_run(trained, folder, 
             np.testing.assert_allclose(table[column], expected[column], rtol=1e-3)
         else:
             assert list(table[column]) == list(expected[column])
+
+
+@pytest.mark.parametrize(("low_nm", "high_nm"), [(0.0, 0.0004), (7.3, 19.0), (20.0, 38.9)])
+def test_run_bundle_and_soil_scan_agree_on_scans_that_end_inside_the_range(
+    trained, folder, scans, tmp_path, low_nm, high_nm
+):
+    assert json.loads((folder / "card.json").read_text())["input"]["end_tolerance_nm"] == [40.0, 40.0]
+    frame = pd.read_csv(scans).set_index("id")
+    bands = frame.columns.to_numpy(float)
+    nm = bands + np.random.default_rng(0).uniform(-5, 5, len(bands))
+    nm[0], nm[-1] = bands[0] + low_nm, bands[-1] - high_nm
+    nm = np.sort(nm[(nm >= nm[0]) & (nm <= nm[-1])])
+    table = tmp_path / "moved.csv"
+    moved = pd.DataFrame([np.interp(nm, bands, scan) for scan in frame.to_numpy()], frame.index, map(repr, nm.tolist()))
+    moved.to_csv(table)
+    of_run, notes = predict_table(RunFolder(path=trained.folder), table)
+    of_bundle, of_arrays = load(folder).predict(table), load(trained.folder).predict(moved, wavelengths_nm=nm)
+    script = [sys.executable, folder / "soil_scan.py", folder, table, "--json"]
+    child = subprocess.run(script, capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in child.stdout.splitlines()]
+    held = [note for note in notes if "is held" in note]
+    assert len(held) == int(low_nm > 0) + int(high_nm > 0)
+    assert [line for line in child.stderr.splitlines() if "is held" in line] == [f"note: {note}" for note in held]
+    for target in ("OC_g_kg", "pH"):
+        np.testing.assert_array_equal(of_arrays[target], of_run[target])
+        np.testing.assert_allclose(of_bundle[target], of_run[target], rtol=1e-3)
+        # The same file and the same input, run by the same runtime.
+        np.testing.assert_allclose([line["values"][target] for line in lines], of_bundle[target], rtol=1e-6)
+    assert [line["status"] for line in lines] == list(of_bundle["status"]) == list(of_run["status"])
 
 
 def test_ids_come_from_the_id_column_of_the_run(trained, folder, scans, tmp_path, capsys):

@@ -16,11 +16,14 @@ import pytest
 
 from export.runtime import soil_scan
 from export.runtime.soil_scan import SoilScan, SoilScanError
+from relple_tf.errors import InputError
 from relple_tf.models.domain import Limits
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.prediction import bundles as bundled
+from relple_tf.prediction.runs import to_model_input
+from relple_tf.prediction.saved import load
 from relple_tf.runs import card_schema as cards
-from relple_tf.spectra import library
+from relple_tf.spectra import library, range_ends
 from relple_tf.training.intervals import Interval
 
 SCRIPT = Path(soil_scan.__file__)
@@ -187,6 +190,7 @@ def test_format_and_ranges_are_those_of_relple_tf():
     assert soil_scan.POSSIBLE == {"reflectance": library.REFLECTANCE_RANGE, "absorbance": library.ABSORBANCE_RANGE}
     assert soil_scan.FLATTEST_ABSORBANCE == library.FLATTEST_ABSORBANCE
     assert soil_scan.REFLECTANCE_FLOOR == library.REFLECTANCE_FLOOR
+    assert soil_scan.SAME_NM == range_ends.SAME_NM
 
 
 @pytest.mark.parametrize("limit", ["T2", "Q"])
@@ -267,11 +271,14 @@ def test_a_folder_without_a_bundle_and_an_unknown_variant_are_refused(copied, tm
         SoilScan(copied)
 
 
-def read(text, tmp_path):
+MODEL = soil_scan.Bands.of(hand_made.card())
+
+
+def read(text, tmp_path, notify=lambda note: None):
     path = tmp_path / "scans.csv"
     path.write_text(text, encoding="utf-8")
     with path.open(encoding="utf-8", newline="") as file:
-        return list(soil_scan.read_scans(file, np.array(hand_made.NM)))
+        return list(soil_scan.read_scans(file, MODEL, notify=notify))
 
 
 def same(rows, scans):
@@ -289,7 +296,7 @@ def test_bands_are_found_by_their_column_names(tmp_path):
     wide = [[9.0, *scan[::-1], 8.0] for scan in scans]
     text = "OC_g_kg;" + csv_of(wide, nm=nm, separator=";").replace(".", ",").replace("\n", "\n17;", 3)
     assert same(read("\ufeff" + text, tmp_path), scans)
-    text = csv_of(scans).replace("1000,", "X1000.04,").replace(",1010,", ",spc.1010,").replace(",1020,", ",1020nm,")
+    text = csv_of(scans).replace("1000,", "X1000,").replace(",1010,", ",spc.1010,").replace(",1020,", ",1020nm,")
     assert same(read(text, tmp_path), scans)
 
 
@@ -311,8 +318,24 @@ def test_a_cell_that_is_not_a_number_is_nan(tmp_path):
     ("text", "message"),
     [
         ("", "empty"),
-        (csv_of(hand_made.soils(1), nm=[nm + 5 for nm in hand_made.NM]), "expected a column at 1000 nm"),
-        (csv_of(hand_made.soils(2)[:, :-1], nm=hand_made.NM[:-1]), "expected a column at 1230 nm"),
+        (
+            csv_of(hand_made.soils(1), nm=[nm + 10.01 for nm in hand_made.NM]),
+            r"^bands 1010.01..1240.01 nm do not cover the model's 1000..1230 nm: they miss 1000 nm by 10.01 nm, more "
+            "than 10 nm; scan that range$",
+        ),
+        (
+            csv_of(hand_made.soils(2)[:, :-2], nm=hand_made.NM[:-2]),
+            "they miss 1230 nm by 20 nm, more than 10 nm; scan that range$",
+        ),
+        (
+            csv_of(hand_made.soils(1)[:, 3:-3], nm=hand_made.NM[3:-3]),
+            "they miss 1000 nm by 30 nm, more than 10 nm and 1230 nm by 30 nm, more than 10 nm; scan",
+        ),
+        (
+            csv_of(hand_made.soils(1)[:, [*range(8), *range(12, 24)]], nm=[*hand_made.NM[:8], *hand_made.NM[12:]]),
+            r"no band within 10 nm of 1090 nm, which the model reads \(2 such wavelengths\): complete the scans$",
+        ),
+        (csv_of(hand_made.soils(1), nm=[1000, *hand_made.NM[:-1]]), "two columns have the wavelength 1000 nm"),
         (csv_of(hand_made.soils(2)) + "0.3,0.4\n", "row 3: expected 24 cells, received 2"),
         ("0.3,0.4\n", "row 1: expected 24 cells, received 2"),
     ],
@@ -320,6 +343,85 @@ def test_a_cell_that_is_not_a_number_is_nan(tmp_path):
 def test_a_wrong_table_is_refused(tmp_path, text, message):
     with pytest.raises(SoilScanError, match=message):
         read(text, tmp_path)
+
+
+def moved(low_nm, high_nm, seed=0):
+    """Ascending wavelengths whose ends lie inside those of the model by these distances, and scans on them."""
+    nm = np.array(hand_made.NM) + np.random.default_rng(seed).uniform(-3, 3, hand_made.BANDS)
+    nm[0], nm[-1] = hand_made.NM[0] + low_nm, hand_made.NM[-1] - high_nm
+    nm = np.sort(nm)
+    return nm, np.stack([np.interp(nm, hand_made.NM, scan) for scan in hand_made.soils(3)]).astype("float32")
+
+
+ENDS = [(0.0, 0.0), (0.0004, 0.0), (7e-6, 7e-6), (4.9, 0.0), (0.0, 10.0), (9.7, 9.9), (-3.0, 2.0)]
+
+
+@pytest.mark.parametrize(("low_nm", "high_nm"), ENDS)
+def test_scans_on_other_wavelengths_are_read_as_relple_tf_reads_them(made, device, tmp_path, low_nm, high_nm):
+    nm, scans = moved(low_nm, high_nm)
+    scans_of_library = library.SpectralLibrary.from_arrays(scans, {}, wavelengths_nm=nm)
+    ready, expected_notes = to_model_input(scans_of_library, device.card)
+    text, notes = csv_of(scans, ["a", "b", "c"], nm=[]).split("\n", 1)[1], []
+    rows = read("id," + ",".join(map(repr, nm.tolist())) + "\n" + text, tmp_path, notes.append)
+    assert same(rows, ready.spectra)
+    assert notes == list(expected_notes)
+    assert sum("is held" in note for note in notes) == (low_nm > 0) + (high_nm > 0)
+    of_arrays, of_table = load(made[0]).predict(scans, wavelengths_nm=nm), load(made[0]).predict(tmp_path / "scans.csv")
+    for row, (_, scan) in enumerate(rows):
+        estimate = device.estimate(scan)
+        for table in (of_arrays, of_table):
+            assert table["status"][row] == estimate.status
+            for name, value in estimate.values.items():
+                assert table[name][row] == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize(("low_nm", "high_nm"), [(10.01, 0.0), (0.0, 10.01), (25.0, 31.0), (-40.0, 10.0021)])
+def test_refusals_are_those_of_relple_tf(device, tmp_path, low_nm, high_nm):
+    nm, scans = moved(low_nm, high_nm)
+    nm = np.clip(nm, hand_made.NM[0] + low_nm, hand_made.NM[-1] - high_nm)
+    _, kept = np.unique(nm, return_index=True)
+    nm, scans = nm[kept], scans[:, kept]
+    with pytest.raises(InputError) as expected:
+        to_model_input(library.SpectralLibrary.from_arrays(scans, {}, wavelengths_nm=nm), device.card)
+    with pytest.raises(SoilScanError) as received:
+        read(",".join(map(repr, nm.tolist())) + "\n", tmp_path)
+    assert str(expected.value).startswith(f"arrays: {received.value}")
+
+
+def test_a_bundle_of_an_earlier_version_has_the_computed_tolerance(copied):
+    card = hand_made.card()
+    assert soil_scan.Bands.of(card).end_tolerance_nm == cards.input_end_tolerance_nm(card) == (10.0, 10.0)
+    card["input"]["end_tolerance_nm"] = [2.0, 3.0]
+    assert soil_scan.Bands.of(card).end_tolerance_nm == cards.input_end_tolerance_nm(card) == (2.0, 3.0)
+    (copied / "card.json").write_text(json.dumps(card))
+    hand_made.seal(copied)
+    assert SoilScan(copied).bands.end_tolerance_nm == (2.0, 3.0)
+
+
+def test_notes_on_wavelengths_are_on_standard_error(made):
+    nm, scans = moved(1.5, 0.0)
+    code, out, error = command(made[0], "-", "--json", text=csv_of(scans, nm=nm))
+    assert code == 0
+    assert out.count("\n") == 3
+    notes = [line for line in error.splitlines() if line.startswith("note: ")]
+    assert notes[0].startswith("note: the bands start 1.5 nm above 1000 nm, the first wavelength of the model: their")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("BUNDLE", "nothere.csv"), "nothere.csv: No such file or directory; expected a CSV table of scans: give"),
+        (("BUNDLE", "."), ".: Is a directory; expected a CSV table of scans: give"),
+        (("nothere.csv",), "nothere.csv: expected the folder of a bundle, received no such folder; give"),
+        ((str(SCRIPT),), f"{SCRIPT}: expected the folder of a bundle, received a file; give"),
+    ],
+)
+def test_a_missing_file_is_named_with_what_was_expected(made, arguments, message):
+    arguments = [str(made[0]) if argument == "BUNDLE" else argument for argument in arguments]
+    out, line = refused(command(*arguments))
+    assert out == ""
+    assert line.startswith(f"error: {message}")
+    assert "Errno" not in line
 
 
 def test_the_script_runs_alone_and_prints_json_lines(made, device):
@@ -384,7 +486,7 @@ def test_line_ends_of_all_systems_are_read(tmp_path):
         path = tmp_path / "scans.csv"
         path.write_text(end.join(["", *csv_of(scans, ["a", "b"]).splitlines(), "", " "]), newline="")
         with path.open(newline="") as file:
-            assert same(list(soil_scan.read_scans(file, np.array(hand_made.NM))), scans)
+            assert same(list(soil_scan.read_scans(file, MODEL)), scans)
 
 
 def test_rows_before_a_wrong_row_are_answered(made, tmp_path):

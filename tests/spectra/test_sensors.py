@@ -10,12 +10,14 @@ from scipy.integrate import quad
 
 from relple_tf import predict, train
 from relple_tf.command_line import run
-from relple_tf.config import Config
+from relple_tf.config import Config, FrontEndConfig
 from relple_tf.config import replace as with_fields
 from relple_tf.errors import InputError
+from relple_tf.models.front_end import in_range
 from relple_tf.prediction.runs import to_model_input
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.sensors.profiles import Sensor, band_weights, on_sensor, profile_names, read_sensor
+from relple_tf.spectra.range_ends import end_tolerance_nm, nm_text
+from relple_tf.spectra.sensors.profiles import Sensor, _same_grid, band_weights, on_sensor, profile_names, read_sensor
 from relple_tf.spectra.sources.named import load
 
 SD_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
@@ -23,10 +25,10 @@ SD_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 GRIDS = {
     "asd": (350, 2500, 2151, 1.0),
     "lucas": (400, 2499.5, 4200, 0.5),
-    "micronir": (908, 1676, 125, 6.19355),
+    "micronir": (908.1, 1676.2, 125, 6.19435),
     "neospectra": (1350, 2550, 257, None),
     "neospectra_ossl": (1350, 2550, 601, 2.0),
-    "nirscan_nano": (900, 1700, 228, 3.52423),
+    "nirscan_nano": (901.03, 1700.84, 228, None),
     "scio": (740, 1070, 331, 1.0),
 }
 
@@ -149,7 +151,7 @@ def test_a_library_on_the_grid_of_a_profile_has_the_resolution_of_the_profile():
     coarse = on_sensor(soils, sensor_of([1200, 1500, 1800], 8.0))
     np.testing.assert_array_equal(coarse.spectra, soils.spectra[:, [850, 1150, 1450]])
     assert "3 bands stay coarser" in coarse.notes[-1]
-    for shift_nm, same_grid in ((2e-4, True), (0.01, False)):
+    for shift_nm, same_grid in ((2e-4, True), (0.49, True), (0.51, False)):
         converted = on_sensor(
             replace(soils, wavelengths_nm=asd.wavelengths_nm + shift_nm), sensor_of([1200, 1500], 26.0)
         )
@@ -343,7 +345,11 @@ def test_a_run_for_a_sensor_predicts_scans_of_this_sensor(tmp_path):
     assert exit_code(train, *command, "--out", folder) == 0
     card_input = json.loads((folder / "card.json").read_text())["input"]
     sensor = read_sensor(profile)
-    assert card_input == {"quantity": "reflectance", "wavelengths_nm": sensor.wavelengths_nm.tolist()}
+    assert card_input == {
+        "quantity": "reflectance",
+        "wavelengths_nm": sensor.wavelengths_nm.tolist(),
+        "end_tolerance_nm": [20.0, pytest.approx(sensor.wavelengths_nm[-1] - sensor.wavelengths_nm[-2])],
+    }
     config = with_fields(Config(), data__source="simulated", simulated__soils=60, data__sensor=profile)
     scans = load(config)
     table = pd.DataFrame(scans.spectra, columns=[repr(nm) for nm in sensor.wavelengths_nm.tolist()])
@@ -395,3 +401,125 @@ def test_a_model_for_a_sensor_accepts_its_scans_with_rounded_band_names(name, di
 def only(library, kept):
     """The library with only the bands where `kept` is true."""
     return replace(library, spectra=library.spectra[:, kept], wavelengths_nm=library.wavelengths_nm[kept])
+
+
+# Devices of one kind, whose calibration differs
+
+
+REAL_ENDS = {
+    "micronir": [(908.1, 1676.2), (908.0, 1676.0)],
+    "nirscan_nano": [(900.40, 1700.84), (901.48, 1700.84), (901.84, 1700.84)],
+    "neospectra": [(1350.0004, 2549.9999)],
+    "scio": [(740.0, 1070.0)],
+}
+"""First and last bands of published scans; of two devices of nirscan_nano, only the first is known."""
+
+
+def device_nm(name, low_bands, high_bands, seed=0):
+    """Bands of a device of this kind: the ends moved inward by fractions of a band, the others by up to a quarter."""
+    nm = read_sensor(name).wavelengths_nm
+    spacing = np.gradient(nm)
+    moved = nm + np.random.default_rng(seed).uniform(-0.25, 0.25, len(nm)) * spacing
+    low_nm, high_nm = nm[0] + low_bands * spacing[0], nm[-1] - high_bands * spacing[-1]
+    inside = moved[(moved > low_nm) & (moved < high_nm)]
+    return np.concatenate([[low_nm], inside, [high_nm]])
+
+
+def model_card(name, step_nm):
+    """The parts of a card that the conversion of scans reads, of a model for this sensor."""
+    nm = read_sensor(name).wavelengths_nm
+    grid_nm = np.arange(nm[0], nm[-1] + 1e-6, step_nm)
+    entries = {"wavelengths_nm": nm.tolist(), "quantity": read_sensor(name).quantity}
+    entries["end_tolerance_nm"] = list(end_tolerance_nm(nm, grid_nm))
+    return {"input": entries, "front_end": {"grid_nm": grid_nm.tolist()}}
+
+
+@pytest.mark.parametrize("step_nm", [0.1, 8.0])
+@pytest.mark.parametrize("name", profile_names())
+def test_a_model_for_a_sensor_reads_scans_whose_ends_lie_up_to_a_band_inside(name, step_nm):
+    card, nm = model_card(name, step_nm), read_sensor(name).wavelengths_nm
+    draws = np.random.default_rng(1).uniform(0, 1, (8, 2))
+    for seed, (low, high) in enumerate([(0, 0), (1, 0), (0, 1), (1, 1), *draws]):
+        scan_nm = device_nm(name, low, high, seed)
+        scans = library_of(bumpy(scan_nm), scan_nm, read_sensor(name).quantity)
+        ready, notes = to_model_input(scans, card)
+        expected = [np.interp(nm, scan_nm, spectrum) for spectrum in scans.spectra]
+        np.testing.assert_array_equal(ready.spectra, np.float32(expected))
+        np.testing.assert_array_equal(ready.spectra[:, [0, -1]], scans.spectra[:, [0, -1]])
+        assert sum("is held" in note for note in notes) == int(low > 0) + int(high > 0)
+
+
+@pytest.mark.parametrize("step_nm", [0.1, 8.0])
+@pytest.mark.parametrize("name", profile_names())
+def test_a_model_for_a_sensor_refuses_scans_that_end_further_inside(name, step_nm):
+    card, nm = model_card(name, step_nm), read_sensor(name).wavelengths_nm
+    for end, (low, high) in enumerate([(1, 0), (0, 1)]):
+        # Two bands, or two steps of the grid where these are larger.
+        bands = 2 * max(step_nm / np.gradient(nm)[-end], 1)
+        scan_nm = device_nm(name, bands * low, bands * high)
+        distance = [scan_nm[0] - nm[0], nm[-1] - scan_nm[-1]][end]
+        with pytest.raises(InputError, match=f"they miss {nm_text(nm[-end])} nm by {nm_text(distance)} nm, more than "):
+            to_model_input(library_of(bumpy(scan_nm), scan_nm), card)
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_a_library_of_a_device_is_converted_to_the_profile_of_its_kind(name):
+    sensor = read_sensor(name)
+    nm = sensor.wavelengths_nm
+    ends = [(nm[0] + low * (nm[1] - nm[0]), nm[-1] - high * (nm[-1] - nm[-2])) for low, high in ((0.9, 0), (0.3, 1))]
+    for first, last in [*ends, *REAL_ENDS.get(name, [])]:
+        # The same number of bands as the profile.
+        library_nm = first + (nm - nm[0]) * (last - first) / (nm[-1] - nm[0])
+        soils = library_of(bumpy(library_nm), library_nm, sensor.quantity)
+        converted = on_sensor(soils, sensor)
+        np.testing.assert_array_equal(converted.wavelengths_nm, nm)
+        assert sum("is held" in note for note in converted.notes) == int(first > nm[0] + 1e-6) + int(
+            last < nm[-1] - 1e-6
+        )
+        if np.all(np.abs(library_nm - nm) <= np.gradient(nm) / 2) and sensor.fwhm_nm is not None:
+            assert f"has the grid of sensor {name}" in converted.notes[-1]
+            # It has the resolution of its kind already, so it is interpolated only, and not even that for differences
+            # below SAME_NM; the slope of `bumpy` is at most 0.3 / 7 per nm.
+            expected = np.stack([np.interp(nm, library_nm, spectrum) for spectrum in soils.spectra])
+            np.testing.assert_allclose(converted.spectra, expected, atol=5e-5)
+
+
+@pytest.mark.parametrize("name", REAL_ENDS)
+def test_published_devices_are_recognised_by_their_bands(name):
+    nm = read_sensor(name).wavelengths_nm
+    for first, last in REAL_ENDS[name]:
+        library_nm = first + (nm - nm[0]) * (last - first) / (nm[-1] - nm[0])
+        assert _same_grid(library_nm).name == name
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_another_number_of_bands_or_bands_off_by_more_than_half_the_spacing_are_another_instrument(name):
+    nm = read_sensor(name).wavelengths_nm
+    for other in (nm[1:], nm[:-1], nm + 0.6 * np.gradient(nm), nm - 0.6 * np.gradient(nm)):
+        assert _same_grid(other) is None
+
+
+def test_a_library_that_misses_a_sensor_by_more_than_a_band_is_refused_with_the_distance():
+    sensor = read_sensor("micronir")
+    for missing, refused in ((6.19, False), (6.19535, False), (6.2, True), (12.4, True)):
+        library_nm = np.arange(sensor.wavelengths_nm[0] + missing, 1700, 2.0)
+        soils = library_of(bumpy(library_nm), library_nm)
+        if refused:
+            with pytest.raises(
+                InputError, match=rf"misses 908.1 nm by {missing:g} nm, more than 6.1944 nm; use --set fr"
+            ):
+                on_sensor(soils, sensor)
+        else:
+            np.testing.assert_array_equal(on_sensor(soils, sensor).wavelengths_nm, sensor.wavelengths_nm)
+
+
+def test_a_band_that_lies_outside_the_configured_range_by_rounding_is_kept():
+    library_nm = np.linspace(1349.9996, 2550.0004, 601)
+    soils = library_of(bumpy(library_nm), library_nm)
+    config = FrontEndConfig(start_nm=1350.0, stop_nm=2550.0)
+    np.testing.assert_array_equal(in_range(soils, config).wavelengths_nm, library_nm)
+    np.testing.assert_array_equal(
+        on_sensor(soils, sensor_of(library_nm, None), 1350.0, 2550.0).wavelengths_nm, library_nm
+    )
+    narrower = in_range(soils, FrontEndConfig(start_nm=1350.002, stop_nm=2549.998))
+    np.testing.assert_array_equal(narrower.wavelengths_nm, library_nm[1:-1])

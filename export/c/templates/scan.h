@@ -18,7 +18,8 @@ typedef enum {
 } soil_status;
 
 /* Checks a scan: $quantity;
- * within $low..$high, at the wavelengths that card.json lists, in ascending order. Call it before every estimate: for
+ * within $low..$high, at the wavelengths that card.json lists, in ascending order; interpolate a scan with other
+ * wavelengths, and hold its end value up to input.end_tolerance_nm beyond its ends. Call it before every estimate: for
  * an invalid scan, a model that reads scans gives NaN, but a model that reads features gives arbitrary values. Neither
  * this check nor T2 and Q detect absorbance times a constant if all channels are SNV, or bands shifted by a small
  * amount: check the instrument for these. */

@@ -16,6 +16,7 @@ from scipy.special import ndtr
 from relple_tf.config_text import read_toml
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import QUANTITIES, REFLECTANCE_FLOOR, SpectralLibrary
+from relple_tf.spectra.range_ends import SAME_NM, end_tolerance_nm, held_ends, missed_ends, nm_text
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,8 +25,6 @@ SPACINGS = ("wavelength", "wavenumber")
 POSSIBLE_NM = (100.0, 30_000.0)
 """Ultraviolet to mid-infrared; a profile in micrometres or cm-1 is out of range or not ascending."""
 MOST_BANDS = 20_000
-SAME_NM = 1e-3
-"""Two grids are equal if all bands differ by less; band names are often rounded to this precision."""
 
 _KEYS = ("host", "source", "quantity", "start_nm", "stop_nm", "count", "spacing", "wavelengths_nm", "fwhm_nm")
 _AT = "fwhm_at_nm"
@@ -88,7 +87,7 @@ def on_sensor(library: SpectralLibrary, sensor: Sensor, start_nm: float = 0.0, s
     profile with known resolution, the FWHM of the Gaussians is sqrt(FWHM_sensor^2 - FWHM_library^2), and 0 where the
     library is coarser than the sensor, because lost detail cannot be restored. Otherwise the resolution of the library
     is taken as 0, so the result is slightly coarser than the sensor. Beyond the ends of the library, its first and
-    last values are continued.
+    last values are held; there, a sensor band may lie beyond by the larger spacing of sensor and library at this end.
 
     Args:
         start_nm, stop_nm: Range of the sensor bands to keep, the only bands that the model then reads from a scan; 0 is
@@ -97,14 +96,15 @@ def on_sensor(library: SpectralLibrary, sensor: Sensor, start_nm: float = 0.0, s
     Raises:
         InputError: the library does not cover the bands of the sensor in this range.
     """
-    inside = (sensor.wavelengths_nm >= start_nm - 1e-6) & (sensor.wavelengths_nm <= (stop_nm or np.inf) + 1e-6)
+    inside = (sensor.wavelengths_nm >= start_nm - SAME_NM) & (sensor.wavelengths_nm <= (stop_nm or np.inf) + SAME_NM)
     library_nm, sensor_nm = library.wavelengths_nm, sensor.wavelengths_nm[inside]
     _check_cover(library, sensor, sensor_nm, start_nm, stop_nm)
-    fwhm_nm, resolution_note = _missing_fwhm(sensor, inside, library_nm, _same_grid(library_nm))
+    fwhm_nm, resolution_note = _missing_fwhm(sensor, inside, _same_grid(library_nm))
     converted = "" if library.quantity == sensor.quantity else f" converted from {library.quantity}"
     notes = (
         f"sensor {sensor.name}: {len(sensor_nm)} of its {len(sensor.wavelengths_nm)} bands, "
         f"{sensor_nm[0]:g}..{sensor_nm[-1]:g} nm, {sensor.quantity}{converted}; {sensor.host}",
+        *held_ends(library_nm, sensor_nm, f"sensor {sensor.name}"),
         resolution_note,
     )
     same_nm = len(library_nm) == len(sensor_nm) and np.abs(library_nm - sensor_nm).max() < SAME_NM
@@ -178,11 +178,13 @@ def _convert(
 
 def _check_cover(library: SpectralLibrary, sensor: Sensor, sensor_nm: Floats, start_nm: float, stop_nm: float) -> None:
     """Raise InputError if the library does not cover the sensor bands; the message names the remedy."""
-    low, high = float(library.wavelengths_nm[0]), float(library.wavelengths_nm[-1])
+    low, high = library.wavelengths_nm[[0, -1]]
     first, last = sensor.wavelengths_nm[[0, -1]]
-    common = sensor.wavelengths_nm[(sensor.wavelengths_nm >= low - 1e-6) & (sensor.wavelengths_nm <= high + 1e-6)]
-    ranges = f"sensor {sensor.name} covers {first:g}..{last:g} nm, {library.source} {low:g}..{high:g} nm"
-    if len(common) < 2:
+    ranges = (
+        f"sensor {sensor.name} covers {nm_text(first)}..{nm_text(last)} nm, {library.source} "
+        f"{nm_text(low)}..{nm_text(high)} nm"
+    )
+    if np.sum((sensor.wavelengths_nm >= low - SAME_NM) & (sensor.wavelengths_nm <= high + SAME_NM)) < 2:
         raise InputError(
             f"{ranges}: the ranges do not overlap enough; train on a library that covers the range of the sensor"
         )
@@ -191,20 +193,17 @@ def _check_cover(library: SpectralLibrary, sensor: Sensor, sensor_nm: Floats, st
             f"{ranges}: front_end.start_nm={start_nm:g} and stop_nm={stop_nm:g} leave {len(sensor_nm)} of its bands; "
             "widen the range"
         )
-    if sensor_nm[0] < low - 1e-6 or sensor_nm[-1] > high + 1e-6:
+    tolerance_nm = end_tolerance_nm(sensor_nm, library.wavelengths_nm)
+    if missed := missed_ends(library.wavelengths_nm, sensor_nm, tolerance_nm):
         options = []
-        if sensor_nm[0] < low - 1e-6:
+        if sensor_nm[0] < low - tolerance_nm[0] - SAME_NM:
             options.append(f"--set front_end.start_nm={math.ceil(low * 10) / 10:g}")
-        if sensor_nm[-1] > high + 1e-6:
+        if sensor_nm[-1] > high + tolerance_nm[1] + SAME_NM:
             options.append(f"--set front_end.stop_nm={math.floor(high * 10) / 10:g}")
-        raise InputError(
-            f"{ranges}: the library does not cover the sensor; use {' '.join(options)} to model the common bands"
-        )
+        raise InputError(f"{ranges}: the library misses {missed}; use {' '.join(options)} to model the common bands")
 
 
-def _missing_fwhm(
-    sensor: Sensor, inside: npt.NDArray[np.bool_], library_nm: Floats, library_sensor: Sensor | None
-) -> tuple[Floats, str]:
+def _missing_fwhm(sensor: Sensor, inside: npt.NDArray[np.bool_], library_sensor: Sensor | None) -> tuple[Floats, str]:
     """(bands,) FWHM of the Gaussians that reduce the library to the resolution of the sensor, and a note."""
     sensor_nm = sensor.wavelengths_nm[inside]
     if sensor.fwhm_nm is None:
@@ -217,7 +216,7 @@ def _missing_fwhm(
             f"the spectra were averaged, as reflectance, by Gaussians of {_span(wanted)} nm FWHM; the resolution of "
             "the library is unknown and was taken as 0"
         )
-    before = np.interp(sensor_nm, library_nm, library_sensor.fwhm_nm)
+    before = np.interp(sensor_nm, library_sensor.wavelengths_nm, library_sensor.fwhm_nm)
     missing = np.sqrt(np.maximum(wanted**2 - before**2, 0.0))
     note = (
         f"the library has the grid of sensor {library_sensor.name}, so its resolution was taken as {_span(before)} nm "
@@ -238,10 +237,14 @@ def _span(values_nm: Floats) -> str:
 
 
 def _same_grid(wavelengths_nm: Floats) -> Sensor | None:
-    """The profile of the package with this grid; None if there is none."""
+    """The profile of the package with these bands, each within half of the local spacing; None if there is none.
+
+    Single devices differ in their calibration by a fraction of a band. The number of bands and both ends must agree, so
+    another instrument is unlikely, and only the known resolution depends on the result.
+    """
     for sensor in map(read_sensor, profile_names()):
         grid = sensor.wavelengths_nm
-        if len(grid) == len(wavelengths_nm) and np.abs(grid - wavelengths_nm).max() < SAME_NM:
+        if len(grid) == len(wavelengths_nm) and np.all(np.abs(grid - wavelengths_nm) <= np.gradient(grid) / 2):
             return sensor
     return None
 
