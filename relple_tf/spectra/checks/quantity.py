@@ -83,8 +83,8 @@ def determine_quantity(source: str, summary: ScanSummary, rows: Rows, declared: 
             like = rows & (summary[WATER_1914.name] > 0)
             raise InputError(
                 f"{source}: expected all scans in one quantity; {like.sum()} of {rows.sum()} look like reflectance at "
-                f"{WATER_1914.name} (the first is row {int(np.argmax(like)) + 1}), the others like absorbance (the first is "
-                f"row {int(np.argmax(rows & ~like)) + 1}); convert the scans to one quantity, or declare it with --set "
+                f"{WATER_1914.name} (the first is row {int(np.argmax(like)) + 1}), the others like absorbance (the first "
+                f"is row {int(np.argmax(rows & ~like)) + 1}); convert the scans to one quantity, or declare it with --set "
                 "data.quantity=..."
             )
         raise InputError(
