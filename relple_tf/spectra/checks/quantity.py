@@ -81,11 +81,11 @@ def determine_quantity(source: str, summary: ScanSummary, rows: Rows, declared: 
         nm = summary.wavelengths_nm
         if WATER_1914 in summary.features:
             like = rows & (summary[WATER_1914.name] > 0)
+            first, other = int(np.argmax(like)) + 1, int(np.argmax(rows & ~like)) + 1
             raise InputError(
                 f"{source}: expected all scans in one quantity; {like.sum()} of {rows.sum()} look like reflectance at "
-                f"{WATER_1914.name} (the first is row {int(np.argmax(like)) + 1}), the others like absorbance (the first "
-                f"is row {int(np.argmax(rows & ~like)) + 1}); convert the scans to one quantity, or declare it with --set "
-                "data.quantity=..."
+                f"{WATER_1914.name} (row {first} is the first), the others like absorbance (row {other} is the first); "
+                "convert the scans to one quantity, or declare it with --set data.quantity=..."
             )
         raise InputError(
             f"{source}: cannot infer reflectance or absorbance from {nm[0]:g}..{nm[-1]:g} nm; "
