@@ -13,6 +13,8 @@ Rows = npt.NDArray[np.bool_]
 
 CLEAR_FRACTION = 0.7
 """Fraction of the scans that must agree before a feature decides."""
+UNANIMOUS = 0.95
+"""Fraction of the scans that show the water band at 1914 nm where it proves that wavelengths are nm; real sets: 1."""
 SCALES = {2.0: 1.0, 150.0: 100.0, 1_500.0: 1_000.0, 15_000.0: 10_000.0}
 """Upper limit of the median of the scans' highest values -> scale of reflectance. The highest value of a soil scan lies
 between 0.1 (Riparian soils of LimeSoDa RP.62) and 1.05 (Lucky Bay sand)."""
@@ -66,8 +68,6 @@ def determine_quantity(source: str, summary: ScanSummary, rows: Rows, declared: 
         InputError: nothing is declared and no feature decides, or the scale is not 1, 100 or declared.
     """
     inferred = _inferred(summary, rows)
-    if declared.ambiguous_order and not _proves_nm(summary, rows):
-        raise InputError(f"{source}: {declared.ambiguous_order}")
     warnings = []
     if declared.quantity != "auto":
         name, reason = declared.quantity, "as data.quantity declares"
@@ -93,6 +93,8 @@ def determine_quantity(source: str, summary: ScanSummary, rows: Rows, declared: 
         )
     if inferred is not None and inferred[0] != name:
         warnings.append(f"the spectra were read as {name}, {reason}, but they look like {inferred[0]}, {inferred[1]}")
+    if declared.ambiguous_order and not _proves_nm(summary, rows, name):
+        raise InputError(f"{source}: {declared.ambiguous_order}")
     scale, scale_notes = _scale(source, summary, rows, name, declared)
     return Quantity(
         name=name,
@@ -121,11 +123,14 @@ def _inferred(summary: ScanSummary, rows: Rows) -> tuple[str, str] | None:
     return None
 
 
-def _proves_nm(summary: ScanSummary, rows: Rows) -> bool:
-    """Whether all features that the bands cover, among them the water band at 1914 nm, decide alike and clearly."""
-    shares = [share_like_reflectance(summary, rows, feature) for feature in summary.features]
-    clear = {share >= CLEAR_FRACTION for share in shares if not 1 - CLEAR_FRACTION < share < CLEAR_FRACTION}
-    return WATER_1914 in summary.features and len(shares) > 1 and len(clear) == 1
+def _proves_nm(summary: ScanSummary, rows: Rows, name: str) -> bool:
+    """Whether the water bands at 1914 and 1414 nm, and the rise from 450 to 800 nm where covered, look like `name`.
+
+    Mid-infrared spectra have bands of quartz and carbonate at 1914 and 1414 cm-1, which do not agree with each other.
+    """
+    shares = {feature: share_like_reflectance(summary, rows, feature) for feature in summary.features}
+    like = {feature: share if name == "reflectance" else 1 - share for feature, share in shares.items()}
+    return like.get(WATER_1914, 0) >= UNANIMOUS and len(like) > 1 and min(like.values()) >= CLEAR_FRACTION
 
 
 def scale_of_reflectance(highest: float) -> float:

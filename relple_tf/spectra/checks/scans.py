@@ -37,6 +37,8 @@ WHITE_ABSORBANCE, WHITE_RANGE, WHITE_DEPTH = 0.05, 0.04, 0.05
 of its range. The whitest real sample, Lucky Bay sand, has 0.003, 0.029 and a depth of 0.08."""
 FLATTEST_RANGE = 0.006
 """Range of absorbance of a reference tile; the flattest soil has 0.0084 (UL.120, 1100..1680 nm), 0.03 over 1000 nm."""
+LIKE_OTHERS = 0.5
+"""Correlation of a scan's shape with the median shape of the others, in absolute value, from which it is a soil."""
 LONGEST_ZEROS = 3
 """Consecutive bands of exactly 0: dead detector elements, or padding."""
 STATISTIC_ROWS, STATISTIC_SD, FEWEST_ABOVE = 8, 0.01, 5
@@ -188,11 +190,13 @@ def _preprocessed(summary: ScanSummary, rows: Rows) -> Iterable[Finding]:
             f"the median scan has a mean of {np.median(mean):.2g} and a range of {np.median(high - low):.2g}, smaller "
             "than those of any soil"
         )
-    levels = np.quantile(summary["anchors"][rows].astype(np.float64), [0.05, 0.5, 0.95], axis=0)
-    if rows.sum() < FEWEST_NORMALISED or np.median((levels[2] - levels[0]) / np.abs(levels[1])) < 10 * SAME_NORM:
-        return  # copies of one scan have the same mean too
+    if rows.sum() < FEWEST_NORMALISED:
+        return
     if np.ptp(np.quantile(high, [0.05, 0.95])) == 0 and np.median(high) == 1:
         yield from refused("the highest value of the scans is 1, as after removal of the continuum")
+    levels = np.quantile(summary["anchors"][rows].astype(np.float64), [0.05, 0.5, 0.95], axis=0)
+    if np.median(levels[2] - levels[0]) < 10 * SAME_NORM * np.median(np.abs(levels[1])):
+        return  # copies of one scan have the same mean too
     for name, values in (("mean", mean), ("root mean square", np.sqrt(summary["square"][rows]))):
         if np.ptp(np.quantile(values, [0.05, 0.95])) < SAME_NORM * abs(np.median(values)):
             yield from refused(
@@ -210,7 +214,8 @@ def _other_scale(context: Context) -> list[Finding]:
     else:
         # A scan without light has noise, a soil in another unit the shape of the others.
         small = context.summary["high"] <= 2.0
-        other, unit = small & (np.abs(context.similarity(context.rows & ~small)) > 0.5), "fractions or absorbance"
+        other = small & (np.abs(context.similarity(context.rows & ~small)) > LIKE_OTHERS)
+        unit = "fractions or absorbance"
     other &= context.rows
     if not other.any():
         return []
@@ -292,23 +297,37 @@ def _impossible(context: Context) -> list[Finding]:
 
 
 def _references(context: Context) -> list[Finding]:
-    """Scans of a white reference, of a reference tile, or with a closed shutter."""
+    """Scans of a white reference or of a reference tile."""
     mean, range_ = context.absorbance()
-    dark = mean > -np.log10(DARKEST_REFLECTANCE)
     depth = np.full(len(mean), np.inf)
     if WATER_1914 in context.summary.features:
-        depth = np.abs(context.scaled(WATER_1914.name)) / np.maximum(
-            context.scaled("high") - context.scaled("low"), 1e-9
-        )
+        span = context.scaled("high") - context.scaled("low")
+        depth = np.abs(context.scaled(WATER_1914.name)) / np.maximum(span, 1e-9)
     white = (mean < WHITE_ABSORBANCE) & (range_ < WHITE_RANGE) & (depth < WHITE_DEPTH)
-    flat = range_ < FLATTEST_RANGE
+    return context.drop(
+        "reference",
+        white | (range_ < FLATTEST_RANGE),
+        lambda row: (
+            f"is flat (absorbance within {range_[row]:.2g}, mean {mean[row]:.2g}), like a scan of a reference tile"
+        ),
+    )
 
-    def reason(row: int) -> str:
-        if dark[row]:
-            return f"is dark (mean absorbance {mean[row]:.2g}), like a scan without light"
-        return f"is flat (absorbance within {range_[row]:.2g}, mean {mean[row]:.2g}), like a scan of a reference tile"
 
-    return context.drop("reference", dark | white | flat, reason)
+def _dark_noise(context: Context) -> list[Finding]:
+    """Dark scans that are not soils in another unit: those have the shape of the others, or its opposite."""
+    return [
+        finding for finding in _dark(context) if abs(context.similarity(context.rows)[finding.rows[0]]) < LIKE_OTHERS
+    ]
+
+
+def _dark(context: Context) -> list[Finding]:
+    """Scans with a closed shutter or without a lamp."""
+    mean, _ = context.absorbance()
+    return context.drop(
+        "dark",
+        mean > -np.log10(DARKEST_REFLECTANCE),
+        lambda row: f"is dark (mean absorbance {mean[row]:.2g}), like a scan without light",
+    )
 
 
 def _statistic_rows(context: Context) -> list[Finding]:
@@ -341,10 +360,12 @@ def _statistic_rows(context: Context) -> list[Finding]:
 CHECKS: tuple[Callable[[Context], list[Finding]], ...] = (
     _statistic_rows,
     _zeros,
+    _references,
+    _dark_noise,
     _other_scale,
     _other_quantity,
     _too_dark,
     _impossible,
-    _references,
+    _dark,
 )
 """In this order; the first refusal is raised, and the first reason to drop a row is reported."""

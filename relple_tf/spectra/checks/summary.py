@@ -83,8 +83,9 @@ class ScanSummary:
             values |= {feature.name: feature.depth(spectra, self.wavelengths_nm) for feature in self.features}
         values["anchors"] = spectra[:, self.anchor_bands]
         for name, column in values.items():
-            # A copy, so that the block of the table can be freed.
-            narrow = np.array(column, dtype=np.float32)
+            with np.errstate(over="ignore"):  # infinite, and so out of range
+                # A copy, so that the block of the table can be freed.
+                narrow = np.array(column, dtype=np.float32)
             narrow[missing] = np.nan
             self._blocks[name].append(narrow)
 

@@ -62,7 +62,7 @@ def _load(config: Config) -> SpectralLibrary:
 
 def _limesoda() -> SpectralLibrary:
     """1,070 soils of seven fields: OC_g_kg, pH and clay_pct on 651 bands."""
-    sets = [_limesoda_set(name) for name in LIMESODA_SETS]
+    sets = [limesoda_field(name) for name in LIMESODA_SETS]
     names = sets[0].targets
     return SpectralLibrary(
         source="limesoda",
@@ -77,7 +77,7 @@ def _limesoda() -> SpectralLibrary:
     )
 
 
-def _limesoda_set(name: str) -> SpectralLibrary:
+def limesoda_field(name: str) -> SpectralLibrary:
     """A single field of LimeSoDa on the common grid."""
     data = load_dataset(name)
     table, folds = data["Dataset"], np.asarray(data["Folds"])
