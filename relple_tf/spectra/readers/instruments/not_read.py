@@ -12,7 +12,6 @@ _BY_SUFFIX = {
     ".cal": ("a FOSS/WinISI calibration file", "in WinISI, export its spectra as text (CSV)"),
     ".sam": ("a VIAVI MicroNIR sample file", "in MicroNIR Pro, export the samples as CSV"),
     ".unsb": ("an Unscrambler project", "in The Unscrambler, use File > Export > ASCII or Excel"),
-    ".raw": ("an Unscrambler data file", "in The Unscrambler, use File > Export > ASCII or Excel"),
     ".da": ("a FOSS Vision file", "in Vision, export it as JCAMP-DX or text"),
     ".spa": ("a Thermo OMNIC file", "in OMNIC, save it as SPC, JCAMP-DX or CSV"),
     ".xls": ("an Excel 97-2003 workbook", "save it as .xlsx or CSV"),

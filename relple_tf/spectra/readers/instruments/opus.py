@@ -15,8 +15,8 @@ from relple_tf.spectra.readers.table_file import ScanTable
 OPUS = b"\n\n\xfe\xfe"
 """The first bytes of an OPUS file."""
 FORM = "Bruker OPUS"
-_QUANTITIES = {"a": "absorbance", "logr": "absorbance", "r": "reflectance"}
-"""Key of a spectrum in brukeropus -> quantity, in the order of preference; `logr` is stored as log10(1/R)."""
+_QUANTITIES = {"a": "absorbance", "r": "reflectance"}
+"""Key of a spectrum in brukeropus -> quantity, in the order of preference."""
 
 
 def read_opus(path: Path) -> ScanTable:
@@ -60,6 +60,8 @@ def read_opus(path: Path) -> ScanTable:
             key = data.get_data_key().removesuffix("_c")
             if key not in spectra and not data.type[4] and 0 < status.data["npt"] <= len(data.data):
                 spectra[key] = Data(data, status, key=key, vel=0)
+    if not spectra.keys() & _QUANTITIES.keys() and (cut := [block for block in blocks if _is_cut(block, content)]):
+        raise damaged(path, FORM, f"{len(content)} bytes, but its {cut[0].get_label()} ends after them")
     labels = sorted({block.get_label() for block in blocks if block.is_data() or block.is_data_series()})
     return _table(path, spectra, str(texts.get("snm", "")), labels)
 
@@ -92,6 +94,11 @@ def _axis(path: Path, spectrum: Any) -> tuple[Any, str]:
     if unit == "MI":
         return 1000 * spectrum.x, "nm"
     raise InputError(f"{path}: expected an axis in cm-1 or micrometres, got {unit!r} ({FORM}); export it in cm-1")
+
+
+def _is_cut(block: Any, content: bytes) -> bool:
+    end: int = block.start + block.size
+    return end > len(content)
 
 
 def _walks(content: bytes) -> bool:

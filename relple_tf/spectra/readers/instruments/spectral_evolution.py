@@ -1,6 +1,6 @@
 """Spectral Evolution files (`.sed`; PSR, RS, SR instruments): a header, the names of the columns, and the columns.
 
-Layout: PSR+ user manual. No library is used: specdal knows few names of columns and read one of four files.
+Layout as in files of the PSR+ and in specdal (MIT), which is not used because it read one of four files.
 """
 
 from pathlib import Path
@@ -18,7 +18,6 @@ _REFLECTANCES = ("reflect. %", "reflect. [1.0]", "tgt./ref. %", "tgt./ref. [1.0]
 """Columns of reflectance, in the order of preference."""
 _RATIOS = (
     ("rad. (target)", "rad. (ref.)"),
-    ("raw. (target)", "raw. (ref.)"),
     ("norm. dn (target)", "norm. dn (ref.)"),
 )
 """Columns of target and reference, in lower case."""

@@ -1,6 +1,6 @@
 """Spectra Vista (SVC, formerly GER) files (`.sig`): text with wavelength, reference, target and percent reflectance.
 
-Layout: SVC HR-1024i user manual, "SIG file format". No library is used: specdal knows two units only.
+Layout as in files of the HR-1024i and in specdal (MIT), which is not used because it knows two units only.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from relple_tf.spectra.readers.instruments.spectrum import damaged, scan_table
 from relple_tf.spectra.readers.instruments.text import number_columns, text_lines
 from relple_tf.spectra.readers.table_file import ScanTable, check_columns
 
-SVC = (b"/*** Spectra Vista SIG Data", b"/*** GER SIG", b"///GER SIGNATUR FILE///")
+SVC = (b"/*** Spectra Vista SIG Data", b"///GER SIGNATUR FILE///")
 """The first bytes of a file."""
 FORM = "SVC/GER"
 _DETECTORS = 3
