@@ -4,6 +4,7 @@ openpyxl rather than python-calamine: calamine allocates the rectangle that encl
 in opposite corners ends the process.
 """
 
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ import numpy as np
 
 from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.readers.columns import BandColumns, band_columns
+from relple_tf.spectra.readers.columns import MINIMUM_BANDS, BandColumns, band_columns, name_some
 from relple_tf.spectra.readers.table_file import (
     LONGEST_CELL,
     ScanTable,
@@ -37,10 +38,18 @@ def is_excel(head: bytes, suffix: str) -> bool:
 
 
 def excel_rows(path: Path, limits: LimitsConfig) -> list[list[str]]:
-    """Rows of the first sheet with at least two rows and two columns, without blank rows.
+    """Rows of the sheet that `excel_sheet` chooses."""
+    return excel_sheet(path, limits)[0]
+
+
+def excel_sheet(path: Path, limits: LimitsConfig) -> tuple[list[list[str]], tuple[str, ...]]:
+    """Rows of the first sheet with enough columns for a spectrum, else of the first with two rows and two columns.
 
     Numbers keep all digits, whole numbers have no decimal point, dates are ISO 8601 text, formulas are their stored
-    results, and empty cells are ''. All rows have the same length.
+    results, and empty cells are ''. Blank rows are left out. All rows have the same length.
+
+    Returns:
+        The rows, and notes that name the sheet and the ignored sheets.
 
     Raises:
         InputError: openpyxl is not installed, the file is damaged or larger than the limits, or no sheet is a table.
@@ -51,29 +60,41 @@ def excel_rows(path: Path, limits: LimitsConfig) -> list[list[str]]:
         raise InputError(
             f"{path}: Excel files need openpyxl: pip install 'relple-tf[instruments]', or save the sheet as CSV"
         ) from None
+    tables = dict[str, list[list[str]]]()
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         check_unpacked(path, unpacked, path.stat().st_size, limits)
-        workbook = load_workbook(path, read_only=True, data_only=True, keep_links=False)
-        try:
-            for sheet in workbook.worksheets:
-                sheet.reset_dimensions()  # the stored size of a sheet may be wrong
-                rows = _rows(path, sheet.iter_rows(values_only=True), limits)
-                if len(rows) > 1 and len(rows[0]) > 1:
-                    return rows
-            names = ", ".join(map(shortened, workbook.sheetnames[:5]))
-        finally:
-            workbook.close()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # openpyxl warns of styles and menus that it does not keep
+            workbook = load_workbook(path, read_only=True, data_only=True, keep_links=False)
+            try:
+                for sheet in workbook.worksheets:
+                    sheet.reset_dimensions()  # the stored size of a sheet may be wrong
+                    rows = _rows(path, sheet.iter_rows(values_only=True), limits)
+                    if len(rows) > 1 and len(rows[0]) > 1:
+                        tables[sheet.title] = rows
+                    if len(rows) > 1 and len(rows[0]) >= MINIMUM_BANDS:
+                        break
+                names = workbook.sheetnames
+            finally:
+                workbook.close()
     except (InputError, OSError):
         raise
     except Exception as error:  # openpyxl raises many types for a damaged file
         reason = shortened(f"{type(error).__name__}: {error}".splitlines()[0])
         raise InputError(f"{path}: damaged Excel file ({reason}); save it again, or as CSV") from None
-    raise InputError(
-        f"{path}: no sheet has at least two rows and two columns (sheets: {names}); expected a header and one scan "
-        "per row"
-    )
+    if not tables:
+        raise InputError(
+            f"{path}: no sheet has at least two rows and two columns (sheets: {name_some(names)}); expected a header and "
+            "one scan per row"
+        )
+    chosen = next((name for name, rows in tables.items() if len(rows[0]) >= MINIMUM_BANDS), next(iter(tables)))
+    others = [name for name in names if name != chosen]
+    notes = [f"file format: Excel workbook, sheet {quoted(chosen)}"]
+    if others:
+        notes.append(f"other sheets were ignored ({name_some(others, 3)})")
+    return tables[chosen], tuple(notes)
 
 
 def read_excel(path: Path, limits: LimitsConfig) -> ScanTable:
@@ -82,7 +103,7 @@ def read_excel(path: Path, limits: LimitsConfig) -> ScanTable:
     Raises:
         InputError: as in `excel_rows`, or a band cell is not a number, or two columns have the same name.
     """
-    header, *rows = excel_rows(path, limits)
+    (header, *rows), notes = excel_sheet(path, limits)
     names = [name.strip() for name in header]
     counts = Counter(filter(None, names))
     if counts and (repeated := counts.most_common(1)[0])[1] > 1:
@@ -113,7 +134,7 @@ def read_excel(path: Path, limits: LimitsConfig) -> ScanTable:
         axis_unit="nm",
         spectra=spectra,
         quantity=bands.quantity,
-        notes=("file format: Excel workbook", *bands.notes),
+        notes=(*notes, *bands.notes),
     )
 
 

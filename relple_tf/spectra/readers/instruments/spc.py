@@ -1,7 +1,7 @@
 """Thermo/Galactic GRAMS files (`.spc`), new format.
 
 Layout: Galactic Industries, "Universal Data Format Specification" (GSPC_UDF). No library is used: spc-io 0.2.1 scales
-single spectra by the exponent of the subfile, which the format defines for multiple spectra only, reads neither
+a single spectrum by the exponent of the subfile, not of the header (values wrong by a power of 2), reads neither
 big-endian files nor spectra in arbitrary order, and needs pydantic.
 """
 
