@@ -65,9 +65,10 @@ def excel_sheet(path: Path, limits: LimitsConfig) -> tuple[list[list[str]], tupl
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         check_unpacked(path, unpacked, path.stat().st_size, limits)
-        with warnings.catch_warnings():
+        # openpyxl does not close a file that it opened if it is damaged.
+        with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl warns of styles and menus that it does not keep
-            workbook = load_workbook(path, read_only=True, data_only=True, keep_links=False)
+            workbook = load_workbook(file, read_only=True, data_only=True, keep_links=False)
             try:
                 for sheet in workbook.worksheets:
                     sheet.reset_dimensions()  # the stored size of a sheet may be wrong
@@ -86,8 +87,8 @@ def excel_sheet(path: Path, limits: LimitsConfig) -> tuple[list[list[str]], tupl
         raise InputError(f"{path}: damaged Excel file ({reason}); save it again, or as CSV") from None
     if not tables:
         raise InputError(
-            f"{path}: no sheet has at least two rows and two columns (sheets: {name_some(names)}); expected a header and "
-            "one scan per row"
+            f"{path}: no sheet has at least two rows and two columns (sheets: {name_some(names)}); expected a header "
+            "and one scan per row"
         )
     chosen = next((name for name, rows in tables.items() if len(rows[0]) >= MINIMUM_BANDS), next(iter(tables)))
     others = [name for name in names if name != chosen]
