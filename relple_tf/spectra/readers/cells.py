@@ -1,4 +1,4 @@
-"""Read CSV and Parquet files as cells: band columns as float32, all other columns as text."""
+"""Read CSV, Parquet and instrument files as cells: band columns as float32, all other columns as text."""
 
 import csv
 import gzip
@@ -15,8 +15,9 @@ import numpy as np
 from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.readers.csv_file import GZIP, csv_blocks, csv_layout
+from relple_tf.spectra.readers.instruments.registry import read_instrument
 from relple_tf.spectra.readers.parquet_file import PARQUET, parquet_blocks, parquet_layout
-from relple_tf.spectra.readers.table_file import Cells, Layout, memory_blocks, quoted
+from relple_tf.spectra.readers.table_file import Cells, Layout, memory_blocks, memory_layout, quoted
 
 BLOCK_ROWS = 512
 """Rows converted to numbers at a time."""
@@ -26,12 +27,16 @@ def read_layout(path: Path, limits: LimitsConfig) -> Layout:
     """Read the header and detect the format of the file.
 
     Raises:
-        InputError: the file does not exist, is not a regular file, is neither CSV nor Parquet, or is larger than the
-            limits, or two columns have the same name.
+        InputError: the file does not exist, is not a regular file, is of no known format, is larger than the limits, or
+            two columns have the same name.
     """
     with _readable(path):
         _check_file(path, limits)
-        layout = (parquet_layout if _magic(path) == PARQUET else csv_layout)(path, limits)
+        start = _magic(path)
+        if (table := read_instrument(path, limits)) is not None:
+            layout = memory_layout(path, table, limits)
+        else:
+            layout = (parquet_layout if start == PARQUET else csv_layout)(path, limits)
     counts = Counter(name for name in layout.header if name)
     if repeated := [name for name, count in counts.items() if count > 1]:
         name = repeated[0]
