@@ -9,7 +9,7 @@ from relple_tf.spectra.readers.columns import (
     find_coordinates,
     names_coordinate,
 )
-from relple_tf.spectra.readers.laboratory_columns import meaning
+from relple_tf.spectra.readers.laboratory_names import meaning
 
 NM = [1100 + 2 * index for index in range(12)]
 

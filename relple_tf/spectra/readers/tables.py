@@ -10,6 +10,8 @@ import numpy.typing as npt
 from relple_tf.config import DataConfig, LimitsConfig
 from relple_tf.csv_text import escape_formula
 from relple_tf.errors import InputError
+from relple_tf.spectra.checks.finding import refuse
+from relple_tf.spectra.checks.laboratory import check_laboratory, without_dropped
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.readers.cells import read_blocks, read_cells, read_layout
 from relple_tf.spectra.readers.columns import BandColumns, band_columns, find_column, name_some, names_coordinate
@@ -53,8 +55,8 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
         raise InputError(
             f"{path}: data.targets names {coordinate_targets[0]!r}, a coordinate; name a measured property"
         )
-    scans, texts = _read(path, data, limits)
-    targets, notes = read_targets(str(path), texts, scans.ids, data)
+    scans, texts, header = _read(path, data, limits)
+    laboratory = read_targets(str(path), texts, scans.ids, data, header)
     groups, group_notes = _groups(str(path), texts, scans.ids, data.group_column)
     coordinates, coordinate_notes = read_coordinates(str(path), texts, scans.ids)
     parts, part_notes = _parts(str(path), texts, scans.ids)
@@ -63,13 +65,17 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
         spectra=scans.spectra,
         wavelengths_nm=scans.wavelengths_nm,
         quantity=scans.quantity,
-        targets=targets,
+        targets=laboratory.targets,
         ids=scans.ids,
         groups=groups,
         coordinates=coordinates,
         parts=parts,
-        notes=(*scans.notes, *notes, *group_notes, *coordinate_notes, *part_notes),
+        notes=(*scans.notes, *laboratory.notes, *group_notes, *coordinate_notes, *part_notes),
+        warnings=(*scans.warnings, *laboratory.warnings),
     )
+    findings = check_laboratory(library, laboratory.columns)
+    refuse(str(path), findings)
+    library = without_dropped(library, findings)
     if data.replicates == "average":
         library = average_replicates(library.checked())
     return select_targets(library, data).checked()
@@ -214,8 +220,10 @@ def _other_columns(layout: Layout, bands: BandColumns) -> list[int]:
     return [position for position, name in enumerate(layout.header) if name and position not in spectral]
 
 
-def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralLibrary, dict[str, list[str]]]:
-    """The library without laboratory values, not yet checked, and the cells of the columns that are not bands."""
+def _read(
+    path: Path, data: DataConfig, limits: LimitsConfig
+) -> tuple[SpectralLibrary, dict[str, list[str]], tuple[str, ...]]:
+    """The library without laboratory values, not checked; the cells of the columns that are not bands; all names."""
     layout = read_layout(path, limits)
     columns = scan_columns(layout, data.id_column)
     bands, source = columns.bands, str(path)
@@ -236,7 +244,7 @@ def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralL
         ids=ids,
         notes=(*columns.notes, *columns.id_notes(rows, nameless, len(np.unique(ids))), *quantity.notes),
     )
-    return library, cells.texts
+    return library, cells.texts, layout.header
 
 
 def _split_columns(layout: Layout) -> Sequence[int]:
