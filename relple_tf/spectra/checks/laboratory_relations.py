@@ -34,8 +34,9 @@ RATIOS = (
     Ratio(name="OC over total carbon", above="OC_g_kg", below="TC_g_kg", low=0, high=1.1, cause=_UNITS),
     Ratio(name="inorganic over total carbon", above="IC_g_kg", below="TC_g_kg", low=0, high=1.1, cause=_UNITS),
 )
-"""Medians of the real sets: C:N 10.3 (OSSL) and 10.1 (NIRsoil); total C:N 11.4 (Uganda); OC over total carbon 1.00 (OSSL:
-above 1.1 in .2 % of the soils). Pure CaCO3 is 8.33 times its inorganic carbon. Total C:N of limestone soils is high."""
+"""Medians of the real sets: C:N 10.3 (OSSL) and 10.1 (NIRsoil); total C:N 11.4 (Uganda); OC over total carbon 1.00
+(OSSL: above 1.1 in .2 % of the soils). Pure CaCO3 is 8.33 times its inorganic carbon. Total C:N of limestone soils is
+high."""
 MINERAL_CN = 40.0
 MINERAL_N_G_KG = 4.0
 """Median C:N of mineral soils is below 40 (10 in the real sets, 25 to 35 in podzols); peats with C:N up to 80 have more
@@ -58,19 +59,27 @@ LEVELS = {
     "N_g_kg": Level(low=0.25, high=8, partners=("OC_g_kg", "TC_g_kg")),
     "clay_pct": Level(low=2.5, high=80, partners=()),
 }
-"""Medians of the real sets: OC 11 to 36 g/kg (fields of LimeSoDa), 12 (NIRsoil), 13 (OSSL); total carbon 8.5 to 18; N 1.2 to
-1.4; clay 18 to 56 %. Columns in percent under g_kg give a tenth, columns in g/kg under pct ten times of it."""
+"""Medians of the real sets: OC 13 to 36 g/kg (fields of LimeSoDa), 12 (NIRsoil), 13 (OSSL); total carbon 8.5 to 18; N
+1.2 to 1.4; clay 16 to 56 %. Columns in percent under g_kg give a tenth, columns in g/kg under pct ten times of it."""
+
+RATIO_LOG10 = 0.7
+RATIO_SD = 4.0
+HIGH_SD = 1.5
+"""A row has a lost decimal point in OC or N if log10 of C:N differs from the median by RATIO_LOG10 and by RATIO_SD
+robust SD, and the higher of the two lies HIGH_SD above its median. In 75 of 2,063 soils of OSSL log10 of C:N differs by
+RATIO_LOG10, nearly all with very little OC or N; in two (C:N of 1 with more than 8 g/kg of N) a high value is the
+cause, in no soil of NIRsoil and Uganda."""
 
 LARGEST = {"OC_g_kg": 580.0, "N_g_kg": 60.0, "CEC_cmolc_kg": 300.0, "IC_g_kg": 131.0}
-"""Largest values of soils: organic matter is 58 % carbon (van Bemmelen; the highest of OSSL is 538.8 g/kg) and at most 6 %
-nitrogen (highest 30.2); CEC of humus is 200 to 300 cmolc/kg (highest 190.1); dolomite is 13 % inorganic carbon."""
+"""Largest values of soils: organic matter is 58 % carbon (van Bemmelen; the highest of OSSL is 538.8 g/kg) and at most
+6 % nitrogen (highest 30.2); CEC of humus is 200 to 300 cmolc/kg (highest 190.1); dolomite is 13 % inorganic carbon."""
 
 CEC_CLAY, CEC_OC = 1.2, 0.4
-"""CEC, cmolc/kg, of 1 % smectite and of 1 g/kg of OC in humus. The median soil has half of their sum in OSSL, a sixth in
-Tavares; ten times too high values 5 and 1.6 times."""
+"""CEC, cmolc/kg, of 1 % smectite and of 1 g/kg of OC in humus. The median soil has half of their sum in OSSL, a sixth
+in Tavares; ten times too high values have 5 and 1.6 times."""
 CEC_LOW = 0.05
-"""CEC, cmolc/kg, of 1 % kaolinite, and of 1 g/kg OC at low pH. The median soil has 7.9 times their sum in OSSL, 3.1 times
-in Tavares (Ferralsols)."""
+"""CEC, cmolc/kg, of 1 % kaolinite, and of 1 g/kg OC at low pH. The median soil has 7.9 times their sum in OSSL, 3.1
+times in Tavares (Ferralsols)."""
 UNKNOWN_CLAY, UNKNOWN_OC = 50.0, 20.0
 """Clay in percent and OC in g/kg of a soil where they are not measured, for the upper limit of CEC."""
 
@@ -104,6 +113,33 @@ def ratios(data: LaboratoryValues) -> Iterator[Finding]:
                 "ratio",
                 f"{ratio.above} and {ratio.below}: a median {ratio.name} of {median:.2g} cannot be "
                 f"(expected {ratio.low:g} to {high:g}); probably {ratio.cause}; check the units of both columns",
+            )
+
+
+def ratio_outliers(data: LaboratoryValues) -> Iterator[Finding]:
+    """Rows in which OC or N is high and the other is not: a lost decimal point."""
+    carbon = data.known("OC_g_kg")
+    carbon_name, carbon = ("TC_g_kg", data.known("TC_g_kg")) if carbon is None else ("OC_g_kg", carbon)
+    nitrogen = data.known("N_g_kg")
+    if carbon is None or nitrogen is None or not {carbon_name, "N_g_kg"} & {*data.targets}:
+        return
+    valid = (carbon > 0) & (nitrogen > 0)
+    if data.count(valid) < FEWEST:
+        return
+    logs = {
+        name: np.log10(np.where(valid, values, 1)) for name, values in ((carbon_name, carbon), ("N_g_kg", nitrogen))
+    }
+    ratio = logs[carbon_name] - logs["N_g_kg"]
+    median, sd = _centre(data, valid, ratio)
+    for name, sign in ((carbon_name, 1), ("N_g_kg", -1)):
+        own_median, own_sd = _centre(data, valid, logs[name])
+        rows = valid & (sign * (ratio - median) > max(RATIO_LOG10, RATIO_SD * sd))
+        rows &= logs[name] - own_median > HIGH_SD * own_sd
+        if rows.any():
+            yield _doubt(
+                "ratio_outliers",
+                f"{name}: {10 ** logs[name][rows][0]:g} in {data.named(rows)}, where the ratio of {carbon_name} to "
+                f"N_g_kg is {10 ** ratio[rows][0]:.2g} (median {10**median:.2g}); check the decimal point of these cells",
             )
 
 
@@ -149,8 +185,8 @@ def exchange(data: LaboratoryValues) -> Iterator[Finding]:
     if median > 1:
         yield _doubt(
             "cec",
-            f"CEC_cmolc_kg: the median is {median:.2g} times that of pure smectite and humus; probably mmolc/kg under the "
-            "name CEC_cmolc_kg; rename the column CEC_mmolc_kg",
+            f"CEC_cmolc_kg: the median is {median:.2g} times that of pure smectite and humus; probably mmolc/kg under "
+            "the name CEC_cmolc_kg; rename the column CEC_mmolc_kg",
         )
     if clay is None or carbon is None:
         return
@@ -234,9 +270,11 @@ def _median(data: LaboratoryValues, valid: Rows, values: Values) -> float:
     return float(np.median(data.distinct(np.where(valid, values, np.nan))))
 
 
+def _centre(data: LaboratoryValues, valid: Rows, values: Values) -> tuple[float, float]:
+    """Median and robust SD (quartiles) of a quantity, each sample once."""
+    lower, median, upper = np.quantile(data.distinct(np.where(valid, values, np.nan)), [0.25, 0.5, 0.75]).tolist()
+    return median, (upper - lower) / 1.349
+
+
 def _doubt(check: str, message: str) -> Finding:
     return Finding(check=check, severity="warn", message=message)
-
-
-def ratio_outliers(data: LaboratoryValues) -> Iterator[Finding]:
-    return iter(())

@@ -77,7 +77,7 @@ def read_targets(
         if not lucas and has_lucas_names(list(texts)):
             raise InputError(
                 f"{source}: {'; '.join(map(needs_unit, unitless))}; columns without a unit are read in the units of "
-                "LUCAS (g/kg) only in a table with a column of LUCAS, such as POINTID, NUTS_0, GPS_LAT or spc.400"
+                "LUCAS (g/kg) only in a table with another column of LUCAS, such as POINTID, NUTS_0, GPS_LAT or spc.400"
             )
         wanted = {target: known[target] for target in TARGETS if target in known}
     if not wanted:

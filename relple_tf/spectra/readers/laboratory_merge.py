@@ -72,7 +72,8 @@ def merge_columns(target: str, columns: Mapping[str, Values], ids: npt.NDArray[n
             row = rows[0]
             warnings.append(
                 f"{target}: columns {first} and {second} differ by more than 1 % in {len(rows)} of {both.sum()} rows; "
-                f"the first is row {row + 1} ({shortened(str(ids[row]))}), {columns[first][row]:g} and {columns[second][row]:g}; check the units, or remove either column"
+                f"the first is row {row + 1} ({shortened(str(ids[row]))}), {columns[first][row]:g} and "
+                f"{columns[second][row]:g}; check the units, or remove either column"
             )
     return MergedColumn(values=values, notes=notes, warnings=warnings)
 

@@ -43,7 +43,7 @@ _LUCAS_PH = {"ph_h2o", "ph_in_h2o", "ph_cacl2", "ph_in_cacl2"}
 _LUCAS_COLUMN = re.compile(
     r"point_?id|nuts_?[0-3]|(?:gps|th)_(?:lat|long)|(?:lc|lu)[01](?:_desc)?|spc_\d+(?:_\d+)?",
 )
-"""Columns that only LUCAS topsoil tables have: point, region, position, land cover and use, and the bands
+"""Other columns of LUCAS topsoil tables: point, region, position, land cover and use, and the bands
 `spc.400` ... of the file of LUCAS 2009."""
 _UNITLESS = {name.removesuffix("_pct") for name in _MEANINGS if name.endswith("_pct")} | {"cec"}
 _OSSL = re.compile(
@@ -78,7 +78,7 @@ def has_lucas_names(columns: Sequence[str]) -> bool:
 def looks_like_lucas(columns: Sequence[str]) -> bool:
     """Whether the table is a LUCAS topsoil table.
 
-    It is if its laboratory columns have the names of LUCAS, and a column is one that only LUCAS has (`POINTID`, `NUTS_0`,
+    It is if its laboratory columns have the names of LUCAS, and another column is one of LUCAS (`POINTID`, `NUTS_0`,
     `GPS_LAT`, `TH_LAT`, `LC1`, bands `spc.400`). The names of laboratory columns alone prove nothing: many tables in
     percent have them.
 
