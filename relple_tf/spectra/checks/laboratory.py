@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from relple_tf.spectra.checks import laboratory_relations, laboratory_single
+from relple_tf.spectra.checks import laboratory_relations, laboratory_single, laboratory_units
 from relple_tf.spectra.checks.finding import Finding, warnings
 from relple_tf.spectra.checks.laboratory_values import LaboratoryValues
 from relple_tf.spectra.checks.statistic_rows import statistic_rows
@@ -23,11 +23,11 @@ CHECKS: tuple[Callable[[LaboratoryValues], Iterable[Finding]], ...] = (
     laboratory_single.zeros,
     laboratory_single.shifted_decimals,
     laboratory_single.classes,
-    laboratory_relations.ratios,
+    laboratory_units.ratios,
     laboratory_relations.ratio_outliers,
-    laboratory_relations.levels,
+    laboratory_units.levels,
     laboratory_relations.largest,
-    laboratory_relations.exchange,
+    laboratory_units.exchange,
     laboratory_relations.texture,
     laboratory_relations.copies,
 )
@@ -53,8 +53,8 @@ def check_laboratory(
         kept[list(finding.rows)] = False
     labels = library.ids if library.samples is None else library.samples
     values = LaboratoryValues(
-        targets={name: np.where(kept, column, np.nan) for name, column in library.targets.items()},
-        columns={name: np.where(kept, column, np.nan) for name, column in (columns or {}).items()},
+        targets={name: np.where(kept & np.isfinite(v), v, np.nan) for name, v in library.targets.items()},
+        columns={name: np.where(kept & np.isfinite(v), v, np.nan) for name, v in (columns or {}).items()},
         ids=library.ids,
         samples=np.unique(labels, return_inverse=True)[1],
         first_row=library.first_row,

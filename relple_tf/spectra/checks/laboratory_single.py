@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from relple_tf.spectra.checks.finding import Finding
-from relple_tf.spectra.checks.laboratory_values import LaboratoryValues, Values, measured_unit
+from relple_tf.spectra.checks.laboratory_values import FEWEST, LaboratoryValues, Values, measured_unit
 from relple_tf.spectra.library import HIGHEST
 
 _NINES = (99.0, 999.0, 9999.0, 99999.0, 999999.0)
@@ -15,19 +15,17 @@ CODES = tuple(
 """Numbers that stand for a missing value in tables of instruments, GIS and laboratories. (-9999 is read as missing.)"""
 UNIT_FACTORS = {"g_kg": 10.0, "clay_pct": 0.1, "silt_pct": 0.1, "sand_pct": 0.1, "cmolc_kg": 0.1}
 """Factor of the reader between the unit of a column and that of its target: the code -999 in OC_pct becomes -9990."""
-LARGE_CODE = 999.0
-"""A positive code below this value, 99, is only doubtful: it may be a percentage."""
+LARGE_CODES = (999.0, 9999.0)
+"""Positive codes from which two samples, and a single one, are refused; 99 and a single 999 may be measured."""
 
 LOWEST_PH = 2.0
 """Lower pH cannot be a soil: the lowest of 2,096 soils of OSSL is 3.69, acid sulphate soils reach about 2."""
 HIGHEST_PH = 12.0
 """Higher pH is doubtful: the highest of 2,096 soils of OSSL is 9.52, soda soils reach about 11."""
 
-FEWEST = 20
-"""Number of samples from which the distribution of a target is checked."""
 CLOSE_TO_ZERO = 0.25
 """Zeros are far from the rest if no positive value is below this fraction of the median. Where zeros were measured,
-such values are frequent: 12 % of the 2,066 positive N values of OSSL, 12 % of clay; the smallest N of Uganda, which has
+such values are frequent: 9 % of the 2,066 positive N values of OSSL, 13 % of clay; the smallest N of Uganda, which has
 a single zero, is .03 of the median."""
 ZERO_SHARE = 0.05
 FEWEST_ZEROS = 5
@@ -96,7 +94,7 @@ def _code_severity(code: float, written: float, samples: int, others: Values) ->
         return "refuse" if far and gap > 0 else ""
     if gap <= 0 or (samples == 1 and not far):
         return ""
-    return "refuse" if far and written >= LARGE_CODE else "warn"
+    return "refuse" if far and written >= LARGE_CODES[samples == 1] else "warn"
 
 
 def _negatives(data: LaboratoryValues, name: str, values: Values) -> Iterator[Finding]:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from relple_tf.spectra.checks.finding import Finding
 from relple_tf.spectra.readers.table_file import shortened
 
 Values = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.bool_]
 
+FEWEST = 20
+"""Number of samples from which the distribution of a target is checked."""
 _NAMED = 3
 """Number of rows that a message names."""
 
@@ -46,6 +49,21 @@ class LaboratoryValues:
         """Number of samples in `rows`."""
         return len(np.unique(self.samples[rows]))
 
+    def measured(self, name: str) -> int:
+        """Number of samples with a positive value of a target or another column."""
+        values = self.known(name)
+        return 0 if values is None else self.count(values > 0)
+
+    def median(self, valid: Rows, values: Values) -> float:
+        """Median of the values in the rows `valid`, each sample once."""
+        return float(np.median(self.distinct(np.where(valid, values, np.nan))))
+
+    def centre(self, valid: Rows, values: Values) -> tuple[float, float]:
+        """Median and robust SD (from the quartiles) of the values in the rows `valid`, each sample once."""
+        distinct = self.distinct(np.where(valid, values, np.nan))
+        lower, median, upper = np.quantile(distinct, [0.25, 0.5, 0.75]).tolist()
+        return median, (upper - lower) / 1.349
+
     def named(self, rows: Rows) -> str:
         """The number of `rows`, and the names of the first ones, for messages."""
         positions = np.flatnonzero(rows)
@@ -57,3 +75,8 @@ class LaboratoryValues:
 def measured_unit(name: str, unit: str) -> bool:
     """Whether the name of a target ends in the unit, such as `g_kg`; `pH` holds for every medium (`pH_CaCl2`)."""
     return name == unit or name.endswith(f"_{unit}") or (unit == "pH" and name.startswith("pH_"))
+
+
+def doubt(check: str, message: str) -> Finding:
+    """A finding that warns."""
+    return Finding(check=check, severity="warn", message=message)

@@ -75,12 +75,14 @@ def _unlabelled(values: Values, found: npt.NDArray[np.bool_]) -> npt.NDArray[np.
     """Rows at the end whose values are the mean or the SD of the rows above."""
     n = len(values)
     rows = np.zeros(n, bool)
+    varied = [column for column in values.T if len(np.unique(column[np.isfinite(column)])) > 2]
+    values = np.column_stack(varied) if varied else values[:, :0]
     for first in range(max(_FEWEST_ROWS, n - _LAST_ROWS), n):
         body = values[:first][~found[:first]]
         if len(body) < _FEWEST_ROWS:
             continue
         mean_or_sd = _statistics(body)[:3]
-        close = rounded = 0
+        close = rounded = new = 0
         block = []
         for row in range(first, n):
             best = max((_matches(values[row], statistic) for statistic in mean_or_sd), key=lambda match: match[:2])
@@ -88,7 +90,9 @@ def _unlabelled(values: Values, found: npt.NDArray[np.bool_]) -> npt.NDArray[np.
                 break
             block.append(row)
             close, rounded = close + best[1], rounded + best[2]
-        if close >= 2 or rounded >= 3:
+            new += int((np.isfinite(values[row]) & ~(values[row] == body).any(axis=0)).sum())
+        # A mean usually has digits that no value above has; a soil may equal the mean by chance.
+        if new and (close >= 2 or rounded >= 3):
             rows[block] = True
             return rows
     return rows
