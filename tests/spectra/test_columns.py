@@ -9,7 +9,7 @@ from relple_tf.spectra.readers.columns import (
     find_coordinates,
     names_coordinate,
 )
-from relple_tf.spectra.readers.laboratory_columns import meaning
+from relple_tf.spectra.readers.laboratory_names import meaning
 
 NM = [1100 + 2 * index for index in range(12)]
 
@@ -151,6 +151,6 @@ def test_a_column_name_gives_target_and_unit_conversion(column, expected):
     assert (known.target, known.times, known.over) == expected
 
 
-@pytest.mark.parametrize("column", ["OC", "N", "CEC", "clay", "silt_pct", "OM_g_kg", "pH_KCl", "ON_pct"])
+@pytest.mark.parametrize("column", ["OC", "N", "CEC", "clay", "silt", "OM_g_kg", "pH_KCl", "ON_pct"])
 def test_unknown_column_names_have_no_meaning(column):
     assert meaning(column) is None

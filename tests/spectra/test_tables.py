@@ -241,10 +241,11 @@ def test_notes_list_the_columns_that_are_not_modelled_and_how_to_rename_them(tmp
     table |= {"note": ["dry"] * ROWS, "P": ["", "n/a"] * (ROWS // 2), "Zn": ["-9999.00", ""] * (ROWS // 2)}
     library = read(tmp_path, table | {"scan_id": numbers, "field": numbers})
     assert list(library.targets) == ["OC_g_kg", "pH"]
-    (left_out,) = [note for note in library.notes if note.startswith("left out")]
+    (left_out,) = [text for text in library.warnings if text.startswith("left out")]
     assert "Corg has no unit; rename the column Corg_g_kg" in left_out
     assert "CEC has no unit; rename the column CEC_cmolc_kg" in left_out
-    assert "not modelled unless data.targets names them: sand, TC_pct" in library.notes
+    assert "sand has no unit; rename the column sand_g_kg or sand_pct" in left_out
+    assert "not modelled unless data.targets names them: TC_pct" in library.notes
     assert not has_note(read(tmp_path, table, targets=("pH",)), "sand")
 
 
@@ -273,7 +274,7 @@ def test_targets_are_selected_by_target_or_column_name_in_the_given_order(tmp_pa
 @pytest.mark.parametrize("name", ["Q", "t2", "Status", "ID", "spectrum", "Features", "pH_low", "pH_high"])
 def test_reserved_output_names_are_refused_as_targets(tmp_path, name):
     with pytest.raises(InputError, match=f"target '{name}' is a reserved name"):
-        read(tmp_path, columns(**{name: lab(1)}, id=None, sample_id=columns()["id"]), targets=("pH", name))
+        read(tmp_path, columns(**{name: columns()["pH"]}, id=None, sample_id=columns()["id"]), targets=("pH", name))
 
 
 def test_targets_that_differ_only_in_case_are_refused(tmp_path):
@@ -310,14 +311,14 @@ def lab(scale, rows=ROWS):
 
 def test_lucas_names_are_read_with_their_units(tmp_path):
     absorbance = -np.log10(reflectance(NM))
-    table = {"ID": lab(1), "clay": lab(1), "pH.in.CaCl2": lab(0.2), "pH.in.H2O": lab(0.3)}
+    table = {"ID": lab(1), "clay": lab(1), "pH.in.CaCl2": columns()["pH"], "pH.in.H2O": columns()["pH"]}
     table |= {"OC": lab(2), "CaCO3": ["< LOD", *lab(5)[1:]], "N": lab(0.5), "CEC": lab(0.7)}
     table |= {f"spc.{nm:g}": map(repr, row.tolist()) for nm, row in zip(NM, absorbance.T, strict=True)}
     library = read(tmp_path, table)
     assert library.quantity == "absorbance"
     targets = ["N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH", "clay_pct"]
     assert list(library.targets) == targets
-    first = [0.5, 2, np.nan, 0.7, 0.3, 1]
+    first = [0.5, 2, np.nan, 0.7, 4, 1]
     np.testing.assert_allclose([library.targets[name][0] for name in targets], first)
     assert has_note(library, "LUCAS", "g/kg")
     assert has_note(library, "CaCO3_g_kg", "1 values below the limit of detection")
@@ -326,13 +327,13 @@ def test_lucas_names_are_read_with_their_units(tmp_path):
 def test_ossl_names_are_read_with_their_units(tmp_path):
     table = {"id.layer_uuid_txt": ["a", "a", *lab(1)[2:]], "n.tot_usda.a623_w.pct": lab(0.01)}
     table |= {"oc_usda.c729_w.pct": [""] * ROWS, "oc_usda.c1059_w.pct": lab(0.2)}
-    table |= {"ph.h2o_usda.a268_index": lab(0.3), "ph.cacl2_usda.a481_index": lab(0.2)}
+    table |= {"ph.h2o_usda.a268_index": columns()["pH"], "ph.cacl2_usda.a481_index": columns()["pH"]}
     table |= {"cec_usda.a723_cmolc.kg": lab(0.7), "scan_mir.600_abs": [""] * ROWS}
     bands = zip(NM, reflectance(NM).T, strict=True)
     table |= {f"scan_nir.{nm:g}_ref": map(repr, row.tolist()) for nm, row in bands}
     library = read(tmp_path, table)
     first = {name: values[0] for name, values in library.targets.items()}
-    assert first == pytest.approx({"N_g_kg": 0.1, "OC_g_kg": 2, "CEC_cmolc_kg": 0.7, "pH": 0.3})
+    assert first == pytest.approx({"N_g_kg": 0.1, "OC_g_kg": 2, "CEC_cmolc_kg": 0.7, "pH": 4})
     assert library.ids[0] == library.ids[1]
     assert has_note(library, "reflectance, as the file or the names of its bands state")
     assert has_note(library, "1 rows repeat an id")

@@ -10,8 +10,11 @@ import numpy.typing as npt
 from relple_tf.config import DataConfig, LimitsConfig
 from relple_tf.csv_text import escape_formula
 from relple_tf.errors import InputError
+from relple_tf.spectra.checks.finding import refuse, warnings
+from relple_tf.spectra.checks.laboratory import check_laboratory
 from relple_tf.spectra.checks.quantity import Declared
 from relple_tf.spectra.checks.scans import Assessment, assess, check_share
+from relple_tf.spectra.checks.statistic_rows import statistic_rows
 from relple_tf.spectra.checks.summary import ScanSummary
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.readers.cells import BLOCK_ROWS, read_blocks, read_cells, read_layout
@@ -55,8 +58,8 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
         raise InputError(
             f"{path}: data.targets names {coordinate_targets[0]!r}, a coordinate; name a measured property"
         )
-    scans, texts, assessment = _read(path, data, limits)
-    targets, notes = read_targets(str(path), texts, scans.ids, data)
+    scans, texts, assessment, header = _read(path, data, limits)
+    laboratory = read_targets(str(path), texts, scans.ids, data, header)
     groups, group_notes = _groups(str(path), texts, scans.ids, data.group_column)
     coordinates, coordinate_notes = read_coordinates(str(path), texts, scans.ids)
     parts, part_notes = _parts(str(path), texts, scans.ids)
@@ -65,15 +68,24 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
         spectra=scans.spectra,
         wavelengths_nm=scans.wavelengths_nm,
         quantity=scans.quantity,
-        targets=targets,
+        targets=laboratory.targets,
         ids=scans.ids,
         groups=groups,
         coordinates=coordinates,
         parts=parts,
-        notes=(*scans.notes, *notes, *group_notes, *coordinate_notes, *part_notes),
-        warnings=scans.warnings,
+        notes=(*scans.notes, *laboratory.notes, *group_notes, *coordinate_notes, *part_notes),
+        warnings=(*scans.warnings, *laboratory.warnings),
     )
-    library = without_bad_scans(library, assessment.bad)
+    bad = dict(assessment.bad)
+    for finding in statistic_rows(library.ids, library.targets):
+        for row in finding.rows:
+            bad.setdefault(row, f"{path}: row {row + 1} ({shortened(str(library.ids[row]))}): {finding.message}")
+    check_share(str(path), bad, len(library), data.bad_scans)
+    sound = ~np.isin(np.arange(len(library)), list(bad))
+    library = without_bad_scans(library, bad)
+    findings = check_laboratory(library, {name: values[sound] for name, values in laboratory.columns.items()})
+    refuse(str(path), findings)
+    library = replace(library, warnings=(*library.warnings, *warnings(findings)))
     if data.replicates == "average":
         library = average_replicates(library.checked())
     return select_targets(library, data).checked()
@@ -223,13 +235,15 @@ def without_bad_scans(library: SpectralLibrary, bad: Mapping[int, str]) -> Spect
     if not bad:
         return library
     parts = [""] * len(library) if library.parts is None else library.parts.tolist()
-    dropped = tuple((str(library.ids[row]), parts[row], reason) for row, reason in bad.items())
+    dropped = tuple((str(library.ids[row]), parts[row], reason) for row, reason in sorted(bad.items()))
     kept = library.rows(~np.isin(np.arange(len(library)), list(bad)))
     return replace(kept, dropped=(*library.dropped, *dropped))
 
 
-def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralLibrary, Texts, Assessment]:
-    """The library without laboratory values, not yet checked; cells of the columns that are not bands; bad scans."""
+def _read(
+    path: Path, data: DataConfig, limits: LimitsConfig
+) -> tuple[SpectralLibrary, Texts, Assessment, tuple[str, ...]]:
+    """The library without laboratory values, not checked; cells of the columns that are not bands; bad scans; header."""
     layout = read_layout(path, limits)
     columns = scan_columns(layout, data.id_column)
     bands, source = columns.bands, str(path)
@@ -242,7 +256,6 @@ def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralL
         summary.add(spectra[start : start + BLOCK_ROWS])
     declared = Declared(quantity=data.quantity, stated=columns.quantity, scale=data.scale)
     assessment = assess(source, summary, declared, cells.bad, lambda row: f"row {row + 1} ({shortened(str(ids[row]))})")
-    check_share(source, assessment.bad, rows, data.bad_scans)
     spectra /= np.float32(assessment.quantity.scale)
     library = SpectralLibrary(
         source=source,
@@ -254,7 +267,7 @@ def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralL
         notes=(*columns.notes, *columns.id_notes(rows, nameless, len(np.unique(ids))), *assessment.notes),
         warnings=assessment.warnings,
     )
-    return library, cells.texts, assessment
+    return library, cells.texts, assessment, layout.header
 
 
 def _split_columns(layout: Layout) -> Sequence[int]:

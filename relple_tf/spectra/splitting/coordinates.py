@@ -8,7 +8,7 @@ import numpy.typing as npt
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import HIGHEST_DEGREES, SpectralLibrary
 from relple_tf.spectra.readers.columns import find_coordinates
-from relple_tf.spectra.readers.laboratory_columns import read_numbers
+from relple_tf.spectra.readers.laboratory_cells import read_numbers
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (IUGG); the error of a sphere is below 0.6 %."""

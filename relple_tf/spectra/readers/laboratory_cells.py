@@ -1,0 +1,78 @@
+"""Cells of laboratory columns: numbers, missing values, and values below the limit of detection."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from relple_tf.errors import InputError
+from relple_tf.spectra.readers.table_file import cell_name, quoted
+
+_SENTINEL = -9999.0
+"""Code for a missing value, in any notation of the number."""
+_NO_VALUE = {"", "na", "n/a", "nan", "null", "none"}
+_BELOW_LIMIT = re.compile(r"[<≤].*|b\.?d\.?(?:l\.?)?|lod|loq|n\.?d\.?", re.IGNORECASE)
+"""`< 0.5`, `< LOD`, `BDL`, `nd`: measured, and too low for the method."""
+_LIMIT = re.compile(r"[<≤]\s*=?\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?|\d+,(?!\d{3}$)\d+)", re.IGNORECASE)
+"""`< 0.5` or `< 0,5`; `< 1,000` may be 1 or 1000, so it is not a limit."""
+
+
+def read_numbers(
+    source: str, column: str, cells: Sequence[str], ids: npt.NDArray[np.str_], below_detection: str = "drop"
+) -> tuple[npt.NDArray[np.float64], int]:
+    """Read a column of numbers.
+
+    Args:
+        source: Name of the table, for messages.
+        column: Name of the column, for messages.
+        cells: n cells.
+        ids: (n,), for messages.
+        below_detection: `drop` counts a value below the limit of detection as not measured, `half` takes half of the
+            limit.
+
+    Returns:
+        (n,) values, NaN where not measured; and the number of values below the limit of detection.
+
+    Raises:
+        InputError: a cell is not a number, or its limit of detection is needed and not given.
+    """
+    values, below = np.full(len(cells), np.nan), 0
+    for row, cell in enumerate(cells):
+        if cell.lower() in _NO_VALUE:
+            continue
+        if _BELOW_LIMIT.fullmatch(cell):
+            below += 1
+            if below_detection == "half":
+                values[row] = _half(cell, cell_name(source, row + 1, str(ids[row]), column))
+            continue
+        try:
+            # Python accepts 1_000 as a number; in a table it is an error.
+            values[row] = float(cell.replace("_", "?"))
+        except ValueError:
+            where = cell_name(source, row + 1, str(ids[row]), column)
+            raise InputError(
+                f"{where} is {quoted(cell)}, not a number; correct it, or leave the cell empty where nothing was "
+                "measured"
+            ) from None
+    values[values == _SENTINEL] = np.nan
+    return values, below
+
+
+def _half(cell: str, where: str) -> float:
+    """Half of the limit in a cell such as `< 0.5`."""
+    if limit := _LIMIT.fullmatch(cell):
+        return float(limit[1].replace(",", ".")) / 2
+    raise InputError(
+        f"{where} is {quoted(cell)}, below a limit of detection without its number; write '< 0.5' with the limit of "
+        "the method, or use --set data.below_detection=drop"
+    )
+
+
+def has_numbers(cells: Sequence[str]) -> bool:
+    """Whether the column has measured values, and all of them are numbers or below the limit of detection."""
+    measured = [cell for cell in cells if cell.lower() not in _NO_VALUE and not _BELOW_LIMIT.fullmatch(cell)]
+    try:
+        return any(_SENTINEL != number < np.inf for number in map(float, measured))
+    except ValueError:
+        return False
