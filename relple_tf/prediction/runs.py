@@ -73,7 +73,8 @@ def predict_scans(
         chunk: Scans in memory at a time.
 
     Returns:
-        A row per scan, in the order of the table: id; per target its prediction in laboratory units and, if the model
+        A row per scan, in the order of the table: id; scan, if the table has names of scans beside those of samples;
+        per target its prediction in laboratory units and, if the model
         has intervals, the bounds of its interval (`_low`, `_high`); status, from domain.STATUSES. And notes: which
         conversions were made, and how many scans are out of domain.
 
@@ -85,7 +86,7 @@ def predict_scans(
     with tqdm(total=len(scans), desc="predicting", unit=" scans", delay=BAR_DELAY_S, disable=None) as bar:
         for library in scans.chunks(chunk):
             ready, conversions = to_model_input(library, card)
-            tables.append(predictions_table(card, library.ids, estimate(ready.spectra)))
+            tables.append(predictions_table(card, library.name_columns, estimate(ready.spectra)))
             bar.update(len(library))
     table = pd.concat(tables, ignore_index=True)
     notes = [*scans.notes, *conversions]
@@ -97,13 +98,13 @@ def predict_scans(
 
 
 def predictions_table(
-    card: Mapping[str, Any], ids: npt.NDArray[np.str_], outputs: Mapping[str, npt.NDArray[Any]]
+    card: Mapping[str, Any], names: Mapping[str, npt.NDArray[np.str_]], outputs: Mapping[str, npt.NDArray[Any]]
 ) -> pd.DataFrame:
     """Table of `predict_scans` for a chunk of scans.
 
     Args:
         card: Card of the run or bundle.
-        ids: (n,) ids of the scans.
+        names: `id` and, if there is one, `scan` -> (n,).
         outputs: Target, T2 and Q -> (n,).
     """
     domain = card["domain"]
@@ -116,7 +117,7 @@ def predictions_table(
             interval = Interval(**{field.name: target["interval"][field.name] for field in fields(Interval)})
             bounds = interval.bounds(outputs[name], limits.difficulty(outputs[T2]))
             columns[f"{name}_low"], columns[f"{name}_high"] = (bound.astype("float32") for bound in bounds)
-    return pd.DataFrame({"id": ids, **columns, "status": states})
+    return pd.DataFrame({**names, **columns, "status": states})
 
 
 def estimates(model: keras.Model, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:

@@ -58,7 +58,7 @@ class SpectralLibrary:
     targets: dict[str, npt.NDArray[np.float64]]
     """Target name with its unit (`OC_g_kg`) -> (n,) laboratory values; NaN where not measured."""
     ids: npt.NDArray[np.str_]
-    """(n,) sample identifiers; equal ids are scans of one sample."""
+    """(n,) names of samples or scans, as written; equal ids are scans of one sample."""
     groups: npt.NDArray[np.str_] | None = None
     """(n,) field, profile or site; rows with equal values form a group, which no split divides. None: ungrouped."""
     coordinates: npt.NDArray[np.float64] | None = None
@@ -100,7 +100,8 @@ class SpectralLibrary:
             targets: Target name with its unit (`OC_g_kg`) -> (n,) laboratory values, NaN where not measured.
             wavelengths_nm: (n_bands,) in nm; sorted ascending here, without duplicates.
             quantity: `reflectance` (0..1) or `absorbance` (log10(1/R)).
-            sample_ids: (n,) text or integers; rows of equal id are scans of one sample. None numbers the rows.
+            sample_ids: (n,) text or integers; rows of equal id are scans of one sample. None numbers the rows and links
+                those with equal laboratory values and nearly equal spectra (`relple_tf.spectra.samples`).
             groups: (n,) text or integers: fields, profiles or sites that no split divides.
             source: Origin of the data, for the card and the report.
 
@@ -130,7 +131,7 @@ class SpectralLibrary:
                 raise InputError(f"{source}: {name}: expected shape ({len(scans)},); received {column.shape}")
         with np.errstate(over="ignore"):  # becomes infinite, which `checked` refuses
             narrow = scans[:, order].astype("float32")
-        return cls(
+        library = cls(
             source=source,
             spectra=narrow,
             wavelengths_nm=nm[order],
@@ -139,6 +140,11 @@ class SpectralLibrary:
             ids=ids,
             groups=labels,
         ).checked()
+        if sample_ids is not None:
+            return library
+        from relple_tf.spectra.samples import link_samples
+
+        return link_samples(library)
 
     @classmethod
     def from_table(cls, path: str | Path, **settings: Any) -> "SpectralLibrary":
@@ -158,6 +164,23 @@ class SpectralLibrary:
 
     def __len__(self) -> int:
         return len(self.spectra)
+
+    @property
+    def sample_labels(self) -> npt.NDArray[np.str_]:
+        """(n,) rows with equal labels are scans of one sample: `samples`, or `ids` where these name the samples."""
+        return self.ids if self.samples is None else self.samples
+
+    @property
+    def name_columns(self) -> dict[str, npt.NDArray[np.str_]]:
+        """Columns that name the rows in outputs: `id`, `sample` where it differs, `scan` where the source has names."""
+        columns = {"id": self.ids, "sample": self.samples, "scan": self.scans}
+        return {name: labels for name, labels in columns.items() if labels is not None}
+
+    @property
+    def size(self) -> str:
+        """Number of rows as text: `825 soils`, or `825 scans of 770 samples`."""
+        samples = len(np.unique(self.sample_labels))
+        return f"{len(self)} soils" if samples == len(self) else f"{len(self)} scans of {samples} samples"
 
     @property
     def values(self) -> pd.DataFrame:

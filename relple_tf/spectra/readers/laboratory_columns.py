@@ -17,7 +17,7 @@ from relple_tf.spectra.readers.table_file import cell_name, quoted
 TARGETS = ("N_g_kg", "OC_g_kg", "CaCO3_g_kg", "CEC_cmolc_kg", "pH", "clay_pct")
 """The known targets, in the order of the model outputs."""
 
-RESERVED = re.compile(r"id|part|status|t2|q|spectrum|features", re.IGNORECASE)
+RESERVED = re.compile(r"id|sample|scan|part|status|t2|q|spectrum|features", re.IGNORECASE)
 """Names used for inputs and outputs of a model and for columns of its tables."""
 
 

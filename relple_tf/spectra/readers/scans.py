@@ -49,6 +49,7 @@ class Scans:
                 quantity=self.quantity.name,
                 targets={},
                 ids=columns.ids(cells.texts, first_row, len(cells.bands)),
+                scans=columns.scans(cells.texts, first_row),
                 first_row=first_row,
             ).checked()
             first_row += len(cells.bands)
