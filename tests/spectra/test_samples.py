@@ -264,6 +264,16 @@ def test_the_column_of_samples_keeps_its_scans_together_and_the_scans_keep_their
     assert (chunk.ids.tolist(), chunk.scans.tolist()) == (samples, scans)
 
 
+def test_a_column_of_samples_beside_an_id_of_scans_links_them(tmp_path):
+    values = [f"{4 + row // 2 / 4}" for row in range(ROWS)]
+    table = columns(pH=values, OC_g_kg=values, sample_id=[f"S{row // 2}" for row in range(ROWS)])
+    linked = read(tmp_path, table)
+    assert linked.ids.tolist() == columns()["id"]
+    assert len(set(linked.sample_labels.tolist())) == ROWS // 2
+    plots = columns(sample=[str(row % 3) for row in range(ROWS)])
+    assert read(tmp_path, plots).samples is None, "the number of a sample within a plot"
+
+
 def test_names_of_scans_are_ids_where_nothing_names_the_samples(tmp_path):
     names = [f"u{row}" for row in range(ROWS)]
     library_of_scans = read(tmp_path, columns(id=None, scan_id=names))

@@ -30,12 +30,12 @@ _LONGEST_PLAIN_NM = 3500.0
 """If bare numbers start in the range and exceed this, they are mid-infrared wavenumbers, not nm."""
 
 _SAMPLES = (
-    *("sampleid", "samplename", "samplecode", "samplelabel", "sampleno", "samplenumber", "ssn"),
-    *("id", "pointid", "idlayeruuidtxt", "idsamplelocalc", "idlayerlocalc", "soilid", "labid", "sample"),
+    *("samplename", "samplecode", "samplelabel", "ssn", "id", "sampleid", "pointid"),
+    *("idlayeruuidtxt", "idsamplelocalc", "idlayerlocalc", "soilid", "labid", "sampleno", "samplenumber", "sample"),
 )
 """Columns of sample names, the first has precedence: NeoSpectra, ProxiScout, MicroNIR and SCiO (`Sample Name`,
 `sampleName`, `sample_id`), ICRAF (`SSN`), LUCAS (`sample.ID`, `POINT_ID`), OSSL. `sample` is last: beside another name
-it may be the number of a sample within a plot."""
+it may be the number of a sample within a plot. All of these columns link scans whose laboratory values agree."""
 _SCAN_IDS = (
     *("scanid", "scanname", "scanuuid", "idscanuuidc", "idscanlocalc", "uuid"),
     *("spectrumid", "spectrumname", "filename", "file"),
