@@ -1,8 +1,8 @@
 """R2 of the deployed model and of its components, network and kernel regression, next to PLSR and SVR on NIRsoil.
 
-    python -m benchmarks.components TABLE SOILS [--splits 10] [--preset rs_ple_base] [--out DIR]
+    python -m benchmarks.components TABLE [--splits 10] [--preset rs_ple_base] [--out DIR]
 
-TABLE is NIRsoil; SOILS is a CSV (row, soil) that states which rows are scans of one soil. The test rows of seed s are
+TABLE is NIRsoil, in which 55 soils have two scans (`relple_tf.spectra.samples`). The test rows of seed s are
 `default_rng(s).permutation(825)[:165]`; rows of a tested soil are removed from the development set, and no fold divides
 a soil. Prints the median R2 per target and model; writes DIR/components.csv. Repeat the command to continue after an
 interruption.
@@ -10,7 +10,7 @@ interruption.
 
 import argparse
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ def split_rows(library: SpectralLibrary, seed: int) -> tuple[SpectralLibrary, np
     """The rows of a split and their parts; rows of tested soils outside the test part are removed."""
     order = np.random.default_rng(seed).permutation(len(library))
     test = np.isin(np.arange(len(library)), order[:TEST_ROWS])
-    used = test | ~np.isin(library.ids, library.ids[test])
+    used = test | ~np.isin(library.sample_labels, library.sample_labels[test])
     return library.rows(used), np.where(test[used], "test", "train").astype("U10")
 
 
@@ -78,14 +78,11 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path)
-    parser.add_argument("soils", type=Path)
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--preset", default="rs_ple_base", choices=PRESETS)
     parser.add_argument("--out", type=Path, default=Path("runs/components"))
     options = parser.parse_args()
     library = read_table(options.table, DataConfig(targets=TARGETS))
-    soils = pd.read_csv(options.soils).set_index("row")["soil"].reindex(range(len(library)))
-    library = replace(library, ids=soils.to_numpy().astype(str))
     options.out.mkdir(parents=True, exist_ok=True)
     shared = Shared(library=library, config=PRESETS[options.preset](), out=options.out)
     run_all(run_seed, [s for s in range(options.splits) if not (options.out / f"{s}.json").exists()], shared, workers=0)

@@ -1,9 +1,10 @@
-"""The default preset and the baselines on NIRsoil, in ten fixed splits of 660 development and 165 test soils.
+"""The default preset and the baselines on NIRsoil, in ten fixed splits with 165 test scans; no split divides a soil.
 
     python -m benchmarks.nirsoil_protocol TABLE [--models A,B] [--splits 10] [--soils 75] [--out DIR]
 
-TABLE is NIRsoil (R package prospectr): 825 soils; the test rows of seed s are `default_rng(s).permutation(825)[:165]`.
-With --soils the development set is that many of the other rows, drawn by seed. Prints the median R2 and RPIQ per target
+TABLE is NIRsoil (R package prospectr): 825 scans of 770 soils; the test rows of seed s are
+`default_rng(s).permutation(825)[:165]`. The development set is the other rows without the scans of tested soils; with
+--soils it is that many of them, drawn by seed. Prints the median R2 and RPIQ per target
 and model, the coverage of 90 % intervals and the fraction of flagged test scans; writes DIR/compare.csv. Repeat the
 command to continue after an interruption.
 """
@@ -13,6 +14,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
@@ -27,11 +29,12 @@ TEST_ROWS = 165
 TARGETS = ("N_g_kg", "OC_pct", "CEC_cmolc_kg")
 
 
-def draw(seed: int, rows: int, soils: int) -> Resample:
+def draw(seed: int, samples: npt.NDArray[np.str_], soils: int) -> Resample:
     """The split of the protocol; `soils` limits the development set to its first rows, which are in random order."""
-    order = np.random.default_rng(seed).permutation(rows)
-    parts = np.full(rows, UNUSED, "U10")
-    development_rows = order[TEST_ROWS:][: soils or None]
+    order = np.random.default_rng(seed).permutation(len(samples))
+    parts = np.full(len(samples), UNUSED, "U10")
+    others = order[TEST_ROWS:]
+    development_rows = others[~np.isin(samples[others], samples[order[:TEST_ROWS]])][: soils or None]
     parts[development_rows] = "train"
     # A network without cross-validation folds stops on the validation rows; other models are trained on them too.
     parts[development_rows[: round(0.15 * len(development_rows))]] = "validation"
@@ -51,7 +54,7 @@ def main() -> None:
     library = read_table(options.table, DataConfig(targets=TARGETS))
     models = {name: PRESETS[name]() if name in PRESETS else Config() for name in options.models.split(",")}
     jobs = [
-        Job(model=name, resample=draw(seed, len(library), options.soils))
+        Job(model=name, resample=draw(seed, library.sample_labels, options.soils))
         for seed in range(options.splits)
         for name in models
     ]

@@ -86,7 +86,8 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             y: Laboratory values: (n,) or (n, n_targets) array, Series, DataFrame, or mapping target -> (n,). NaN where
                 not measured.
             groups: (n,) labels such as fields; no cross-validation fold divides a group.
-            sample_ids: (n,) labels of samples; rows of one sample are replicate scans, and no fold divides them.
+            sample_ids: (n,) labels of samples; rows of one sample are replicate scans, and no fold divides them. None
+                links the rows with equal laboratory values, at least two, and nearly equal spectra.
 
         Raises:
             InputError: a ValueError; the spectra, values or settings are impossible.
@@ -331,6 +332,7 @@ def _with_test_part(
         targets={name: np.concatenate([values, test.targets[name]]) for name, values in library.targets.items()},
         ids=np.concatenate([library.ids, test.ids]),
         groups=None if library.groups is None else np.concatenate([library.groups, np.full(count, "test soils")]),
+        samples=None if library.samples is None else np.concatenate([library.samples, test.ids]),
     )
     crossed, reliability = fitted.cross_fit, fitted.reliability
     if crossed is not None:

@@ -49,18 +49,19 @@ def main(arguments: list[str]) -> None:
 
 
 def holds_predictions(path: Path) -> bool:
-    """Whether this command wrote a file: a table of id, targets with the bounds of their intervals, status."""
+    """Whether this command wrote a file: a table of id, scan (optional), targets with their intervals, status."""
     with path.open("rb") as file:
         start = file.read(1 << 16).decode(errors="replace")
     try:
         header, first = [*islice(csv.reader(io.StringIO(start, newline="")), 2), [], []][:2]
     except csv.Error:
         return False
-    targets = [name for name in header[1:-1] if not name.endswith(("_low", "_high"))]
+    names = 2 if header[1:2] == ["scan"] else 1
+    targets = [name for name in header[names:-1] if not name.endswith(("_low", "_high"))]
     expected = {*targets, *(f"{name}{end}" for name in targets for end in ("_low", "_high"))}
     if any(re.search(r"\d{3}", name) for name in targets):  # names of bands: a spectral library
         return False
-    shape = header[:1] == ["id"] and header[-1:] == ["status"] and bool(targets) and set(header[1:-1]) <= expected
+    shape = header[:1] == ["id"] and header[-1:] == ["status"] and bool(targets) and set(header[names:-1]) <= expected
     return shape and (not first or first[-1] in STATUSES)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ from relple_tf.runs.saved_model import save_model
 from relple_tf.runs.stored_data import DATA, save_data
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.parts import divide
-from relple_tf.spectra.splitting.split import PARTS
+from relple_tf.spectra.splitting.split import PARTS, divided_samples_note
 from relple_tf.training.checkpoint import Checkpoints
 from relple_tf.training.cross_fitting import development
 from relple_tf.training.preparation import Prepared
@@ -54,6 +55,7 @@ def train_run(library: SpectralLibrary, config: Config, folder: RunFolder, *, no
     library = front_end.in_range(library, config.front_end)
     parts, split_notes = divide(library, config)
     library_sha256 = data_hash(library)
+    library = replace(library, warnings=(*library.warnings, *divided_samples_note(library, parts)))
     notes = (*library.notes, *split_notes)
 
     def begin(prepared: Prepared) -> None:
@@ -65,7 +67,7 @@ def train_run(library: SpectralLibrary, config: Config, folder: RunFolder, *, no
         rows = development(parts) if config.training.cv_folds else parts
         counts = {part: int(np.sum(rows == part)) for part in PARTS}
         notify(
-            f"{len(library)} soils x {len(library.wavelengths_nm)} bands: "
+            f"{library.size} x {len(library.wavelengths_nm)} bands: "
             + ", ".join(f"{count} {part}" for part, count in counts.items() if count)
             + f"; {config.preset}"
         )
@@ -167,7 +169,7 @@ def score_parts(
 def write_run(result: RunResult, folder: RunFolder) -> None:
     """Write every file of the run folder; the manifest is written last."""
     path, library = folder.path, result.library
-    table = pd.DataFrame({"id": library.ids, "part": result.parts})
+    table = pd.DataFrame({**library.name_columns, "part": result.parts})
     write_table(path / "split.csv", table)
     for name, values in library.targets.items():
         table[f"{name}_measured"] = values

@@ -19,6 +19,7 @@ from relple_tf.command_line import run
 from relple_tf.config import SimulatedConfig
 from relple_tf.prediction.runs import BATCH_SCANS, estimates, predict_scans
 from relple_tf.runs.folder import locked
+from relple_tf.runs.stored_data import load_data
 from relple_tf.spectra.readers.scans import open_scans
 from relple_tf.spectra.sources.simulated import simulate
 
@@ -94,6 +95,27 @@ def finished(csv, tmp_path_factory):
 
 def test_a_run_writes_its_files_and_no_others(finished):
     assert {path.name for path in finished.iterdir()} == RUN_FILES
+
+
+def test_linked_scans_stay_in_one_part_and_every_output_names_their_sample(tmp_path):
+    """Two scans of each soil under names with the number of the scan."""
+    soils = table(40)
+    scans = pd.concat([soils.assign(id=[f"{name}_{number}" for name in soils["id"]]) for number in (1, 2)])
+    scans.to_csv(tmp_path / "soils.csv", index=False)
+    folder = tmp_path / "run"
+    assert call(train, "--data", tmp_path / "soils.csv", "--targets", "OC_g_kg,pH", *NANO, "--out", folder) == 0
+    for name in ("split.csv", "predictions.csv"):
+        rows = pd.read_csv(folder / name)
+        assert list(rows)[:3] == ["id", "sample", "part"]
+        assert rows["id"].tolist() == scans["id"].tolist()
+        assert rows["sample"].tolist() == [f"{name}_1" for name in soils["id"]] * 2
+        assert rows.groupby("sample")["part"].nunique().max() == 1
+    card = json.loads((folder / "card.json").read_text())
+    assert {part: 2 * count for part, count in card["samples"].items()} == card["soils"]
+    assert any("80 rows are scans of 40 samples" in note for note in card["notes"])
+    assert "80 scans of 40 samples" in (folder / "report.html").read_text()
+    stored, _ = load_data(folder / "data.npz")
+    assert stored.samples.tolist() == rows["sample"].tolist()
 
 
 def test_predict_gives_the_predictions_of_the_run(finished, csv, tmp_path):

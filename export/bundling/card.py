@@ -45,6 +45,7 @@ def card_of(trained: StoredRun, *, front_end_file: str | None) -> Card:
         "format": FORMAT,
         **{name: run[name] for name in FROM_RUN},
         "input": {**run["input"], "end_tolerance_nm": list(input_end_tolerance_nm(run))},
+        **({"samples": run["samples"]} if "samples" in run else {}),
         "id_column": trained.config.data.id_column,
         "golden_soils": soil_count(trained),
         "targets": {name: {key: facts[key] for key in facts if key != "test"} for name, facts in targets.items()},
@@ -184,12 +185,14 @@ def markdown(card: Card) -> str:
     """Write the text of card.md."""
     quantity, nm = card["input"]["quantity"], card["input"]["wavelengths_nm"]
     default = card["variants"][card["default_variant"]]
-    soils = card["soils"]
+    counts = {part: f"{count:,} soils" for part, count in card["soils"].items()}
+    if "samples" in card:
+        counts = {part: f"{card['soils'][part]:,} scans of {count:,} soils" for part, count in card["samples"].items()}
     title = ", ".join(with_unit(name, facts["unit"]) for name, facts in card["targets"].items())
     parts = [
         f"# {title} from a near-infrared scan",
-        f"{card['model']['preset']} of relple_tf, {card['model']['weights']:,} weights, trained on {soils['train']:,} "
-        f"soils of `{card['source']}` and tested on {soils['test']:,}.",
+        f"{card['model']['preset']} of relple_tf, {card['model']['weights']:,} weights, trained on "
+        f"{counts['train']} of `{card['source']}` and tested on {counts['test']}.",
     ]
     if card["simulated"]:
         parts.append("**Trained on simulated spectra: its predictions are not laboratory values.**")

@@ -155,7 +155,8 @@ def check_same_plan(folder: Path, plan: ComparisonPlan) -> None:
 def write_result(result: ComparisonResult, resamples: list[Resample], folder: RunFolder) -> None:
     """Write the tables and the page, then the manifest."""
     path = folder.path
-    table: dict[str, Any] = {"id": result.library.ids, **{resample.name: resample.parts for resample in resamples}}
+    names = result.library.name_columns
+    table: dict[str, Any] = {**names, **{resample.name: resample.parts for resample in resamples}}
     write_table(path / SPLITS, pd.DataFrame(table))
     write_table(path / TABLE, result.table)
     write_text(path / PAGE, comparison_report(result))

@@ -92,7 +92,7 @@ def compare(
     notes = (*library.notes, *split_notes)
     for note in notes:
         notify(note)
-    notify(f"{len(library)} soils x {len(library.wavelengths_nm)} bands; {len(jobs)} models to fit; {folder.path}")
+    notify(f"{library.size} x {len(library.wavelengths_nm)} bands; {len(jobs)} models to fit; {folder.path}")
     shared = SharedData(library=library, models=plan.models, jobs=folder.path / JOBS)
     missing = [job for job in jobs if not (shared.jobs / job.file).exists()]
     missing.sort(key=lambda job: (job.model in BASELINES and 1 + LONGEST_FIRST.index(job.model), -job.resample.soils))

@@ -22,7 +22,7 @@ from relple_tf.runs.folder import CONFIG, REMEDY, RunFolder, read_config
 from relple_tf.runs.model_loading import load_model
 from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
 from relple_tf.spectra.range_ends import SAME_NM, held_ends, missed_ends, nm_text
-from relple_tf.spectra.readers.scans import BAR_DELAY_S, Scans, open_scans
+from relple_tf.spectra.readers.scans import BAR_DELAY_S, Chunk, Scans, open_scans
 from relple_tf.training.intervals import Interval
 
 BATCH_SCANS = 256
@@ -74,7 +74,8 @@ def predict_scans(
         chunk: Scans in memory at a time.
 
     Returns:
-        A row per scan, in the order of the table: id; per target its prediction in laboratory units and, if the model
+        A row per scan, in the order of the table: id; scan, if the table has names of scans beside those of samples;
+        per target its prediction in laboratory units and, if the model
         has intervals, the bounds of its interval (`_low`, `_high`); status, from domain.STATUSES. And notes: which
         conversions were made, and how many scans are out of domain.
 
@@ -87,10 +88,10 @@ def predict_scans(
         for rows in scans.chunks(chunk):
             if rows.usable.any():
                 ready, conversions = to_model_input(rows.library, card)
-                predicted = predictions_table(card, rows.library.ids, estimate(ready.spectra))
+                outputs = estimate(ready.spectra)
             else:
-                predicted = predictions_table(card, rows.library.ids, no_estimates(card))
-            tables.append(with_invalid(predicted, rows.ids, rows.usable))
+                outputs = no_estimates(card)
+            tables.append(with_invalid(predictions_table(card, rows.library.name_columns, outputs), rows))
             bar.update(len(rows.ids))
     table = pd.concat(tables, ignore_index=True)
     notes = [*scans.notes, *conversions, *(f"warning: {warning}" for warning in scans.warnings)]
@@ -102,13 +103,13 @@ def predict_scans(
 
 
 def predictions_table(
-    card: Mapping[str, Any], ids: npt.NDArray[np.str_], outputs: Mapping[str, npt.NDArray[Any]]
+    card: Mapping[str, Any], names: Mapping[str, npt.NDArray[np.str_]], outputs: Mapping[str, npt.NDArray[Any]]
 ) -> pd.DataFrame:
     """Table of `predict_scans` for a chunk of scans.
 
     Args:
         card: Card of the run or bundle.
-        ids: (n,) ids of the scans.
+        names: `id` and, if there is one, `scan` -> (n,).
         outputs: Target, T2 and Q -> (n,).
     """
     domain = card["domain"]
@@ -121,7 +122,7 @@ def predictions_table(
             interval = Interval(**{field.name: target["interval"][field.name] for field in fields(Interval)})
             bounds = interval.bounds(outputs[name], limits.difficulty(outputs[T2]))
             columns[f"{name}_low"], columns[f"{name}_high"] = (bound.astype("float32") for bound in bounds)
-    return pd.DataFrame({"id": ids, **columns, "status": states})
+    return pd.DataFrame({**names, **columns, "status": states})
 
 
 def no_estimates(card: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
@@ -129,18 +130,14 @@ def no_estimates(card: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
     return {name: np.empty(0, np.float32) for name in (*card["targets"], T2, Q)}
 
 
-def with_invalid(table: pd.DataFrame, ids: npt.NDArray[np.str_], usable: npt.NDArray[np.bool_]) -> pd.DataFrame:
-    """Predictions of all rows: those of `table` where `usable`, else no values and status invalid.
-
-    Args:
-        table: A row per usable scan.
-        ids: (n,) ids of all scans.
-        usable: (n,)
-    """
-    if usable.all():
+def with_invalid(table: pd.DataFrame, rows: Chunk) -> pd.DataFrame:
+    """Predictions of all rows of a chunk: those of `table`, a row per usable scan, else no values and status invalid."""
+    if rows.usable.all():
         return table
-    whole = table.set_index(np.flatnonzero(usable)).reindex(range(len(ids)))
-    whole["id"] = ids
+    whole = table.set_index(np.flatnonzero(rows.usable)).reindex(range(len(rows.ids)))
+    whole["id"] = rows.ids
+    if rows.scans is not None:
+        whole["scan"] = rows.scans
     whole["status"] = whole["status"].fillna("invalid")
     return whole
 

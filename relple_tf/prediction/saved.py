@@ -54,7 +54,8 @@ class SavedModel:
 
         Returns:
             One row per scan: each target, its interval (`_low`, `_high`) if the model has intervals, and `status`. The
-            values of an impossible scan are NaN and its status is `invalid`. A path gives a column `id` in addition.
+            values of an impossible scan are NaN and its status is `invalid`. A path gives a column `id` in
+            addition, and a column `scan` if the table has names of scans.
 
         Raises:
             InputError: the shape is wrong, or the scans do not cover the wavelengths of the model.
@@ -84,7 +85,7 @@ class SavedModel:
             )
             for name, values in self.estimate(to_model_input(library, self.card)[0].spectra).items():
                 outputs[name][~impossible] = values
-        table = predictions_table(self.card, np.arange(len(narrow)).astype(str), outputs).drop(columns="id")
+        table = predictions_table(self.card, {}, outputs)
         return table.set_index(scans.index) if isinstance(scans, pd.DataFrame) else table
 
 

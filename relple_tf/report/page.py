@@ -117,7 +117,7 @@ def terms(result: RunResult, facts: dict[str, Any]) -> str:
     parts = ", ".join(f"{count} {part}" for part, count in facts["soils"].items() if count)
     rows = {
         "Source": result.library.source,
-        "Soils": f"{len(result.library)}: {parts}",
+        "Soils": f"{result.library.size}: {parts}",
         "Scan": f"{sections.quantity(result)}, {len(scanned_nm)} bands, {_range(scanned_nm)}",
         "Model grid": f"{len(grid)} bands, {_range(grid)}; channels {', '.join(result.config.front_end.channels)}",
         "Network": f"{result.config.preset} ({result.config.model.architecture}), "

@@ -25,6 +25,7 @@ def card(result: RunResult) -> dict[str, Any]:
         "simulated": library.source == "simulated",
         "data_sha256": result.library_sha256,
         "soils": {part: int(np.sum(result.parts == part)) for part in PARTS},
+        **sample_counts(result),
         "input": {
             "quantity": library.quantity,
             "wavelengths_nm": library.wavelengths_nm.tolist(),
@@ -71,6 +72,14 @@ def card(result: RunResult) -> dict[str, Any]:
         "dropped": [{"id": name, "part": part, "reason": reason} for name, part, reason in library.dropped],
         "versions": versions(("keras", "tensorflow", "numpy", "scikit-learn")),
     }
+
+
+def sample_counts(result: RunResult) -> dict[str, Any]:
+    """Entry `samples`: number of samples in each part; without it, `soils` are samples and not scans of samples."""
+    labels = result.library.sample_labels
+    if len(np.unique(labels)) == len(labels):
+        return {}
+    return {"samples": {part: len(np.unique(labels[result.parts == part])) for part in PARTS}}
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:

@@ -85,6 +85,8 @@ RUN_RULES = PREDICTION_RULES | {
     "soils.train": integer(1, 1 << 40),
     "soils.validation": integer(0, 1 << 40),
     "soils.test": integer(0, 1 << 40),
+    "samples": or_missing(OBJECT),
+    "samples.*": integer(0, 1 << 40),
     "targets.*.unit": TEXT,
     "targets.*.root": FLAG,
     "targets.*.lowest": number(-LARGEST_VALUE, LARGEST_VALUE),

@@ -277,7 +277,8 @@ def write_json(path: Path, content: Any) -> None:
 def data_hash(library: SpectralLibrary) -> str:
     """SHA-256 of the data of a run: wavelengths, spectra, quantity, laboratory values, ids.
 
-    Groups and coordinates are included if the library has them, because they determine the split and the folds.
+    Groups, samples and coordinates are included if the library has them, because they determine the split and the
+    folds; so are the names of scans.
     """
     digest = hashlib.sha256()
     coordinates = () if library.coordinates is None else (library.coordinates,)
@@ -285,4 +286,7 @@ def data_hash(library: SpectralLibrary) -> str:
         digest.update(np.ascontiguousarray(array).data)
     groups = [] if library.groups is None else library.groups.tolist()
     digest.update("\n".join([library.quantity, *library.targets, *library.ids.tolist(), *groups]).encode())
+    for name, labels in (("samples", library.samples), ("scans", library.scans)):
+        if labels is not None:
+            digest.update("\n".join(["", name, *labels.tolist()]).encode())
     return digest.hexdigest()

@@ -14,7 +14,7 @@ from relple_tf.spectra.splitting.split import PARTS
 
 DATA = "data.npz"
 REQUIRED = {"source", "quantity", "wavelengths_nm", "targets", "values", "ids", "parts", "spectra_bytes"}
-OPTIONAL = {"groups", "coordinates"}
+OPTIONAL = {"groups", "coordinates", "samples", "scans"}
 COMPRESSION_LEVEL = 1
 """Level of zlib; level 6 takes a quarter longer and saves 3 % on simulated spectra."""
 
@@ -40,7 +40,7 @@ def save_data(path: Path, library: SpectralLibrary, parts: Parts) -> None:
         "parts": parts,
         "spectra_bytes": np.moveaxis(library.spectra.astype("<f4")[..., None].view(np.uint8), -1, 0),
     }
-    optional = {"groups": library.groups, "coordinates": library.coordinates}
+    optional = {name: getattr(library, name) for name in sorted(OPTIONAL)}
     arrays |= {name: array for name, array in optional.items() if array is not None}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL) as archive:
         for name, array in arrays.items():
@@ -74,11 +74,14 @@ def load_data(path: Path) -> tuple[SpectralLibrary, Parts]:
             ids=arrays["ids"],
             groups=arrays.get("groups"),
             coordinates=arrays.get("coordinates"),
+            samples=arrays.get("samples"),
+            scans=arrays.get("scans"),
         ).checked()
         parts = arrays["parts"]
         rows = len(library)
-        if len(library.ids) != rows or any(len(values) != rows for values in library.targets.values()):
-            raise ValueError(f"expected ids and laboratory values of {rows} rows")
+        names = (library.ids, library.samples, library.scans)
+        if any(len(array) != rows for array in (*names, *library.targets.values()) if array is not None):
+            raise ValueError(f"expected ids, samples, scans and laboratory values of {rows} rows")
         counts = {part: int(np.sum(parts == part)) for part in PARTS}
         if len(parts) != rows or sum(counts.values()) != rows or not counts["train"] or not counts["test"]:
             raise ValueError(f"expected {rows} parts, some train and some test; received {len(parts)}: {counts}")

@@ -59,7 +59,7 @@ class SpectralLibrary:
     targets: dict[str, npt.NDArray[np.float64]]
     """Target name with its unit (`OC_g_kg`) -> (n,) laboratory values; NaN where not measured."""
     ids: npt.NDArray[np.str_]
-    """(n,) sample identifiers; equal ids are scans of one sample."""
+    """(n,) names of samples or scans, as written; equal ids are scans of one sample."""
     groups: npt.NDArray[np.str_] | None = None
     """(n,) field, profile or site; rows with equal values form a group, which no split divides. None: ungrouped."""
     coordinates: npt.NDArray[np.float64] | None = None
@@ -102,7 +102,8 @@ class SpectralLibrary:
             targets: Target name with its unit (`OC_g_kg`) -> (n,) laboratory values, NaN where not measured.
             wavelengths_nm: (n_bands,) in nm; sorted ascending here, without duplicates.
             quantity: `reflectance` (0..1) or `absorbance` (log10(1/R)).
-            sample_ids: (n,) text or integers; rows of equal id are scans of one sample. None numbers the rows.
+            sample_ids: (n,) text or integers; rows of equal id are scans of one sample. None numbers the rows and links
+                those with equal laboratory values and nearly equal spectra (`relple_tf.spectra.samples`).
             groups: (n,) text or integers: fields, profiles or sites that no split divides.
             source: Origin of the data, for the card and the report.
             check_spectra: Whether to check that the spectra are raw scans of soils; `False` for other spectra, and
@@ -144,11 +145,15 @@ class SpectralLibrary:
             ids=ids,
             groups=labels,
         ).checked()
-        if not check_spectra:
-            return library
-        from relple_tf.spectra.checks.arrays import check_arrays
+        if check_spectra:
+            from relple_tf.spectra.checks.arrays import check_arrays
 
-        return replace(library, warnings=check_arrays(library))
+            library = replace(library, warnings=check_arrays(library))
+        if sample_ids is not None:
+            return library
+        from relple_tf.spectra.samples import link_samples
+
+        return link_samples(library)
 
     @classmethod
     def from_table(cls, path: str | Path, **settings: Any) -> "SpectralLibrary":
@@ -168,6 +173,23 @@ class SpectralLibrary:
 
     def __len__(self) -> int:
         return len(self.spectra)
+
+    @property
+    def sample_labels(self) -> npt.NDArray[np.str_]:
+        """(n,) rows with equal labels are scans of one sample: `samples`, or `ids` where these name the samples."""
+        return self.ids if self.samples is None else self.samples
+
+    @property
+    def name_columns(self) -> dict[str, npt.NDArray[np.str_]]:
+        """Columns that name the rows in outputs: `id`, `sample` where it differs, `scan` where the source has names."""
+        columns = {"id": self.ids, "sample": self.samples, "scan": self.scans}
+        return {name: labels for name, labels in columns.items() if labels is not None}
+
+    @property
+    def size(self) -> str:
+        """Number of rows as text: `825 soils`, or `825 scans of 770 samples`."""
+        samples = len(np.unique(self.sample_labels))
+        return f"{len(self)} soils" if samples == len(self) else f"{len(self)} scans of {samples} samples"
 
     @property
     def values(self) -> pd.DataFrame:

@@ -15,7 +15,7 @@ _BANDS = 64
 
 
 def average_replicates(library: SpectralLibrary) -> SpectralLibrary:
-    """Average the scans of each sample: one row per id, in the order in which ids first occur.
+    """Average the scans of each sample: one row per sample, in the order in which the samples first occur.
 
     Spectra are averaged in the quantity in which they were read. For reflectance, the mean equals one longer scan over
     all measured spots of the sample, and detector noise, which is additive in reflectance, cancels without bias. For
@@ -25,25 +25,32 @@ def average_replicates(library: SpectralLibrary) -> SpectralLibrary:
     A target is the mean of its measured values. The coordinates are the first given ones.
 
     Returns:
-        The library with unique ids, and notes with the number of averaged rows.
+        The library with the first id of each sample, without names of scans; notes with the number of averaged rows.
 
     Raises:
-        InputError: replicates of one id are in two groups or in two declared parts.
+        InputError: replicates of one sample are in two groups or in two declared parts.
     """
-    _, first, codes = np.unique(library.ids, return_index=True, return_inverse=True)
+    _, first, codes = np.unique(library.sample_labels, return_index=True, return_inverse=True)
     # Samples are numbered in the order in which they first occur.
     ranks = np.empty(len(first), np.intp)
     ranks[np.argsort(first)] = np.arange(len(first))
     samples, first = ranks[codes], np.sort(first)
     if len(first) == len(library):
-        return replace(library, notes=(*library.notes, "data.replicates=average: no id occurs twice"))
+        return replace(library, notes=(*library.notes, "data.replicates=average: each sample has a single scan"))
     _check_agreement(library, samples, first)
-    targets, notes = {}, [f"replicates: {len(library)} scans were averaged into {len(first)} samples, by id"]
+    targets, notes = {}, [f"replicates: {len(library)} scans were averaged into {len(first)} samples"]
     for name, values in library.targets.items():
         targets[name], spread = _target_means(values, samples, len(first))
         if differing := int(np.sum(spread > 0)):
             notes.append(f"{name} differs between the replicates of {differing} samples: the mean is used")
-    averaged = replace(library.rows(first), spectra=_spectral_means(library.spectra, samples), targets=targets)
+    averaged = replace(
+        library.rows(first),
+        spectra=_spectral_means(library.spectra, samples),
+        targets=targets,
+        ids=library.sample_labels[first],
+        samples=None,
+        scans=None,
+    )
     if library.coordinates is not None:
         averaged = replace(averaged, coordinates=_first_given(library.coordinates, samples, len(first)))
     return replace(averaged, notes=(*library.notes, *notes))
@@ -95,4 +102,5 @@ def _check_agreement(library: SpectralLibrary, samples: npt.NDArray[np.intp], fi
                 f"{library.source}: row {bad[0] + 1} ({library.ids[bad[0]]}) is in {kind} {labels[bad[0]]!s}, but an "
                 f"earlier scan of this sample is in {expected[bad[0]]!s}; give all scans of a sample the same {kind}, "
                 "give each sample a different id, or use --set data.replicates=keep"
+                + ("" if library.samples is None else " or --set data.samples=id")
             )

@@ -9,6 +9,7 @@ from soil_tables import NM, ROWS, columns, reflectance, write
 
 from export.runtime.soil_scan import Bands
 from relple_tf.errors import InputError
+from relple_tf.predict import holds_predictions
 from relple_tf.prediction.runs import predict_scans, to_model_input
 from relple_tf.runs.card_schema import input_end_tolerance_nm
 from relple_tf.spectra.library import SpectralLibrary
@@ -78,6 +79,19 @@ def test_predictions_and_notes_do_not_depend_on_the_chunk(tmp_path, chunk):
     single_chunk, single_chunk_notes = predict_scans(tmp_path, card(), scans, Model(), ROWS)
     pd.testing.assert_frame_equal(predicted, single_chunk, check_exact=True)
     assert notes == single_chunk_notes
+
+
+def test_names_of_scans_stay_beside_the_names_of_their_samples(tmp_path):
+    samples, names = [f"soil{row // 2}" for row in range(ROWS)], [f"u{row}" for row in range(ROWS)]
+    table = columns(id=None, scan_id=names, **{"Sample Name": samples})
+    scans = open_scans(write(tmp_path / "soils.csv", table))
+    predicted, _ = predict_scans(tmp_path, card(), scans, Model(), 7)
+    assert list(predicted)[:3] == ["id", "scan", "pH"]
+    assert (predicted["id"].tolist(), predicted["scan"].tolist()) == (samples, names)
+    predicted.to_csv(tmp_path / "p.csv", index=False)
+    assert holds_predictions(tmp_path / "p.csv")
+    predicted.rename(columns={"scan": "id2", "pH": "scan"}).to_csv(tmp_path / "other.csv", index=False)
+    assert not holds_predictions(tmp_path / "other.csv")
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)

@@ -19,12 +19,14 @@ def soils(library):
         ids=np.array([f"Boden-{'ü' * (number % 3)}{number}" for number in range(count)]),
         groups=np.array([f"field {number // 7}" for number in range(count)]),
         coordinates=np.where(np.arange(count)[:, None] % 5 == 0, np.nan, np.full((count, 2), 7.25)),
+        samples=np.array([f"sample {number // 2}" for number in range(count)]),
+        scans=np.array([f"scan {number}" for number in range(count)]),
     )
 
 
 def assert_equal(first, other):
     assert (first.source, first.quantity, list(first.targets)) == (other.source, other.quantity, list(other.targets))
-    for name in ("spectra", "wavelengths_nm", "ids", "groups", "coordinates"):
+    for name in ("spectra", "wavelengths_nm", "ids", "groups", "coordinates", "samples", "scans"):
         a, b = getattr(first, name), getattr(other, name)
         assert (a is None) == (b is None)
         if a is not None:
@@ -36,12 +38,20 @@ def assert_equal(first, other):
 
 @pytest.mark.parametrize("optional", [True, False])
 def test_a_library_is_restored_bit_for_bit(soils, parts, tmp_path, optional):
-    saved = soils if optional else replace(soils, groups=None, coordinates=None)
+    saved = soils if optional else replace(soils, groups=None, coordinates=None, samples=None, scans=None)
     save_data(tmp_path / "data.npz", saved, parts)
     loaded, loaded_parts = load_data(tmp_path / "data.npz")
     assert_equal(saved, loaded)
     np.testing.assert_array_equal(loaded_parts, parts)
     assert data_hash(loaded) == data_hash(saved)
+
+
+@pytest.mark.parametrize("name", ["samples", "scans"])
+def test_the_hash_of_the_data_covers_samples_and_scans(soils, name):
+    renamed = getattr(soils, name).copy()
+    renamed[0] = "other"
+    hashes = {data_hash(replace(soils, **{name: labels})) for labels in (getattr(soils, name), renamed, None)}
+    assert len(hashes) == 3
 
 
 def test_equal_libraries_give_equal_bytes(soils, parts, tmp_path):

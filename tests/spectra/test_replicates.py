@@ -54,7 +54,7 @@ def test_coordinates_are_the_first_given_not_a_mean():
 def test_notes_state_the_number_of_averaged_rows():
     assert average_replicates(make()).notes == (
         "read",
-        "replicates: 6 scans were averaged into 3 samples, by id",
+        "replicates: 6 scans were averaged into 3 samples",
         "OC_g_kg differs between the replicates of 1 samples: the mean is used",
     )
 
@@ -64,7 +64,7 @@ def test_single_scans_are_unchanged():
     averaged = average_replicates(library)
     assert averaged.ids.tolist() == library.ids.tolist()
     np.testing.assert_array_equal(averaged.spectra, library.spectra)
-    assert averaged.notes[-1] == "data.replicates=average: no id occurs twice"
+    assert averaged.notes[-1] == "data.replicates=average: each sample has a single scan"
     np.testing.assert_array_equal(average_replicates(make()).spectra[2], make().spectra[3])
 
 

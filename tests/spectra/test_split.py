@@ -342,7 +342,7 @@ HALVES = ["train"] * 30 + ["test"] * 30
             BLOCKS,
             r"30 rows have none, the first is row 2 \(s1\)",
         ),
-        (make(60, coordinates=[[5, 50]] * 60), BLOCKS, r"60 rows form 1 groups.*smaller than split\.block_km=50"),
+        (make(60, coordinates=[[5, 50]] * 60), BLOCKS, r"60 rows form 1 group .*smaller than split\.block_km=50"),
         (make(5), SplitConfig(), "OC_g_kg has 1 measured values in the validation part"),
     ],
 )

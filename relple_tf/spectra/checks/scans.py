@@ -261,7 +261,7 @@ def _other_quantity(context: Context) -> list[Finding]:
 
 def _too_dark(context: Context) -> list[Finding]:
     """Refuse reflectance that was divided by a factor."""
-    level = float(np.median(context.scaled("mean")[context.rows]))
+    level = float(np.median(context.scaled("mean")[context.rows])) if context.rows.any() else np.inf
     if context.quantity.name != "reflectance" or level >= DARKEST_REFLECTANCE:
         return []
     return [
@@ -322,6 +322,8 @@ def _dark_noise(context: Context) -> list[Finding]:
 
 def _dark(context: Context) -> list[Finding]:
     """Scans with a closed shutter or without a lamp."""
+    if not context.rows.any():
+        return []
     mean, _ = context.absorbance()
     return context.drop(
         "dark",

@@ -29,10 +29,21 @@ _PLAIN = re.compile(r"x?\d+(?:[.,]\d+)?")
 _LONGEST_PLAIN_NM = 3500.0
 """If bare numbers start in the range and exceed this, they are mid-infrared wavenumbers, not nm."""
 
-_IDS = (
-    *("id", "sampleid", "pointid", "idlayeruuidtxt", "idsamplelocalc", "idlayerlocalc"),
-    *("scanid", "soilid", "labid"),
+_SAMPLES = (
+    *("samplename", "samplecode", "samplelabel", "ssn", "id", "sampleid", "pointid"),
+    *("idlayeruuidtxt", "idsamplelocalc", "idlayerlocalc", "soilid", "labid", "sampleno", "samplenumber", "sample"),
 )
+"""Columns of sample names, the first has precedence: NeoSpectra, ProxiScout, MicroNIR and SCiO (`Sample Name`,
+`sampleName`, `sample_id`), ICRAF (`SSN`), LUCAS (`sample.ID`, `POINT_ID`), OSSL. `sample` is last: beside another name
+it may be the number of a sample within a plot. All of these columns link scans whose laboratory values agree."""
+_SCAN_IDS = (
+    *("scanid", "scanname", "scanuuid", "idscanuuidc", "idscanlocalc", "uuid"),
+    *("spectrumid", "spectrumname", "filename", "file"),
+)
+"""Columns of unique scan names; they are the ids of a table without a column of samples."""
+_SCANS = (*_SCAN_IDS, "scan", "scanno", "scannumber", "spectrum", "replicate", "rep", "id")
+"""Columns of scan names beside the column of ids; some number the scans of each sample."""
+_IDS = (*_SAMPLES, *_SCAN_IDS)
 _GROUPS = (
     *("group", "groups", "groupid", "field", "fieldid", "site", "siteid", "profile", "profileid"),
     *("farm", "farmid", "plot", "plotid", "idlocationolctxt"),
@@ -104,7 +115,7 @@ def band_columns(source: str, header: Sequence[str]) -> BandColumns:
 
 
 def find_column(source: str, header: Sequence[str], kind: str, given: str = "") -> str:
-    """Name of the column of `kind` (`id`, `group`, `part` or `train`); empty if there is none.
+    """Name of the column of `kind` (`id`, `scan`, `group`, `part` or `train`); empty if there is none.
 
     Args:
         source: Name of the table, for messages.
@@ -122,7 +133,7 @@ def find_column(source: str, header: Sequence[str], kind: str, given: str = "") 
                 f"the columns apart from the bands are {name_some(header)}"
             )
         return given
-    known_names = {"id": _IDS, "group": _GROUPS, "part": _PARTS, "train": _TRAIN}[kind]
+    known_names = {"id": _IDS, "scan": _SCANS, "group": _GROUPS, "part": _PARTS, "train": _TRAIN}[kind]
     columns = _by_normalised_name(header)
     return next((columns[name] for name in known_names if name in columns), "")
 
@@ -139,9 +150,22 @@ def names_coordinate(name: str) -> bool:
     return any(normalised in pair for normalised in _by_normalised_name([name]) for pair in _COORDINATES)
 
 
+def sample_columns(header: Sequence[str]) -> list[str]:
+    """All columns that may name the sample of a scan; `find_column` returns the one that does."""
+    columns = _by_normalised_name(header)
+    return [columns[name] for name in _SAMPLES if name in columns]
+
+
 def names_role(name: str) -> bool:
-    """Whether a column of this name contains the sample, group, coordinates or part of a row."""
-    known_names = {*_IDS, *_GROUPS, *_PARTS, *_TRAIN, *(coordinate for pair in _COORDINATES for coordinate in pair)}
+    """Whether a column of this name contains the sample, scan, group, coordinates or part of a row."""
+    known_names = {
+        *_IDS,
+        *_SCANS,
+        *_GROUPS,
+        *_PARTS,
+        *_TRAIN,
+        *(coordinate for pair in _COORDINATES for coordinate in pair),
+    }
     return not known_names.isdisjoint(_by_normalised_name([name]))
 
 

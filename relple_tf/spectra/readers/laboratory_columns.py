@@ -23,7 +23,7 @@ from relple_tf.spectra.readers.laboratory_names import (
     needs_unit,
 )
 
-RESERVED = re.compile(r"id|part|status|t2|q|spectrum|features", re.IGNORECASE)
+RESERVED = re.compile(r"id|sample|scan|part|status|t2|q|spectrum|features", re.IGNORECASE)
 """Names used for inputs and outputs of a model and for columns of its tables."""
 
 Values = npt.NDArray[np.float64]

@@ -27,6 +27,8 @@ class Chunk:
 
     ids: npt.NDArray[np.str_]
     """(n,) of all rows."""
+    scans: npt.NDArray[np.str_] | None
+    """(n,) names of the scans of all rows; None without such a column."""
     usable: npt.NDArray[np.bool_]
     """(n,) false for scans that cannot be soils."""
     library: SpectralLibrary
@@ -61,7 +63,7 @@ class Scans:
         for cells in columns.blocks(rows):
             numbers = np.arange(first, first + cells.rows)
             usable = ~np.isin(numbers, list(self.bad))
-            ids = columns.ids(cells.texts, first + 1, cells.rows)
+            ids, scans = columns.ids(cells.texts, first + 1, cells.rows), columns.scans(cells.texts, first + 1)
             library = SpectralLibrary(
                 source=str(columns.layout.path),
                 spectra=cells.bands[usable] / np.float32(self.quantity.scale),
@@ -69,9 +71,10 @@ class Scans:
                 quantity=self.quantity.name,
                 targets={},
                 ids=ids[usable],
+                scans=None if scans is None else scans[usable],
                 row_numbers=numbers[usable] + 1,
             )
-            yield Chunk(ids=ids, usable=usable, library=library.checked() if usable.any() else library)
+            yield Chunk(ids=ids, scans=scans, usable=usable, library=library.checked() if usable.any() else library)
             first += cells.rows
         if first != self.count:
             raise InputError(f"{columns.layout.path}: the file changed while it was read; run the prediction again")

@@ -18,10 +18,19 @@ from relple_tf.spectra.checks.statistic_rows import statistic_rows
 from relple_tf.spectra.checks.summary import ScanSummary
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.readers.cells import BLOCK_ROWS, read_blocks, read_cells, read_layout
-from relple_tf.spectra.readers.columns import BandColumns, band_columns, find_column, name_some, names_coordinate
+from relple_tf.spectra.readers.columns import (
+    BandColumns,
+    band_columns,
+    find_column,
+    name_some,
+    names_coordinate,
+    sample_columns,
+)
 from relple_tf.spectra.readers.laboratory_columns import read_targets, select_targets
+from relple_tf.spectra.readers.measured_values import measured_values
 from relple_tf.spectra.readers.table_file import Cells, Layout, cell_name, quoted, shortened
 from relple_tf.spectra.replicates import average_replicates
+from relple_tf.spectra.samples import link_samples
 from relple_tf.spectra.splitting.coordinates import read_coordinates
 
 _PARTS = {
@@ -73,6 +82,7 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
         groups=groups,
         coordinates=coordinates,
         parts=parts,
+        scans=scans.scans,
         notes=(*scans.notes, *laboratory.notes, *group_notes, *coordinate_notes, *part_notes),
         warnings=(*scans.warnings, *laboratory.warnings),
     )
@@ -83,6 +93,13 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
     check_share(str(path), bad, len(library), data.bad_scans)
     sound = ~np.isin(np.arange(len(library)), list(bad))
     library = without_bad_scans(library, bad)
+    if data.samples == "auto":
+        values = {**laboratory.targets, **measured_values(texts)}
+        names = [
+            [cell for cell, kept in zip(texts[name], sound, strict=True) if kept]
+            for name in sample_columns(list(texts))
+        ]
+        library = link_samples(library, {name: column[sound] for name, column in values.items()}, names)
     findings = check_laboratory(library, {name: values[sound] for name, values in laboratory.columns.items()})
     refuse(str(path), findings)
     library = replace(library, warnings=(*library.warnings, *warnings(findings)))
@@ -155,6 +172,8 @@ class ScanColumns:
     bands: BandColumns
     id_column: str
     """Empty: the rows are numbered."""
+    scan_column: str = ""
+    """Column of the names of the scans, beside the column of samples; empty: there is none."""
 
     @property
     def quantity(self) -> str:
@@ -173,8 +192,8 @@ class ScanColumns:
         return self.layout.header.index(self.id_column) if self.id_column else None
 
     def blocks(self, rows: int) -> Iterator[Cells]:
-        """Bands and ids of the table, `rows` rows at a time; errors as in `read_blocks`."""
-        others = () if self.id_position is None else (self.id_position,)
+        """Bands, ids and names of scans, `rows` rows at a time; errors as in `read_blocks`."""
+        others = [self.layout.header.index(name) for name in (self.id_column, self.scan_column) if name]
         return read_blocks(self.layout, self.bands.positions, others, self.id_position, rows)
 
     def ids(self, texts: Texts, first_row: int, rows: int) -> Names:
@@ -190,6 +209,17 @@ class ScanColumns:
         _check_names(str(self.layout.path), self.id_column, cells, first_row)
         return np.array([identity or number for identity, number in zip(cells, numbered, strict=True)])
 
+    def scans(self, texts: Texts, first_row: int) -> Names | None:
+        """Names of the scans of rows that start at row `first_row` of the table, '' where empty; None without a column.
+
+        Raises:
+            InputError: a name is too long.
+        """
+        if not self.scan_column:
+            return None
+        _check_names(str(self.layout.path), self.scan_column, texts[self.scan_column], first_row)
+        return np.array(texts[self.scan_column], dtype=str)
+
     def id_notes(self, rows: int, nameless: int, distinct: int) -> list[str]:
         """Notes on the ids.
 
@@ -198,9 +228,10 @@ class ScanColumns:
             nameless: Number of rows with an empty id.
             distinct: Number of distinct ids.
         """
+        scan_notes = [f"the names of the scans are column {self.scan_column}"] if self.scan_column else []
         if not self.id_column:
-            return [f"no id column found (data.id_column): rows are named row1 to row{rows}"]
-        notes = [f"the ids are column {self.id_column}"]
+            return [f"no id column found (data.id_column): rows are named row1 to row{rows}", *scan_notes]
+        notes = [f"the ids are column {self.id_column}", *scan_notes]
         if nameless:
             notes.append(f"{nameless} rows without an id are named by row number")
         if replicates := rows - distinct:
@@ -209,7 +240,7 @@ class ScanColumns:
 
 
 def scan_columns(layout: Layout, id_column: str = "") -> ScanColumns:
-    """Find the columns of scans and ids.
+    """Find the columns of bands, ids and names of scans.
 
     Args:
         layout: Layout of the table.
@@ -221,7 +252,9 @@ def scan_columns(layout: Layout, id_column: str = "") -> ScanColumns:
     source = str(layout.path)
     bands = band_columns(source, layout.header)
     others = [layout.header[position] for position in _other_columns(layout, bands)]
-    return ScanColumns(layout=layout, bands=bands, id_column=find_column(source, others, "id", id_column))
+    column = find_column(source, others, "id", id_column)
+    scan_column = find_column(source, [name for name in others if name != column], "scan")
+    return ScanColumns(layout=layout, bands=bands, id_column=column, scan_column=scan_column)
 
 
 def _other_columns(layout: Layout, bands: BandColumns) -> list[int]:
@@ -243,7 +276,7 @@ def without_bad_scans(library: SpectralLibrary, bad: Mapping[int, str]) -> Spect
 def _read(
     path: Path, data: DataConfig, limits: LimitsConfig
 ) -> tuple[SpectralLibrary, Texts, Assessment, tuple[str, ...]]:
-    """The library without laboratory values, not checked; cells of the columns that are not bands; bad scans; header."""
+    """The library without laboratory values; cells of the columns that are not bands; bad scans; names of all columns."""
     layout = read_layout(path, limits)
     columns = scan_columns(layout, data.id_column)
     bands, source = columns.bands, str(path)
@@ -264,6 +297,7 @@ def _read(
         quantity=assessment.quantity.name,
         targets={},
         ids=ids,
+        scans=columns.scans(cells.texts, 1),
         notes=(*columns.notes, *columns.id_notes(rows, nameless, len(np.unique(ids))), *assessment.notes),
         warnings=assessment.warnings,
     )
@@ -296,10 +330,13 @@ def _groups(source: str, texts: Texts, ids: Names, given: str) -> tuple[Names | 
     if not given and len(set(texts[column])) == 1:
         return None, [f"column {column} was not read as group: all rows are {quoted(texts[column][0])}"]
     _check_names(source, column, texts[column])
-    groups = np.array([group or f"alone:{identity}" for group, identity in zip(texts[column], ids, strict=True)])
+    prefix = "alone:"
+    while any(group.startswith(prefix) for group in texts[column]):
+        prefix = f"_{prefix}"
+    groups = np.array([group or f"{prefix}{identity}" for group, identity in zip(texts[column], ids, strict=True)])
     notes = [f"the groups are column {column}, {len(np.unique(groups))} groups"]
     if empty := list(texts[column]).count(""):
-        notes.append(f"{empty} rows without a group are grouped by id only")
+        notes.append(f"{empty} rows without a group are grouped by sample only")
     return groups, notes
 
 

@@ -93,7 +93,7 @@ def _draw_folds(
     sizes = np.bincount(groups)
     if len(sizes) < 2:
         raise InputError(
-            f"{library.source}: the {rows.sum()} rows form 1 group (rows linked by id, group column or block), "
+            f"{library.source}: the {rows.sum()} rows form 1 group (rows linked by sample, group column or block), "
             "cross-validation needs at least 2; add samples, divide groups with --set split.within_groups=true, or "
             "make split.block_km smaller"
         )

@@ -15,7 +15,7 @@ Parts = npt.NDArray[np.str_]
 
 
 def group_labels(library: SpectralLibrary, keep_groups: bool, block_km: float = 0.0) -> Indices:
-    """Number the groups that no split divides: rows linked by id and, if requested, by `library.groups` or by block.
+    """Number the groups that no split divides: scans of a sample and, if requested, rows of a group or a block.
 
     Args:
         library: Rows to number.
@@ -23,12 +23,12 @@ def group_labels(library: SpectralLibrary, keep_groups: bool, block_km: float = 
         block_km: Edge length of the blocks whose rows are linked; 0 links none.
 
     Returns:
-        (n,) 0, 1, 2, ...; an id that occurs in two groups joins them.
+        (n,) 0, 1, 2, ...; a sample that occurs in two groups joins them.
 
     Raises:
         InputError: blocks are requested, but the library or a row has no coordinates.
     """
-    groups: Indices = np.unique(library.ids, return_inverse=True)[1]
+    groups: Indices = np.unique(library.sample_labels, return_inverse=True)[1]
     if library.groups is not None and keep_groups:
         groups = _linked(groups, np.unique(library.groups, return_inverse=True)[1])
     if block_km:
@@ -63,6 +63,11 @@ def group_divided(library: SpectralLibrary, parts: Parts) -> int:
 def block_divided(library: SpectralLibrary, parts: Parts, block_km: float) -> int:
     """Number of blocks of this edge length with rows in more than one part; 0 without blocks."""
     return len(divided(block_labels(library, block_km), parts)) if block_km else 0
+
+
+def samples_divided(library: SpectralLibrary, parts: Parts) -> npt.NDArray[np.str_]:
+    """Sorted labels of the samples with scans in more than one part."""
+    return divided(library.sample_labels, parts)
 
 
 def divided(labels: npt.NDArray[Any], parts: Parts) -> npt.NDArray[Any]:

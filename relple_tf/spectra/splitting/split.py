@@ -11,7 +11,13 @@ from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.coordinates import block_labels
 from relple_tf.spectra.splitting.distance_order import distance_order
-from relple_tf.spectra.splitting.grouping import block_divided, divided, group_divided, group_labels
+from relple_tf.spectra.splitting.grouping import (
+    block_divided,
+    divided,
+    group_divided,
+    group_labels,
+    samples_divided,
+)
 
 Indices = npt.NDArray[np.intp]
 Parts = npt.NDArray[np.str_]
@@ -30,7 +36,8 @@ def split(
 
     A group stays in one part: the scans of a sample, the rows with equal `library.groups` unless
     `config.within_groups` or a declared split divides them, and the rows of a block of `config.block_km` unless a
-    declared split divides it. If no validation rows are declared, they are drawn at random from the training rows.
+    declared split divides it. A declared split that divides samples of `library.samples` is kept, with a note. If no
+    validation rows are declared, they are drawn at random from the training rows.
 
     Args:
         library: Rows to divide.
@@ -87,7 +94,8 @@ def _divide(
     if not np.any(parts == "validation"):
         candidates = rng.permutation(np.unique(groups[parts == "train"]))
         validation = _fill(candidates, sizes, config.validation * len(groups), 1)
-        parts[np.isin(groups, validation)] = "validation"
+        # A declared split may leave other rows of these groups in the test part.
+        parts[np.isin(groups, validation) & (parts == "train")] = "validation"
     return parts
 
 
@@ -160,12 +168,12 @@ def _check_size(library: SpectralLibrary, config: SplitConfig, groups: Indices, 
         remedy += ", or divide groups with --set split.within_groups=true (not with split.method=group)"
     if given is None and (count := len(np.unique(groups))) < 3:
         raise InputError(
-            f"{library.source}: {len(library)} rows form {count} groups (rows linked by id, group column or block), "
-            f"train, validation and test need 3; {remedy}"
+            f"{library.source}: {len(library)} rows form {count} group{'s' if count > 1 else ''} (rows linked by "
+            f"sample, group column or block); train, validation and test need 3; {remedy}"
         )
     if given is not None and not np.any(given == "validation") and len(np.unique(groups[given == "train"])) < 2:
         raise InputError(
-            f"{library.source}: the declared training rows form 1 group (rows linked by id, group column or "
+            f"{library.source}: the declared training rows form 1 group (rows linked by sample, group column or "
             f"block), so none is left for validation; declare validation rows, or {remedy}"
         )
 
@@ -184,10 +192,23 @@ def _lacking(library: SpectralLibrary, parts: Parts) -> str:
     return ""
 
 
+def divided_samples_note(library: SpectralLibrary, parts: Parts) -> tuple[str, ...]:
+    """A note that the declared split divides samples; empty if it does not."""
+    samples = samples_divided(library, parts)
+    if not samples.size:
+        return ()
+    rows = library.sample_labels == samples[0]
+    scans = ", ".join(f"{name} ({part})" for name, part in zip(library.ids[rows][:3], parts[rows][:3], strict=True))
+    return (
+        f"the declared split puts scans of {len(samples)} samples into different parts, such as {scans}: the scores "
+        "are optimistic, because the model has seen these samples; --set split.method=random keeps samples whole",
+    )
+
+
 def _notes(
     library: SpectralLibrary, config: SplitConfig, method: str, declared: Parts | None, parts: Parts
 ) -> tuple[str, ...]:
-    notes = []
+    notes = [*divided_samples_note(library, parts)]
     if method != "given" and declared is not None:
         notes.append(f"a split is declared, but split.method={method} ignores it")
     if library.groups is not None and (count := group_divided(library, parts)):
