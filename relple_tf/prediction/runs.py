@@ -131,7 +131,7 @@ def no_estimates(card: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def with_invalid(table: pd.DataFrame, rows: Chunk) -> pd.DataFrame:
-    """Predictions of all rows of a chunk: those of `table`, a row per usable scan, else no values and status invalid."""
+    """Predictions of all rows of a chunk: those of `table`, one per usable scan, else no values and status invalid."""
     if rows.usable.all():
         return table
     whole = table.set_index(np.flatnonzero(rows.usable)).reindex(range(len(rows.ids)))

@@ -30,8 +30,10 @@ real scans varies by 0.1 at least."""
 FLATTEST = (0.02, 0.05)
 """Numbers with a smaller mean and a smaller range are derivatives, or were divided. The smallest of real libraries are
 0.064 and 0.06 (reflectance of RP.62)."""
-DARKEST_REFLECTANCE = 0.012
-"""Mean reflectance of a dark scan; the darkest real soil has 0.044."""
+DARKEST_REFLECTANCE, DARK_REFLECTANCE = 0.012, 0.005
+"""Mean reflectance of a library that was divided, and of a scan without light; the darkest real soil has 0.044."""
+DEEPEST_NOISE = 0.01
+"""Depth of a water band, as a fraction of the range of the scan, up to which it has no direction; soils have 0.016."""
 WHITE_ABSORBANCE, WHITE_RANGE, WHITE_DEPTH = 0.05, 0.04, 0.05
 """A scan of a white reference has a smaller mean and range of absorbance, and a water band of less depth as a fraction
 of its range. The whitest real sample, Lucky Bay sand, has 0.003, 0.029 and a depth of 0.08."""
@@ -241,7 +243,8 @@ def _other_quantity(context: Context) -> list[Finding]:
     feature = features[0]
     like = context.summary[feature.name] > 0
     most = float(np.mean(like[context.rows])) >= 0.5
-    minority = context.rows & (like != most)
+    span = context.summary["high"] - context.summary["low"]
+    minority = context.rows & (like != most) & (np.abs(context.summary[feature.name]) > DEEPEST_NOISE * span)
     if not minority.any():
         return []
     similarity = context.similarity(context.rows & ~minority)
@@ -327,7 +330,7 @@ def _dark(context: Context) -> list[Finding]:
     mean, _ = context.absorbance()
     return context.drop(
         "dark",
-        mean > -np.log10(DARKEST_REFLECTANCE),
+        mean > -np.log10(DARK_REFLECTANCE),
         lambda row: f"is dark (mean absorbance {mean[row]:.2g}), like a scan without light",
     )
 

@@ -276,7 +276,7 @@ def without_bad_scans(library: SpectralLibrary, bad: Mapping[int, str]) -> Spect
 def _read(
     path: Path, data: DataConfig, limits: LimitsConfig
 ) -> tuple[SpectralLibrary, Texts, Assessment, tuple[str, ...]]:
-    """The library without laboratory values; cells of the columns that are not bands; bad scans; names of all columns."""
+    """The library without laboratory values; cells of the columns that are not bands; bad scans; names of columns."""
     layout = read_layout(path, limits)
     columns = scan_columns(layout, data.id_column)
     bands, source = columns.bands, str(path)
