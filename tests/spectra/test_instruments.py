@@ -96,7 +96,7 @@ def test_training_and_prediction_read_the_same_numbers(name, tmp_path):
     cells = read_cells(layout, columns.bands.positions, ())
     assert columns.quantity == quantity
     (chunk,) = open_scans(path, fallback_quantity=quantity or "reflectance").chunks(10)
-    np.testing.assert_array_equal(chunk.spectra, cells.bands)
+    np.testing.assert_array_equal(chunk.library.spectra, cells.bands)
     assert (np.diff(columns.bands.wavelengths_nm) > 0).all()
     assert np.isclose(cells.bands, values).all() or np.isclose(cells.bands, values[::-1]).all() or name == "SVC/GER"
 
