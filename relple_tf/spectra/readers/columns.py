@@ -31,7 +31,7 @@ _LONGEST_PLAIN_NM = 3500.0
 
 _IDS = (
     *("id", "sampleid", "pointid", "idlayeruuidtxt", "idsamplelocalc", "idlayerlocalc"),
-    *("scanid", "soilid", "labid"),
+    *("scanid", "soilid", "labid", "sample"),
 )
 _GROUPS = (
     *("group", "groups", "groupid", "field", "fieldid", "site", "siteid", "profile", "profileid"),
@@ -101,6 +101,12 @@ def band_columns(source: str, header: Sequence[str]) -> BandColumns:
         quantity={"ref": "reflectance", "abs": "absorbance"}.get(next(iter(declared), ""), ""),
         notes=tuple(_notes(header, units, inside, ordered, outside, mir)),
     )
+
+
+def count_band_names(header: Sequence[str]) -> int:
+    """Number of columns whose name is that of a band, at any wavelength."""
+    names = [name.strip().lower() for name in header]
+    return sum(bool(_WAVENUMBER.fullmatch(name) or _BAND.fullmatch(name)) for name in names)
 
 
 def find_column(source: str, header: Sequence[str], kind: str, given: str = "") -> str:

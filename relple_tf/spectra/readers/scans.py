@@ -11,7 +11,8 @@ from tqdm import tqdm
 from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary, impossible_scans
-from relple_tf.spectra.readers.cells import BLOCK_ROWS, read_layout
+from relple_tf.spectra.readers.cells import BLOCK_ROWS
+from relple_tf.spectra.readers.folders import source_layout
 from relple_tf.spectra.readers.quantity import Quantity, QuantityCounts, determine_quantity
 from relple_tf.spectra.readers.tables import DEFAULT_LIMITS, ScanColumns, scan_columns
 
@@ -62,7 +63,8 @@ def open_scans(
     """Read a table of scans once, to determine its quantity and to validate it.
 
     Args:
-        path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet; one scan per row.
+        path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet with one scan per row, or a folder of
+            such files and instrument files.
         id_column: Column of the ids, if the table has it; else known names are searched.
         fallback_quantity: Quantity of the scans, if neither the column names nor a rule decide.
         limits: Limits on the size of the table.
@@ -70,7 +72,7 @@ def open_scans(
     Raises:
         InputError: the file, a row or a band is invalid; the message names it and a remedy.
     """
-    layout = read_layout(path, limits)
+    layout = source_layout(path, limits, id_column)
     columns = scan_columns(layout, id_column if id_column in layout.header else "")
     counts = QuantityCounts(columns.bands.wavelengths_nm)
     lowest, highest = array("f"), array("f")

@@ -1,7 +1,7 @@
 """Read spectral tables, one scan per row (CSV, Parquet; LUCAS, OSSL), into a SpectralLibrary."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.readers.cells import read_blocks, read_cells, read_layout
 from relple_tf.spectra.readers.columns import BandColumns, band_columns, find_column, name_some, names_coordinate
+from relple_tf.spectra.readers.folders import source_layout
 from relple_tf.spectra.readers.laboratory_columns import read_targets, select_targets
+from relple_tf.spectra.readers.laboratory_table import join_laboratory
 from relple_tf.spectra.readers.quantity import QuantityCounts, determine_quantity
 from relple_tf.spectra.readers.table_file import Cells, Layout, cell_name, quoted
 from relple_tf.spectra.replicates import average_replicates
@@ -42,8 +44,10 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
     """Read scans with laboratory values, groups, coordinates and the declared split.
 
     Args:
-        path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet; one scan per row.
-        data: Targets, quantity, id and group columns to read, and the treatment of replicate scans.
+        path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet with one scan per row, or a folder of
+            such files and instrument files.
+        data: Table of laboratory values, targets, quantity, id and group columns to read, and the treatment of
+            replicate scans.
         limits: Limits on the size of the table.
 
     Raises:
@@ -54,17 +58,17 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
             f"{path}: data.targets names {coordinate_targets[0]!r}, a coordinate; name a measured property"
         )
     scans, texts = _read(path, data, limits)
-    targets, notes = read_targets(str(path), texts, scans.ids, data)
-    groups, group_notes = _groups(str(path), texts, scans.ids, data.group_column)
-    coordinates, coordinate_notes = read_coordinates(str(path), texts, scans.ids)
-    parts, part_notes = _parts(str(path), texts, scans.ids)
-    library = SpectralLibrary(
-        source=scans.source,
-        spectra=scans.spectra,
-        wavelengths_nm=scans.wavelengths_nm,
-        quantity=scans.quantity,
+    source = str(path)
+    if data.lab:
+        scans, texts = _with_laboratory(scans, texts, data, limits)
+        source = f"{path} with {data.lab}"
+    targets, notes = read_targets(source, texts, scans.ids, data)
+    groups, group_notes = _groups(source, texts, scans.ids, data.group_column)
+    coordinates, coordinate_notes = read_coordinates(source, texts, scans.ids)
+    parts, part_notes = _parts(source, texts, scans.ids)
+    library = replace(
+        scans,
         targets=targets,
-        ids=scans.ids,
         groups=groups,
         coordinates=coordinates,
         parts=parts,
@@ -73,6 +77,19 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
     if data.replicates == "average":
         library = average_replicates(library.checked())
     return select_targets(library, data).checked()
+
+
+def _with_laboratory(
+    scans: SpectralLibrary, texts: Texts, data: DataConfig, limits: LimitsConfig
+) -> tuple[SpectralLibrary, dict[str, list[str]]]:
+    """Join the table `data.lab`; the names of the scans become `scans` if that table names their samples."""
+    id_column = find_column(scans.source, list(texts), "id", data.id_column)
+    joined = join_laboratory(scans.source, scans.ids.tolist(), texts, id_column, data, limits)
+    scans = replace(scans, notes=(*scans.notes, *joined.notes))
+    if joined.samples is not None:
+        _check_names(data.lab, "sample", joined.samples)
+        scans = replace(scans, ids=np.array(joined.samples), scans=scans.ids)
+    return scans, joined.texts
 
 
 def read_parts(path: Path, ids: Names, limits: LimitsConfig = DEFAULT_LIMITS) -> tuple[Names, str]:
@@ -216,7 +233,8 @@ def _other_columns(layout: Layout, bands: BandColumns) -> list[int]:
 
 def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralLibrary, dict[str, list[str]]]:
     """The library without laboratory values, not yet checked, and the cells of the columns that are not bands."""
-    layout = read_layout(path, limits)
+    apart = [Path(data.lab).expanduser()] if data.lab else []
+    layout = source_layout(path, limits, data.id_column, apart)
     columns = scan_columns(layout, data.id_column)
     bands, source = columns.bands, str(path)
     cells = read_cells(layout, bands.positions, _other_columns(layout, bands), columns.id_position)
