@@ -77,7 +77,8 @@ class _Reader:
             InputError: the file is damaged, or its bands or a cell are invalid.
         """
         layout = read_layout(path, self.limits)
-        if layout.table is None and count_band_names(layout.header) < MINIMUM_BANDS:
+        is_known = layout.header in self.bands
+        if not is_known and layout.table is None and count_band_names(layout.header) < MINIMUM_BANDS:
             return None
         bands = self._band_columns(layout)
         spectral = {*bands.positions, *bands.ignored}
@@ -202,7 +203,7 @@ def read_folder(path: Path, limits: LimitsConfig, id_column: str = "", apart: Co
         try:
             scans = reader.read(file)
         except InputError as error:
-            if not DOCUMENTS.fullmatch(suffix(file)):
+            if not (file.is_file() and DOCUMENTS.fullmatch(suffix(file))):
                 raise
             errors[file] = error
             scans = None

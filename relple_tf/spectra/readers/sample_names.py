@@ -131,9 +131,10 @@ def _near_matches(names: Sequence[str], rows: Sequence[str]) -> dict[str, str]:
     by_numbers = _grouped(rows, _numbers)
     near = {}
     for name in names:
-        candidates = {_letters(row): row for row in by_numbers.get(_numbers(name), ())}
-        if close := difflib.get_close_matches(_letters(name), candidates, 1, _NEAR):
-            near[name] = candidates[close[0]]
+        for form in dict.fromkeys((name, sample_stem(name))):
+            candidates = {_letters(row): row for row in by_numbers.get(_numbers(form), ())}
+            if name not in near and (close := difflib.get_close_matches(_letters(form), candidates, 1, _NEAR)):
+                near[name] = candidates[close[0]]
     return near
 
 
