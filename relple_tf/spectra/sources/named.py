@@ -62,6 +62,8 @@ def _load(config: Config) -> SpectralLibrary:
     path = Path(source).expanduser()
     if not path.exists():
         raise InputError(f"no file {source!r}; expected limesoda, simulated or the path of a table or folder")
+    if config.data.lab and not Path(config.data.lab).expanduser().exists():
+        raise InputError(f"no file {config.data.lab!r} (data.lab); expected the path of a table of laboratory values")
     return read_table(path, config.data, config.limits)
 
 
