@@ -130,7 +130,12 @@ def notify(message: str) -> None:
 
 def add_data_and_config(parser: argparse.ArgumentParser, *, preset: bool = True) -> None:
     """Add the flags that select a library and a config; `preset=False` is for commands that take several presets."""
-    parser.add_argument("--data", metavar="SOURCE", help="limesoda (default), simulated, or a CSV or Parquet table")
+    parser.add_argument(
+        "--data", metavar="SOURCE", help="limesoda (default), simulated, a CSV or Parquet table, or a folder of scans"
+    )
+    parser.add_argument(
+        "--lab", metavar="FILE", help="table of laboratory values (data.lab), joined to the scans by sample name"
+    )
     parser.add_argument(
         "--targets",
         metavar="A,B",
@@ -164,6 +169,8 @@ def config_from(options: argparse.Namespace) -> Config:
         raise InputError(f"--preset: expected one of {', '.join(PRESETS)}; received {options.preset!r}")
     if options.data is not None:
         config = replace(config, data__source=options.data)
+    if options.lab is not None:
+        config = replace(config, data__lab=options.lab)
     if options.targets is not None:
         names = tuple(name.strip() for name in options.targets.split(",") if name.strip())
         config = replace(config, data__targets=names)

@@ -128,8 +128,10 @@ def model_config(name: str, options: argparse.Namespace, config: Config) -> Conf
 
 def only_folder_given(options: argparse.Namespace) -> bool:
     """Whether the only flags are `--out`, `--resume` and the number of workers."""
-    plan_flags = (options.data, options.targets, options.config, options.seed, options.models, options.repeats)
-    return not any(flag is not None for flag in plan_flags) and all(field.startswith(WORKERS) for field in options.set)
+    names = ("data", "lab", "targets", "config", "seed", "models", "repeats")
+    return all(getattr(options, name) is None for name in names) and all(
+        field.startswith(WORKERS) for field in options.set
+    )
 
 
 if __name__ == "__main__":

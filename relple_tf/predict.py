@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> None:
     """Parse the arguments, predict, write CSV to stdout or to a file."""
     parser = Parser(prog="python -m relple_tf.predict", description=__doc__)
     parser.add_argument("run", metavar="RUN_OR_BUNDLE", type=Path, help="folder of relple_tf.train or export.bundle")
-    parser.add_argument("scans", metavar="SCANS", type=Path, help="CSV or Parquet table of scans")
+    parser.add_argument("scans", metavar="SCANS", type=Path, help="CSV or Parquet table, or a folder of scans")
     parser.add_argument("--out", metavar="FILE", type=Path, help="CSV to write; default: standard output")
     options = parser.parse_args(arguments)
     from relple_tf.artefacts.outputs import OutputFile

@@ -57,7 +57,8 @@ def main(arguments: list[str]) -> None:
 
 def config_to_resume(options: argparse.Namespace) -> Config:
     """Read the config of the run in `--out`; if flags select a config, build it from the flags instead."""
-    selected = any((options.data, options.targets, options.preset, options.config, options.sensor, options.set))
+    flags = (options.data, options.lab, options.targets, options.preset, options.config, options.sensor)
+    selected = any((*flags, options.set))
     if options.out is None or selected or options.seed is not None:
         return config_from(options)
     if not (options.out / "config.toml").is_file():

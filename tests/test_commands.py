@@ -131,6 +131,41 @@ def test_predict_gives_the_predictions_of_the_run(finished, csv, tmp_path):
         assert (predicted[target] <= predicted[f"{target}_high"]).all()
 
 
+@pytest.fixture(scope="module")
+def scans(csv, tmp_path_factory):
+    """The table of the finished run as a folder of single scans, and a table of its laboratory values beside them."""
+    folder = tmp_path_factory.mktemp("scans")
+    frame = pd.read_csv(csv, dtype=str)
+    bands = [column for column in frame if column.isdigit()]
+    for row in range(len(frame)):
+        frame[bands][row : row + 1].to_csv(folder / f"{frame['id'][row]}.csv", index=False)
+    frame[["id", "OC_g_kg", "pH"]][::-1].to_csv(folder / "lab.csv", index=False)
+    return folder
+
+
+def test_a_folder_of_scans_with_a_laboratory_table_trains_the_same_model(finished, scans, tmp_path, capsys):
+    out, arguments = tmp_path / "run", ["--data", scans, "--lab", scans / "lab.csv", "--targets", "OC_g_kg,pH"]
+    assert call(train, *arguments, *CROSS_FITTED, "--out", out) == 0
+    assert "60 of 60 scans have a row" in capsys.readouterr().err
+    assert (out / "predictions.csv").read_bytes() == (finished / "predictions.csv").read_bytes()
+    for flags in ([], [*arguments, *CROSS_FITTED]):
+        assert call(train, "--out", out, "--resume", *flags) == 0
+        assert "the run is complete" in capsys.readouterr().err
+    assert call(train, *arguments[:2], *CROSS_FITTED, "--out", out, "--resume") == 2
+    assert "is not this command's configuration" in capsys.readouterr().err
+
+
+def test_predict_reads_a_folder_as_the_table_and_does_not_write_into_it(finished, csv, scans, tmp_path, capsys):
+    assert call(predict, finished, csv, "--out", tmp_path / "table.csv") == 0
+    assert call(predict, finished, scans, "--out", tmp_path / "folder.csv") == 0
+    assert (tmp_path / "folder.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
+    assert "not read, because they contain no spectra: lab.csv" in capsys.readouterr().err
+    assert call(predict, finished, scans, "--out", scans / "values.csv") == 2
+    assert "which this command reads" in capsys.readouterr().err
+    assert call(predict, finished, finished) == 2
+    assert "received the folder of a run or bundle" in capsys.readouterr().err
+
+
 def test_the_coverage_in_the_card_equals_that_of_the_predicted_intervals(finished, csv, tmp_path):
     assert call(predict, finished, csv, "--out", tmp_path / "p.csv") == 0
     predicted = pd.read_csv(tmp_path / "p.csv")
@@ -212,6 +247,8 @@ BAD_COMMANDS = {
         ["gradnorm", "single_task"],
     ),
     "missing file": (["--data", "no/such.csv"], ["no/such.csv"]),
+    "laboratory values twice": (["--lab", "lab.csv"], ["lab.csv", "limesoda contains its laboratory values"]),
+    "missing laboratory table": (["--data", ".", "--lab", "no/lab.csv"], ["no/lab.csv"]),
     "missing config": (["--config", "no/such.toml"], ["no/such.toml"]),
     "infinite number": (["--set", "front_end.start_nm=inf"], ["start_nm", "inf"]),
     "unknown target": (["--targets", "Au_ppm"], ["Au_ppm", "pH"]),

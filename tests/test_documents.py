@@ -96,6 +96,12 @@ def folder(tmp_path, monkeypatch):
     point = pd.Series(range(100, 180), name="PointID")
     pd.concat([point, laboratory], axis=1).to_csv(tmp_path / "laboratory.csv", index=False)
     pd.concat([point, scans], axis=1).to_csv(tmp_path / "spectra.csv", index=False)
+    names = pd.Series([f"s{row}" for row in range(80)], name="sample")
+    pd.concat([names, laboratory], axis=1).to_csv(tmp_path / "lab.csv", index=False)
+    for name, rows in (("scans", 80), ("new_scans", 5)):
+        (tmp_path / name).mkdir()
+        for row in range(rows):
+            scans[row : row + 1].to_csv(tmp_path / name / f"s{row}.csv", index=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -218,3 +224,10 @@ def test_the_commands_of_the_data_page_run(folder, quick):
     train.main(first[3:])
     predict.main(second[3:])
     assert list(pd.read_csv("values.csv")["id"]) == [f"s{row // 2}" for row in range(5)]
+
+
+def test_the_commands_for_a_folder_of_scans_run(folder, quick):
+    both = [shlex.split(command) for command in commands(DOCS / "data.md") if "scans/" in command]
+    train.main(both[0][3:])
+    predict.main(both[1][3:])
+    assert list(pd.read_csv("new_values.csv")["id"]) == [f"s{row}" for row in range(5)]

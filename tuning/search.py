@@ -108,7 +108,8 @@ def plan_from(options: argparse.Namespace) -> "SearchPlan":
 
 def gives_only_the_folder(options: argparse.Namespace) -> bool:
     """Whether the flags name the folder to resume and nothing else of the plan."""
-    names = ("data", "targets", "preset", "config", "seed", "trials", "algorithm", "space", "max_flash", "max_arena")
+    plan = ("trials", "algorithm", "space", "max_flash", "max_arena")
+    names = ("data", "lab", "targets", "preset", "config", "seed", *plan)
     return not options.set and all(getattr(options, name) is None for name in names)
 
 

@@ -66,4 +66,6 @@ class RunResult:
 
 def source_name(config: Config) -> str:
     """Short name of the data for folders and headings: the name of the source, or of the file without suffixes."""
-    return Path(config.data.source).name.partition(".")[0]
+    path = Path(config.data.source)
+    # The name of a folder `.` or `..` is that of its absolute path.
+    return path.name.partition(".")[0] or path.resolve().name.partition(".")[0] or "data"

@@ -160,8 +160,9 @@ class SpectralLibrary:
         """Read a table of scans with laboratory values.
 
         Args:
-            path: CSV (also .gz) or Parquet; or `limesoda`, 1,070 real soils, or `simulated`.
-            settings: Fields of `relple_tf.config.DataConfig`, such as `targets=("OC_g_kg",)` or `group_column="field"`.
+            path: CSV (also .gz) or Parquet, or a folder of scans; or `limesoda`, 1,070 real soils, or `simulated`.
+            settings: Fields of `relple_tf.config.DataConfig`, such as `targets=("OC_g_kg",)`, `group_column="field"` or
+                `lab="lab.csv"`, a table of laboratory values that is joined by the name of the sample.
 
         Raises:
             InputError: the table is unsound.

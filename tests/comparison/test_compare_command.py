@@ -305,7 +305,9 @@ def test_help_does_not_import_numpy_pandas_keras_or_sklearn():
 
 def test_a_model_without_its_package_is_left_out_or_refused_with_the_extra(monkeypatch, capsys):
     monkeypatch.setattr(compare, "find_spec", lambda package: None if package == "cubist" else object())
-    options = SimpleNamespace(models=None, repeats=1, config=None, data="simulated", targets=None, set=[], seed=None)
+    options = SimpleNamespace(
+        models=None, repeats=1, config=None, data="simulated", lab=None, targets=None, set=[], seed=None
+    )
     assert "cubist" not in compare.parsed_plan(options)[1]
     assert "relple-tf[baselines]" in capsys.readouterr().err
     options.models = "plsr,cubist"

@@ -118,8 +118,8 @@ def test_the_error_for_an_unreadable_file_names_the_file(tmp_path, name, reader)
     assert name in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "words"), [("missing.csv", "No such file"), (".", "directory")])
-def test_a_path_that_is_not_a_file_is_refused(tmp_path, name, words):
+@pytest.mark.parametrize(("name", "words"), [("missing.csv", "No such file"), (".", "at least one file with spectra")])
+def test_a_path_without_spectra_is_refused(tmp_path, name, words):
     with pytest.raises(InputError, match=words):
         read_table(tmp_path / name, DataConfig())
 

@@ -114,6 +114,12 @@ def band_columns(source: str, header: Sequence[str]) -> BandColumns:
     )
 
 
+def count_band_names(header: Sequence[str]) -> int:
+    """Number of columns whose name is that of a band, at any wavelength."""
+    names = [name.strip().lower() for name in header]
+    return sum(bool(_WAVENUMBER.fullmatch(name) or _BAND.fullmatch(name)) for name in names)
+
+
 def find_column(source: str, header: Sequence[str], kind: str, given: str = "") -> str:
     """Name of the column of `kind` (`id`, `scan`, `group`, `part` or `train`); empty if there is none.
 

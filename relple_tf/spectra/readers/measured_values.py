@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relple_tf.spectra.readers.columns import names_role
-from relple_tf.spectra.readers.laboratory_columns import meaning
+from relple_tf.spectra.readers.laboratory_names import meaning
 
 _WITH_UNIT = re.compile(
     r"ph(_.*)?|.*_(pct|percent|per_mille|g_kg|mg_kg|g_100g|c?molc?_kg|mmolc?_kg|meq_100g|ppm|[dmu]s_c?m|g_cm3|kg_m3)"

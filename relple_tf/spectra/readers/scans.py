@@ -14,7 +14,8 @@ from relple_tf.spectra.checks.quantity import Declared, Quantity
 from relple_tf.spectra.checks.scans import NAMED, assess
 from relple_tf.spectra.checks.summary import ScanSummary
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.readers.cells import BLOCK_ROWS, read_layout
+from relple_tf.spectra.readers.cells import BLOCK_ROWS
+from relple_tf.spectra.readers.folders import source_layout
 from relple_tf.spectra.readers.tables import DEFAULT_LIMITS, ScanColumns, scan_columns
 
 BAR_DELAY_S = 1.0
@@ -90,7 +91,8 @@ def open_scans(
     """Read a table of scans once, to determine its quantity and to check it.
 
     Args:
-        path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet; one scan per row.
+        path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet with one scan per row, or a folder of
+            such files and instrument files.
         id_column: Column of the ids, if the table has it; else known names are searched.
         fallback_quantity: Quantity of the scans, if neither the column names nor a feature decide.
         limits: Limits on the size of the table.
@@ -99,7 +101,7 @@ def open_scans(
     Raises:
         InputError: the file or a band is invalid, the scans are not raw scans in one quantity, or none can be a soil.
     """
-    layout = read_layout(path, limits)
+    layout = source_layout(path, limits, id_column)
     columns = scan_columns(layout, id_column if id_column in layout.header else "")
     summary = ScanSummary(columns.bands.wavelengths_nm)
     bad_cells: dict[int, str] = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,9 @@ from relple_tf.spectra.readers.columns import (
     names_coordinate,
     sample_columns,
 )
-from relple_tf.spectra.readers.laboratory_columns import read_targets, select_targets
+from relple_tf.spectra.readers.folders import source_layout
+from relple_tf.spectra.readers.laboratory_columns import LaboratoryTable, read_targets, select_targets
+from relple_tf.spectra.readers.laboratory_table import join_laboratory
 from relple_tf.spectra.readers.measured_values import measured_values
 from relple_tf.spectra.readers.table_file import Cells, Layout, cell_name, quoted, shortened
 from relple_tf.spectra.replicates import average_replicates
@@ -56,8 +59,10 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
     """Read scans with laboratory values, groups, coordinates and the declared split.
 
     Args:
-        path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet; one scan per row.
-        data: Targets, quantity, id and group columns to read, and the treatment of replicate scans.
+        path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet with one scan per row, or a folder of
+            such files and instrument files.
+        data: Table of laboratory values, targets, quantity, id and group columns to read, and the treatment of
+            replicate scans.
         limits: Limits on the size of the table.
 
     Raises:
@@ -68,44 +73,60 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
             f"{path}: data.targets names {coordinate_targets[0]!r}, a coordinate; name a measured property"
         )
     scans, texts, assessment, header = _read(path, data, limits)
-    laboratory = read_targets(str(path), texts, scans.ids, data, header)
-    groups, group_notes = _groups(str(path), texts, scans.ids, data.group_column)
-    coordinates, coordinate_notes = read_coordinates(str(path), texts, scans.ids)
-    parts, part_notes = _parts(str(path), texts, scans.ids)
-    library = SpectralLibrary(
-        source=scans.source,
-        spectra=scans.spectra,
-        wavelengths_nm=scans.wavelengths_nm,
-        quantity=scans.quantity,
+    source = str(path)
+    if data.lab:
+        scans, texts = _with_laboratory(scans, texts, data, limits)
+        source, header = f"{path} with {data.lab}", (*header, *texts)
+    laboratory = read_targets(source, texts, scans.ids, data, header)
+    groups, group_notes = _groups(source, texts, scans.ids, data.group_column)
+    coordinates, coordinate_notes = read_coordinates(source, texts, scans.ids)
+    parts, part_notes = _parts(source, texts, scans.ids)
+    library = replace(
+        scans,
         targets=laboratory.targets,
-        ids=scans.ids,
         groups=groups,
         coordinates=coordinates,
         parts=parts,
-        scans=scans.scans,
         notes=(*scans.notes, *laboratory.notes, *group_notes, *coordinate_notes, *part_notes),
         warnings=(*scans.warnings, *laboratory.warnings),
     )
-    bad = dict(assessment.bad)
-    for finding in statistic_rows(library.ids, library.targets):
-        for row in finding.rows:
-            bad.setdefault(row, f"{path}: row {row + 1} ({shortened(str(library.ids[row]))}): {finding.message}")
-    check_share(str(path), bad, len(library), data.bad_scans)
-    sound = ~np.isin(np.arange(len(library)), list(bad))
-    library = without_bad_scans(library, bad)
-    if data.samples == "auto":
-        values = {**laboratory.targets, **measured_values(texts)}
-        names = [
-            [cell for cell, kept in zip(texts[name], sound, strict=True) if kept]
-            for name in sample_columns(list(texts))
-        ]
-        library = link_samples(library, {name: column[sound] for name, column in values.items()}, names)
-    findings = check_laboratory(library, {name: values[sound] for name, values in laboratory.columns.items()})
-    refuse(str(path), findings)
-    library = replace(library, warnings=(*library.warnings, *warnings(findings)))
+    library = _checked_rows(library, texts, assessment.bad, laboratory, data)
     if data.replicates == "average":
         library = average_replicates(library.checked())
     return select_targets(library, data).checked()
+
+
+def _checked_rows(
+    library: SpectralLibrary, texts: Texts, bad_scans: Mapping[int, str], laboratory: LaboratoryTable, data: DataConfig
+) -> SpectralLibrary:
+    """Drop bad scans and rows of statistics, link the scans of each sample, check the laboratory values."""
+    source, bad = library.source, dict(bad_scans)
+    for finding in statistic_rows(library.ids, library.targets):
+        for row in finding.rows:
+            bad.setdefault(row, f"{source}: row {row + 1} ({shortened(str(library.ids[row]))}): {finding.message}")
+    check_share(source, bad, len(library), data.bad_scans)
+    sound = ~np.isin(np.arange(len(library)), list(bad))
+    library = without_bad_scans(library, bad)
+    if data.samples == "auto":
+        values = {name: column[sound] for name, column in ({**laboratory.targets, **measured_values(texts)}).items()}
+        names = [list(compress(texts[name], sound)) for name in sample_columns(list(texts))]
+        library = link_samples(library, values, names)
+    findings = check_laboratory(library, {name: values[sound] for name, values in laboratory.columns.items()})
+    refuse(source, findings)
+    return replace(library, warnings=(*library.warnings, *warnings(findings)))
+
+
+def _with_laboratory(
+    scans: SpectralLibrary, texts: Texts, data: DataConfig, limits: LimitsConfig
+) -> tuple[SpectralLibrary, dict[str, list[str]]]:
+    """Join the table `data.lab`; the names of the scans become `scans` if that table names their samples."""
+    id_column = find_column(scans.source, list(texts), "id", data.id_column)
+    joined = join_laboratory(scans.source, scans.ids.tolist(), texts, id_column, data, limits)
+    scans = replace(scans, notes=(*scans.notes, *joined.notes))
+    if joined.samples is not None:
+        _check_names(data.lab, "sample", joined.samples)
+        scans = replace(scans, ids=np.array(joined.samples), scans=scans.ids)
+    return scans, joined.texts
 
 
 def read_parts(path: Path, ids: Names, limits: LimitsConfig = DEFAULT_LIMITS) -> tuple[Names, str]:
@@ -277,7 +298,8 @@ def _read(
     path: Path, data: DataConfig, limits: LimitsConfig
 ) -> tuple[SpectralLibrary, Texts, Assessment, tuple[str, ...]]:
     """The library without laboratory values; cells of the columns that are not bands; bad scans; names of columns."""
-    layout = read_layout(path, limits)
+    apart = [Path(data.lab).expanduser()] if data.lab else []
+    layout = source_layout(path, limits, data.id_column, apart)
     columns = scan_columns(layout, data.id_column)
     bands, source = columns.bands, str(path)
     cells = read_cells(layout, bands.positions, _other_columns(layout, bands), columns.id_position)

@@ -48,6 +48,11 @@ def load(config: Config) -> SpectralLibrary:
 def _load(config: Config) -> SpectralLibrary:
     """The library on its original grid."""
     source = config.data.source
+    if config.data.lab and source in ("limesoda", "simulated"):
+        raise InputError(
+            f"data.lab {config.data.lab!r}: {source} contains its laboratory values; leave out --lab, or give the "
+            "scans with --data"
+        )
     if source == "limesoda":
         return select_targets(_limesoda(), config.data).checked()
     if source == "simulated":
@@ -56,7 +61,9 @@ def _load(config: Config) -> SpectralLibrary:
         return select_targets(simulate(config.simulated), config.data).checked()
     path = Path(source).expanduser()
     if not path.exists():
-        raise InputError(f"no file {source!r}; expected limesoda, simulated or the path of a table")
+        raise InputError(f"no file {source!r}; expected limesoda, simulated or the path of a table or folder")
+    if config.data.lab and not Path(config.data.lab).expanduser().exists():
+        raise InputError(f"no file {config.data.lab!r} (data.lab); expected the path of a table of laboratory values")
     return read_table(path, config.data, config.limits)
 
 
