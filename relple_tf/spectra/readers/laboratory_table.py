@@ -16,7 +16,7 @@ from relple_tf.spectra.readers.columns import (
     names_coordinate,
 )
 from relple_tf.spectra.readers.folders import SAMPLE
-from relple_tf.spectra.readers.laboratory_columns import looks_like_lucas, meaning
+from relple_tf.spectra.readers.laboratory_names import looks_like_lucas, meaning
 from relple_tf.spectra.readers.sample_names import match_names, normalised_name, stem_key
 from relple_tf.spectra.readers.table_file import quoted, shortened
 
