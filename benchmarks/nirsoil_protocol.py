@@ -37,7 +37,8 @@ def draw(seed: int, samples: npt.NDArray[np.str_], soils: int) -> Resample:
     development_rows = others[~np.isin(samples[others], samples[order[:TEST_ROWS]])][: soils or None]
     parts[development_rows] = "train"
     # A network without cross-validation folds stops on the validation rows; other models are trained on them too.
-    parts[development_rows[: round(0.15 * len(development_rows))]] = "validation"
+    validation = samples[development_rows[: round(0.15 * len(development_rows))]]
+    parts[(parts == "train") & np.isin(samples, validation)] = "validation"
     parts[order[:TEST_ROWS]] = "test"
     return Resample(seed=seed, fold=0, soils=len(development_rows), parts=parts)
 
