@@ -167,6 +167,12 @@ def test_a_table_of_files_and_samples_names_the_samples(tmp_path):
     assert library.scans.tolist() == NAMES
 
 
+def test_names_that_this_program_wrote_with_an_apostrophe_are_joined(tmp_path):
+    scans = SCANS | {"id": [f"-{name}" for name in NAMES]}
+    lab = LAB | {"sample": [f"'-{name}" for name in NAMES]}
+    np.testing.assert_array_equal(joined(tmp_path, lab, scans).targets["pH"], joined(tmp_path, LAB).targets["pH"])
+
+
 def test_rows_without_a_name_are_noted(tmp_path):
     library = joined(tmp_path, renamed("", 6, without(LAB, "split")))
     assert has_note(library, "rows without a sample name", ": 7")
