@@ -128,9 +128,18 @@ def notify(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-def add_data_and_config(parser: argparse.ArgumentParser, *, preset: bool = True) -> None:
-    """Add the flags that select a library and a config; `preset=False` is for commands that take several presets."""
-    parser.add_argument("--data", metavar="SOURCE", help="limesoda (default), simulated, or a CSV or Parquet table")
+def add_data_and_config(parser: argparse.ArgumentParser, *, preset: bool = True, positional: bool = False) -> None:
+    """Add the flags that select a library and a config.
+
+    Args:
+        parser: Parser of the command.
+        preset: `False` is for commands that take several presets.
+        positional: Whether the source is a required argument instead of the flag `--data`.
+    """
+    if positional:
+        parser.add_argument("data", metavar="SOURCE", help="limesoda, simulated, or a CSV or Parquet table")
+    else:
+        parser.add_argument("--data", metavar="SOURCE", help="limesoda (default), simulated, or a CSV or Parquet table")
     parser.add_argument(
         "--targets",
         metavar="A,B",

@@ -30,6 +30,10 @@ class Meaning:
     over: int = 1
 
 
+class NoLaboratoryValuesError(InputError):
+    """The source has scans, but no column of a known target."""
+
+
 def _meanings() -> dict[str, Meaning]:
     """Normalised column name -> meaning."""
     elements = dict.fromkeys(("n", "tn", "nt", "ntot", "n_tot"), "N") | {"ic": "IC"}
@@ -102,6 +106,7 @@ def read_targets(
         Target -> (n,) values in its unit, NaN where not measured; and notes on conversions.
 
     Raises:
+        NoLaboratoryValuesError: `data.targets` is empty, and no column holds a known target.
         InputError: a target has no column, a column has no unit, or a cell is not a number.
     """
     lucas = looks_like_lucas(list(texts))
@@ -113,7 +118,7 @@ def read_targets(
         wanted = {target: columns[target] for target in TARGETS if target in columns}
     if not wanted:
         unit = f"; {_needs_unit(unitless[0])}" if unitless else ""
-        raise InputError(
+        raise NoLaboratoryValuesError(
             f"{source}: no laboratory values; known targets are {', '.join(TARGETS)}, and "
             "data.targets may name any other column; the columns apart from the bands are "
             f"{name_some(list(texts))}{unit}"

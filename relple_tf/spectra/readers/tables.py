@@ -40,15 +40,19 @@ Texts = Mapping[str, Sequence[str]]
 Names = npt.NDArray[np.str_]
 
 
-def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMITS) -> SpectralLibrary:
+def read_table(
+    path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMITS, *, laboratory: bool = True
+) -> SpectralLibrary:
     """Read scans with laboratory values, groups, coordinates and the declared split.
 
     Args:
         path: CSV (`,` `;` or tab, decimal point or comma, also gzip) or Parquet; one scan per row.
         data: Targets, quantity, id and group columns to read, and the treatment of replicate scans.
         limits: Limits on the size of the table.
+        laboratory: Whether to read laboratory values; `False` for a table without them.
 
     Raises:
+        NoLaboratoryValuesError: `data.targets` is empty, and no column holds a known target.
         InputError: the file, a row, a cell or a target is invalid; the message names it and a remedy.
     """
     if coordinate_targets := [name for name in data.targets if names_coordinate(name)]:
@@ -56,7 +60,7 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
             f"{path}: data.targets names {coordinate_targets[0]!r}, a coordinate; name a measured property"
         )
     scans, texts, assessment = _read(path, data, limits)
-    targets, notes = read_targets(str(path), texts, scans.ids, data)
+    targets, notes = read_targets(str(path), texts, scans.ids, data) if laboratory else ({}, [])
     groups, group_notes = _groups(str(path), texts, scans.ids, data.group_column)
     coordinates, coordinate_notes = read_coordinates(str(path), texts, scans.ids)
     parts, part_notes = _parts(str(path), texts, scans.ids)
@@ -72,11 +76,12 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
         parts=parts,
         notes=(*scans.notes, *notes, *group_notes, *coordinate_notes, *part_notes),
         warnings=scans.warnings,
+        checks=scans.checks,
     )
     library = without_bad_scans(library, assessment.bad)
     if data.replicates == "average":
         library = average_replicates(library.checked())
-    return select_targets(library, data).checked()
+    return (select_targets(library, data) if laboratory else library).checked()
 
 
 def read_parts(path: Path, ids: Names, limits: LimitsConfig = DEFAULT_LIMITS) -> tuple[Names, str]:
@@ -253,6 +258,7 @@ def _read(path: Path, data: DataConfig, limits: LimitsConfig) -> tuple[SpectralL
         ids=ids,
         notes=(*columns.notes, *columns.id_notes(rows, nameless, len(np.unique(ids))), *assessment.notes),
         warnings=assessment.warnings,
+        checks=assessment.checks,
     )
     return library, cells.texts, assessment
 
