@@ -19,6 +19,10 @@ from relple_tf.report.plots import figures
 
 MARKER = '<meta name="generator" content="relple_tf.inspect">'
 """In the head of every page, so that the command recognises its pages."""
+VALUES = (
+    "These are the values that training uses, in the units of the names. n: rows with a value; missing: rows without "
+    "one. Dashed line of a histogram: median. Pearson correlation over the rows with both values."
+)
 NOT_RUN = "The checks of scans run on tables and instrument files; this source is built in."
 
 
@@ -101,7 +105,8 @@ def _targets(inspection: Inspection) -> str:
     ]
     if len(library.targets) > 1:
         images.append(figures.heat_map(inspection.correlations, title="Correlation of the targets", signed=True))
-    return _table(("target", "unit", *STATISTICS), rows) + '\n<div class="pictures">\n' + "\n".join(images) + "\n</div>"
+    caption = f'<p class="caption">{VALUES}</p>\n<div class="pictures">'
+    return "\n".join((_table(("target", "unit", *STATISTICS), rows), caption, *images, "</div>"))
 
 
 def _checks(inspection: Inspection) -> str:
