@@ -128,11 +128,19 @@ def notify(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-def add_data_and_config(parser: argparse.ArgumentParser, *, preset: bool = True) -> None:
-    """Add the flags that select a library and a config; `preset=False` is for commands that take several presets."""
-    parser.add_argument(
-        "--data", metavar="SOURCE", help="limesoda (default), simulated, a CSV or Parquet table, or a folder of scans"
-    )
+def add_data_and_config(parser: argparse.ArgumentParser, *, preset: bool = True, positional: bool = False) -> None:
+    """Add the flags that select a library and a config.
+
+    Args:
+        parser: Parser of the command.
+        preset: `False` is for commands that take several presets.
+        positional: Whether the source is a required argument instead of the flag `--data`.
+    """
+    sources = "simulated, a table (CSV, Parquet, Excel), an instrument file, or a folder of scans"
+    if positional:
+        parser.add_argument("data", metavar="SOURCE", help=f"limesoda, {sources}")
+    else:
+        parser.add_argument("--data", metavar="SOURCE", help=f"limesoda (default), {sources}")
     parser.add_argument(
         "--lab", metavar="FILE", help="table of laboratory values (data.lab), joined to the scans by sample name"
     )

@@ -9,10 +9,13 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("relple_tf", "tuning", "export", "benchmarks")
 LAYERS = (
     *("artefacts", "spectra", "models", "training", "pipeline", "baselines", "evaluation", "runs"),
-    *("prediction", "report", "comparison", "training_run"),
+    *("prediction", "report", "inspection", "comparison", "training_run"),
 )
 """From bottom to top: each layer may import the layers before it."""
-COMMANDS = ("relple_tf/train", "relple_tf/predict", "relple_tf/compare", "tuning/search", "export/bundle")
+COMMANDS = (
+    *("relple_tf/train", "relple_tf/inspect", "relple_tf/predict", "relple_tf/compare"),
+    *("tuning/search", "export/bundle"),
+)
 SLOW = {"keras", "tensorflow", "tf_keras", "keras_tuner", "sklearn", "matplotlib"}
 LEGACY = {"tf_keras", "tensorflow_model_optimization", "ai_edge_litert"}
 MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from relple_tf.errors import InputError
+from relple_tf.spectra.checks.finding import CheckResult
 from relple_tf.spectra.readers.table_file import shortened
 
 Floats = npt.NDArray[np.float32]
@@ -73,6 +74,8 @@ class SpectralLibrary:
     dropped: tuple[tuple[str, str, str], ...] = field(default=())
     """Rows of the source that were dropped because their scan cannot be a soil: name of the row, declared part (empty:
     none is declared), reason."""
+    checks: tuple[CheckResult, ...] = field(default=())
+    """The checks that ran on the source; built-in sources and arrays have none."""
     samples: npt.NDArray[np.str_] | None = None
     """(n,) label of the sample of each scan, where `ids` are names of scans; rows with equal labels form a sample,
     which no split divides. None: equal ids are scans of one sample."""
@@ -209,6 +212,11 @@ class SpectralLibrary:
         )
         return (*self.warnings, head, *(reason for _, _, reason in self.dropped))
 
+    def row_name(self, row: int) -> str:
+        """Number in the source and id of a row (counted from 0), for messages; the id alone may not be unique."""
+        number = row + 1 if self.row_numbers is None else self.row_numbers[row]
+        return f"row {number} ({shortened(str(self.ids[row]))})"
+
     def rows(self, index: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> "SpectralLibrary":
         """A library with these rows only."""
         return replace(
@@ -251,7 +259,7 @@ class SpectralLibrary:
         row, (low, high) = bad[0], RANGES[self.quantity]
         spectrum = self.spectra[row]
         for band in np.flatnonzero(~((spectrum >= low) & (spectrum <= high)))[:1]:
-            value = f"{self.source}: {self._scan(row)} is {spectrum[band]:g} at {self.wavelengths_nm[band]:g} nm"
+            value = f"{self.source}: {self.row_name(row)} is {spectrum[band]:g} at {self.wavelengths_nm[band]:g} nm"
             if not np.isfinite(spectrum[band]):
                 raise InputError(f"{value}; remove the scan or the band")
             raise InputError(
@@ -259,14 +267,9 @@ class SpectralLibrary:
                 "quantity with --set data.quantity=..."
             )
         raise InputError(
-            f"{self.source}: {self._scan(row)} is constant ({spectrum[0]:g} at {self.wavelengths_nm[0]:g} nm and "
+            f"{self.source}: {self.row_name(row)} is constant ({spectrum[0]:g} at {self.wavelengths_nm[0]:g} nm and "
             "nearly the same at all bands), which is impossible for a soil; remove the scan"
         )
-
-    def _scan(self, row: int) -> str:
-        """Row number and id of a scan for messages; the id alone may not be unique."""
-        number = row + 1 if self.row_numbers is None else self.row_numbers[row]
-        return f"row {number} ({shortened(str(self.ids[row]))})"
 
     def _check_targets(self) -> None:
         for name, values in self.targets.items():
@@ -276,7 +279,7 @@ class SpectralLibrary:
                     impossible |= (values < 0) | (values > highest)
             if (bad := np.flatnonzero(impossible)).size:
                 raise InputError(
-                    f"{self.source}: {name} of {self._scan(bad[0])} is {values[bad[0]]:g}, an impossible "
+                    f"{self.source}: {name} of {self.row_name(bad[0])} is {values[bad[0]]:g}, an impossible "
                     "value; correct it or leave the cell empty"
                 )
 
@@ -292,8 +295,8 @@ class SpectralLibrary:
         if (bad := np.flatnonzero(~possible & ~np.isnan(self.coordinates).all(axis=1))).size:
             longitude, latitude = self.coordinates[bad[0]]
             raise InputError(
-                f"{self.source}: {self._scan(bad[0])} lies at longitude {longitude:g}, latitude {latitude:g}; expected "
-                "degrees within -180..180 and -90..90, or NaN for both where either is missing"
+                f"{self.source}: {self.row_name(bad[0])} lies at longitude {longitude:g}, latitude {latitude:g}; "
+                "expected degrees within -180..180 and -90..90, or NaN for both where either is missing"
             )
 
 

@@ -23,6 +23,26 @@ class Finding:
     """Rows of the source, from 0; required for `drop`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """A check that ran on a source that was read, and what it found."""
+
+    name: str
+    """What the check searches for, such as `runs of exact zeros`."""
+    findings: tuple[Finding, ...] = ()
+    """Its findings that drop rows or warn."""
+    decision: str = ""
+    """What a check decided and why, such as the quantity."""
+
+    @property
+    def result(self) -> str:
+        """`passed`, or the number of warnings and of dropped rows."""
+        dropped = len({row for finding in self.findings if finding.severity == "drop" for row in finding.rows})
+        warned = len(warnings(self.findings))
+        counts = (f"{dropped} dropped" * bool(dropped), f"{warned} warning{'s' * (warned > 1)}" * bool(warned))
+        return ", ".join(filter(None, counts)) or "passed"
+
+
 def refuse(source: str, findings: Iterable[Finding]) -> None:
     """Raise for the first finding that refuses the source.
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relple_tf.errors import InputError
-from relple_tf.spectra.checks.finding import Finding, refuse
+from relple_tf.spectra.checks.finding import CheckResult, Finding, refuse
 from relple_tf.spectra.checks.quantity import Declared, Quantity, determine_quantity
 from relple_tf.spectra.checks.summary import RISE, WATER_1914, ScanSummary
 from relple_tf.spectra.library import RANGES, REFLECTANCE_FLOOR, impossible_scans
@@ -49,6 +49,8 @@ STATISTIC_ROWS, STATISTIC_SD, FEWEST_ABOVE = 8, 0.01, 5
 must be the mean or the SD."""
 NAMED = 5
 """Rows named in a message."""
+QUANTITY_CHECK = "quantity and scale"
+"""Name of the check that decides the quantity."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,8 @@ class Assessment:
     quantity: Quantity
     bad: Mapping[int, str]
     """Row, from 0 -> why its scan cannot be a soil."""
+    checks: tuple[CheckResult, ...]
+    """The checks in the order in which they ran."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -140,15 +144,30 @@ def assess(
         raise InputError(next(iter(bad.values()), f"{source}: no rows; expected at least one scan"))
     refuse(source, _preprocessed(summary, rows))
     quantity = determine_quantity(source, summary, rows, declared)
-    for check in CHECKS:
+    checks = [
+        CheckResult(
+            name="band cells that are not numbers",
+            findings=tuple(
+                Finding(check="cells", severity="drop", message=message, rows=(row,)) for row, message in bad.items()
+            ),
+        ),
+        CheckResult(name="preprocessed spectra"),
+        CheckResult(
+            name=QUANTITY_CHECK,
+            findings=tuple(Finding(check="quantity", severity="warn", message=text) for text in quantity.warnings),
+            decision="; ".join(quantity.notes),
+        ),
+    ]
+    for check_name, check in CHECKS.items():
         # Without the rows that earlier checks dropped: an SD row is not a scan in another quantity.
         valid = rows & ~np.isin(np.arange(len(rows)), list(bad))
         found = check(Context(summary=summary, rows=valid, quantity=quantity, name=name))
         refuse(source, found)
+        checks.append(CheckResult(name=check_name, findings=tuple(found)))
         for finding in found:
             for row in finding.rows:
                 bad.setdefault(row, f"{source}: {name(row)} {finding.message}")
-    return Assessment(quantity=quantity, bad=dict(sorted(bad.items())))
+    return Assessment(quantity=quantity, bad=dict(sorted(bad.items())), checks=tuple(checks))
 
 
 def check_share(source: str, bad: Mapping[int, str], count: int, policy: str) -> None:
@@ -362,15 +381,16 @@ def _statistic_rows(context: Context) -> list[Finding]:
     return []
 
 
-CHECKS: tuple[Callable[[Context], list[Finding]], ...] = (
-    _statistic_rows,
-    _zeros,
-    _references,
-    _dark_noise,
-    _other_scale,
-    _other_quantity,
-    _too_dark,
-    _impossible,
-    _dark,
-)
-"""In this order; the first refusal is raised, and the first reason to drop a row is reported."""
+CHECKS: dict[str, Callable[[Context], list[Finding]]] = {
+    "rows of means, SDs or other statistics": _statistic_rows,
+    "runs of exact zeros": _zeros,
+    "scans of references": _references,
+    "dark scans unlike the others": _dark_noise,
+    "rows in another scale": _other_scale,
+    "rows in another quantity": _other_quantity,
+    "reflectance too dark for soil": _too_dark,
+    "impossible or constant scans": _impossible,
+    "dark scans": _dark,
+}
+"""What a check searches for -> check, in this order. The first refusal is raised, and the first reason to drop a row is
+reported."""

@@ -29,6 +29,10 @@ RESERVED = re.compile(r"id|sample|scan|part|status|t2|q|spectrum|features", re.I
 Values = npt.NDArray[np.float64]
 
 
+class NoLaboratoryValuesError(InputError):
+    """The source has scans, but no column of a known target."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LaboratoryTable:
     """Laboratory values of a table."""
@@ -42,6 +46,10 @@ class LaboratoryTable:
     """Conversions and columns that were left out, one sentence each."""
     warnings: tuple[str, ...]
     """Columns that disagree or have no unit, one sentence each."""
+
+
+NO_VALUES = LaboratoryTable(targets={}, columns={}, notes=(), warnings=())
+"""For a source without laboratory values."""
 
 
 def read_targets(
@@ -66,6 +74,7 @@ def read_targets(
         header: Names of all columns, bands included, by which a LUCAS table is recognised; empty uses those of `texts`.
 
     Raises:
+        NoLaboratoryValuesError: `data.targets` is empty, and no column holds a known target.
         InputError: a target has no column, a column has no unit, or a cell is not a number.
     """
     lucas = looks_like_lucas([*texts, *header])
@@ -82,7 +91,7 @@ def read_targets(
         wanted = {target: known[target] for target in TARGETS if target in known}
     if not wanted:
         unit = f"; {needs_unit(unitless[0])}" if unitless else ""
-        raise InputError(
+        raise NoLaboratoryValuesError(
             f"{source}: no laboratory values; known targets are {', '.join(TARGETS)}, and "
             "data.targets may name any other column; the columns apart from the bands are "
             f"{name_some(list(texts))}{unit}"

@@ -28,7 +28,7 @@ from relple_tf.spectra.readers.columns import (
     sample_columns,
 )
 from relple_tf.spectra.readers.folders import source_layout
-from relple_tf.spectra.readers.laboratory_columns import LaboratoryTable, read_targets, select_targets
+from relple_tf.spectra.readers.laboratory_columns import NO_VALUES, LaboratoryTable, read_targets, select_targets
 from relple_tf.spectra.readers.laboratory_table import join_laboratory
 from relple_tf.spectra.readers.measured_values import measured_values
 from relple_tf.spectra.readers.table_file import Cells, Layout, cell_name, quoted, shortened
@@ -55,7 +55,9 @@ Texts = Mapping[str, Sequence[str]]
 Names = npt.NDArray[np.str_]
 
 
-def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMITS) -> SpectralLibrary:
+def read_table(
+    path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMITS, *, laboratory: bool = True
+) -> SpectralLibrary:
     """Read scans with laboratory values, groups, coordinates and the declared split.
 
     Args:
@@ -64,8 +66,10 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
         data: Table of laboratory values, targets, quantity, id and group columns to read, and the treatment of
             replicate scans.
         limits: Limits on the size of the table.
+        laboratory: Whether to read laboratory values; `False` for a table without them.
 
     Raises:
+        NoLaboratoryValuesError: `data.targets` is empty, and no column holds a known target.
         InputError: the file, a row, a cell or a target is invalid; the message names it and a remedy.
     """
     if coordinate_targets := [name for name in data.targets if names_coordinate(name)]:
@@ -77,23 +81,23 @@ def read_table(path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMI
     if data.lab:
         scans, texts = _with_laboratory(scans, texts, data, limits)
         source, header = f"{path} with {data.lab}", (*header, *texts)
-    laboratory = read_targets(source, texts, scans.ids, data, header)
+    values = read_targets(source, texts, scans.ids, data, header) if laboratory else NO_VALUES
     groups, group_notes = _groups(source, texts, scans.ids, data.group_column)
     coordinates, coordinate_notes = read_coordinates(source, texts, scans.ids)
     parts, part_notes = _parts(source, texts, scans.ids)
     library = replace(
         scans,
-        targets=laboratory.targets,
+        targets=values.targets,
         groups=groups,
         coordinates=coordinates,
         parts=parts,
-        notes=(*scans.notes, *laboratory.notes, *group_notes, *coordinate_notes, *part_notes),
-        warnings=(*scans.warnings, *laboratory.warnings),
+        notes=(*scans.notes, *values.notes, *group_notes, *coordinate_notes, *part_notes),
+        warnings=(*scans.warnings, *values.warnings),
     )
-    library = _checked_rows(library, texts, assessment.bad, laboratory, data)
+    library = _checked_rows(library, texts, assessment.bad, values, data)
     if data.replicates == "average":
         library = average_replicates(library.checked())
-    return select_targets(library, data).checked()
+    return (select_targets(library, data) if laboratory else library).checked()
 
 
 def _checked_rows(
@@ -322,6 +326,7 @@ def _read(
         scans=columns.scans(cells.texts, 1),
         notes=(*columns.notes, *columns.id_notes(rows, nameless, len(np.unique(ids))), *assessment.notes),
         warnings=assessment.warnings,
+        checks=assessment.checks,
     )
     return library, cells.texts, assessment, layout.header
 
