@@ -143,13 +143,12 @@ class ScanColumns:
     @property
     def quantity(self) -> str:
         """Quantity that the file or the names of the bands state; empty if neither does."""
-        stated = self.layout.table.quantity if self.layout.table else ""
-        return stated or self.bands.quantity
+        return self.layout.quantity or self.bands.quantity
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes on the format of the file and on the bands."""
-        return (*(self.layout.table.notes if self.layout.table else ()), *self.bands.notes)
+        return (*self.layout.notes, *self.bands.notes)
 
     @property
     def id_position(self) -> int | None:
@@ -203,7 +202,7 @@ def scan_columns(layout: Layout, id_column: str = "") -> ScanColumns:
         InputError: the table has no bands, invalid bands, or no column `id_column`.
     """
     source = str(layout.path)
-    bands = band_columns(source, layout.header)
+    bands = band_columns(source, layout.header, layout.hint)
     others = [layout.header[position] for position in _other_columns(layout, bands)]
     return ScanColumns(layout=layout, bands=bands, id_column=find_column(source, others, "id", id_column))
 
