@@ -4,6 +4,7 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,8 @@ _QUANTITIES = {
     "unknown": r"values?|spectrum|signal|y|data",
     "raw": r"intensity|counts?|raw|dark(?: signal)?|transmittance|transmission|single ?beam|radiance",
 }
+_INDEX = {"", "index", "no", "no.", "nr", "#", "Unnamed: 0"}
+"""Names of a column of row numbers before the wavelengths."""
 _BRACKETS = re.compile(r"(?P<name>.*?)[ _]*(?:[(\[](?P<unit>.*)[)\]]|(?P<percent>%|pct|percent))?")
 
 
@@ -70,17 +73,17 @@ def axis_column(rows: Sequence[Sequence[str]]) -> AxisColumn | None:
         return None
     first = next(index for index, row in enumerate(rows) if band_name(row[0]))
     start = first
-    while start and _width(rows[start - 1]) >= max(2, _width(rows[first]) - 1):
+    while start and len(rows[start - 1]) >= len(rows[first]) - 1 and _filled(rows[start - 1]) > 1:
         start -= 1
     names = [name.strip() for name in rows[start]]
-    named = any(names_role(name) or meaning(name, lucas=True) for name in names if name)
-    if start == first or names[0] or named:
+    if start == first or names[0] or has_known_column(names):
         return None
     return AxisColumn(header_row=start, position=0, stated=False)
 
 
-_INDEX = {"", "index", "no", "no.", "nr", "#", "Unnamed: 0"}
-"""Names of a column of row numbers before the wavelengths."""
+def has_known_column(header: Sequence[str]) -> bool:
+    """Whether a name is that of an id, a group, a coordinate or a laboratory value, so that each row is a sample."""
+    return any(names_role(name) or meaning(name, lucas=True) for name in header if name)
 
 
 def axis_unit(name: str) -> str | None:
@@ -118,7 +121,8 @@ def read_bands_in_rows(
         notes: Notes on the format of the file.
 
     Raises:
-        InputError: a column with values has no name, a single scan has no reference, or the table is too large.
+        InputError: a column with values has no name, the wavelengths are out of order, a single scan has no
+            reference, or the table is too large.
     """
     columns = range(position + 1, len(header))
     quantities = {column: _quantity(header[column]) for column in columns if header[column]}
@@ -157,6 +161,7 @@ def read_bands_in_rows(
             texts[name] = [cells[column].strip() for column in used]
     if len(used) > limits.table_rows:
         raise InputError(f"{path}: more than {limits.table_rows:,} scans; divide the table, or raise limits.table_rows")
+    _check_order(path, axis)
     spectra = np.frombuffer(values, dtype=np.float32).reshape(len(axis), len(used)).T
     numbers, unit = _in_unit(path, header[position], np.array(axis), units)
     table = ScanTable(
@@ -164,10 +169,23 @@ def read_bands_in_rows(
         axis=numbers,
         axis_unit=unit,
         spectra=np.ascontiguousarray(spectra),
-        notes=(*notes, *([f"{ignored} lines under the spectra were not read"] if ignored else [])),
+        notes=(*notes, *([f"{ignored} lines without a wavelength or without values were not read"] if ignored else [])),
     )
     names = [header[column] for column in used]
     return _single_scan(path, table, names) if single else _turned(table, names)
+
+
+def _check_order(path: Path, axis: Sequence[float]) -> None:
+    """Raise InputError for wavelengths out of order: a laboratory value may be named by a number, such as a year."""
+    if monotonic(axis):
+        return
+    ascending = np.sign(np.diff(axis)).sum() >= 0
+    ordered = (first < second if ascending else first > second for first, second in pairwise(axis))
+    wrong = next(index for index, right in enumerate(ordered, start=1) if not right)
+    raise InputError(
+        f"{path}: each row is a band, but {axis[wrong]:g} follows {axis[wrong - 1]:g}: the wavelengths must ascend or "
+        "descend; if a row is a laboratory value, add a word to its name, and remove repeated wavelengths"
+    )
 
 
 def _turned(table: ScanTable, names: Sequence[str]) -> ScanTable:
@@ -243,9 +261,8 @@ def _numbers(rows: Sequence[Sequence[str]], position: int) -> list[float]:
     return [band.number for cell in cells if (band := band_name(cell))]
 
 
-def _width(row: Sequence[str]) -> int:
-    """Number of cells up to the last that is not empty."""
-    return max((index + 1 for index, cell in enumerate(row) if cell.strip()), default=0)
+def _filled(row: Sequence[str]) -> int:
+    return sum(1 for cell in row if cell.strip())
 
 
 def _stem(path: Path) -> str:

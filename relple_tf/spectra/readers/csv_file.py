@@ -109,12 +109,13 @@ def _with_point(layout: Layout, cell: str) -> str:
 def _separator_and_form(path: Path, lines: Sequence[str], declared: str) -> tuple[str, Form | None]:
     """The first separator with which the lines are a table of scans, and the form of the table.
 
-    Separators are tried in the order of their number in the first line, on a tie first tab, then semicolon: in
-    `id;1100,5;1101,5` the comma is a decimal comma. Without scans the first one is used.
+    Separators are tried in the order of their number in the first line that contains any, on a tie first tab, then
+    semicolon: in `id;1100,5;1101,5` the comma is a decimal comma. Without scans the first one is used.
     """
     if not lines:
         return declared or ",", None
-    separators = declared or sorted(_SEPARATORS, key=lambda separator: -lines[0].count(separator))
+    line = next((line for line in lines if not set(_SEPARATORS).isdisjoint(line)), "")
+    separators = declared or sorted(_SEPARATORS, key=lambda separator: -line.count(separator))
     for separator in separators:
         rows = _preview(lines, separator)
         if rows and (form := find_form(path, rows)):

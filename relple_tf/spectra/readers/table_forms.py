@@ -12,7 +12,7 @@ import numpy as np
 from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.readers.band_names import RANGE_NM, band_names, look_like_axis, monotonic
-from relple_tf.spectra.readers.bands_in_rows import axis_column, read_bands_in_rows
+from relple_tf.spectra.readers.bands_in_rows import axis_column, has_known_column, read_bands_in_rows
 from relple_tf.spectra.readers.columns import band_columns
 from relple_tf.spectra.readers.table_file import ScanTable, check_columns, float32, quoted
 from relple_tf.spectra.readers.text_file import COMMA_NUMBER, fit, with_point
@@ -232,7 +232,8 @@ def _filled(row: Sequence[str]) -> int:
 def _hint(rows: Sequence[Sequence[str]]) -> str:
     """What a table without band names looks like, and what to do; empty if nothing is known."""
     first = [row[0] for row in rows[1:]]
-    if look_like_axis(first) and monotonic(look_like_axis(first)):
+    numbers = look_like_axis(first)
+    if numbers and monotonic(numbers) and not has_known_column(rows[0]):
         return (
             "the first column looks like wavelengths: if each row is a band, name the first column wavelength_nm (or "
             "wavenumber) and every other column by its sample, in the first line"
