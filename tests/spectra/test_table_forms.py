@@ -75,6 +75,11 @@ FORMS = {
     "units of absorbance names": text(
         with_units(renamed(plain_rows(), {"OC_g_kg": "OC"}), "reflectance", OC="[g kg-1]")
     ),
+    "units above the header": text(
+        [[*with_units(plain_rows(**percent()), OC_g_kg="g/kg")[1]], *plain_rows(**percent())]
+    ),
+    "two rows of names": text([["soil", "lab", "lab", *["spectra"] * len(BANDS)], *plain_rows()]),
+    "vertical bars": text(plain_rows(), "|"),
     "units of the axis": text(with_units(renamed(plain_rows(), {"OC_g_kg": "OC"}), "nm", OC="g.kg-1", id="unit")),
     "bands in rows": text(turned()),
     "bands in rows, laboratory values last": text(turned(lab_last=True)),
@@ -197,7 +202,20 @@ def one_scan(names, cells):
 
 
 SIGNAL_CELLS = [f"{sample},{reference}" for _, sample, reference in SIGNALS]
+AVANTES = "Averages: 5\n\nWave ;Dark ;Reference;Sample ;Reflectance\n[nm] ;[counts] ;[counts];[counts];[%]\n\n"
 SCANS = {
+    "units under the quantities": (
+        AVANTES
+        + "".join(
+            f"{nm};1,0;99,5;7,5;{100 * float(cell):.3f}\n".replace(".", ",")
+            for nm, cell in zip(BANDS, SCAN, strict=True)
+        ),
+        "reflectance",
+    ),
+    "dark signal": (
+        one_scan("Dark,Sample,Reference", [f"5,{float(cell) * 800 + 5},805" for cell in SCAN]),
+        "reflectance",
+    ),
     "two columns": (one_scan("reflectance", SCAN), "reflectance"),
     "percent": (one_scan("Reflectance (%)", [repr(float(cell) * 100) for cell in SCAN]), "reflectance"),
     "metadata": (METADATA + one_scan("Absorbance (AU)", SCAN), "absorbance"),
@@ -245,7 +263,7 @@ def test_windows_text_is_read_with_a_note(file):
 
 def test_skipped_lines_and_units_are_noted(file):
     notes = " ".join(read(file(COMMENTS + FORMS["units"])).notes)
-    assert all(words in notes for words in ("2 lines before the header", "OC is OC_g_kg", "divided by 100"))
+    assert all(words in notes for words in ("2 lines before the header not read", "OC is OC_g_kg", "divided by 100"))
 
 
 LAB = [["id", "OC", "N", "CEC", "pH"], ["a", "12", "1", "20", "6"], ["b", "13", "2", "21", "7"]]
@@ -299,6 +317,23 @@ REFUSED = {
     "two units": (text(with_units(plain_rows(**percent()), OC_g_kg="%")), ["'OC_g_kg'", "states '%'"]),
     "spaces": (text(plain_rows(), " "), ["separated by spaces"]),
     "unnamed column of wavelengths": (text(turned("soil")), ["first column looks like wavelengths", "wavelength_nm"]),
+    "long": (
+        text([["id", "wavelength", "reflectance"], *([f"s{i}", band, "0.3"] for band in BANDS for i in (1, 2))]),
+        ["looks long"],
+    ),
+    "no header": (text(plain_rows()[1:]), ["first line looks like a scan"]),
+    "quoted decimal commas": (
+        text(
+            [
+                plain_rows()[0],
+                *(
+                    [*row[:3], *(f'"{cell}"' for cell in row[3:])]
+                    for row in comma(plain_rows(OC_g_kg=["1"] * ROWS, pH=["7"] * ROWS))[1:]
+                ),
+            ]
+        ),
+        ["not a finite number"],
+    ),
     "band numbers in rows": (
         text([["band", *columns()["id"]], *([str(i), *row[1:]] for i, row in enumerate(turned()[3:], start=1))]),
         ["look like band numbers"],

@@ -50,7 +50,9 @@ def refuse_micrometres(source: str, header: Sequence[str], names: Mapping[int, B
     """Raise InputError for numbers that are micrometres, but do not state it."""
     positions = [position for position, band in names.items() if band.unit in ("bare", "wavelength")]
     small = [position for position in positions if _MICROMETRES[0] <= names[position].number <= _MICROMETRES[1]]
-    if len(small) < MINIMUM_BANDS or any(names[position].number >= RANGE_NM[0] for position in positions):
+    if len(small) < MINIMUM_BANDS or not monotonic([names[position].number for position in small]):
+        return
+    if any(names[position].number >= RANGE_NM[0] for position in positions):
         return
     first, last = header[small[0]], header[small[-1]]
     if all(re.search(r"\d,\d{3}$", header[position]) for position in small):

@@ -15,6 +15,7 @@ from relple_tf.errors import InputError
 from relple_tf.spectra.readers.band_names import MINIMUM_BANDS, RANGE_NM, band_name, monotonic
 from relple_tf.spectra.readers.columns import find_column, names_role
 from relple_tf.spectra.readers.laboratory_columns import meaning
+from relple_tf.spectra.readers.single_scan import scan_quantity, single_scan
 from relple_tf.spectra.readers.table_file import ScanTable, check_columns, float32, quoted
 from relple_tf.spectra.readers.text_file import fit
 
@@ -24,7 +25,7 @@ _UNITS = {
     "cm-1": r"cm ?\^?-? ?1|1/cm|cm⁻¹",
 }
 _WORDS = re.compile(
-    r"(?P<word>wave ?lengths?|wl|lambda|wave ?numbers?|wn|bands?)?"
+    r"(?P<word>wave(?: ?lengths?)?|wl|lambda|wave ?numbers?|wn|bands?)?"
     + r"[ ._]*[(\[]?(?:in )?(?:"
     + "|".join(f"(?P<u{index}>{pattern})" for index, pattern in enumerate(_UNITS.values()))
     + r")?[)\]]?"
@@ -32,17 +33,8 @@ _WORDS = re.compile(
 _PLAUSIBLE = ((300.0, 2700.0), (RANGE_NM[1], 12_600.0))
 """Wavelengths in nm, and wavenumbers in cm-1, of a column without a name."""
 _MICROMETRES = 3.0
-_QUANTITIES = {
-    "absorbance": r"absorbance|abs|log(?:10)? ?\(?1/r\)?",
-    "reflectance": r"reflectance|refl|reflectivity",
-    "reference": r"(?:white )?reference(?: signal| intensity)?|white",
-    "sample": r"sample(?: signal| intensity)|target",
-    "unknown": r"values?|spectrum|signal|y|data",
-    "raw": r"intensity|counts?|raw|dark(?: signal)?|transmittance|transmission|single ?beam|radiance",
-}
 _INDEX = {"", "index", "no", "no.", "nr", "#", "Unnamed: 0"}
 """Names of a column of row numbers before the wavelengths."""
-_BRACKETS = re.compile(r"(?P<name>.*?)[ _]*(?:[(\[](?P<unit>.*)[)\]]|(?P<percent>%|pct|percent))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +91,18 @@ def axis_unit(name: str) -> str | None:
     return "cm-1" if word.startswith(("waven", "wn")) else "bare" if word.startswith("band") else "wavelength"
 
 
+def with_units(header: Sequence[str], position: int, row: Sequence[str]) -> tuple[str, ...] | None:
+    """The header with the units of the row under it (`[nm]`, `[counts]`, `[%]`); None if it is not a row of units."""
+    if position >= len(row) or axis_unit(row[position]) not in _UNITS:
+        return None
+    names = list(header)
+    for column in range(position, min(len(names), len(row))):
+        unit = row[column].strip().strip("[]()")
+        if unit and (column == position or scan_quantity(names[column])):
+            names[column] = f"{names[column]} ({unit})"
+    return tuple(names)
+
+
 def read_bands_in_rows(
     path: Path,
     header: Sequence[str],
@@ -125,7 +129,7 @@ def read_bands_in_rows(
             reference, or the table is too large.
     """
     columns = range(position + 1, len(header))
-    quantities = {column: _quantity(header[column]) for column in columns if header[column]}
+    quantities = {column: scan_quantity(header[column]) for column in columns if header[column]}
     single = bool(quantities) and all(quantities.values())
     if not single and any(name in ("absorbance", "reflectance") for name, _ in filter(None, quantities.values())):
         raise InputError(
@@ -172,7 +176,7 @@ def read_bands_in_rows(
         notes=(*notes, *([f"{ignored} lines without a wavelength or without values were not read"] if ignored else [])),
     )
     names = [header[column] for column in used]
-    return _single_scan(path, table, names) if single else _turned(table, names)
+    return single_scan(path, table, names) if single else _turned(table, names)
 
 
 def _check_order(path: Path, axis: Sequence[float]) -> None:
@@ -194,50 +198,6 @@ def _turned(table: ScanTable, names: Sequence[str]) -> ScanTable:
     counted = [str(number) for number in range(len(names))], [str(number) for number in range(1, len(names) + 1)]
     texts = dict(table.texts) if key == "column" and list(names) in counted else {key: list(names), **table.texts}
     return replace(table, texts=texts, notes=(*table.notes, note))
-
-
-def _single_scan(path: Path, table: ScanTable, names: Sequence[str]) -> ScanTable:
-    """The table of a single scan from its quantities."""
-    by_quantity: dict[str, tuple[npt.NDArray[np.float32], float, str]] = {}
-    for index, name in enumerate(names):
-        quantity, scale = _quantity(name) or ("", 1.0)
-        if quantity in by_quantity:
-            raise InputError(
-                f"{path}: columns {quoted(by_quantity[quantity][2])} and {quoted(name)} are the same quantity of one "
-                "scan; keep one, or name the columns by their samples"
-            )
-        by_quantity[quantity] = table.spectra[index], scale, name
-    texts = {"id": [_stem(path)], **{name: cells[:1] for name, cells in table.texts.items()}}
-    for quantity in ("absorbance", "reflectance", "unknown"):
-        if quantity in by_quantity:
-            values, scale, name = by_quantity[quantity]
-            note = f"each row is a band of one scan: column {name} was read"
-            stated = "" if quantity == "unknown" else quantity
-            break
-    else:
-        if not {"sample", "reference"} <= set(by_quantity):
-            raise InputError(
-                f"{path}: the column {quoted(names[0])} is a signal without reference, or a transmittance; export "
-                "reflectance or absorbance"
-            )
-        sample, reference = by_quantity["sample"][0], by_quantity["reference"][0]
-        values = np.divide(sample, reference, out=np.full_like(sample, np.nan), where=reference != 0)
-        scale, stated = 1.0, "reflectance"
-        note = "each row is a band of one scan: reflectance is the sample signal divided by the reference signal"
-    return replace(
-        table, texts=texts, spectra=values[None] / np.float32(scale), quantity=stated, notes=(*table.notes, note)
-    )
-
-
-def _quantity(name: str) -> tuple[str, float] | None:
-    """Quantity of a column of a single scan, and its divisor; None for the name of a sample."""
-    text = name.strip().lower().replace("_", " ")
-    match = _BRACKETS.fullmatch(text)
-    plain = match["name"] if match and not re.fullmatch(_QUANTITIES["absorbance"], text) else text
-    percent = match is not None and "%" in (match["unit"] or match["percent"] or "").replace("percent", "%")
-    found = (quantity for quantity, pattern in _QUANTITIES.items() if re.fullmatch(pattern, plain))
-    quantity = next(found, None)
-    return (quantity, 100.0 if percent and quantity == "reflectance" else 1.0) if quantity else None
 
 
 def _in_unit(
@@ -263,9 +223,3 @@ def _numbers(rows: Sequence[Sequence[str]], position: int) -> list[float]:
 
 def _filled(row: Sequence[str]) -> int:
     return sum(1 for cell in row if cell.strip())
-
-
-def _stem(path: Path) -> str:
-    """Name of a single scan: the file name without `.csv`, `.txt`, `.gz`."""
-    name = path.name.removesuffix(".gz")
-    return name.rsplit(".", 1)[0] or name

@@ -16,7 +16,7 @@ from relple_tf.spectra.readers.table_file import Cells, Layout, check_columns, f
 from relple_tf.spectra.readers.table_forms import Form, bands_in_rows, find_form, plain_form
 from relple_tf.spectra.readers.text_file import WINDOWS, first_lines, fit, rows_of, text_encoding, with_point
 
-_SEPARATORS = "\t;,"
+_SEPARATORS = "\t;,|"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\t ]*\r?\n?', re.IGNORECASE)
 
 
@@ -118,10 +118,10 @@ def _separator_and_form(path: Path, lines: Sequence[str], declared: str) -> tupl
     separators = declared or sorted(_SEPARATORS, key=lambda separator: -line.count(separator))
     for separator in separators:
         rows = _preview(lines, separator)
-        if rows and (form := find_form(path, rows)):
+        if rows and (form := find_form(path, rows, separator != ",")):
             return separator, form
     rows = _preview(lines, separators[0])
-    return separators[0], plain_form(path, rows) if rows else None
+    return separators[0], plain_form(path, rows, separators[0] != ",") if rows else None
 
 
 def _preview(lines: Sequence[str], separator: str) -> list[list[str]]:

@@ -11,8 +11,14 @@ import numpy as np
 
 from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.readers.band_names import RANGE_NM, band_names, look_like_axis, monotonic
-from relple_tf.spectra.readers.bands_in_rows import axis_column, has_known_column, read_bands_in_rows
+from relple_tf.spectra.readers.band_names import MINIMUM_BANDS, RANGE_NM, band_names, look_like_axis, monotonic
+from relple_tf.spectra.readers.bands_in_rows import (
+    axis_column,
+    axis_unit,
+    has_known_column,
+    read_bands_in_rows,
+    with_units,
+)
 from relple_tf.spectra.readers.columns import band_columns
 from relple_tf.spectra.readers.table_file import ScanTable, check_columns, float32, quoted
 from relple_tf.spectra.readers.text_file import COMMA_NUMBER, fit, with_point
@@ -108,12 +114,13 @@ def bands_in_rows(path: Path, form: Form, rows: Iterator[list[str]], limits: Lim
     return read_bands_in_rows(path, form.header, form.axis, under, limits, form.notes)
 
 
-def find_form(path: Path, rows: Sequence[list[str]]) -> Form | None:
+def find_form(path: Path, rows: Sequence[list[str]], decimal_comma: bool = True) -> Form | None:
     """Find the header of a table of scans in its first rows; None if there is none.
 
     Args:
         path: Path of the file, for messages.
         rows: The first rows, without blank rows.
+        decimal_comma: Whether numbers may have a decimal comma: not if commas separate cells.
 
     Raises:
         InputError: the header and the first column both look like wavelengths, or thousands separators look like
@@ -124,24 +131,24 @@ def find_form(path: Path, rows: Sequence[list[str]]) -> Form | None:
     if header_row is None or column is None or column.header_row > header_row:
         position = column.position if column and header_row is None else None
         header_row = column.header_row if column and header_row is None else header_row
-        return None if header_row is None else _form(path, rows, header_row, position)
+        return None if header_row is None else _form(path, rows, header_row, position, decimal_comma)
     if column.stated and not monotonic(look_like_axis(rows[header_row])):
         # The samples are named by numbers, in any order.
-        return _form(path, rows, column.header_row, column.position)
+        return _form(path, rows, column.header_row, column.position, decimal_comma)
     if column.stated or not rows[header_row][0].strip():
         raise InputError(
             f"{path}: the first row and the first column both look like wavelengths; name the first column id if each "
             "row is a scan, or put a letter before the names of the samples (S1100) if each column is a scan"
         )
-    return _form(path, rows, header_row, None)
+    return _form(path, rows, header_row, None, decimal_comma)
 
 
-def plain_form(path: Path, rows: Sequence[list[str]]) -> Form:
+def plain_form(path: Path, rows: Sequence[list[str]], decimal_comma: bool = True) -> Form:
     """The form of a table in which no bands are found: its header is the first row that is not a title."""
     header_row = 0
     while header_row + 1 < len(rows) and _before_header(rows[header_row], rows[header_row + 1]):
         header_row += 1
-    return _form(path, rows, header_row, None)
+    return _form(path, rows, header_row, None, decimal_comma)
 
 
 def has_decimal_comma(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
@@ -166,18 +173,22 @@ def has_decimal_comma(path: Path, header: Sequence[str], rows: Sequence[Sequence
     return True
 
 
-def _form(path: Path, rows: Sequence[Sequence[str]], header_row: int, axis: int | None) -> Form:
+def _form(path: Path, rows: Sequence[Sequence[str]], header_row: int, axis: int | None, decimal_comma: bool) -> Form:
     header = tuple(name.strip() for name in rows[header_row])
     under = rows[header_row + 1 : header_row + 2 + _SNIFFED_ROWS]
-    notes = [f"{header_row} lines before the header were not read"] if header_row else []
     units = read_units(str(path), header, under[0]) if under and axis is None else None
-    first = header_row + (2 if units else 1)
+    above = read_units(str(path), header, rows[header_row - 1]) if header_row and axis is None and not units else None
+    unread = header_row - (1 if above else 0)
+    notes = [f"{unread} line{'s' if unread > 1 else ''} before the header not read"] if unread else []
+    units_of_scan = with_units(header, axis, under[0]) if under and axis is not None else None
+    first = header_row + (2 if units or units_of_scan else 1)
     sniffed = under[1:] if units else under[:_SNIFFED_ROWS]
-    comma = has_decimal_comma(path, header, sniffed)
+    comma = decimal_comma and has_decimal_comma(path, header, sniffed)
+    units = units or above
     if units and units.scale != 1 and sniffed:
         _check_percent(path, header, sniffed, comma)
     return Form(
-        header=units.header if units else header,
+        header=units.header if units else units_of_scan or header,
         header_row=header_row,
         first_row=first,
         axis=axis,
@@ -226,7 +237,8 @@ def _comment(row: Sequence[str]) -> bool:
 
 
 def _filled(row: Sequence[str]) -> int:
-    return sum(1 for cell in row if cell.strip())
+    """Number of different cells: a row above the header may repeat `spectra` over every band."""
+    return len({cell.strip() for cell in row} - {""})
 
 
 def _hint(rows: Sequence[Sequence[str]]) -> str:
@@ -240,4 +252,8 @@ def _hint(rows: Sequence[Sequence[str]]) -> str:
         )
     if len(rows[0]) == 1 and look_like_axis(rows[0][0].split()):
         return "the columns look separated by spaces: separate them by commas, semicolons or tabs"
+    if any(axis_unit(name) for name in rows[0]):
+        return "the table looks long, with a row for each band of each scan: turn it so that each row is a scan"
+    if sum(isfinite(float32(with_point(cell))) for cell in rows[0]) >= MINIMUM_BANDS:
+        return "the first line looks like a scan: add a line with the names of the columns above it"
     return ""

@@ -1,4 +1,4 @@
-"""Read a row of units under the header: units of laboratory columns, quantity and unit of the bands."""
+"""Read a row of units under or above the header: units of laboratory columns, quantity and unit of the bands."""
 
 import re
 from collections.abc import Sequence
@@ -58,14 +58,14 @@ class Units:
 
 
 def read_units(source: str, header: Sequence[str], row: Sequence[str]) -> Units | None:
-    """Read the row under the header; None if it is not a row of units.
+    """Read the row under (or above) the header; None if it is not a row of units.
 
     A row of units contains at least one known unit and no number, and all bands have the same unit.
 
     Args:
         source: Name of the table, for messages.
         header: Column names.
-        row: Cells of the first row under the header.
+        row: Cells of the row.
 
     Raises:
         InputError: a column name ends in another unit than the row states.
@@ -88,7 +88,7 @@ def read_units(source: str, header: Sequence[str], row: Sequence[str]) -> Units 
         names[position] = _with_unit(source, header[position], unit, row[position])
         if names[position] != header[position]:
             renamed[header[position]] = names[position]
-    notes = ["the row under the header was read as units"]
+    notes = ["a row of units was read"]
     if renamed:
         notes.append("units: " + ", ".join(f"{old} is {new}" for old, new in renamed.items()))
     if scale != 1:
@@ -107,7 +107,7 @@ def _with_unit(source: str, name: str, unit: str, cell: str) -> str:
     named = [known for known in {*_SUFFIXES.values()} if lower.endswith(f"_{known}")]
     if named and {named[0], suffix} != {"cmol_kg", "cmolc_kg"}:
         raise InputError(
-            f"{source}: column {quoted(name)} is named by a unit, but the row under the header states "
+            f"{source}: column {quoted(name)} is named by a unit, but the row of units states "
             f"{quoted(cell.strip())}; correct the name or the unit"
         )
     return f"{name}_{suffix}"
