@@ -14,10 +14,11 @@ import numpy as np
 
 from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.readers.csv_file import GZIP, csv_blocks, csv_layout
+from relple_tf.spectra.readers.csv_file import csv_blocks, csv_layout
 from relple_tf.spectra.readers.instruments.registry import read_instrument
 from relple_tf.spectra.readers.parquet_file import PARQUET, parquet_blocks, parquet_layout
 from relple_tf.spectra.readers.table_file import Cells, Layout, memory_blocks, memory_layout, quoted
+from relple_tf.spectra.readers.text_file import GZIP
 
 BLOCK_ROWS = 512
 """Rows converted to numbers at a time."""

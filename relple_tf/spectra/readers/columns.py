@@ -1,7 +1,7 @@
 """Column names: identify bands, ids, groups, coordinates and the declared split."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,25 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from relple_tf.errors import InputError
+from relple_tf.spectra.readers.axis_checks import (
+    refuse_band_numbers,
+    refuse_micrometres,
+    refuse_stray_number,
+    refuse_twins,
+)
+from relple_tf.spectra.readers.band_names import MINIMUM_BANDS, RANGE_NM, BandName, band_names
 from relple_tf.spectra.readers.table_file import quoted, shortened
 
-RANGE_NM = (350.0, 2600.0)
-"""Range of NIR and vis-NIR soil sensors, with silicon to extended InGaAs detectors."""
-MINIMUM_BANDS = 10
-
-_NUMBER = r"(?P<number>\d+(?:[.,]\d+)?)"
-_BAND = re.compile(
-    rf"(?:scan_(?:visnir|nir)[._]|spc[._]?|wl[._]?|nm[._]?|x)?{_NUMBER}"
-    r"(?:[ ._]?nm)?(?:_(?P<quantity>ref|abs))?"
-)
-_PER_CM = r"cm(?:-|\.|\^-|\*\*-|⁻)?[1¹]"
-_WAVENUMBER = re.compile(
-    rf"(?:(?:wn|wavenumber|{_PER_CM})[ ._]?{_NUMBER}(?:[ ._]?{_PER_CM})?"
-    rf"|x?(?P<bare>\d+(?:[.,]\d+)?)[ ._]?{_PER_CM})"
-)
-_PLAIN = re.compile(r"x?\d+(?:[.,]\d+)?")
 _LONGEST_PLAIN_NM = 3500.0
 """If bare numbers start in the range and exceed this, they are mid-infrared wavenumbers, not nm."""
+
+_NAME_BANDS = (
+    "name each band column by its wavelength in nm (1100, X1100, 1100nm, spc.1100, scan_nir.1100_ref) or wavenumber "
+    "(wn_5400)"
+)
 
 _SAMPLES = (
     *("samplename", "samplecode", "samplelabel", "ssn", "id", "sampleid", "pointid"),
@@ -70,27 +67,35 @@ class BandColumns:
     quantity: str
     """`reflectance` or `absorbance` if the names declare it (`_ref`, `_abs`), else empty."""
     notes: tuple[str, ...]
+    ambiguous_order: bool = False
+    """The names are numbers that descend, without a unit: nm or cm-1. They were read as nm; unless the water bands of
+    the spectra prove it, refuse the table with `axis_checks.AMBIGUOUS_ORDER`."""
 
 
-def band_columns(source: str, header: Sequence[str]) -> BandColumns:
+def band_columns(source: str, header: Sequence[str], hint: str = "") -> BandColumns:
     """Find the band columns: a number in nm, bare or with a known affix, or a marked wavenumber.
 
-    Accepted names: `1100`, `1100.5`, `X1100`, `wl_1100`, `nm_1100`, `1100nm`, `spc.400` (LUCAS),
-    `scan_visnir.1350_ref` and `scan_nir.1350_abs` (OSSL), `wn_5397.9` and `5397.9cm-1`. If all bare numbers exceed
-    RANGE_NM, they are wavenumbers.
+    Accepted names: see `band_name`. If all bare numbers exceed RANGE_NM, they are wavenumbers.
+
+    Args:
+        source: Name of the table, for messages.
+        header: Column names.
+        hint: What the table looks like, for the message on missing bands.
 
     Raises:
-        InputError: there are fewer than MINIMUM_BANDS, two bands have the same wavelength, or reflectance and
-            absorbance are mixed.
+        InputError: there are fewer than MINIMUM_BANDS, two bands have the same wavelength, reflectance and absorbance
+            are mixed, or the names cannot be the wavelengths of a sensor: band numbers, micrometres without a unit, a
+            second block of the same bands, a number among bands in equal steps that is not one of them.
     """
-    wavelengths, units, quantities = _wavelengths(source, header)
+    names = band_names(header)
+    refuse_band_numbers(source, header, names)
+    refuse_micrometres(source, header, names)
+    wavelengths, units = _wavelengths(source, names)
     inside = [position for position, nm in wavelengths.items() if RANGE_NM[0] <= nm <= RANGE_NM[1]]
     if len(inside) < MINIMUM_BANDS:
         raise InputError(
             f"{source}: expected at least {MINIMUM_BANDS} band columns between {RANGE_NM[0]:g} and {RANGE_NM[1]:g} nm, "
-            f"got {len(inside)}; name each band column by its wavelength in nm "
-            "(1100, X1100, 1100nm, spc.1100, scan_nir.1100_ref) or wavenumber (wn_5400); "
-            f"the columns are {name_some(header)}"
+            f"got {len(inside)}; {hint or _NAME_BANDS}; the columns are {name_some(header)}"
         )
     ordered = sorted(inside, key=wavelengths.__getitem__)
     for first, second in pairwise(ordered):
@@ -99,25 +104,29 @@ def band_columns(source: str, header: Sequence[str]) -> BandColumns:
                 f"{source}: columns {quoted(header[first])} and {quoted(header[second])} are both "
                 f"{wavelengths[first]:g} nm; remove either"
             )
-    declared = {quantities[position] for position in ordered if quantities[position]}
+    wavelengths_nm = np.array([wavelengths[position] for position in ordered])
+    refuse_twins(source, header, ordered, wavelengths_nm.tolist())
+    refuse_stray_number(source, header, names, inside)
+    declared = {names[position].quantity for position in ordered} - {""}
     if len(declared) > 1:
         raise InputError(f"{source}: some band columns end in _ref and others in _abs; keep only one quantity")
     mir = [position for position, name in enumerate(header) if name.lower().startswith("scan_mir")]
     kept = set(inside)
     outside = [position for position in wavelengths if position not in kept]
+    bare = [wavelengths[position] for position in inside if units[position] == "bare"]
     return BandColumns(
         positions=tuple(ordered),
-        wavelengths_nm=np.array([wavelengths[position] for position in ordered]),
+        wavelengths_nm=wavelengths_nm,
         ignored=frozenset((*mir, *outside)),
-        quantity={"ref": "reflectance", "abs": "absorbance"}.get(next(iter(declared), ""), ""),
+        quantity=next(iter(declared), ""),
         notes=tuple(_notes(header, units, inside, ordered, outside, mir)),
+        ambiguous_order=len(bare) > 1 and all(first > second for first, second in pairwise(bare)),
     )
 
 
 def count_band_names(header: Sequence[str]) -> int:
     """Number of columns whose name is that of a band, at any wavelength."""
-    names = [name.strip().lower() for name in header]
-    return sum(bool(_WAVENUMBER.fullmatch(name) or _BAND.fullmatch(name)) for name in names)
+    return len(band_names(header))
 
 
 def find_column(source: str, header: Sequence[str], kind: str, given: str = "") -> str:
@@ -190,22 +199,10 @@ def _by_normalised_name(header: Sequence[str]) -> dict[str, str]:
     return columns
 
 
-def _wavelengths(source: str, header: Sequence[str]) -> tuple[dict[int, float], dict[int, str], dict[int, str]]:
-    """For each band column: position -> wavelength in nm, position -> unit as written, position -> quantity."""
-    wavelengths, units, quantities = {}, {}, {}
-    for position, name in enumerate(header):
-        text = name.strip().lower()
-        if match := _WAVENUMBER.fullmatch(text):
-            number = match["number"] or match["bare"]
-            units[position] = "cm-1"
-        elif match := _BAND.fullmatch(text):
-            number = match["number"]
-            units[position] = "bare" if _PLAIN.fullmatch(text) else "nm"
-            quantities[position] = match["quantity"] or ""
-        else:
-            continue
-        wavelengths[position] = float(number.replace(",", "."))
-        quantities.setdefault(position, "")
+def _wavelengths(source: str, names: Mapping[int, BandName]) -> tuple[dict[int, float], dict[int, str]]:
+    """For each band column: position -> wavelength in nm, position -> unit of its number."""
+    wavelengths = {position: band.number for position, band in names.items()}
+    units = {position: band.unit for position, band in names.items()}
     bare = [wavelengths[position] for position, unit in units.items() if unit == "bare"]
     if bare and min(bare) > RANGE_NM[1]:
         units = {position: "cm-1" if unit == "bare" else unit for position, unit in units.items()}
@@ -217,7 +214,9 @@ def _wavelengths(source: str, header: Sequence[str]) -> tuple[dict[int, float], 
     for position, unit in units.items():
         if unit == "cm-1" and wavelengths[position] > 0:
             wavelengths[position] = 1e7 / wavelengths[position]
-    return wavelengths, units, quantities
+        elif unit == "um":
+            wavelengths[position] = round(1000 * wavelengths[position], 6)
+    return wavelengths, units
 
 
 def _notes(
@@ -232,6 +231,8 @@ def _notes(
     if any(units[position] == "cm-1" for position in inside):
         first, last = header[inside[0]], header[inside[-1]]
         notes.append(f"bands {first} to {last} are wavenumbers (cm-1), converted to nm (1e7 / cm-1)")
+    if any(units[position] == "um" for position in inside):
+        notes.append("bands in micrometres were converted to nm")
     if list(inside) != list(ordered):
         notes.append("band columns were sorted by ascending wavelength")
     if outside:

@@ -1,66 +1,79 @@
-"""Read CSV files, plain or gzip, within the limits of the config."""
+"""Read CSV files, plain or gzip, within the limits of the config; other forms of text tables are turned in memory."""
 
 import csv
-import gzip
-import io
 import re
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import numpy as np
 
 from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.readers.table_file import LONGEST_CELL, Cells, Layout, check_columns, check_unpacked, float32
+from relple_tf.spectra.readers.table_file import Cells, Layout, check_columns, float32, memory_layout, quoted
+from relple_tf.spectra.readers.table_forms import Form, bands_in_rows, find_form, plain_form
+from relple_tf.spectra.readers.text_file import WINDOWS, first_lines, fit, rows_of, text_encoding, with_point
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-GZIP = b"\x1f\x8b"
-"""The first bytes of a gzip file."""
-_COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
-_SNIFFED_ROWS = 20
+_SEPARATORS = "\t;,|"
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\t ]*\r?\n?', re.IGNORECASE)
 
 
 def csv_layout(path: Path, limits: LimitsConfig) -> Layout:
-    """Detect the separator and the columns of a file.
+    """Detect the encoding, the separator, the form and the columns of a file.
+
+    A table with bands in rows is turned in memory.
 
     Raises:
-        InputError: the file is empty, or larger than the limits.
+        InputError: the file is empty, or larger than the limits, or its form is ambiguous.
     """
-    # `max` returns the first separator on a tie: in `id;1100,5;1101,5` the comma is a decimal comma.
-    separator = max("\t;,", key=_first_line(path, limits).count)
-    rows = _rows(path, separator, limits)
-    header = next(rows, None)
-    if header is None:
+    encoding = text_encoding(path, limits)
+    lines = first_lines(path, encoding, limits)
+    notes = ["the file is not UTF-8: names were read as Windows-1252 text"] if encoding == WINDOWS else []
+    if not lines:
         raise InputError(f"{path}: the file is empty; expected a header and one scan per row")
-    check_columns(path, len(header), limits)
-    sniffed = islice(rows, _SNIFFED_ROWS)
-    comma = separator != "," and any(_COMMA_NUMBER.fullmatch(cell) for row in sniffed for cell in row)
-    names = tuple(name.strip() for name in header)
-    return Layout(path=path, limits=limits, header=names, separator=separator, decimal_comma=comma)
+    declared = _declared_separator(path, lines[0])
+    skipped = 1 if declared else 0
+    separator, form = _separator_and_form(path, lines[skipped:], declared)
+    rows = islice(rows_of(path, encoding, separator, limits), skipped, None)
+    if form is None:  # a blank table, or an error that reading raises
+        next(rows, None)
+        raise InputError(f"{path}: the file is empty; expected a header and one scan per row")
+    if form.axis is not None:
+        table = bands_in_rows(path, form, rows, limits)
+        layout = memory_layout(path, table, limits)
+    else:
+        header = next(islice(rows, form.header_row, None))
+        check_columns(path, len(header), limits)
+        layout = Layout(
+            path=path,
+            limits=limits,
+            header=form.header,
+            separator=separator,
+            decimal_comma=form.decimal_comma,
+            encoding=encoding,
+            first_row=skipped + form.first_row,
+            scale=form.scale,
+            quantity=form.quantity,
+            notes=form.notes,
+            hint=form.hint,
+        )
+    return replace(layout, notes=(*notes, *layout.notes))
 
 
 def csv_blocks(
     layout: Layout, bands: Sequence[int], others: Sequence[int], id_position: int | None, rows: int
 ) -> Iterator[Cells]:
     """Read the rows of a CSV file; see `relple_tf.spectra.readers.cells.read_blocks`."""
-    numbered = enumerate(islice(_rows(layout.path, layout.separator, layout.limits), 1, None), start=1)
+    table = rows_of(layout.path, layout.encoding, layout.separator, layout.limits)
+    numbered = enumerate(islice(table, layout.first_row, None), start=1)
     while True:
         numbers, count = array("f"), 0
         texts: dict[int, list[str]] = {position: [] for position in others}
         bad: dict[int, str] = {}
         for row, cells in islice(numbered, rows):
-            if len(cells) != len(layout.header):
-                raise InputError(
-                    f"{layout.path}: row {row} has {len(cells)} cells, but the header has "
-                    f"{len(layout.header)}; give every column a name and every row all cells "
-                    "(decimal commas need ; or tab between cells)"
-                )
+            cells = fit(layout.path, row, cells, layout.header)
             spectrum, problem = _spectrum(layout, row, cells, bands, id_position)
             numbers += spectrum
             if problem:
@@ -71,6 +84,8 @@ def csv_blocks(
         if not count:
             return
         spectra = np.frombuffer(numbers, dtype=np.float32).reshape(count, len(bands))
+        if layout.scale != 1:
+            spectra = spectra / np.float32(layout.scale)
         yield Cells(rows=count, bands=spectra, texts=layout.named(texts), bad=bad)
 
 
@@ -92,100 +107,45 @@ def _spectrum(
 
 
 def _with_point(layout: Layout, cell: str) -> str:
-    return cell.replace(",", ".") if layout.decimal_comma and _COMMA_NUMBER.fullmatch(cell) else cell
+    return with_point(cell) if layout.decimal_comma else cell
 
 
-def _rows(path: Path, separator: str, limits: LimitsConfig) -> Iterator[list[str]]:
-    """Cells of each row, header first, without blank rows."""
-    with _opened(path, limits) as file:
-        lines = _Lines(file, path, limits)
-        try:
-            for cells in csv.reader(lines, delimiter=separator):
-                lines.end_row()
-                if any(cells):
-                    yield cells
-        except csv.Error as error:
-            if "field larger" not in str(error):
-                raise
-            raise InputError(
-                f"{path}: a cell in the row at line {lines.count} has more than {LONGEST_CELL:,} characters; close its "
-                "quotation mark, or shorten it"
-            ) from None
+def _separator_and_form(path: Path, lines: Sequence[str], declared: str) -> tuple[str, Form | None]:
+    """The first separator with which the lines are a table of scans, and the form of the table.
+
+    Separators are tried in the order of their number in the first line that contains any, on a tie first tab, then
+    semicolon: in `id;1100,5;1101,5` the comma is a decimal comma. Without scans the first one is used.
+    """
+    if not lines:
+        return declared or ",", None
+    line = next((line for line in lines if not set(_SEPARATORS).isdisjoint(line)), "")
+    separators = declared or sorted(_SEPARATORS, key=lambda separator: -line.count(separator))
+    for separator in separators:
+        rows = _preview(lines, separator)
+        if rows and (form := find_form(path, rows, separator != ",")):
+            return separator, form
+    rows = _preview(lines, separators[0])
+    return separators[0], plain_form(path, rows, separators[0] != ",") if rows else None
 
 
-def _first_line(path: Path, limits: LimitsConfig) -> str:
-    """The first line that is not blank; empty if there is none."""
-    with _opened(path, limits) as file:
-        lines = _Lines(file, path, limits)
-        for line in lines:
-            lines.end_row()
-            if line.strip():
-                return line
-    return ""
+def _preview(lines: Sequence[str], separator: str) -> list[list[str]]:
+    """Rows of the first lines that are not blank; up to the first error, which reading the file raises again."""
+    rows = []
+    try:
+        for cells in csv.reader(lines, delimiter=separator):
+            if any(map(str.strip, cells)):
+                rows.append(cells)
+    except csv.Error:
+        pass
+    return rows
 
 
-@contextmanager
-def _opened(path: Path, limits: LimitsConfig) -> Iterator[TextIO]:
-    with path.open("rb") as file:
-        packed = file.read(len(GZIP)) == GZIP
-        file.seek(0)
-        source = io.BufferedReader(_Unpacked(file, path, limits), 1 << 16) if packed else file
-        yield io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
-
-
-class _Unpacked(io.RawIOBase):
-    """Unpacked bytes of a gzip file; raises InputError above the limits."""
-
-    def __init__(self, file: BinaryIO, path: Path, limits: LimitsConfig) -> None:
-        self.file, self.path, self.limits = file, path, limits
-        self.unpacked, self.count = gzip.GzipFile(fileobj=file), 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        read = self.unpacked.readinto(buffer)
-        self.count += read
-        check_unpacked(self.path, self.count, self.file.tell(), self.limits)
-        return read
-
-
-class _Lines:
-    """Lines for `csv.reader`, limited in length, because the reader has no limit for a line or a quoted cell."""
-
-    def __init__(self, file: TextIO, path: Path, limits: LimitsConfig) -> None:
-        self.file, self.path, self.limits = file, path, limits
-        self.count = 0
-        """Number of lines read."""
-        self.characters = 0
-        """Number of characters read of the current row."""
-
-    def end_row(self) -> None:
-        """Start a new row at the next line."""
-        self.characters = 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        longest = self.limits.table_row_characters
-        line = self.file.readline(longest + 1)
-        if not line:
-            raise StopIteration
-        self.count += 1
-        self.characters += len(line)
-        if "\0" in line:
-            raise InputError(
-                f"{self.path}: line {self.count} contains NUL characters, so the file is not text; export the table as "
-                "CSV (UTF-8) or Parquet"
-            )
-        if self.characters > longest:
-            raise InputError(
-                f"{self.path}: the row at line {self.count} has more than {longest:,} characters; end its lines and "
-                "close its quotation marks, or raise limits.table_row_characters"
-            )
-        if self.count > self.limits.table_rows:
-            raise InputError(
-                f"{self.path}: more than {self.limits.table_rows:,} lines; divide the table, or raise limits.table_rows"
-            )
-        return line
+def _declared_separator(path: Path, line: str) -> str:
+    """The separator of a first line `sep=;`, which Excel reads; empty without such a line."""
+    match = _SEPARATOR_LINE.fullmatch(line)
+    if match and match[1] not in "\t;,|":
+        raise InputError(
+            f"{path}: the first line declares the separator {quoted(match[1])}; save the table with ; , or tab between "
+            "its cells"
+        )
+    return match[1] if match else ""

@@ -6,8 +6,8 @@ in opposite corners ends the process.
 
 import warnings
 import zipfile
-from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, datetime, time
 from pathlib import Path
 
@@ -15,19 +15,20 @@ import numpy as np
 
 from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.readers.columns import MINIMUM_BANDS, BandColumns, band_columns, name_some
+from relple_tf.spectra.readers.band_names import MINIMUM_BANDS, band_names
+from relple_tf.spectra.readers.columns import name_some
 from relple_tf.spectra.readers.table_file import (
     LONGEST_CELL,
     ScanTable,
-    cell_name,
     check_columns,
     check_unpacked,
-    float32,
     quoted,
     shortened,
 )
+from relple_tf.spectra.readers.table_forms import find_form, named_columns, table_from_rows
 
 _ZIP = b"PK\x03\x04"
+_SNIFFED_ROWS = 100
 _MOST_CELLS = 20_000_000
 """Cells of a sheet: all are in memory as text. 20 million are 5,000 scans of 4,000 bands."""
 
@@ -99,43 +100,23 @@ def excel_sheet(path: Path, limits: LimitsConfig) -> tuple[list[list[str]], tupl
 
 
 def read_excel(path: Path, limits: LimitsConfig) -> ScanTable:
-    """Read a table of scans or laboratory values with its header in the first row.
+    """Read a table of scans, in any form of `table_from_rows`, or a table of laboratory values without bands.
 
     Raises:
-        InputError: as in `excel_rows`, or a band cell is not a number, or two columns have the same name.
+        InputError: as in `excel_rows` and `table_from_rows`, or two columns have the same name.
     """
-    (header, *rows), notes = excel_sheet(path, limits)
-    names = [name.strip() for name in header]
-    counts = Counter(filter(None, names))
-    if counts and (repeated := counts.most_common(1)[0])[1] > 1:
-        name, times = repeated
-        raise InputError(f"{path}: column {quoted(name)} occurs {times} times; rename or remove the duplicates")
-    try:
-        bands = band_columns(str(path), names)
-    except InputError:  # a table without bands, such as laboratory values; scans are refused where they are needed
-        bands = BandColumns(positions=(), wavelengths_nm=np.empty(0), ignored=frozenset(), quantity="", notes=())
-    spectra = np.empty((len(rows), len(bands.positions)), dtype=np.float32)
-    for index, row in enumerate(rows):
-        cells = [row[position] for position in bands.positions]
-        spectra[index] = [float32(cell) for cell in cells]
-        if (bad := np.flatnonzero(~np.isfinite(spectra[index]))).size:
-            band = bands.positions[bad[0]]
-            raise InputError(
-                f"{cell_name(path, index + 1, '', names[band])} is {quoted(row[band])}, not a finite number; every "
-                "band needs a number: correct the cell, or remove the row or the column"
-            )
-    texts = {
-        name: [row[position] for row in rows]
-        for position, name in enumerate(names)
-        if name and position not in {*bands.positions, *bands.ignored}
-    }
+    rows, notes = excel_sheet(path, limits)
+    if find_form(path, rows[:_SNIFFED_ROWS]) or len(band_names(rows[0])) >= MINIMUM_BANDS:
+        scans = table_from_rows(path, rows, limits)
+        return replace(scans, notes=(*notes, *scans.notes))
+    header, *cells = rows
+    names = {position: name.strip() for position, name in enumerate(header) if name.strip()}
     return ScanTable(
-        texts=texts,
-        axis=bands.wavelengths_nm,
+        texts=named_columns(path, names, cells),
+        axis=np.empty(0),
         axis_unit="nm",
-        spectra=spectra,
-        quantity=bands.quantity,
-        notes=(*notes, *bands.notes),
+        spectra=np.empty((len(cells), 0), dtype=np.float32),
+        notes=notes,
     )
 
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
 from relple_tf.progress import tqdm
+from relple_tf.spectra.readers.band_names import MINIMUM_BANDS
 from relple_tf.spectra.readers.cells import read_cells, read_layout
 from relple_tf.spectra.readers.columns import (
-    MINIMUM_BANDS,
     BandColumns,
     band_columns,
     count_band_names,

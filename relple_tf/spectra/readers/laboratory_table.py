@@ -7,9 +7,9 @@ from pathlib import Path
 from relple_tf.config import DataConfig, LimitsConfig
 from relple_tf.csv_text import escape_formula
 from relple_tf.errors import InputError
+from relple_tf.spectra.readers.band_names import MINIMUM_BANDS
 from relple_tf.spectra.readers.cells import read_cells, read_layout
 from relple_tf.spectra.readers.columns import (
-    MINIMUM_BANDS,
     count_band_names,
     find_column,
     name_some,

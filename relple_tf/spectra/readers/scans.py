@@ -116,7 +116,12 @@ def open_scans(
             summary.add(cells.bands)
             count += cells.rows
             bar.update(cells.rows)
-    declared = Declared(stated=columns.quantity, fallback=fallback_quantity, model_scale=model_scale)
+    declared = Declared(
+        stated=columns.quantity,
+        fallback=fallback_quantity,
+        model_scale=model_scale,
+        ambiguous_order=columns.question,
+    )
     assessment = assess(str(path), summary, declared, bad_cells)
     if len(assessment.bad) == count:
         raise InputError(next(iter(assessment.bad.values())))

@@ -30,7 +30,7 @@ class ScanTable:
     axis: npt.NDArray[np.float64]
     """(bands,) in the unit of `axis_unit`, in the order of the columns of `spectra`."""
     axis_unit: str
-    """`nm` or `cm-1`."""
+    """`nm` or `cm-1`; empty if the file does not state it: `band_columns` then reads and checks bare numbers."""
     spectra: npt.NDArray[np.float32]
     """(n, bands)."""
     quantity: str = ""
@@ -41,7 +41,7 @@ class ScanTable:
     @property
     def header(self) -> tuple[str, ...]:
         """Names of all columns: those of `texts`, then the bands (`1100.5nm`, `wn_5397.9`), exact to the last digit."""
-        form = "wn_{}" if self.axis_unit == "cm-1" else "{}nm"
+        form = {"cm-1": "wn_{}", "nm": "{}nm", "": "{}"}[self.axis_unit]
         return (
             *self.texts,
             *(form.format(np.format_float_positional(value, trim="-")) for value in self.axis.tolist()),
@@ -60,6 +60,18 @@ class Layout:
     separator: str = ""
     """Cell separator of a CSV; empty for Parquet."""
     decimal_comma: bool = False
+    encoding: str = "utf-8-sig"
+    """Encoding of a CSV."""
+    first_row: int = 1
+    """Row of the first scan of a CSV, from 0; blank rows are not counted."""
+    scale: float = 1.0
+    """Divisor of the bands of a CSV, if the file states it: 100 for percent. `read_blocks` divides."""
+    quantity: str = ""
+    """`reflectance` or `absorbance` if the file states it apart from the names of the bands."""
+    notes: tuple[str, ...] = ()
+    """Format of the file, and conversions, one sentence each."""
+    hint: str = ""
+    """What the table looks like, for the message if no bands are found."""
     table: ScanTable | None = None
     """The scans, if they are in memory already."""
 
@@ -104,7 +116,8 @@ def memory_layout(path: Path, table: ScanTable, limits: LimitsConfig) -> Layout:
         InputError: the table is larger than the limits.
     """
     check_columns(path, len(table.header), limits)
-    return Layout(path=path, limits=limits, header=table.header, table=table)
+    header, quantity, notes = table.header, table.quantity, table.notes
+    return Layout(path=path, limits=limits, header=header, table=table, quantity=quantity, notes=notes)
 
 
 def memory_blocks(

@@ -18,6 +18,7 @@ from relple_tf.spectra.checks.scans import Assessment, assess, check_share
 from relple_tf.spectra.checks.statistic_rows import statistic_rows
 from relple_tf.spectra.checks.summary import ScanSummary
 from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.readers.axis_checks import AMBIGUOUS_ORDER
 from relple_tf.spectra.readers.cells import BLOCK_ROWS, read_blocks, read_cells, read_layout
 from relple_tf.spectra.readers.columns import (
     BandColumns,
@@ -203,13 +204,20 @@ class ScanColumns:
     @property
     def quantity(self) -> str:
         """Quantity that the file or the names of the bands state; empty if neither does."""
-        stated = self.layout.table.quantity if self.layout.table else ""
-        return stated or self.bands.quantity
+        return self.layout.quantity or self.bands.quantity
+
+    @property
+    def question(self) -> str:
+        """Message for bands that may be nm or cm-1; empty if their unit is clear."""
+        if not self.bands.ambiguous_order:
+            return ""
+        lowest, highest = self.bands.wavelengths_nm[[0, -1]].tolist()
+        return AMBIGUOUS_ORDER.format(lowest=lowest, highest=highest)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes on the format of the file and on the bands."""
-        return (*(self.layout.table.notes if self.layout.table else ()), *self.bands.notes)
+        return (*self.layout.notes, *self.bands.notes)
 
     @property
     def id_position(self) -> int | None:
@@ -275,7 +283,7 @@ def scan_columns(layout: Layout, id_column: str = "") -> ScanColumns:
         InputError: the table has no bands, invalid bands, or no column `id_column`.
     """
     source = str(layout.path)
-    bands = band_columns(source, layout.header)
+    bands = band_columns(source, layout.header, layout.hint)
     others = [layout.header[position] for position in _other_columns(layout, bands)]
     column = find_column(source, others, "id", id_column)
     scan_column = find_column(source, [name for name in others if name != column], "scan")
@@ -313,7 +321,9 @@ def _read(
     summary = ScanSummary(bands.wavelengths_nm)
     for start in range(0, rows, BLOCK_ROWS):
         summary.add(spectra[start : start + BLOCK_ROWS])
-    declared = Declared(quantity=data.quantity, stated=columns.quantity, scale=data.scale)
+    declared = Declared(
+        quantity=data.quantity, stated=columns.quantity, scale=data.scale, ambiguous_order=columns.question
+    )
     assessment = assess(source, summary, declared, cells.bad, lambda row: f"row {row + 1} ({shortened(str(ids[row]))})")
     spectra /= np.float32(assessment.quantity.scale)
     library = SpectralLibrary(

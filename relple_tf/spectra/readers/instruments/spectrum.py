@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from relple_tf.errors import InputError
-from relple_tf.spectra.readers.columns import MINIMUM_BANDS, RANGE_NM
+from relple_tf.spectra.readers.band_names import MINIMUM_BANDS, RANGE_NM
 from relple_tf.spectra.readers.table_file import ScanTable, shortened
 
 NEAR_INFRARED_END_NM = 2500.0

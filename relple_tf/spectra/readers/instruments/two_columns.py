@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from relple_tf.config import LimitsConfig
 from relple_tf.errors import InputError
-from relple_tf.spectra.readers.columns import MINIMUM_BANDS, RANGE_NM
+from relple_tf.spectra.readers.band_names import MINIMUM_BANDS, RANGE_NM
 from relple_tf.spectra.readers.instruments.spectrum import damaged, scan_table
 from relple_tf.spectra.readers.instruments.text import decoded, text_lines
 from relple_tf.spectra.readers.table_file import ScanTable, check_columns, quoted
