@@ -3,8 +3,10 @@
     python -m benchmarks.wrong_tables.blind DATA_FOLDER [--seed N] [--count 12] [--kinds 5,6] [--out FILE.csv]
 
 DATA_FOLDER holds the sets of shared/data (nirsoil.csv.gz, ...); LimeSoDa is read from its package. Each of the 18 kinds
-makes COUNT tables from sound tables of real soils. The author of the generator had read neither the checks nor their
-tests, and did not change the generator after reading results; docs/reliability.md describes the list of kinds.
+makes COUNT tables from sound tables of real soils. It was written from the list of kinds alone: its author had read
+neither the checks nor their tests. After the first results only the sound tables were corrected (at least one known
+target, eight dark scans of SP.231 removed, unreadable ones left out) and the targets that the user asks for, never a
+mistake.
 
 Each sound table is read too; one that is refused, or gets a warning, makes no wrong table and is counted. A message
 counts only where the sound table does not get it (numbers in it apart). Outcomes: `refused` (InputError), `dropped`
@@ -141,7 +143,7 @@ def tables(seed: int, folder: Path, count: int = 12) -> Iterator[tuple[int, str,
 
 
 def read(table: pd.DataFrame, targets: tuple[str, ...] = ()) -> Any:
-    """The library of a table written to a CSV, or the exception of the reader; `.python_warnings` is added."""
+    """The library of a table written to a CSV, or the exception of the reader; adds to `PYTHON_WARNINGS`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.csv"
         table.to_csv(path, index=False)
@@ -150,7 +152,7 @@ def read(table: pd.DataFrame, targets: tuple[str, ...] = ()) -> Any:
             try:
                 answer: Any = read_table(path, DataConfig(minimum_values=10, targets=targets))
             except InputError as error:
-                answer = InputError(str(error).removeprefix(f"{path}: "))
+                answer = InputError(str(error).replace(f"{path}: ", ""))
             except Exception as error:
                 error.add_note("".join(traceback.format_exception(error)))
                 answer = error
@@ -159,8 +161,8 @@ def read(table: pd.DataFrame, targets: tuple[str, ...] = ()) -> Any:
 
 
 def warnings_of(library: Any) -> list[str]:
-    """Warnings and doubts of a library."""
-    return [*map(str, library.warnings), *map(str, getattr(library, "doubts", None) or ())]
+    """Warnings and doubts of a library, without the path of the file."""
+    return [re.sub(r"\S*table\.csv: ", "", str(message)) for message in (*library.warnings, *(library.doubts or ()))]
 
 
 def _shape(message: str) -> str:
@@ -185,7 +187,7 @@ def judged(case: Case, sound: Any, wrong: Any) -> Outcome:
     notes = [str(message) for message in wrong.notes if _shape(str(message)) not in known]
     if case.kind == 18:
         return _replicates(case, wrong, [*warnings_of(wrong), *wrong.notes])
-    drops = [f"dropped {row[0]}: {row[-1]}" for row in wrong.dropped]
+    drops = [f"dropped {row[0]}: {row[-1].split('table.csv: ')[-1]}" for row in wrong.dropped]
     named = _rows_in(drops + new)
     if rows and named and not named & rows:
         return Outcome("other rows", drops + new)
