@@ -1,0 +1,1 @@
+"""Wrong spectral tables, and the share of them that the reader detects."""
