@@ -41,7 +41,7 @@ def scans_of(path):
     """Names and spectra that `predict` reads."""
     chunks = list(open_scans(path).chunks(7))
     names = [name for chunk in chunks for name in chunk.ids.tolist()]
-    return names, np.concatenate([chunk.spectra for chunk in chunks])
+    return names, np.concatenate([chunk.library.spectra for chunk in chunks])
 
 
 def has_note(notes, *words):

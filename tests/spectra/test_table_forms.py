@@ -148,7 +148,7 @@ def test_every_form_may_be_compressed_or_unicode_of_excel(file, expected, form, 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_scans_to_predict_are_read_like_a_library(file, expected, form):
-    (chunk,) = open_scans(file(FORMS[form])).chunks(ROWS)
+    (chunk,) = (chunk.library for chunk in open_scans(file(FORMS[form])).chunks(ROWS))
     np.testing.assert_allclose(chunk.spectra, expected.spectra, rtol=2e-7)
     assert chunk.ids.tolist() == expected.ids.tolist()
 

@@ -18,6 +18,8 @@ UNANIMOUS = 0.95
 SCALES = {2.0: 1.0, 150.0: 100.0, 1_500.0: 1_000.0, 15_000.0: 10_000.0}
 """Upper limit of the median of the scans' highest values -> scale of reflectance. The highest value of a soil scan lies
 between 0.1 (Riparian soils of LimeSoDa RP.62) and 1.05 (Lucky Bay sand)."""
+BRIGHTEST = 1.05
+"""Reflectance up to which scaled numbers are plausible: Lucky Bay sand beside its white reference has 1.05."""
 HIGHEST_MEDIAN_ABSORBANCE = 2.2
 """Limit of the median of the scans' mean absorbance; the darkest real library (RP.62) has 1.2, others 0.3 to 0.9."""
 TYPICAL_ABSORBANCE = 1.5
@@ -96,6 +98,12 @@ def determine_quantity(source: str, summary: ScanSummary, rows: Rows, declared: 
     if declared.ambiguous_order and not _proves_nm(summary, rows, name):
         raise InputError(f"{source}: {declared.ambiguous_order}")
     scale, scale_notes = _scale(source, summary, rows, name, declared)
+    largest = float(summary["high"][rows].max()) / scale
+    if name == "reflectance" and scale != 1 and largest > BRIGHTEST:
+        warnings.append(
+            f"reflectance reaches {largest:.0%} after division by {scale:g}, more than a white reference has; check the "
+            "scale of the numbers (data.scale)"
+        )
     return Quantity(
         name=name,
         scale=scale,
@@ -126,11 +134,12 @@ def _inferred(summary: ScanSummary, rows: Rows) -> tuple[str, str] | None:
 def _proves_nm(summary: ScanSummary, rows: Rows, name: str) -> bool:
     """Whether the water bands at 1914 and 1414 nm, and the rise from 450 to 800 nm where covered, look like `name`.
 
-    Mid-infrared spectra have bands of quartz and carbonate at 1914 and 1414 cm-1, which do not agree with each other.
+    Mid-infrared spectra have bands of quartz and carbonate at 1914 and 1414 cm-1, which do not agree with each other,
+    and they do not end above 1414 cm-1.
     """
     shares = {feature: share_like_reflectance(summary, rows, feature) for feature in summary.features}
     like = {feature: share if name == "reflectance" else 1 - share for feature, share in shares.items()}
-    return like.get(WATER_1914, 0) >= UNANIMOUS and len(like) > 1 and min(like.values()) >= CLEAR_FRACTION
+    return like.get(WATER_1914, 0) >= UNANIMOUS and min(like.values()) >= CLEAR_FRACTION
 
 
 def scale_of_reflectance(highest: float) -> float:

@@ -27,16 +27,20 @@ PREPROCESSED_SHARE = 0.3
 SAME_NORM = 1e-3
 """Relative range (5th to 95th percentile) of a property of all scans that only normalisation makes equal. The mean of
 real scans varies by 0.1 at least."""
+SAME_SD = 0.003
+"""Relative range of the SDs of the bands that only a division by the SD of each band makes equal."""
 FLATTEST = (0.02, 0.05)
 """Numbers with a smaller mean and a smaller range are derivatives, or were divided. The smallest of real libraries are
 0.064 and 0.06 (reflectance of RP.62)."""
 DARKEST_REFLECTANCE, DARK_REFLECTANCE = 0.012, 0.005
 """Mean reflectance of a library that was divided, and of a scan without light; the darkest real soil has 0.044."""
+DARKEST_LIBRARY = 1.6
+"""Median of the mean absorbance up to which a library has soils; the darkest has 1.2."""
 DEEPEST_NOISE = 0.01
 """Depth of a water band, as a fraction of the range of the scan, up to which it has no direction; soils have 0.016."""
-WHITE_ABSORBANCE, WHITE_RANGE, WHITE_DEPTH = 0.05, 0.04, 0.05
-"""A scan of a white reference has a smaller mean and range of absorbance, and a water band of less depth as a fraction
-of its range. The whitest real sample, Lucky Bay sand, has 0.003, 0.029 and a depth of 0.08."""
+WHITE_ABSORBANCE, WHITE_RANGE, WHITE_DEPTH, WHITE_NOISE = 0.05, 0.08, 0.05, 5
+"""A scan of a white reference has a smaller mean and range of absorbance, and a water band of less depth, as a fraction
+of its range or as a multiple of its noise. The whitest real sample, Lucky Bay sand, has 0.003, 0.029 and a depth of 0.08."""
 FLATTEST_RANGE = 0.006
 """Range of absorbance of a reference tile; the flattest soil has 0.0084 (UL.120, 1100..1680 nm), 0.03 over 1000 nm."""
 LIKE_OTHERS = 0.5
@@ -142,7 +146,7 @@ def assess(
     rows = np.isfinite(summary["low"])
     if not rows.any():
         raise InputError(next(iter(bad.values()), f"{source}: no rows; expected at least one scan"))
-    refuse(source, _preprocessed(summary, rows))
+    refuse(source, (*_constant_bands(summary, rows), *_preprocessed(summary, rows)))
     quantity = determine_quantity(source, summary, rows, declared)
     checks = [
         CheckResult(
@@ -161,6 +165,8 @@ def assess(
     for check_name, check in CHECKS.items():
         # Without the rows that earlier checks dropped: an SD row is not a scan in another quantity.
         valid = rows & ~np.isin(np.arange(len(rows)), list(bad))
+        if not valid.any():
+            break
         found = check(Context(summary=summary, rows=valid, quantity=quantity, name=name))
         refuse(source, found)
         checks.append(CheckResult(name=check_name, findings=tuple(found)))
@@ -191,6 +197,21 @@ def check_share(source: str, bad: Mapping[int, str], count: int, policy: str) ->
     raise InputError(f"{first} ({len(bad)} of {count} scans cannot be soils{limit}); remove these scans")
 
 
+def _constant_bands(summary: ScanSummary, rows: Rows) -> Iterable[Finding]:
+    """Refuse bands that have one value in all scans, unless the scans are copies of each other."""
+    constant = np.flatnonzero(summary.lowest == summary.highest)
+    if rows.sum() < FEWEST_ABOVE or not 0 < len(constant) < len(summary.lowest) / 2:
+        return
+    first = constant[0]
+    yield Finding(
+        check="constant_bands",
+        severity="refuse",
+        message=f"expected values that differ between the scans; {len(constant)} bands are the same in all scans, the "
+        f"first is {summary.wavelengths_nm[first]:g} nm with {summary.lowest[first]:g}: a code for a missing value or a "
+        "dead detector element; remove these bands",
+    )
+
+
 def _preprocessed(summary: ScanSummary, rows: Rows) -> Iterable[Finding]:
     """Refuse derivatives, centred, standardised and normalised spectra."""
     raw = "expected raw reflectance or absorbance; received preprocessed spectra"
@@ -213,11 +234,17 @@ def _preprocessed(summary: ScanSummary, rows: Rows) -> Iterable[Finding]:
         )
     if rows.sum() < FEWEST_NORMALISED:
         return
-    if np.ptp(np.quantile(high, [0.05, 0.95])) == 0 and np.median(high) == 1:
-        yield from refused("the highest value of the scans is 1, as after removal of the continuum")
+    ends = {"highest value of the scans is 1, as after removal of the continuum": high - 1}
+    ends |= {"lowest value of the scans is 0, as after subtraction of a baseline": low}
+    for reason, values in ends.items():
+        if np.ptp(np.quantile(values, [0.05, 0.95])) == 0 and np.median(values) == 0:
+            yield from refused(f"the {reason}")
     levels = np.quantile(summary["anchors"][rows].astype(np.float64), [0.05, 0.5, 0.95], axis=0)
     if np.median(levels[2] - levels[0]) < 10 * SAME_NORM * np.median(np.abs(levels[1])):
         return  # copies of one scan have the same mean too
+    sd = summary["anchors"][rows].std(axis=0, dtype=np.float64)
+    if np.ptp(sd) < SAME_SD * np.median(sd):
+        yield from refused(f"all bands have the same SD over the scans ({np.median(sd):.3g}), as after standardisation")
     for name, values in (("mean", mean), ("root mean square", np.sqrt(summary["square"][rows]))):
         if np.ptp(np.quantile(values, [0.05, 0.95])) < SAME_NORM * abs(np.median(values)):
             yield from refused(
@@ -229,12 +256,14 @@ def _other_scale(context: Context) -> list[Finding]:
     """Refuse a table in which some rows are in percent and others are not."""
     level = np.median(context.summary["anchors"], axis=1)
     if context.quantity.scale == 1:
-        other, unit = level > 2.0, "in percent or another scale"
-        if context.quantity.name == "absorbance":
-            other = level > 6.0
+        other, unit = level > (2.0 if context.quantity.name == "reflectance" else 6.0), "in percent or another scale"
+    elif context.quantity.name == "absorbance":
+        return []
     else:
         # A scan without light has noise, a soil in another unit the shape of the others.
         small = context.summary["high"] <= 2.0
+        if not (context.rows & ~small).any():
+            return []
         other = small & (np.abs(context.similarity(context.rows & ~small)) > LIKE_OTHERS)
         unit = "fractions or absorbance"
     other &= context.rows
@@ -283,7 +312,7 @@ def _other_quantity(context: Context) -> list[Finding]:
 
 def _too_dark(context: Context) -> list[Finding]:
     """Refuse reflectance that was divided by a factor."""
-    level = float(np.median(context.scaled("mean")[context.rows])) if context.rows.any() else np.inf
+    level = float(np.median(context.scaled("mean")[context.rows]))
     if context.quantity.name != "reflectance" or level >= DARKEST_REFLECTANCE:
         return []
     return [
@@ -321,18 +350,19 @@ def _impossible(context: Context) -> list[Finding]:
 def _references(context: Context) -> list[Finding]:
     """Scans of a white reference or of a reference tile."""
     mean, range_ = context.absorbance()
+    low, high = context.scaled("low"), context.scaled("high")
     depth = np.full(len(mean), np.inf)
     if WATER_1914 in context.summary.features:
-        span = context.scaled("high") - context.scaled("low")
-        depth = np.abs(context.scaled(WATER_1914.name)) / np.maximum(span, 1e-9)
-    white = (mean < WHITE_ABSORBANCE) & (range_ < WHITE_RANGE) & (depth < WHITE_DEPTH)
-    return context.drop(
-        "reference",
-        white | (range_ < FLATTEST_RANGE),
-        lambda row: (
-            f"is flat (absorbance within {range_[row]:.2g}, mean {mean[row]:.2g}), like a scan of a reference tile"
-        ),
-    )
+        depth = np.abs(context.scaled(WATER_1914.name))
+    shallow = depth < np.maximum(WHITE_DEPTH * (high - low), WHITE_NOISE * context.scaled("noise"))
+    white = (mean < WHITE_ABSORBANCE) & (range_ < WHITE_RANGE) & shallow
+
+    def reason(row: int) -> str:
+        if low[row] == high[row]:
+            return f"is constant ({low[row]:g} at all bands)"
+        return f"is flat (absorbance within {range_[row]:.2g}, mean {mean[row]:.2g}), like a scan of a reference tile"
+
+    return context.drop("reference", white | (range_ < FLATTEST_RANGE), reason)
 
 
 def _dark_noise(context: Context) -> list[Finding]:
@@ -344,12 +374,13 @@ def _dark_noise(context: Context) -> list[Finding]:
 
 def _dark(context: Context) -> list[Finding]:
     """Scans with a closed shutter or without a lamp."""
-    if not context.rows.any():
-        return []
     mean, _ = context.absorbance()
+    # A library of dark scans may be another material; beside soils, such a scan is dark.
+    typical = float(np.median(mean[context.rows]))
+    limit = DARK_REFLECTANCE if typical > DARKEST_LIBRARY or context.rows.sum() < FEWEST_ABOVE else DARKEST_REFLECTANCE
     return context.drop(
         "dark",
-        mean > -np.log10(DARK_REFLECTANCE),
+        mean > -np.log10(limit),
         lambda row: f"is dark (mean absorbance {mean[row]:.2g}), like a scan without light",
     )
 

@@ -56,6 +56,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Floats], Floats]], ...] = (
     ("mean", lambda scans: scans.mean(axis=1, dtype=np.float64)),
     ("square", lambda scans: np.einsum("ij,ij->i", scans, scans, dtype=np.float64) / scans.shape[1]),
     ("zeros", lambda scans: _longest_zeros(scans)),
+    ("noise", lambda scans: _noise(scans)),
 )
 
 
@@ -73,6 +74,10 @@ class ScanSummary:
         self._blocks: dict[str, list[Floats]] = {name: [] for name, _ in _COLUMNS}
         self._blocks |= {feature.name: [] for feature in self.features} | {"anchors": []}
         self._joined: dict[str, Floats] = {}
+        self.lowest = np.full(len(wavelengths_nm), np.inf, np.float32)
+        """(bands,) smallest value of each band, over the scans without missing values."""
+        self.highest = np.full(len(wavelengths_nm), -np.inf, np.float32)
+        """(bands,) largest value of each band."""
 
     def add(self, spectra: Floats) -> None:
         """Add the next scans, (n, bands)."""
@@ -81,6 +86,9 @@ class ScanSummary:
         with np.errstate(invalid="ignore", over="ignore"):
             values = {name: number(spectra) for name, number in _COLUMNS}
             values |= {feature.name: feature.depth(spectra, self.wavelengths_nm) for feature in self.features}
+        complete = spectra[~missing]
+        self.lowest = np.minimum(self.lowest, complete.min(axis=0, initial=np.inf))
+        self.highest = np.maximum(self.highest, complete.max(axis=0, initial=-np.inf))
         values["anchors"] = spectra[:, self.anchor_bands]
         for name, column in values.items():
             with np.errstate(over="ignore"):  # infinite, and so out of range
@@ -96,7 +104,7 @@ class ScanSummary:
         """Numbers by name, in the order of the scans.
 
         (n,) lowest (`low`) and highest (`high`) value, `mean`, mean `square`, longest run of exact `zeros` in bands,
-        depth of a feature by its name; (n, anchors) `anchors`.
+        SD of the `noise`, depth of a feature by its name; (n, anchors) `anchors`.
         """
         if name not in self._joined:
             blocks = self._blocks[name]
@@ -112,3 +120,11 @@ def _longest_zeros(scans: Floats) -> Floats:
         edges = np.diff(np.concatenate([[0], scans[row] == 0, [0]]).astype(np.int8))
         longest[row] = np.max(np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1))
     return longest
+
+
+def _noise(scans: Floats) -> Floats:
+    """(n,) SD of uncorrelated noise, from second differences; too large where bands are far apart."""
+    differences = np.diff(scans, 2, axis=1)
+    variance: Floats = np.einsum("ij,ij->i", differences, differences, dtype=np.float64) / max(differences.shape[1], 1)
+    noise: Floats = np.sqrt(variance / 6)
+    return noise

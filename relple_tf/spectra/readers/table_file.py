@@ -90,6 +90,8 @@ class Layout:
         """
         missing = text.strip().lower() in ("", "nan", "na", "n/a", "null", "none")
         received = "is empty" if missing else f"is {quoted(text)}, not a finite number"
+        if self.table:  # which keeps numbers only
+            received = "is empty or no number"
         return (
             f"{cell_name(self.path, row, identity, self.header[position])} {received}; every band needs a number: "
             "correct the cell, or remove the row or the column"
