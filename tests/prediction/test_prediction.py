@@ -98,10 +98,10 @@ def test_names_of_scans_stay_beside_the_names_of_their_samples(tmp_path):
 def test_a_scan_that_is_constant_in_the_range_of_the_model_is_named_by_its_row(tmp_path, chunk):
     """The scan is not constant over its full range, so the table is valid."""
     table = {
-        name: [*cells[:-1], "0.5"] if name.isdigit() and int(name) < 1970 else cells
+        name: [*cells[:-1], "0.44"] if name.isdigit() and int(name) < 1890 else cells
         for name, cells in columns().items()
     }
-    narrow = NM[NM < 1960].tolist()
+    narrow = NM[NM < 1880].tolist()
     narrow_card = card(input={"wavelengths_nm": narrow, "quantity": "reflectance"}, front_end={"grid_nm": narrow})
     scans = open_scans(write(tmp_path / "soils.csv", table))
     with pytest.raises(InputError, match=rf"soils\.csv: row {ROWS} \(s{ROWS}\) is constant"):

@@ -108,7 +108,7 @@ BAD = {
     "dead bands": (np.where((NM > 1500) & (NM < 1540), 0, REFLECTANCE[0]), "is exactly 0 in 3 consecutive bands"),
     "code": (np.where(NM == 1500, -999, REFLECTANCE[0]), "is -999 at a band"),
     "saturated": (np.where(NM == 1500, 1e30, REFLECTANCE[0]), "is 1e+30 at a band"),
-    "constant": (np.full(len(NM), 0.4), "is flat"),
+    "constant": (np.full(len(NM), 0.4), "is constant"),
 }
 
 

@@ -59,7 +59,7 @@ BAD_SCANS = {
     "impossible": (changed_cell("1850", ROWS - 1, "1.6"), r"row 24.* is 1.6 at a band"),
     "flat": (
         {f"{nm:g}": [*columns()[f"{nm:g}"][:-1], "0.5"] for nm in NM},
-        r"row 24.* is flat",
+        r"row 24.* is constant",
     ),
 }
 

@@ -68,9 +68,11 @@ REFUSED_TABLES = {
     "unknown group": ({}, {"group_column": "lab"}, ["'lab'", "data.group_column"]),
     "unknown part": ({"split": ["train", "B"] * 12}, {}, ["row 2 (id s2)", "'split'", "'B'"]),
     "unknown train": ({"train": ["1", "2"] * 12}, {}, ["row 2 (id s2)", "'train'", "'2'"]),
-    "flat": ({f"{nm:g}": ["0.5"] * ROWS for nm in NM}, {"quantity": "reflectance"}, ["is flat", "24 of 24"]),
+    "flat": ({f"{nm:g}": ["0.5"] * ROWS for nm in NM}, {"quantity": "reflectance"}, ["constant (0.5", "24 of 24"]),
     "above 1.5": ({"1850": ["1.6"] * ROWS}, {}, ["row 1 (s1)", "1.6", "outside 0..1.5", "24 of 24"]),
     "below 0": ({"1850": ["-0.01"] * ROWS}, {}, ["row 1 (s1)", "-0.01", "24 of 24"]),
+    "one code": ({"1850": ["-999"] * ROWS}, {}, ["1 bands", "1850 nm with -999"]),
+    "zeros": ({"1850": ["0"] * ROWS}, {}, ["1850 nm with 0"]),
     "dropping refused": (
         changed_cell("1850", 2, "1.6"),
         {"bad_scans": "refuse"},

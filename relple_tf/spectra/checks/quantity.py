@@ -101,8 +101,8 @@ def determine_quantity(source: str, summary: ScanSummary, rows: Rows, declared: 
     largest = float(summary["high"][rows].max()) / scale
     if name == "reflectance" and scale != 1 and largest > BRIGHTEST:
         warnings.append(
-            f"reflectance reaches {largest:.0%} after division by {scale:g}, more than a white reference has; check the "
-            "scale of the numbers (data.scale)"
+            f"reflectance reaches {largest:.0%} after division by {scale:g}, more than a white reference has; check "
+            "the scale of the numbers (data.scale)"
         )
     return Quantity(
         name=name,

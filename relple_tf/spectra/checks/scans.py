@@ -40,7 +40,8 @@ DEEPEST_NOISE = 0.01
 """Depth of a water band, as a fraction of the range of the scan, up to which it has no direction; soils have 0.016."""
 WHITE_ABSORBANCE, WHITE_RANGE, WHITE_DEPTH, WHITE_NOISE = 0.05, 0.08, 0.05, 5
 """A scan of a white reference has a smaller mean and range of absorbance, and a water band of less depth, as a fraction
-of its range or as a multiple of its noise. The whitest real sample, Lucky Bay sand, has 0.003, 0.029 and a depth of 0.08."""
+of its range or as a multiple of its noise. The whitest real sample, Lucky Bay sand, has 0.003, 0.029 and a depth of
+0.08."""
 FLATTEST_RANGE = 0.006
 """Range of absorbance of a reference tile; the flattest soil has 0.0084 (UL.120, 1100..1680 nm), 0.03 over 1000 nm."""
 LIKE_OTHERS = 0.5
@@ -198,15 +199,20 @@ def check_share(source: str, bad: Mapping[int, str], count: int, policy: str) ->
 
 
 def _constant_bands(summary: ScanSummary, rows: Rows) -> Iterable[Finding]:
-    """Refuse bands that have one value in all scans, unless the scans are copies of each other."""
-    constant = np.flatnonzero(summary.lowest == summary.highest)
-    if rows.sum() < FEWEST_ABOVE or not 0 < len(constant) < len(summary.lowest) / 2:
+    """Refuse bands that have the same value in all scans, if it is 0 or far outside the values of the other bands."""
+    constant = summary.lowest == summary.highest
+    if rows.sum() < FEWEST_ABOVE or not constant.any() or constant.all():
         return
-    first = constant[0]
+    low, high = min(float(summary.lowest[~constant].min()), 0.0), float(summary.highest[~constant].max())
+    far = (summary.lowest < 2 * low - 0.5) | (summary.lowest > 5 * high)
+    codes = np.flatnonzero(constant & (far | (summary.lowest == 0)))
+    if not codes.size:
+        return
+    first = codes[0]
     yield Finding(
         check="constant_bands",
         severity="refuse",
-        message=f"expected values that differ between the scans; {len(constant)} bands are the same in all scans, the "
+        message=f"expected values that differ between the scans; {len(codes)} bands are the same in all scans, the "
         f"first is {summary.wavelengths_nm[first]:g} nm with {summary.lowest[first]:g}: a code for a missing value or a "
         "dead detector element; remove these bands",
     )

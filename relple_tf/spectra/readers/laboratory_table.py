@@ -64,11 +64,11 @@ def join_laboratory(
     path = Path(data.lab).expanduser()
     table = _read(path, limits)
     names = [name.strip() for name in ids]
-    column = _name_column(path, source, table, names, list(texts.get("file", ())), (data.id_column, id_column))
     # Files written by this program contain some names with a leading apostrophe (`escape_formula`).
-    escaped = {escape_formula(name): name for name in names}
-    cells = [escaped.get(cell, cell) for cell in table[column]]
-    rows, notes = _rows_by_name(path, column, cells, table)
+    escaped = {escape_formula(name): name for name in names if escape_formula(name) != name}
+    table = {name: [escaped.get(cell, cell) for cell in cells] for name, cells in table.items()}
+    column = _name_column(path, source, table, names, list(texts.get("file", ())), (data.id_column, id_column))
+    rows, notes = _rows_by_name(path, column, table[column], table)
     rows_of_scans, join_notes = match_names(path, names, list(texts.get("file", ())), list(rows))
     added = {name: [rows[row][name] if row else "" for row in rows_of_scans] for name in table if name != column}
     kept, added = _without_conflicts(path, source, texts, added, rows_of_scans, data.targets)
