@@ -213,8 +213,8 @@ def _constant_bands(summary: ScanSummary, rows: Rows) -> Iterable[Finding]:
         check="constant_bands",
         severity="refuse",
         message=f"expected values that differ between the scans; {len(codes)} bands are the same in all scans, the "
-        f"first is {summary.wavelengths_nm[first]:g} nm with {summary.lowest[first]:g}: a code for a missing value or a "
-        "dead detector element; remove these bands",
+        f"first is {summary.wavelengths_nm[first]:g} nm with {summary.lowest[first]:g}: a code for a missing value, or "
+        "a dead detector element; remove these bands",
     )
 
 
