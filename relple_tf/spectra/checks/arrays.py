@@ -1,6 +1,8 @@
 """Checks of a library that was made of arrays, whose quantity and scale the caller states."""
 
 from relple_tf.errors import InputError
+from relple_tf.spectra.checks.finding import refuse, warnings
+from relple_tf.spectra.checks.laboratory import check_laboratory
 from relple_tf.spectra.checks.quantity import Declared, share_like_reflectance
 from relple_tf.spectra.checks.scans import NAMED, assess
 from relple_tf.spectra.checks.summary import WATER_1914, ScanSummary
@@ -14,13 +16,15 @@ FEWEST_SCANS = 5
 
 
 def check_arrays(library: SpectralLibrary) -> tuple[str, ...]:
-    """Check the spectra of a library without dropping rows.
+    """Check the spectra and laboratory values of a library without dropping rows.
 
     Returns:
-        Warnings: on the quantity, and on scans that look like references or have dead bands, by row.
+        Warnings: on the quantity, on scans that look like references or have dead bands, by row, and on laboratory
+        values.
 
     Raises:
-        InputError: the spectra are preprocessed, in another scale or in another quantity.
+        InputError: the spectra are preprocessed, in another scale or in another quantity, or laboratory values cannot
+            be right.
     """
     if library.quantity == "features":
         return ()
@@ -37,6 +41,8 @@ def check_arrays(library: SpectralLibrary) -> tuple[str, ...]:
                 f"{library.source}: expected {library.quantity}; {contrary:.0%} of the scans look like {other} at "
                 f"{WATER_1914.name}; state quantity={other!r}"
             )
+    findings = check_laboratory(library)
+    refuse(library.source, findings)
     bad = list(assessment.bad.values())
     more = (f"{len(bad) - NAMED} more scans cannot be soils",) if len(bad) > NAMED else ()
-    return (*assessment.warnings, *bad[:NAMED], *more)
+    return (*assessment.warnings, *bad[:NAMED], *more, *warnings(findings))

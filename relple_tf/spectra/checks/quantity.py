@@ -15,6 +15,8 @@ CLEAR_FRACTION = 0.7
 """Fraction of the scans that must agree before a feature decides."""
 UNANIMOUS = 0.95
 """Fraction of the scans that show the water band at 1914 nm where it proves that wavelengths are nm; real sets: 1."""
+LOWEST_MID_INFRARED = 1000.0
+"""Mid-infrared spectra of soil reach 400 to 700 cm-1."""
 SCALES = {2.0: 1.0, 150.0: 100.0, 1_500.0: 1_000.0, 15_000.0: 10_000.0}
 """Upper limit of the median of the scans' highest values -> scale of reflectance. The highest value of a soil scan lies
 between 0.1 (Riparian soils of LimeSoDa RP.62) and 1.05 (Lucky Bay sand)."""
@@ -134,12 +136,13 @@ def _inferred(summary: ScanSummary, rows: Rows) -> tuple[str, str] | None:
 def _proves_nm(summary: ScanSummary, rows: Rows, name: str) -> bool:
     """Whether the water bands at 1914 and 1414 nm, and the rise from 450 to 800 nm where covered, look like `name`.
 
-    Mid-infrared spectra have bands of quartz and carbonate at 1914 and 1414 cm-1, which do not agree with each other,
-    and they do not end above 1414 cm-1.
+    Mid-infrared spectra have bands of quartz and carbonate at 1914 and 1414 cm-1, which do not agree in all scans, and
+    they extend below 1000 cm-1.
     """
+    agreement = CLEAR_FRACTION if summary.wavelengths_nm[0] > LOWEST_MID_INFRARED else UNANIMOUS
     shares = {feature: share_like_reflectance(summary, rows, feature) for feature in summary.features}
     like = {feature: share if name == "reflectance" else 1 - share for feature, share in shares.items()}
-    return like.get(WATER_1914, 0) >= UNANIMOUS and min(like.values()) >= CLEAR_FRACTION
+    return like.get(WATER_1914, 0) >= UNANIMOUS and min(like.values()) >= agreement
 
 
 def scale_of_reflectance(highest: float) -> float:

@@ -71,17 +71,20 @@ def band_names(header: Sequence[str]) -> dict[int, BandName]:
 
 
 def counters(numbers: Sequence[float]) -> tuple[int, int] | None:
-    """Start and end of the first run of at least MINIMUM_BANDS whole numbers in steps of one, from below 190.
+    """Start and end of the first run of at least MINIMUM_BANDS whole numbers in equal steps, from below 190.
 
     No soil sensor starts below 190 nm, where air absorbs.
     """
     start = 0
     for end in range(1, len(numbers) + 1):
-        if end < len(numbers) and numbers[end] == numbers[end - 1] + 1:
-            continue
+        if end < len(numbers):
+            step = numbers[end] - numbers[end - 1]
+            if step >= 1 and step == int(step) and (end == start + 1 or step == numbers[start + 1] - numbers[start]):
+                continue
         if end - start >= MINIMUM_BANDS and numbers[start] < 190 and numbers[start] == int(numbers[start]):
             return start, end - 1
-        start = end
+        # The last number of a run may start the next one.
+        start = end - 1 if end - start > 1 and end < len(numbers) and numbers[end] > numbers[end - 1] else end
     return None
 
 
