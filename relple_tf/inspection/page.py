@@ -23,6 +23,7 @@ VALUES = (
     "These are the values that training uses, in the units of the names. n: rows with a value; missing: rows without "
     "one. Dashed line of a histogram: median. Pearson correlation over the rows with both values."
 )
+PASSED = "Passed: the check found nothing, or the source has none of the values that it needs."
 NOT_RUN = "The checks of scans run on tables and instrument files; this source is built in."
 
 
@@ -112,7 +113,10 @@ def _targets(inspection: Inspection) -> str:
 def _checks(inspection: Inspection) -> str:
     if not inspection.library.checks:
         return f"<p>{NOT_RUN}</p>"
-    return _table(("check", "result"), [(c.name, c.result) for c in inspection.library.checks], words=True)
+    checks = inspection.library.checks
+    passed = "; ".join(check.name for check in checks if check.result == "passed")
+    rows = [(check.result, check.name) for check in checks if check.result != "passed"]
+    return _table(("result", "check"), [*rows, ("passed", passed)], words=True) + f'\n<p class="caption">{PASSED}</p>'
 
 
 def _train(inspection: Inspection) -> str:

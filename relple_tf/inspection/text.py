@@ -19,7 +19,9 @@ def inspection_text(inspection: Inspection) -> str:
         sections["Pearson correlation of the targets"] = _correlation_lines(inspection)
     if library.checks:
         longest = max(len(check.name) for check in library.checks)
-        sections["Checks"] = [f"{check.name.ljust(longest)}  {check.result}" for check in library.checks]
+        sections["Checks (passed: nothing found, or none of the values that the check needs)"] = [
+            f"{check.name.ljust(longest)}  {check.result}" for check in library.checks
+        ]
     sections["Notes of the reader"] = list(library.notes)
     if inspection.distances is not None:
         heading = (
