@@ -47,13 +47,13 @@ def score_distances(library: SpectralLibrary) -> Distances | None:
     if len(library) < FEWEST_SCANS:
         return None
     absorbance = _averaged_absorbance(library)
+    if not np.ptp(absorbance, axis=0).any():
+        return None
     absorbance -= absorbance.mean(axis=0)
     # The order of summation in BLAS depends on its threads; the page must not depend on the number of cores.
     with threadpool_limits(limits=1, user_api="blas"):
         variances, vectors = np.linalg.eigh(absorbance.T @ absorbance)
         variances, vectors = np.maximum(variances[::-1], 0), vectors[:, ::-1]
-        if variances.sum() == 0:
-            return None
         explained = np.cumsum(variances) / variances.sum()
         components = min(int(np.searchsorted(explained, EXPLAINED)) + 1, MOST_COMPONENTS)
         scores = absorbance @ vectors[:, :components]

@@ -19,6 +19,9 @@ NAMED = 5
 QUANTITY_NAMES = {"absorbance": "absorbance log10(1/R)", "reflectance": "reflectance (0 to 1)"}
 SAME_STEP = 1e-3
 """Relative range of the steps of an even grid; names of bands are rounded."""
+WITHOUT_VALUES = (
+    "training needs laboratory values: columns such as OC_g_kg or pH in the table, or --lab with a table that has them"
+)
 STATISTICS = ("n", "missing", "minimum", "median", "maximum")
 
 
@@ -106,8 +109,7 @@ class Inspection:
         return pairs
 
     def _samples(self) -> str:
-        labels = self.library.ids if self.library.samples is None else self.library.samples
-        _, counts = np.unique(labels, return_counts=True)
+        _, counts = np.unique(self.library.sample_labels, return_counts=True)
         repeated = counts[counts > 1]
         if not repeated.size:
             return f"{len(counts)}, one scan each"

@@ -14,7 +14,7 @@ import numpy as np
 
 from relple_tf.evaluation.formatting import unit, with_unit
 from relple_tf.inspection import plots
-from relple_tf.inspection.facts import QUANTITY_NAMES, STATISTICS, Inspection
+from relple_tf.inspection.facts import QUANTITY_NAMES, STATISTICS, WITHOUT_VALUES, Inspection
 from relple_tf.report.plots import figures
 
 MARKER = '<meta name="generator" content="relple_tf.inspect">'
@@ -117,5 +117,5 @@ def _checks(inspection: Inspection) -> str:
 
 def _train(inspection: Inspection) -> str:
     if not inspection.command:
-        return "<p>Training needs laboratory values: add columns such as OC_g_kg or pH to the table.</p>"
+        return f"<p>{WITHOUT_VALUES[0].upper()}{WITHOUT_VALUES[1:]}.</p>"
     return f'<pre class="command">{escape(inspection.command)}</pre>'

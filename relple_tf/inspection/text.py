@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from relple_tf.inspection.facts import STATISTICS, Inspection, table_lines
+from relple_tf.inspection.facts import STATISTICS, WITHOUT_VALUES, Inspection, table_lines
 
 
 def inspection_text(inspection: Inspection) -> str:
@@ -30,8 +30,7 @@ def inspection_text(inspection: Inspection) -> str:
             f"{distance:.1f}  {library.row_name(row)}" for row, distance in inspection.farthest.items()
         ]
     sections["Check the data"] = inspection.doubts
-    train = "Train" if inspection.command else "To train, add laboratory values to the table"
-    sections[train] = [inspection.command] if inspection.command else ["columns such as OC_g_kg or pH"]
+    sections["Train"] = [inspection.command or WITHOUT_VALUES]
     return "\n\n".join(_section(heading, lines) for heading, lines in sections.items() if lines) + "\n"
 
 

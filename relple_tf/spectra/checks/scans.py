@@ -156,6 +156,7 @@ def assess(
                 Finding(check="cells", severity="drop", message=message, rows=(row,)) for row, message in bad.items()
             ),
         ),
+        CheckResult(name="bands with one value in all scans"),
         CheckResult(name="preprocessed spectra"),
         CheckResult(
             name=QUANTITY_CHECK,

@@ -196,7 +196,7 @@ def _requested(
     names: Sequence[str],
     lucas: bool,
 ) -> dict[str, list[str]]:
-    """Target -> its candidate columns; a requested name that is a column of the table selects only this column."""
+    """Target -> its candidate columns; a requested column selects only this column, unless it has a target's name."""
     wanted: dict[str, list[str]] = {}
     for name in requested:
         known = meaning(name, lucas=lucas)
@@ -205,7 +205,9 @@ def _requested(
         target = known.target if known else name
         if target in wanted:
             raise InputError(f"{source}: data.targets names {target} twice; name it once")
-        wanted[target] = [name] if name in names else columns.get(target, [])
+        # `OC_g_kg` names the property, as where no target is requested; `OC_pct` names a column.
+        is_property = known is not None and name == target
+        wanted[target] = [name] if name in names and not is_property else columns.get(target, [])
         if not wanted[target]:
             raise InputError(
                 f"{source}: no column for target {name!r}; known targets are {', '.join(TARGETS)}; "

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from relple_tf.config import DataConfig, LimitsConfig
 from relple_tf.csv_text import escape_formula
 from relple_tf.errors import InputError
-from relple_tf.spectra.checks.finding import refuse, warnings
-from relple_tf.spectra.checks.laboratory import check_laboratory
+from relple_tf.spectra.checks.finding import CheckResult, refuse, warnings
+from relple_tf.spectra.checks.laboratory import laboratory_results
 from relple_tf.spectra.checks.quantity import Declared
 from relple_tf.spectra.checks.scans import Assessment, assess, check_share
 from relple_tf.spectra.checks.statistic_rows import statistic_rows
@@ -106,7 +106,8 @@ def _checked_rows(
 ) -> SpectralLibrary:
     """Drop bad scans and rows of statistics, link the scans of each sample, check the laboratory values."""
     source, bad = library.source, dict(bad_scans)
-    for finding in statistic_rows(library.ids, library.targets):
+    statistics = statistic_rows(library.ids, library.targets)
+    for finding in statistics:
         for row in finding.rows:
             bad.setdefault(row, f"{source}: row {row + 1} ({shortened(str(library.ids[row]))}): {finding.message}")
     check_share(source, bad, len(library), data.bad_scans)
@@ -116,9 +117,13 @@ def _checked_rows(
         values = {name: column[sound] for name, column in ({**laboratory.targets, **measured_values(texts)}).items()}
         names = [list(compress(texts[name], sound)) for name in sample_columns(list(texts))]
         library = link_samples(library, values, names)
-    findings = check_laboratory(library, {name: values[sound] for name, values in laboratory.columns.items()})
+    results = [CheckResult(name="rows of statistics by name or laboratory values", findings=statistics)]
+    if library.targets:
+        columns = {name: values[sound] for name, values in laboratory.columns.items()}
+        results += laboratory_results(library, columns)
+    findings = [finding for result in results for finding in result.findings]
     refuse(source, findings)
-    return replace(library, warnings=(*library.warnings, *warnings(findings)))
+    return replace(library, warnings=(*library.warnings, *warnings(findings)), checks=(*library.checks, *results))
 
 
 def _with_laboratory(
