@@ -117,6 +117,22 @@ def test_the_number_of_a_scan_is_left_out_and_scans_of_a_row_are_one_sample(tmp_
     assert has_note(library, "24 scans of 12 samples")
 
 
+@pytest.mark.parametrize(
+    ("scans", "rows_of_lab", "row"),
+    [
+        (["s1_1", "s1_2"], ["s1", "S1"], 0),  # exactly the stem, although the rows differ in case only
+        (["s1_1", "s1_2"], ["S1", "x"], 0),
+        (["s1_1", "S1_2"], ["s 1", "x"], None),  # two stems that become equal without case
+        (["s1_1", "s1_2"], ["S1", "s 1"], None),
+    ],
+)
+def test_a_stem_is_joined_if_it_stands_for_one_name(tmp_path, scans, rows_of_lab, row):
+    lab = without(LAB, "split") | {"sample": [*rows_of_lab, *NAMES[2:]]}
+    library = joined(tmp_path, lab, SCANS | {"id": [*scans, *NAMES[2:]]})
+    expected = np.full(2, np.nan if row is None else float(LAB["pH"][row]))
+    np.testing.assert_array_equal(library.targets["pH"][:2], expected)
+
+
 def test_a_number_that_names_samples_of_the_laboratory_is_not_left_out(tmp_path):
     lab = without(LAB, "split")
     lab = lab | {"sample": ["s1", "s1_1", *NAMES[2:]]}

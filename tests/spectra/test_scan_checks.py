@@ -180,3 +180,13 @@ def test_arrays_with_a_reference_scan_keep_their_rows_with_a_warning():
     library = SpectralLibrary.from_arrays(with_rows(20, 0.99 + NOISE), {}, wavelengths_nm=NM)
     assert len(library) == 60
     assert "row 21 is flat" in library.warnings[0]
+
+
+def test_values_too_high_for_reflectance_and_too_low_for_percent_are_absorbance():
+    """As in exports of SCiO, 740 to 1070 nm, where no water band decides."""
+    part = (NM >= 740) & (NM <= 1070)
+    scans = 1.45 + ABSORBANCE[:, part] - ABSORBANCE[:, part].min()
+    assert 1.5 < np.median(scans.max(axis=1)) < 2
+    assert checked(scans, NM[part]).quantity.name == "absorbance"
+    with pytest.raises(InputError, match="cannot infer"):
+        checked(scans / 4, NM[part])

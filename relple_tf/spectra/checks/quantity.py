@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from relple_tf.errors import InputError
 from relple_tf.spectra.checks.summary import WATER_1914, Feature, ScanSummary
+from relple_tf.spectra.library import REFLECTANCE_RANGE
 
 Rows = npt.NDArray[np.bool_]
 
@@ -120,7 +121,7 @@ def share_like_reflectance(summary: ScanSummary, rows: Rows, feature: Feature) -
 
 
 def _inferred(summary: ScanSummary, rows: Rows) -> tuple[str, str] | None:
-    """Quantity and reason by the first feature that decides; None if none does."""
+    """Quantity and reason by the first feature that decides, else by the values; None if neither does."""
     for feature in summary.features:
         fraction = share_like_reflectance(summary, rows, feature)
         if fraction >= CLEAR_FRACTION or fraction <= 1 - CLEAR_FRACTION:
@@ -130,6 +131,12 @@ def _inferred(summary: ScanSummary, rows: Rows) -> tuple[str, str] | None:
                 "reflectance" if like else "absorbance",
                 f"because {max(fraction, 1 - fraction):.0%} of the scans are {verb} reflectance at {feature.name}",
             )
+    highest, percent = REFLECTANCE_RANGE[1], min(SCALES)
+    if highest < float(np.median(summary["high"][rows])) <= percent:
+        return (
+            "absorbance",
+            f"because the scans exceed {highest:g}, but not {percent:g}, as reflectance in percent does",
+        )
     return None
 
 

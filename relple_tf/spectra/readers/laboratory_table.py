@@ -65,10 +65,10 @@ def join_laboratory(
     table = _read(path, limits)
     names = [name.strip() for name in ids]
     # Files written by this program contain some names with a leading apostrophe (`escape_formula`).
-    escaped = {escape_formula(name): name for name in names if escape_formula(name) != name}
-    table = {name: [escaped.get(cell, cell) for cell in cells] for name, cells in table.items()}
+    escaped = {escape_formula(name): name for name in names}
+    table = {column: [escaped.get(cell, cell) for cell in cells] for column, cells in table.items()}
     column = _name_column(path, source, table, names, list(texts.get("file", ())), (data.id_column, id_column))
-    rows, notes = _rows_by_name(path, column, table[column], table)
+    rows, notes = _rows_by_name(path, column, table)
     rows_of_scans, join_notes = match_names(path, names, list(texts.get("file", ())), list(rows))
     added = {name: [rows[row][name] if row else "" for row in rows_of_scans] for name in table if name != column}
     kept, added = _without_conflicts(path, source, texts, added, rows_of_scans, data.targets)
@@ -138,9 +138,7 @@ def _counts(table: Texts, keys: set[str]) -> dict[str, int]:
     return {column: len(keys.intersection(map(normalised_name, cells))) for column, cells in table.items()}
 
 
-def _rows_by_name(
-    path: Path, column: str, cells: Sequence[str], table: Texts
-) -> tuple[dict[str, dict[str, str]], list[str]]:
+def _rows_by_name(path: Path, column: str, table: Texts) -> tuple[dict[str, dict[str, str]], list[str]]:
     """Name of a sample -> column name -> cell; and notes.
 
     A cell that is empty in one row of a name may be filled in another.
@@ -150,6 +148,7 @@ def _rows_by_name(
     """
     rows: dict[str, dict[str, str]] = {}
     first: dict[str, int] = {}
+    cells = table[column]
     nameless = [str(number) for number, cell in enumerate(cells, start=1) if not cell]
     for number, name in enumerate(cells, start=1):
         if not name:
