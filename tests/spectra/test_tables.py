@@ -286,7 +286,9 @@ def test_targets_that_differ_only_in_case_are_refused(tmp_path):
 
 @pytest.mark.parametrize("sentinel", ["-9999", "-9999.0", "-9999.00", "-9.999e3"])
 def test_the_sentinel_for_missing_values_is_recognised_in_any_notation(tmp_path, sentinel):
-    values = read(tmp_path, columns(Fe_ppm=[sentinel, *lab(1)[1:]]), targets=("Fe_ppm",)).targets["Fe_ppm"]
+    library = read(tmp_path, columns(Fe_ppm=[sentinel, *lab(1)[1:]]), targets=("Fe_ppm",))
+    assert has_note(library, "Fe_ppm: 1 cells with the code -9999 count as not measured")
+    values = library.targets["Fe_ppm"]
     assert np.isnan(values[0])
     assert np.isfinite(values[1:]).all()
 

@@ -71,7 +71,7 @@ def band_names(header: Sequence[str]) -> dict[int, BandName]:
 
 
 def counters(numbers: Sequence[float]) -> tuple[int, int] | None:
-    """Start and end of the first run of at least MINIMUM_BANDS whole numbers in equal steps, from below 190.
+    """Start and end of the first run of at least MINIMUM_BANDS whole numbers in similar steps, from below 190.
 
     No soil sensor starts below 190 nm, where air absorbs.
     """
@@ -79,7 +79,8 @@ def counters(numbers: Sequence[float]) -> tuple[int, int] | None:
     for end in range(1, len(numbers) + 1):
         if end < len(numbers):
             step = numbers[end] - numbers[end - 1]
-            if step >= 1 and step == int(step) and (end == start + 1 or step == numbers[start + 1] - numbers[start]):
+            first = step if end == start + 1 else numbers[start + 1] - numbers[start]
+            if step >= 1 and step == int(step) and first / 2 <= step <= 2 * first:
                 continue
         if end - start >= MINIMUM_BANDS and numbers[start] < 190 and numbers[start] == int(numbers[start]):
             return start, end - 1

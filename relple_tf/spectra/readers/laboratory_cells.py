@@ -59,6 +59,18 @@ def read_numbers(
     return values, below
 
 
+def count_codes(cells: Sequence[str]) -> int:
+    """Number of cells with the code -9999, which counts as not measured."""
+    return sum(_is_code(cell) for cell in cells)
+
+
+def _is_code(cell: str) -> bool:
+    try:
+        return float(cell) == _SENTINEL
+    except ValueError:
+        return False
+
+
 def _half(cell: str, where: str) -> float:
     """Half of the limit in a cell such as `< 0.5`."""
     if limit := _LIMIT.fullmatch(cell):

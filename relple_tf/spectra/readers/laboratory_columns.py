@@ -12,7 +12,7 @@ from relple_tf.config import DataConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.readers.columns import name_some, names_role
-from relple_tf.spectra.readers.laboratory_cells import has_numbers, read_numbers
+from relple_tf.spectra.readers.laboratory_cells import count_codes, has_numbers, read_numbers
 from relple_tf.spectra.readers.laboratory_merge import merge_columns
 from relple_tf.spectra.readers.laboratory_names import (
     TARGETS,
@@ -102,6 +102,8 @@ def read_targets(
         below = sum(count for _, count in read.values())
         merged = merge_columns(target, {name: values for name, (values, _) in read.items()}, ids, lucas)
         targets[target] = merged.values
+        if codes := sum(count_codes(texts[name]) for name in candidates):
+            notes.append(f"{target}: {codes} cells with the code -9999 count as not measured")
         notes += [*merged.notes, *_below_notes(target, below, data.below_detection)]
         warnings += merged.warnings
     if unitless and not data.targets:

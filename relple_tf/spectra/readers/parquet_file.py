@@ -129,7 +129,7 @@ def _opened(path: Path) -> Iterator[Any]:
         # With pre_buffer, pyarrow would read all columns of a row group ahead.
         with parquet.ParquetFile(path, metadata=metadata, read_dictionary=texts, pre_buffer=False) as file:
             yield file
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, IndexError) as error:  # IndexError: indices beyond a dictionary
         if getattr(error, "errno", None):  # an error of the operating system
             raise
         raise InputError(f"{path}: damaged Parquet file ({shortened(str(error))}); write it again") from None
