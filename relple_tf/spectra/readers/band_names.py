@@ -80,7 +80,7 @@ def counters(numbers: Sequence[float]) -> tuple[int, int] | None:
         if end < len(numbers):
             step = numbers[end] - numbers[end - 1]
             first = step if end == start + 1 else numbers[start + 1] - numbers[start]
-            if step >= 1 and step == int(step) and first / 2 <= step <= 2 * first:
+            if step >= 1 and step % 1 == 0 and first / 2 <= step <= 2 * first:
                 continue
         if end - start >= MINIMUM_BANDS and numbers[start] < 190 and numbers[start] == int(numbers[start]):
             return start, end - 1
