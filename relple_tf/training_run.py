@@ -56,7 +56,7 @@ def train_run(library: SpectralLibrary, config: Config, folder: RunFolder, *, no
     parts, split_notes = divide(library, config)
     library_sha256 = data_hash(library)
     library = replace(library, warnings=(*library.warnings, *divided_samples_note(library, parts)))
-    notes = (*library.notes, *split_notes)
+    notes = tuple(note for note in (*library.notes, *split_notes) if note not in library.warnings)
 
     def begin(prepared: Prepared) -> None:
         # Printed after the last check of the input, so that a refusal is a single line.

@@ -78,7 +78,8 @@ def development_set(
         development_folds(kept, all_train, repeat_seed(config, repeat), rules.folds, block_km)
     prepared = prepare(kept, all_train, replace(config, split__block_km=block_km))
     data = DevelopmentSet(library=kept, scales=prepared.scales, rules=rules, block_km=block_km)
-    return data, prepared.spec, (*library.notes, *notes, *prepared.notes)
+    doubts = (f"warning: {doubt}" for doubt in library.doubts)
+    return data, prepared.spec, (*library.notes, *doubts, *notes, *prepared.notes)
 
 
 def repeat_seed(config: Config, repeat: int) -> int:

@@ -89,7 +89,7 @@ def compare(
     jobs = [Job(model=model, resample=resample) for resample in resamples for model in plan.models]
     library_sha256 = data_hash(library)
     begin_or_check(folder, plan, fingerprint(library_sha256, resamples))
-    notes = (*library.notes, *split_notes)
+    notes = (*library.notes, *(f"warning: {doubt}" for doubt in library.doubts), *split_notes)
     for note in notes:
         notify(note)
     notify(f"{library.size} x {len(library.wavelengths_nm)} bands; {len(jobs)} models to fit; {folder.path}")
