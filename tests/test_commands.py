@@ -145,11 +145,16 @@ def scans(csv, tmp_path_factory):
     return folder
 
 
+def without_scan_names(path):
+    """The text of a table without the column `scan`, which names the file of each scan."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="scan").to_csv(index=False)
+
+
 def test_a_folder_of_scans_with_a_laboratory_table_trains_the_same_model(finished, scans, tmp_path, capsys):
     out, arguments = tmp_path / "run", ["--data", scans, "--lab", scans / "lab.csv", "--targets", "OC_g_kg,pH"]
     assert call(train, *arguments, *CROSS_FITTED, "--out", out) == 0
     assert "60 of 60 scans have a row" in capsys.readouterr().err
-    assert (out / "predictions.csv").read_bytes() == (finished / "predictions.csv").read_bytes()
+    assert without_scan_names(out / "predictions.csv") == (finished / "predictions.csv").read_text()
     for flags in ([], [*arguments, *CROSS_FITTED]):
         assert call(train, "--out", out, "--resume", *flags) == 0
         assert "the run is complete" in capsys.readouterr().err
@@ -160,7 +165,7 @@ def test_a_folder_of_scans_with_a_laboratory_table_trains_the_same_model(finishe
 def test_predict_reads_a_folder_as_the_table_and_does_not_write_into_it(finished, csv, scans, tmp_path, capsys):
     assert call(predict, finished, csv, "--out", tmp_path / "table.csv") == 0
     assert call(predict, finished, scans, "--out", tmp_path / "folder.csv") == 0
-    assert (tmp_path / "folder.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
+    assert without_scan_names(tmp_path / "folder.csv") == (tmp_path / "table.csv").read_text()
     assert "not read, because they contain no spectra: lab.csv" in capsys.readouterr().err
     assert call(predict, finished, scans, "--out", scans / "values.csv") == 2
     assert "which this command reads" in capsys.readouterr().err
