@@ -78,7 +78,7 @@ def test_the_ids_of_a_written_split_match_those_of_the_table(tmp_path):
     ids = ["=1+1", "-5", "@a", "plain", "'=quoted", "+x", *(f"-soil {row}" for row in range(6))]
     frame = pd.DataFrame({"id": ids, "pH": np.arange(12) / 2 + 3.5})
     for band in range(40):
-        frame[f"{1000 + 20 * band}"] = 0.3 + 0.02 * np.arange(12) + 0.002 * band
+        frame[f"{1000 + 20 * band}"] = 0.3 * (1 + 0.05 * np.arange(12)) * (1 + 0.01 * band)
     frame.to_csv(tmp_path / "soils.csv", index=False)
     library = read_table(tmp_path / "soils.csv", DataConfig(targets=("pH",), quantity="reflectance", minimum_values=10))
     assert library.ids.tolist() == ids
