@@ -343,12 +343,12 @@ def test_a_folder_with_a_run_is_refused_and_not_changed(finished, csv, capsys):
 
 
 def test_predict_refuses_scans_that_do_not_cover_the_model(finished, tmp_path, capsys):
-    narrow = table().drop(columns=["1100", "1110"])
+    narrow = table().drop(columns=["1100", "1110", "1120", "1130"])
     narrow.to_csv(tmp_path / "narrow.csv", index=False)
     assert call(predict, finished, tmp_path / "narrow.csv", "--out", tmp_path / "p.csv") == 2
     error = capsys.readouterr().err
-    assert "1120..2490 nm do not cover the model's 1100..2490 nm" in error
-    assert "relple_tf.train --set front_end.start_nm=1120 --set front_end.stop_nm=2490" in error
+    assert "1140..2490 nm do not cover the model's 1100..2490 nm" in error
+    assert "relple_tf.train --set front_end.start_nm=1140 --set front_end.stop_nm=2490" in error
     assert not (tmp_path / "p.csv").exists()
 
 
@@ -366,19 +366,19 @@ def test_predict_refuses_a_gap_in_the_range_of_the_model_but_interpolates_single
 
 @pytest.mark.parametrize(
     ("nm", "value", "words"),
-    [(1500, "", "row 60 (id 60), column '1500' is empty"), (1500, 1.6, "row 60 (60) is 1.6 at 1500 nm")],
+    [(1500, "", "row 60 (id 60), column '1500' is empty"), (1500, 1.6, "row 60 is 1.6 at a band")],
 )
-def test_a_table_that_is_refused_because_of_its_last_row_gives_no_output(finished, tmp_path, capsys, nm, value, words):
+def test_a_scan_that_cannot_be_a_soil_keeps_its_row_with_status_invalid(finished, tmp_path, capsys, nm, value, words):
     scans = table().astype(object)
     scans.loc[59, f"{nm}"] = value
     scans["id"] = range(1, 61)
     scans.to_csv(tmp_path / "scans.csv", index=False)
-    for out in ([], ["--out", tmp_path / "p.csv"]):
-        assert call(predict, finished, tmp_path / "scans.csv", *out) == 2
-        captured = capsys.readouterr()
-        assert captured.out == ""
-        assert words in captured.err
-    assert [path.name for path in tmp_path.iterdir()] == ["scans.csv"]
+    assert call(predict, finished, tmp_path / "scans.csv", "--out", tmp_path / "p.csv") == 0
+    assert words in capsys.readouterr().err
+    predicted = pd.read_csv(tmp_path / "p.csv")
+    assert predicted["id"].tolist() == list(range(1, 61))
+    assert (predicted["status"] == "invalid").tolist() == [False] * 59 + [True]
+    assert predicted.drop(columns=["id", "status"]).isna().all(axis=1).tolist() == [False] * 59 + [True]
 
 
 @pytest.mark.parametrize(("chunk", "difference"), [(BATCH_SCANS, 0), (2 * BATCH_SCANS, 0), (7, 1e-4)])
