@@ -207,9 +207,8 @@ class SpectralLibrary:
             return self.warnings
         parts = Counter(part for _, part, _ in self.dropped if part)
         by_part = f" ({', '.join(f'{count} {part}' for part, count in parts.items())})" if parts else ""
-        head = (
-            f"{len(self.dropped)} scans were dropped{by_part}; --set data.bad_scans=refuse refuses the source instead"
-        )
+        count = "1 scan was" if len(self.dropped) == 1 else f"{len(self.dropped)} scans were"
+        head = f"{count} dropped{by_part}; --set data.bad_scans=refuse refuses the source instead"
         return (*self.warnings, head, *(reason for _, _, reason in self.dropped))
 
     def row_name(self, row: int) -> str:

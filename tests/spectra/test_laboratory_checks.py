@@ -265,7 +265,7 @@ def test_dropped_rows_keep_their_part():
     kept = without_bad_scans(library(**soils.targets, ids=soils.ids, parts=parts), {SOILS: "row 61 (mean): reason"})
     assert len(kept) == SOILS
     assert kept.dropped == (("mean", "test", "row 61 (mean): reason"),)
-    assert kept.doubts[0].startswith("1 scans were dropped (1 test);")
+    assert kept.doubts[0].startswith("1 scan was dropped (1 test);")
 
 
 @pytest.mark.parametrize("rows", [ROWS, 400])

@@ -64,6 +64,19 @@ def test_preprocessed_spectra_are_refused(kind):
         checked(preprocessed()[kind])
 
 
+def test_a_derivative_with_bands_of_0_is_called_preprocessed_and_a_dead_detector_is_named():
+    """A derivative by a window is often padded with zeros at the ends."""
+    padded = np.gradient(ABSORBANCE, NM, axis=1)
+    padded[:, [0, 1, -1]] = 0
+    with pytest.raises(InputError, match="received preprocessed spectra"):
+        checked(padded)
+    for value in (0, -999):
+        dead = REFLECTANCE.copy()
+        dead[:, 50] = value
+        with pytest.raises(InputError, match=rf"1 bands are the same in all scans, .* {NM[50]:g} nm with {value}:"):
+            checked(dead)
+
+
 @pytest.mark.parametrize("scale", [1, 100])
 def test_the_scale_of_fractions_and_percent_is_detected(scale):
     assert checked(scale * REFLECTANCE).quantity.scale == scale

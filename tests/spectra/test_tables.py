@@ -147,7 +147,7 @@ def test_a_single_bad_scan_is_dropped_by_name(tmp_path, cell):
     ((name, part, reason),) = library.dropped
     assert (name, part) == ("s3", "")
     assert "row 3" in reason
-    assert library.doubts[0].startswith("1 scans were dropped;")
+    assert library.doubts[0].startswith("1 scan was dropped;")
 
 
 def test_two_bad_scans_of_24_are_refused(tmp_path):

@@ -1,6 +1,6 @@
 """Checks of scans: quantity, scale, preprocessing, rows in another quantity, and scans that cannot be soils."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from relple_tf.errors import InputError
 from relple_tf.spectra.checks.finding import CheckResult, Finding, refuse
+from relple_tf.spectra.checks.preprocessing import constant_bands, preprocessed
 from relple_tf.spectra.checks.quantity import Declared, Quantity, determine_quantity
 from relple_tf.spectra.checks.summary import RISE, WATER_1914, ScanSummary
 from relple_tf.spectra.library import RANGES, REFLECTANCE_FLOOR, impossible_scans
@@ -17,21 +18,6 @@ Floats = npt.NDArray[np.float64]
 
 MOST_BAD = 0.05
 """Largest fraction of rows that `data.bad_scans=drop` drops."""
-FEWEST_NORMALISED = 10
-"""Fewest scans from which a common mean or norm is inferred."""
-LOWEST = 0.15
-"""A scan whose lowest value is further below 0, as a fraction of its range, is centred or a derivative (0.2 to 0.6).
-Real absorbance reaches 0.04 below 0 where an instrument has an offset (corn, mp5)."""
-PREPROCESSED_SHARE = 0.3
-"""Fraction of such scans from which the table is preprocessed: after centring of each band, about half."""
-SAME_NORM = 1e-3
-"""Relative range (5th to 95th percentile) of a property of all scans that only normalisation makes equal. The mean of
-real scans varies by 0.1 at least."""
-SAME_SD = 0.003
-"""Relative range of the SDs of the bands that only a division by the SD of each band makes equal."""
-FLATTEST = (0.02, 0.05)
-"""Numbers with a smaller mean and a smaller range are derivatives, or were divided. The smallest of real libraries are
-0.064 and 0.06 (reflectance of RP.62)."""
 DARKEST_REFLECTANCE, DARK_REFLECTANCE = 0.012, 0.005
 """Mean reflectance of a library that was divided, and of a scan without light; the darkest real soil has 0.044."""
 DARKEST_LIBRARY = 1.6
@@ -147,7 +133,7 @@ def assess(
     rows = np.isfinite(summary["low"])
     if not rows.any():
         raise InputError(next(iter(bad.values()), f"{source}: no rows; expected at least one scan"))
-    refuse(source, (*_constant_bands(summary, rows), *_preprocessed(summary, rows)))
+    refuse(source, (*constant_bands(summary, rows), *preprocessed(summary, rows)))
     quantity = determine_quantity(source, summary, rows, declared)
     checks = [
         CheckResult(
@@ -197,66 +183,6 @@ def check_share(source: str, bad: Mapping[int, str], count: int, policy: str) ->
         raise InputError(f"{first}; remove the scan")
     limit = f"; at most {MOST_BAD:.0%} are dropped by name" if policy == "drop" else ""
     raise InputError(f"{first} ({len(bad)} of {count} scans cannot be soils{limit}); remove these scans")
-
-
-def _constant_bands(summary: ScanSummary, rows: Rows) -> Iterable[Finding]:
-    """Refuse bands that have the same value in all scans, if it is 0 or far outside the values of the other bands."""
-    constant = summary.lowest == summary.highest
-    if rows.sum() < FEWEST_ABOVE or not constant.any() or constant.all():
-        return
-    low, high = min(float(summary.lowest[~constant].min()), 0.0), float(summary.highest[~constant].max())
-    far = (summary.lowest < 2 * low - 0.5) | (summary.lowest > 5 * high)
-    codes = np.flatnonzero(constant & (far | (summary.lowest == 0)))
-    if not codes.size:
-        return
-    first = codes[0]
-    yield Finding(
-        check="constant_bands",
-        severity="refuse",
-        message=f"expected values that differ between the scans; {len(codes)} bands are the same in all scans, the "
-        f"first is {summary.wavelengths_nm[first]:g} nm with {summary.lowest[first]:g}: a code for a missing value, or "
-        "a dead detector element; remove these bands",
-    )
-
-
-def _preprocessed(summary: ScanSummary, rows: Rows) -> Iterable[Finding]:
-    """Refuse derivatives, centred, standardised and normalised spectra."""
-    raw = "expected raw reflectance or absorbance; received preprocessed spectra"
-    remedy = "export the scans without preprocessing"
-
-    def refused(reason: str) -> Iterable[Finding]:
-        yield Finding(check="preprocessed", severity="refuse", message=f"{raw}: {reason}; {remedy}")
-
-    low, high, mean = (summary[name][rows].astype(np.float64) for name in ("low", "high", "mean"))
-    share = float(np.mean(-low > LOWEST * (high - low)))
-    if share >= PREPROCESSED_SHARE:
-        yield from refused(
-            f"{share:.0%} of the scans have values on both sides of 0 or below it, as after a derivative, SNV or "
-            f"centring (values run from {low.min():.3g} to {high.max():.3g})"
-        )
-    if np.median(np.abs(mean)) < FLATTEST[0] and np.median(high - low) < FLATTEST[1]:
-        yield from refused(
-            f"the median scan has a mean of {np.median(mean):.2g} and a range of {np.median(high - low):.2g}, smaller "
-            "than those of any soil"
-        )
-    if rows.sum() < FEWEST_NORMALISED:
-        return
-    ends = {"highest value of the scans is 1, as after removal of the continuum": high - 1}
-    ends |= {"lowest value of the scans is 0, as after subtraction of a baseline": low}
-    for reason, values in ends.items():
-        if np.ptp(np.quantile(values, [0.05, 0.95])) == 0 and np.median(values) == 0:
-            yield from refused(f"the {reason}")
-    levels = np.quantile(summary["anchors"][rows].astype(np.float64), [0.05, 0.5, 0.95], axis=0)
-    if np.median(levels[2] - levels[0]) < 10 * SAME_NORM * np.median(np.abs(levels[1])):
-        return  # copies of one scan have the same mean too
-    sd = summary["anchors"][rows].std(axis=0, dtype=np.float64)
-    if np.ptp(sd) < SAME_SD * np.median(sd):
-        yield from refused(f"all bands have the same SD over the scans ({np.median(sd):.3g}), as after standardisation")
-    for name, values in (("mean", mean), ("root mean square", np.sqrt(summary["square"][rows]))):
-        if np.ptp(np.quantile(values, [0.05, 0.95])) < SAME_NORM * abs(np.median(values)):
-            yield from refused(
-                f"all scans have the same {name} ({np.median(values):.4g}), as after MSC or normalisation"
-            )
 
 
 def _other_scale(context: Context) -> list[Finding]:

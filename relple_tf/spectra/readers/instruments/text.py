@@ -22,13 +22,13 @@ def text_lines(path: Path, form: str) -> list[str]:
     """Lines of a file, without the line ends.
 
     Raises:
-        InputError: the last line is cut off.
+        InputError: the last line is truncated.
     """
     text = decoded(path.read_bytes())
     lines = text.splitlines()
     # A cut number is still a number. So an unfinished line that is shorter than the line before it is refused.
     if len(lines) > 1 and not text.endswith(("\n", "\r")) and len(lines[-1].rstrip()) < len(lines[-2].rstrip()):
-        raise damaged(path, form, f"the last line, {quoted(lines[-1])}, is cut off; if it is complete, end it")
+        raise damaged(path, form, f"the last line, {quoted(lines[-1])}, is truncated; if it is complete, end it")
     return lines
 
 
