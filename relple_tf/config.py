@@ -72,7 +72,8 @@ class DataConfig:
     """Rows that are scans of one sample: `auto` links equal ids, names with a scan number (`S1_1`, `S1_2`), and rows
     with equal laboratory values and nearly equal spectra; `id` links equal ids only."""
     below_detection: str = "drop"
-    """A value such as `< 0.5`: `drop` counts it as not measured, `half` takes half of the limit of detection."""
+    """A value such as `< 0.5`: `drop` counts it as not measured, `half` takes half of the limit of detection. Negative
+    contents near zero are such values too; `half` takes 0 for them."""
     sensor: str = ""
     """Sensor whose grid, resolution and quantity the model reads: name of a profile or path of a TOML file; empty keeps
     those of the library."""

@@ -124,3 +124,15 @@ def test_values_below_detection_follow_the_config_and_are_noted(tmp_path, treatm
     library = read(tmp_path, table, below_detection=treatment)
     assert library.targets["CaCO3_g_kg"][0] == pytest.approx(first, nan_ok=True)
     assert notes(library, "CaCO3_g_kg: 1 values below the limit of detection")[0].count(words) == 1
+
+
+@pytest.mark.parametrize(("treatment", "value"), [("drop", np.nan), ("half", 0.0)])
+def test_a_negative_content_near_zero_is_below_the_limit_of_detection(tmp_path, treatment, value):
+    """Values of 1 to 24: the SD is 7, so that -.6 is near zero and -.8 an error."""
+    contents = [str(row + 1) for row in range(ROWS)]
+    near = read(tmp_path, columns(CaCO3_g_kg=["-0.6", *contents[1:]]), below_detection=treatment)
+    np.testing.assert_array_equal(near.targets["CaCO3_g_kg"], [value, *range(2, ROWS + 1)])
+    assert notes(near, "CaCO3_g_kg: 1 values below the limit of detection, all of them negative")
+    for cells in (["-0.8", *contents[1:]], ["-0.6", "-0.5", *contents[2:]], ["-1", *contents[1:-1], "200"]):
+        with pytest.raises(InputError, match="CaCO3_g_kg"):
+            read(tmp_path, columns(CaCO3_g_kg=cells), below_detection=treatment)

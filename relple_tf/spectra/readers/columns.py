@@ -166,7 +166,7 @@ def names_coordinate(name: str) -> bool:
 
 
 def sample_columns(header: Sequence[str]) -> list[str]:
-    """All columns that may name the sample of a scan; `find_column` returns the one that does."""
+    """All columns that may name the sample of a scan; `find_column` returns the one that names the rows."""
     columns = _by_normalised_name(header)
     return [columns[name] for name in _SAMPLES if name in columns]
 

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from relple_tf.errors import InputError
+from relple_tf.spectra.checks.laboratory_single import CODES, UNIT_FACTORS
+from relple_tf.spectra.library import HIGHEST
 from relple_tf.spectra.readers.table_file import cell_name, quoted
 
 _SENTINEL = -9999.0
@@ -16,6 +18,13 @@ _BELOW_LIMIT = re.compile(r"[<≤].*|b\.?d\.?(?:l\.?)?|lod|loq|n\.?d\.?", re.IGN
 """`< 0.5`, `< LOD`, `BDL`, `nd`: measured, and too low for the method."""
 _LIMIT = re.compile(r"[<≤]\s*=?\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?|\d+,(?!\d{3}$)\d+)", re.IGNORECASE)
 """`< 0.5` or `< 0,5`; `< 1,000` may be 1 or 1000, so it is not a limit."""
+
+
+LARGEST_NEGATIVE_SD = 0.1
+"""Negative contents down to this fraction of the SD are results near zero: OC as the difference of total and inorganic
+carbon, CaCO3 after the correction for the blank. Of 2,106 soils of OSSL, 2 of OC reach .01 SD and 20 of CaCO3 .06."""
+LARGEST_NEGATIVE_SHARE = 0.05
+"""Largest share of such values; 2.9 % of the CaCO3 values of OSSL."""
 
 
 def read_numbers(
@@ -79,6 +88,29 @@ def _half(cell: str, where: str) -> float:
         f"{where} is {quoted(cell)}, below a limit of detection without its number; write '< 0.5' with the limit of "
         "the method, or use --set data.below_detection=drop"
     )
+
+
+def near_zero(target: str, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which values of a target are negative results near zero, and so below the limit of detection.
+
+    Args:
+        target: Name with its unit. pH and targets of unknown unit have no such values.
+        values: (n,), NaN where not measured.
+
+    Returns:
+        (n,). None if they are more than LARGEST_NEGATIVE_SHARE of the values, or if one is more negative than
+        LARGEST_NEGATIVE_SD standard deviations of the values from 0 on: such values are errors. Codes for missing
+        values, such as -1, are never near zero.
+    """
+    negative, positive = values < 0, values[values >= 0]
+    unit = next((unit for unit in HIGHEST if unit != "pH" and target.endswith(f"_{unit}")), None)
+    if unit is None or not negative.any() or not len(positive):
+        return np.zeros(len(values), bool)
+    codes = [round(code * factor, 6) for code in CODES for factor in (1.0, UNIT_FACTORS.get(unit, 1.0))]
+    small = values >= -LARGEST_NEGATIVE_SD * positive.std()
+    few = negative.sum() <= LARGEST_NEGATIVE_SHARE * (negative.sum() + len(positive))
+    possible = few and small[negative].all() and not np.isin(np.round(values[negative], 6), codes).any()
+    return negative & possible
 
 
 def has_numbers(cells: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from relple_tf.config import DataConfig
 from relple_tf.errors import InputError
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.readers.columns import name_some, names_role
-from relple_tf.spectra.readers.laboratory_cells import count_codes, has_numbers, read_numbers
+from relple_tf.spectra.readers.laboratory_cells import count_codes, has_numbers, near_zero, read_numbers
 from relple_tf.spectra.readers.laboratory_merge import merge_columns
 from relple_tf.spectra.readers.laboratory_names import (
     TARGETS,
@@ -101,10 +101,12 @@ def read_targets(
         read = {name: read_numbers(source, name, texts[name], ids, data.below_detection) for name in candidates}
         below = sum(count for _, count in read.values())
         merged = merge_columns(target, {name: values for name, (values, _) in read.items()}, ids, lucas)
-        targets[target] = merged.values
+        negative = near_zero(target, merged.values)
+        below += int(negative.sum())
+        targets[target] = np.where(negative, 0.0 if data.below_detection == "half" else np.nan, merged.values)
         if codes := sum(count_codes(texts[name]) for name in candidates):
             notes.append(f"{target}: {codes} cells with the code -9999 count as not measured")
-        notes += [*merged.notes, *_below_notes(target, below, data.below_detection)]
+        notes += [*merged.notes, *_below_notes(target, below, int(negative.sum()), data.below_detection)]
         warnings += merged.warnings
     if unitless and not data.targets:
         warnings.append("left out: " + "; ".join(map(needs_unit, unitless)))
@@ -237,14 +239,19 @@ def _other_columns(
     return columns | values
 
 
-def _below_notes(target: str, below: int, treatment: str) -> list[str]:
+def _below_notes(target: str, below: int, negative: int, treatment: str) -> list[str]:
+    """The line on `below` values below the limit of detection, `negative` of them negative results near zero."""
     if not below:
         return []
+    counted = f"{target}: {below} values below the limit of detection"
+    if negative:
+        counted += f", {'all' if negative == below else negative} of them negative,"
     if treatment == "half":
-        return [f"{target}: {below} values below the limit of detection were read as half of the limit"]
+        return [f"{counted} were read as half of the limit" + (" (0 for the negative ones)" if negative else "")]
     return [
-        f"{target}: {below} values below the limit of detection count as not measured; this removes the soils with the "
+        f"{counted} count as not measured; this removes the soils with the "
         "lowest contents, such as those without carbonate; --set data.below_detection=half takes half of the limit"
+        + (" (0 for the negative ones)" if negative else "")
     ]
 
 
