@@ -129,6 +129,6 @@ def importance(result: SearchResult) -> tuple[pd.Series, float]:
     y = np.array([trial.score for trial in result.scored])
     if len(y) < MIN_TRIALS or np.ptp(y) == 0:
         return pd.Series(dtype=float), math.nan
-    forest = RandomForestRegressor(500, oob_score=True, random_state=0, max_features=0.5).fit(x, y)
-    losses = permutation_importance(forest, x, y, n_repeats=20, random_state=0).importances_mean
+    forest = RandomForestRegressor(100, oob_score=True, random_state=0, max_features=0.5).fit(x, y)
+    losses = permutation_importance(forest, x, y, n_repeats=10, random_state=0).importances_mean
     return pd.Series(losses, index=names).sort_values(ascending=False, kind="stable"), float(forest.oob_score_)
