@@ -20,7 +20,7 @@ from relple_tf.spectra.splitting.folds import development_folds
 from relple_tf.training.callbacks import load_callbacks
 from relple_tf.training.checkpoint import Checkpoints
 from relple_tf.training.cross_fitting import CrossFit, DivergedError, cross_fit, development
-from relple_tf.training.loop import train
+from relple_tf.training.loop import TraceCache, train
 from relple_tf.training.preparation import Prepared, initial_network, prepare
 from relple_tf.training.reliability import Reliability, fit_reliability
 from relple_tf.training.seeds import seed_everything
@@ -28,6 +28,9 @@ from relple_tf.training.stacking import WEIGHTS, best_weight, components, scale_
 
 Floats = npt.NDArray[np.float64]
 Parts = npt.NDArray[np.str_]
+
+_TRACES = TraceCache()
+"""Training steps that the fits of this process share: a fit of the same architecture and number of rows traces none."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,7 +104,7 @@ def fit_model(
         before_training(prepared)
         cross_fitted = None
         if training.cv_folds:
-            cross_fitted = cross_fit(library, parts, config, checkpoints=checkpoints, show=show)
+            cross_fitted = cross_fit(library, parts, config, checkpoints=checkpoints, show=show, traces=_TRACES)
         trained = train(
             prepared,
             config,
@@ -109,6 +112,7 @@ def fit_model(
             checkpoint=None if checkpoints is None else checkpoints.final,
             fingerprint="" if checkpoints is None else checkpoints.fingerprint,
             show=show,
+            traces=_TRACES,
             callbacks=attached,
         )
         if not all(np.isfinite(weights).all() for weights in trained.network.get_weights()):

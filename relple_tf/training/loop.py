@@ -52,21 +52,24 @@ class TrainedNetwork:
 
 
 class TraceCache:
-    """The model whose training step TensorFlow traced last, for reuse by networks with the same computation.
+    """The models whose training steps TensorFlow traced last, for reuse by networks with the same computation.
 
     Tracing takes a third of the training time of a small network. Fold networks mostly differ only in the values of
     their variables. If their correlations lead to other gates, or their rows to another number of steps, they are
     traced again. A cache belongs to a process that trains networks one after another; a pickled copy is empty.
     """
 
+    MOST = 2
+    """Number of models that are kept: one of the folds and one of the final network."""
+
     def __init__(self) -> None:
-        self._last: tuple[Any, JointModel] | None = None
+        self._last: list[tuple[Any, JointModel]] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_last": None}
+        return {"_last": []}
 
     def reuse(self, joint: JointModel, batches: "Batches", config: Config) -> JointModel:
-        """Copy the variables of `joint` into the last model if both compute the same.
+        """Copy the variables of `joint` into an earlier model if both compute the same.
 
         Args:
             joint: Compiled, not yet trained.
@@ -74,20 +77,20 @@ class TraceCache:
             config: Config of the run.
 
         Returns:
-            The last model, or else `joint`, which then becomes the last model.
+            The earlier model, or else `joint`, which then takes the place of the oldest model.
         """
         if is_active(config.augmentation):
             return joint
         without_seed = dataclasses.replace(config.training, seed=0)
         computation = (joint.network.to_json(), without_seed, len(batches), batches.size)
-        if self._last is None or self._last[0] != computation:
-            self._last = computation, joint
+        earlier = next((model for known, model in self._last if known == computation), None)
+        if earlier is None:
+            self._last = [*self._last, (computation, joint)][-self.MOST :]
             return joint
-        last = self._last[1]
-        for target, source in ((last, joint), (last.optimizer, joint.optimizer)):
+        for target, source in ((earlier, joint), (earlier.optimizer, joint.optimizer)):
             for variable, value in zip(target.variables, source.variables, strict=True):
                 variable.assign(value)
-        return last
+        return earlier
 
 
 def train(

@@ -245,17 +245,16 @@ def test_a_run_reports_recommendations_and_outliers(monkeypatch, tmp_path):
     assert all(note in text for note in messages if "is more accurate" in note)
 
 
-@pytest.mark.parametrize("offset", [0.01, 1.0])
-def test_test_values_do_not_change_recommendations_or_outliers(monkeypatch, tmp_path, offset):
+def test_test_values_do_not_change_recommendations_or_outliers(monkeypatch, tmp_path):
     clean, altered = soils(DIVIDED), soils(DIVIDED)
     altered.targets["OC_g_kg"][SPLIT == "test"] = np.linspace(1, 900, 20)
     altered.targets["pH"][SPLIT == "test"] = np.linspace(13, 2, 20)
     altered.spectra[SPLIT == "test"] = altered.spectra[SPLIT == "test"][:, ::-1]
     notes = [
-        [note for note in run(monkeypatch, tmp_path / name, library, offset) if note.startswith("PLSR")]
+        [note for note in run(monkeypatch, tmp_path / name, library, offset=1.0) if note.startswith("PLSR")]
         for name, library in (("clean", clean), ("altered", altered))
     ]
     assert notes[0] == notes[1]
-    assert any("is more accurate for pH" in note for note in notes[0]) is (offset == 1.0)
+    assert any("is more accurate for pH" in note for note in notes[0])
     tables = [(tmp_path / name / "outliers.csv").read_bytes() for name in ("clean", "altered")]
     assert tables[0] == tables[1]

@@ -406,9 +406,9 @@ def test_a_reused_traced_step_gives_the_same_network_as_a_new_trace(library, par
 
     traces = TraceCache()
     first = trained(0, traces)
-    step = traces._last[1]
+    step = traces._last[-1][1]
     second = trained(1, traces)
-    assert traces._last[1] is step
+    assert traces._last[-1][1] is step
     assert any((a != b).any() for a, b in zip(first.network.get_weights(), second.network.get_weights(), strict=True))
     alone = trained(1, None)
     assert_same_weights(second, alone)
@@ -419,10 +419,21 @@ def test_a_reused_traced_step_gives_the_same_network_as_a_new_trace(library, par
 def test_another_computation_is_traced_again(library, parts, field):
     traces = TraceCache()
     train(prepare(library, parts, FAST), FAST, stop_early=False, traces=traces)
-    step = traces._last[1]
+    step = traces._last[-1][1]
     config = change(FAST, **{field: 6})
     train(prepare(library, parts, config), config, stop_early=False, traces=traces)
-    assert traces._last[1] is not step
+    assert traces._last[-1][1] is not step
+
+
+def test_the_two_last_computations_are_kept(library, parts):
+    """Folds and the final network differ in their rows; a second fit traces neither again, a third config the oldest."""
+    traces, seen = TraceCache(), []
+    for epochs in (1, 2, 1, 2, 3, 2, 1):
+        config = change(FAST, training__max_epochs=epochs)
+        train(prepare(library, parts, config), config, stop_early=False, traces=traces)
+        seen.append([model for _, model in traces._last])
+    kept = [before == after for before, after in itertools.pairwise(seen)]
+    assert kept == [False, True, True, False, True, False]
 
 
 def test_later_trainings_do_not_change_a_trained_network(prepared_fast):
@@ -441,7 +452,7 @@ def test_later_trainings_do_not_change_a_trained_network(prepared_fast):
 def test_a_pickled_trace_cache_is_empty(prepared_fast):
     traces = TraceCache()
     train(prepared_fast, FAST, stop_early=False, traces=traces)
-    assert pickle.loads(pickle.dumps(traces))._last is None
+    assert pickle.loads(pickle.dumps(traces))._last == []
 
 
 def test_training_twice_from_one_preparation_gives_the_same_network(prepared_fast):
