@@ -426,6 +426,7 @@ def test_resuming_a_complete_run_only_removes_leftover_files(finished, capsys):
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_no_cell_of_a_run_or_of_predictions_is_a_formula(tmp_path):
     """Ids come from the author of the table; a run with the stored split finds the rows by the same ids."""
     ids = [f"=cmd|{row}" if row % 2 else f"-{row}" for row in range(60)]

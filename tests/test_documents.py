@@ -106,7 +106,14 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=identity)
+def slow_pages(pages):
+    """The pages as parameters; those with many blocks are slow."""
+    return [
+        pytest.param(page, marks=[pytest.mark.slow] * (page.name in ("python.md", "builders.md"))) for page in pages
+    ]
+
+
+@pytest.mark.parametrize("page", slow_pages(page for page in PAGES if blocks(page, "python")), ids=identity)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner", "ignore::UserWarning:keras_tuner")
 def test_python_blocks_run(page, folder, quick):
     namespace = {"__name__": "__main__"}
@@ -192,6 +199,7 @@ def lucas(tmp_path, monkeypatch):
     return soils
 
 
+@pytest.mark.slow
 def test_the_command_for_lucas_trains_the_five_targets_on_the_public_split(lucas, quick):
     train.main([*lucas_command()[3:], "--out", "run"])
     card = json.loads(Path("run/card.json").read_text())

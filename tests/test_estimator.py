@@ -50,12 +50,38 @@ NOT_CHECKED = {
 }
 
 
-@parametrize_with_checks(
+CHECKED_ALWAYS = {
+    *("check_estimator_cloneable", "check_estimator_repr", "check_no_attributes_set_in_init", "check_set_params"),
+    *("check_parameters_default_constructible", "check_get_params_invariance", "check_estimators_unfitted"),
+    *("check_dict_unchanged", "check_n_features_in", "check_dont_overwrite_parameters", "check_fit_score_takes_y"),
+    *("check_estimators_overwrite_params", "check_estimators_pickle", "check_regressor_multioutput"),
+    *("check_supervised_y_no_nan", "check_estimators_empty_data_messages", "check_fit_check_is_fitted"),
+}
+"""The other checks are slow: each fits networks."""
+
+
+def passes(estimator, check, *, always):
+    name = getattr(check, "func", check).__name__
+    if (name in CHECKED_ALWAYS) is not always:
+        pytest.skip("checked by the other of two tests")
+    check(estimator)
+
+
+CHECKS = parametrize_with_checks(
     [SoilRegressor(quantity="features", config=TINY)],
     expected_failed_checks=lambda estimator: NOT_CHECKED,
 )
+
+
+@CHECKS
 def test_scikit_learn(estimator, check):
-    check(estimator)
+    passes(estimator, check, always=True)
+
+
+@pytest.mark.slow
+@CHECKS
+def test_the_other_checks_of_scikit_learn(estimator, check):
+    passes(estimator, check, always=False)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ NOTEBOOK = nbformat.read(Path(__file__).parents[1] / "docs" / "tutorial.ipynb", 
 CODE = [cell for cell in NOTEBOOK.cells if cell.cell_type == "code"]
 
 
+@pytest.mark.slow
 # Jupyter warns of its own transport; the kernel is a separate process.
 @pytest.mark.filterwarnings("ignore")
 def test_the_notebook_runs(tmp_path, monkeypatch):

@@ -131,7 +131,10 @@ def test_a_damaged_bundle_is_refused_in_one_line(bundle, scans, undamaged, tmp_p
         check_alteration(command, bundle, scans[bundle], undamaged, tmp_path, file, name)
 
 
-@pytest.mark.parametrize(("file", "name"), pairs(*RUN_FILES))
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [pytest.param(*pair, marks=[pytest.mark.slow] * (number % 2)) for number, pair in enumerate(pairs(*RUN_FILES))],
+)
 def test_a_damaged_run_is_refused_in_one_line(run, scans, undamaged, tmp_path, file, name):
     check_alteration("predict RUN", run, scans[run], undamaged, tmp_path, file, name)
 
@@ -357,7 +360,9 @@ def test_weights_that_exceed_the_memory_are_counted_without_allocation():
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("kind", EXPERT_KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind != EXPERT_KINDS[0])) for kind in EXPERT_KINDS]
+)
 def test_every_network_has_allowed_layers_only(architecture, kind):
     for form, relevance, stem, basis in (("fused", "hard", "shared", 0), ("unrolled", "soft", "per_expert", 4)):
         config = replace(TINY, architecture=architecture, expert_kind=kind, lstm_form=form, relevance=relevance)

@@ -118,6 +118,7 @@ def test_the_printed_table_contains_the_medians(tmp_path, capsys, finished):
         assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_results_of_one(tmp_path, finished):
     assert call(*QUICK, "--set=comparison.workers=2", "--out", tmp_path / "two") == 0
     pd.testing.assert_frame_equal(results(tmp_path / "two"), results(finished), rtol=1e-6)
@@ -209,6 +210,7 @@ def test_a_folder_of_another_command_is_not_resumed(tmp_path, capsys):
         assert re.search("holds no comparison|not this command's configuration", capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_a_comparison_killed_before_its_plan_was_written_is_started_again(tmp_path, finished, capsys):
     (tmp_path / "config.toml").write_bytes((finished / "config.toml").read_bytes())
     (tmp_path / "configs").mkdir()

@@ -236,6 +236,7 @@ def test_a_baseline_job_fits_train_and_validation_rows(ungrouped, tmp_path, monk
     assert [row["settings"] for row in rows] == ["C 3", ""]
 
 
+@pytest.mark.slow
 def test_a_network_depends_on_its_development_rows_only(ungrouped, tmp_path, capsys, monkeypatch):
     """Not on earlier networks of the same process, and not on the laboratory values of the test rows."""
     monkeypatch.setattr(jobs, "scores", lambda measured, predicted: {"predicted": predicted.tolist()})

@@ -245,6 +245,7 @@ def test_a_run_reports_recommendations_and_outliers(monkeypatch, tmp_path):
     assert all(note in text for note in messages if "is more accurate" in note)
 
 
+@pytest.mark.slow
 def test_test_values_do_not_change_recommendations_or_outliers(monkeypatch, tmp_path):
     clean, altered = soils(DIVIDED), soils(DIVIDED)
     altered.targets["OC_g_kg"][SPLIT == "test"] = np.linspace(1, 900, 20)

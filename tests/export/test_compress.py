@@ -96,6 +96,7 @@ def pruned_weights(size):
     return size - round(size * (1 - SPARSITY))
 
 
+@pytest.mark.slow
 def test_convolutions_dense_layers_and_lstm_are_compressed_but_no_views_heads_or_small_kernels(kernels):
     assert kernels["spectrum.stem.conv1"] == kernels["level1.pH.expert0"] == ["kernel"]
     assert kernels["level1.pH.expert0.lstm"] == ["kernel", "recurrent_kernel"]
@@ -103,6 +104,7 @@ def test_convolutions_dense_layers_and_lstm_are_compressed_but_no_views_heads_or
     assert "spectrum.stem.conv0" not in kernels  # 24 weights
 
 
+@pytest.mark.slow
 def test_pruned_and_clustered_kernels_have_the_requested_zeros_and_number_of_values(compression, kernels):
     before, after = compression[0][""], compression[0]["pruned+clustered"]
     for layer, names in kernels.items():
@@ -115,6 +117,7 @@ def test_pruned_and_clustered_kernels_have_the_requested_zeros_and_number_of_val
             assert size[values == 0].mean() < size[values != 0].mean()
 
 
+@pytest.mark.slow
 def test_the_8_bit_file_has_the_zeros_and_clusters(compression, kernels):
     """Every channel of a kernel has its scale, so clusters are counted by channel."""
     model = parse(compression[1])
@@ -154,6 +157,7 @@ def data_of(model, tensor):
     return np.asarray(model.buffers[tensor.buffer].data, np.uint8).view(np.int8).reshape(tensor.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", ["qat", "pruned+clustered"])
 def test_frozen_layers_and_unused_heads_do_not_change_and_all_others_are_trained(compression, kernels, steps):
     before, after = compression[0][""], compression[0][steps]

@@ -157,6 +157,7 @@ def test_the_file_of_the_front_end_computes_features_and_domain_statistics(train
     np.testing.assert_allclose(outputs[T2], trained.test_outputs[T2], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_child_process_and_this_process_make_equal_bytes(run, int8, tmp_path):
     convert(run, RECIPES["int8"], tmp_path / "int8.tflite", 300.0)
     assert (tmp_path / "int8.tflite").read_bytes() == int8
@@ -353,6 +354,7 @@ def test_a_builder_writes_equal_vectors_once():
     assert builder.CreateNumpyVector(np.array([1, 3], np.int32)) != first
 
 
+@pytest.mark.slow
 def test_layer_errors_begin_at_the_layer_that_loses_accuracy(trained):
     content = network_file(trained, network_for(trained, RECIPES["float32"]), RECIPES["float32"])
     features = trained.features(trained.train_scans[:4])

@@ -26,7 +26,12 @@ def network():
     return set_fixed_weights(build(replace(TINY, architecture="rs_ple"), spec_of(), keras))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+QUICK = ("rs_ple", "shared_bottom")
+
+
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in ARCHITECTURES]
+)
 def test_twin_and_network_have_equal_outputs(architecture):
     config, spec = replace(TINY, architecture=architecture), spec_of()
     original = set_fixed_weights(build(config, spec, keras))

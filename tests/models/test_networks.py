@@ -311,7 +311,7 @@ HOSTILE = ("view1", "shared", "add", "level1", "stem", "skip", "whitened", "spec
 
 
 @pytest.mark.parametrize("architecture", BUILDERS)
-@pytest.mark.parametrize("relevance", ["hard", "soft"])
+@pytest.mark.parametrize("relevance", [pytest.param("hard", marks=pytest.mark.slow), "soft"])
 def test_predictions_do_not_depend_on_the_names_of_targets(architecture, relevance):
     count = len(HOSTILE)
     correlation = np.clip(np.eye(count) + 0.7 * (np.abs(np.subtract.outer(range(count), range(count))) == 1), -1, 1)

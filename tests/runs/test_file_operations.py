@@ -2,6 +2,8 @@
 
 import sys
 
+import pytest
+
 from benchmarks.reliability.file_operations import COMMAND, Copies, call, faults, table_of_scans
 from relple_tf import predict, train
 
@@ -10,6 +12,7 @@ EVERY = 13
 """Every thirteenth copy is resumed here; `benchmarks/reliability/file_operations.py` resumes all copies."""
 
 
+@pytest.mark.slow
 def test_a_crash_before_a_file_operation_loses_no_data(tmp_path):
     copies = Copies(tmp_path / "run", tmp_path / "copies")
     copies.target.mkdir()

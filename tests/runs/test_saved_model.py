@@ -32,6 +32,7 @@ def test_fitting_and_saving_twice_gives_the_same_bytes(files):
     assert (folder / "one.keras").read_bytes() == (folder / "other.keras").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_file_does_not_depend_on_models_built_before(files, library, parts):
     """Keras numbers layers without a name across all models of the process."""
     folder, _ = files

@@ -49,6 +49,7 @@ def test_an_address_without_a_cluster_is_refused_within_15_seconds():
         assert time.monotonic() - began_s < 15
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's processes leave sockets and files open
 def test_a_search_survives_the_loss_of_a_worker_and_of_a_node(cluster, units_only, tmp_path):
     """First the failures of `failing`; then a node dies with its trials, and the core of the head runs them."""

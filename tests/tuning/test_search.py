@@ -214,6 +214,7 @@ def alive(pid):
         return False
 
 
+@pytest.mark.slow
 def test_no_trial_but_trial_0_exceeds_the_budget_and_the_page_counts_the_rejected_draws(space, tmp_path, finished):
     """The limit is the lower quartile of a search without a limit."""
     limit = int(pd.read_csv(finished / "trials.csv")["flash_bytes"].quantile(0.25))
@@ -262,6 +263,7 @@ def test_a_folder_without_a_search_is_refused(tmp_path, finished, capsys):
     assert "give another --out" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_search_killed_before_its_plan_was_written_starts_again(tmp_path, finished, space, capsys):
     for name in ("config.toml", "space.toml"):
         (tmp_path / name).write_bytes((finished / name).read_bytes())
@@ -308,6 +310,7 @@ def test_the_data_of_a_trial_do_not_depend_on_the_test_part(library):
         np.testing.assert_array_equal(values, data_of_other.library.targets[name])
 
 
+@pytest.mark.slow
 def test_a_repeated_trial_has_the_same_score(library):
     """With the real objective, although other networks were trained in this process before."""
     data = data_of(library)
