@@ -170,6 +170,22 @@ def test_descending_bare_numbers_are_nm_only_where_the_water_bands_prove_it():
             checked(numbers, nm, quantity="reflectance", ambiguous_order=question)
 
 
+@pytest.mark.parametrize(("contrary", "read"), [(0.4, True), (0.6, False)])
+def test_of_descending_bare_numbers_above_1000_most_scans_must_agree_at_1414(contrary, read):
+    """As Uganda's soils; the band at 1914 nm is the same in all scans."""
+    nm = NM[NM >= 1100]
+    numbers, near = REFLECTANCE[:, NM >= 1100].copy(), np.abs(nm - 1414) < 90
+    rows = np.arange(len(numbers)) < contrary * len(numbers)
+    ends = np.flatnonzero(near)[[0, -1]]
+    chord = np.stack([np.interp(nm[near], nm[ends], scan[ends]) for scan in numbers[rows]])
+    numbers[np.ix_(rows, near)] = 2 * chord - numbers[np.ix_(rows, near)]
+    if read:
+        assert checked(numbers, nm, ambiguous_order="nm or cm-1?").quantity.name == "reflectance"
+    else:
+        with pytest.raises(InputError, match="nm or cm-1"):
+            checked(numbers, nm, ambiguous_order="nm or cm-1?")
+
+
 def test_a_declared_quantity_against_the_water_band_is_read_with_a_warning():
     found = checked(ABSORBANCE, quantity="reflectance")
     assert found.quantity.name == "reflectance"
