@@ -68,12 +68,12 @@ def measure(shared: tuple[SpectralLibrary, Config, Path], job: tuple[int, str]) 
     parts, _ = split(library, config.split, seed)
     fitted = fit_model(library, parts, config, show=False)
     test = parts == "test"
-    network, kernel_regression = fitted.components(library.spectra[test])
+    members = fitted.members(library.spectra[test])
     row: dict[str, Any] = {"seed": seed, "variant": variant, "weights": fitted.network.count_params()}
     for column, scale in enumerate(fitted.prepared.scales):
         measured = library.targets[scale.name][test]
         for name, weight in zip(ESTIMATES, (1.0, fitted.weights[scale.name], 0.0), strict=True):
-            predicted = scale.to_lab(weight * network[:, column] + (1 - weight) * kernel_regression[:, column])
+            predicted = scale.to_lab(members.stacked(weight)[:, column])
             row[f"{name} {scale.name}"] = scores(measured, predicted)["r2"]
     write_json(folder / f"{seed}-{list(VARIANTS).index(variant)}.json", row)
 

@@ -1,4 +1,4 @@
-"""R2 of the deployed model and of its components, network and kernel regression, next to PLSR and SVR on NIRsoil.
+"""R2 of the deployed model and of the members of its stack, next to PLSR, SVR and a Gaussian process on NIRsoil.
 
     python -m benchmarks.components TABLE [--splits 10] [--preset rs_ple_base] [--out DIR]
 
@@ -56,15 +56,18 @@ def run_seed(shared: Shared, seed: int) -> None:
     library, parts = split_rows(shared.library, seed)
     config = changed(shared.config, training__seed=seed, training__workers=1)
     test = parts == "test"
-    predictions = {name: baseline_predictions(name, library, parts, config)[0] for name in ("plsr", "svr")}
+    predictions = {
+        name: baseline_predictions(name, library, parts, config)[0] for name in ("plsr", "svr", "gaussian_process")
+    }
     inside = front_end.in_range(library, config.front_end)
     fitted = fit_model(inside, parts, config, show=False)
-    network, kernel = fitted.components(inside.spectra)
+    members = fitted.members(inside.spectra)
     deployed = estimates(fitted.model, inside.spectra)
-    predictions["kernel regression"], predictions["network"] = (
-        {scale.name: scale.to_lab(values[:, column]) for column, scale in enumerate(fitted.prepared.scales)}
-        for values in (kernel, network)
-    )
+    for name in ("reference", "kernel_regression", "network"):
+        values = getattr(members, name)
+        predictions[name.replace("_", " ")] = {
+            scale.name: scale.to_lab(values[:, column]) for column, scale in enumerate(fitted.prepared.scales)
+        }
     predictions["deployed"] = {name: deployed[name] for name in library.targets}
     rows = [
         {"seed": seed, "model": model, "target": target} | scores(values[test], columns[target][test])

@@ -25,11 +25,12 @@ from relple_tf.spectra.readers.tables import read_table
 from relple_tf.spectra.splitting.split import split
 from relple_tf.training.cross_fitting import development
 from relple_tf.training.preparation import initial_network, prepare
-from relple_tf.training.stacking import components
+from relple_tf.training.stacking import members
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "kernel regression, three views": {},
-    "kernel regression, one view": {"front_end__views": ("absorbance+snv_d1",)},
+    "kernel regression, six views": {},
+    "kernel regression, three views": {"front_end__robust_views": ()},
+    "kernel regression, one view": {"front_end__views": ("absorbance+snv_d1",), "front_end__robust_views": ()},
     "kernel regression, 256 landmarks": {"model__landmarks": 256},
 }
 """Name -> fields that differ from the default config."""
@@ -41,8 +42,7 @@ def kernel_predictions(
     """Target -> (n,) predictions of the kernel regression alone, in laboratory units."""
     prepared = prepare(library, parts, config)
     absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
-    features = front_end.apply(prepared.channel_stage, absorbance)
-    _, modelled = components(initial_network(prepared, config), prepared.kernel_regression, features)
+    modelled = members(initial_network(prepared, config), prepared, config.front_end, absorbance).kernel_regression
     return {scale.name: scale.to_lab(column) for scale, column in zip(prepared.scales, modelled.T, strict=True)}
 
 

@@ -25,6 +25,7 @@ BALANCINGS = (
 )
 BASELINE_NAMES = ("plsr", "svr", "extra_trees", "cubist")
 CHANNELS = ("absorbance", "d1", "d2", "snv", "snv_d1", "snv_d2")
+ROBUST_VIEWS = ("d2_snv", "detrended", "detrended_d1")
 REPLICATES = ("keep", "average")
 SAMPLES = ("auto", "id")
 BAD_SCANS = ("drop", "refuse")
@@ -165,6 +166,10 @@ class FrontEndConfig:
     views: tuple[str, ...] = ("absorbance+snv_d1", "d1", "snv_d2")
     """Each view is the channels, joined by +, that are projected on principal components together; empty is one view of
     all channels."""
+    robust_views: tuple[str, ...] = ROBUST_VIEWS
+    """Views that a tilt, curvature or gain of a scan hardly changes; only kernel regressions read them. d2_snv: SNV of
+    a wide second derivative; detrended: SNV of the spectrum without its local trend; detrended_d1: its derivative. A
+    scan is outside the domain if estimates and a kernel regression of these views disagree. Empty: no such check."""
     derivative_window_nm: float = 28.0
     """Width of the Savitzky-Golay window, in nm."""
     derivative_polynomial: int = 2
@@ -194,6 +199,12 @@ class FrontEndConfig:
                         f"received {channel!r} in {view!r}; change both, or make one view of all with "
                         "--set front_end.views="
                     )
+        for view in self.robust_views:
+            _one_of("front_end", "robust_views", view, ROBUST_VIEWS)
+        if len(set(self.robust_views)) != len(self.robust_views):
+            raise InputError(
+                f"front_end.robust_views: expected each view once; received {', '.join(self.robust_views)}"
+            )
         _within("front_end", "start_nm", self.start_nm, 0)
         _within("front_end", "stop_nm", self.stop_nm, 0)
         _within("front_end", "step_nm", self.step_nm, 0.1, 50)

@@ -14,7 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from relple_tf.config import Config
 from relple_tf.models import front_end
-from relple_tf.models.deployed import deployed_model
+from relple_tf.models.agreement import Disagreement
+from relple_tf.models.deployed import RobustPart, Scaled, deployed_model
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.folds import development_folds
 from relple_tf.training.callbacks import load_callbacks
@@ -22,9 +23,9 @@ from relple_tf.training.checkpoint import Checkpoints
 from relple_tf.training.cross_fitting import CrossFit, DivergedError, cross_fit, development
 from relple_tf.training.loop import TraceCache, train
 from relple_tf.training.preparation import Prepared, initial_network, prepare
-from relple_tf.training.reliability import Reliability, fit_reliability
+from relple_tf.training.reliability import Agreement, Reliability, fit_reliability
 from relple_tf.training.seeds import seed_everything
-from relple_tf.training.stacking import WEIGHTS, best_weight, components, scale_heads, stacked_by_weight
+from relple_tf.training.stacking import WEIGHTS, Members, best_weight, members, robust_share, scale_heads
 
 Floats = npt.NDArray[np.float64]
 Parts = npt.NDArray[np.str_]
@@ -53,15 +54,10 @@ class FittedModel:
     """Out-of-fold predictions for the development set; None with `training.cv_folds` 0."""
     reliability: Reliability
 
-    def components(self, spectra: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
-        """Predict scans (n, bands) with the network alone and with the kernel regression alone.
-
-        Returns:
-            (n, K) each, in standard deviations; `prepared.scales` converts them to laboratory units.
-        """
+    def members(self, spectra: npt.NDArray[np.float32]) -> Members:
+        """Predict scans (n, bands) with each member of the stack; `prepared.scales` converts to laboratory units."""
         absorbance = front_end.apply(self.prepared.absorbance_stage, spectra)
-        features = front_end.apply(self.prepared.channel_stage, absorbance)
-        return components(self.network, self.prepared.kernel_regression, features)
+        return members(self.network, self.prepared, self.config.front_end, absorbance)
 
 
 def fit_model(
@@ -117,35 +113,51 @@ def fit_model(
         )
         if not all(np.isfinite(weights).all() for weights in trained.network.get_weights()):
             raise DivergedError("the network's weights are not finite: training diverged; lower training.learning_rate")
-        weights = validation_weights(prepared, trained.network) if cross_fitted is None else cross_fitted.weights
+        if cross_fitted is None:
+            weights, differences = validation_stack(parts, prepared, config, trained.network)
+        else:
+            weights, differences = cross_fitted.weights, cross_fitted.differences
+        reliability = fit_reliability(library, parts, prepared, cross_fitted, differences, training.seed)
         return FittedModel(
             config=config,
             parts=parts,
             prepared=prepared,
             network=trained.network,
             weights=weights,
-            model=deployed(prepared, config, trained.network, weights),
+            model=deployed(prepared, config, trained.network, weights, reliability.agreement),
             history=trained.history,
             cross_fit=cross_fitted,
-            reliability=fit_reliability(library, parts, prepared, cross_fitted, training.seed),
+            reliability=reliability,
         )
 
 
-def validation_weights(prepared: Prepared, network: keras.Model) -> dict[str, float]:
+def validation_stack(
+    parts: Parts, prepared: Prepared, config: Config, network: keras.Model
+) -> tuple[dict[str, float], Floats]:
     """Choose the stacking weight of each target by the validation rows; used without out-of-fold predictions.
 
     Returns:
-        Target -> stacking weight of the network.
+        Target -> stacking weight of the network; (n, K) estimate - reference of the validation rows, in standard
+        deviations, NaN for other rows, and everywhere without robust views.
     """
-    stacked = stacked_by_weight(*components(network, prepared.kernel_regression, prepared.validation_features))
-    measured = prepared.validation_measured
-    return {
+    held = members(network, prepared, config.front_end, prepared.validation_absorbance)
+    stacked, measured = held.stacked_by_weight(), prepared.validation_measured
+    weights = {
         scale.name: WEIGHTS[best_weight(measured[scale.name], scale.to_lab(stacked[:, :, column]))]
         for column, scale in enumerate(prepared.scales)
     }
+    differences = np.full((len(parts), len(weights)), np.nan)
+    differences[parts == "validation"] = held.stacked(list(weights.values())) - held.reference
+    return weights, differences
 
 
-def deployed(prepared: Prepared, config: Config, network: keras.Model, weights: dict[str, float]) -> keras.Model:
+def deployed(
+    prepared: Prepared,
+    config: Config,
+    network: keras.Model,
+    weights: dict[str, float],
+    agreement: Agreement | None,
+) -> keras.Model:
     """Build the deployed model: front end, stack of network and kernel regression, target scaling, domain statistics.
 
     Args:
@@ -153,15 +165,43 @@ def deployed(prepared: Prepared, config: Config, network: keras.Model, weights: 
         config: Config of the training.
         network: Trained network; not changed.
         weights: Target -> stacking weight of the network.
+        agreement: Usual disagreement of estimates and reference; None without.
     """
     heads = initial_network(prepared, config)
     heads.set_weights(network.get_weights())
     scale_heads(heads, weights)
+    share = robust_share(config.front_end)
+    of_kernels = 1 - np.array([weights[target] for target in prepared.spec.targets])
+    robust = None
+    if prepared.reference is not None:
+        robust = RobustPart(
+            reference=prepared.reference,
+            share=scaled(share * of_kernels),
+            disagreement=None if agreement is None else disagreement(agreement),
+        )
     return deployed_model(
         prepared.absorbance_stage,
         prepared.channel_stage,
         heads,
         prepared.scales,
         prepared.domain_statistics,
-        prepared.kernel_regression.scaled([1 - weights[target] for target in prepared.kernel_regression.targets]),
+        prepared.kernel_regression.scaled(((1 - share) * of_kernels).tolist()),
+        robust,
     )
+
+
+def scaled(factors: Floats) -> Scaled:
+    """Build the layer that multiplies the reference by `factors` (K,)."""
+    layer = Scaled(name="robust_share")
+    layer.build((None, len(factors)))
+    layer.factors.assign(factors)
+    return layer
+
+
+def disagreement(agreement: Agreement) -> Disagreement:
+    """Build the layer with the constants of `agreement`."""
+    layer = Disagreement(name="disagreement")
+    layer.build([(None, len(agreement.usual))] * 2)
+    layer.inverse_size.assign(1 / agreement.usual)
+    layer.scale.assign(agreement.scale)
+    return layer

@@ -15,6 +15,7 @@ from relple_tf.models import front_end
 from relple_tf.models.catalogue import build
 from relple_tf.models.domain import NEIGHBOUR_COMPONENTS, NEIGHBOURS
 from relple_tf.models.network_spec import NetworkSpec
+from relple_tf.models.robust_views import robust_bands
 from relple_tf.training.kernel_regression import COMPONENTS
 
 FLASH_PER_OPERATION = 330
@@ -71,13 +72,25 @@ def size(config: Config, spec: NetworkSpec, wavelengths_nm: Any, soils: int) -> 
     neighbour_numbers = min(NEIGHBOURS, config.model.landmarks, soils) * (
         min(NEIGHBOUR_COMPONENTS, trial_spec.components) + 1
     )
-    float_numbers = kernel_numbers + neighbour_numbers + projected[0] + 2 * trial_spec.components + 2 * bands * channels
+    float_numbers = (
+        kernel_numbers
+        + neighbour_numbers
+        + projected[0]
+        + robust_numbers
+        + 2 * trial_spec.components
+        + 2 * bands * channels
+    )
+    robust_numbers = 0
+    for view in robust_bands(grid, config.front_end).outputs if config.front_end.robust_views else []:
+        components = min(config.front_end.whitened_components, soils - 1, view.shape[1])
+        kernel_numbers += landmarks * (min(COMPONENTS, components) + len(trial_spec.targets))
+        robust_numbers += view.shape[1] * components
     projections = sum(projected) * trial_spec.components
     return Size(
         weights=network.weights + float_numbers,
         flash_bytes=network.flash_bytes + FLOAT_BYTES * float_numbers + (FLOAT_BYTES - 1) * projections,
         arena_bytes=network.arena_bytes + 2 * FLOAT_BYTES * landmarks,
-        operations=network.operations + kernel_numbers + neighbour_numbers,
+        operations=network.operations + kernel_numbers + robust_numbers + neighbour_numbers,
     )
 
 

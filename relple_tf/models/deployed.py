@@ -2,11 +2,13 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
+from relple_tf.models.agreement import Disagreement, Larger
 from relple_tf.models.domain import DomainStatistics
 from relple_tf.models.front_end import InvalidIsNan
 from relple_tf.models.kernel_regression import KernelRegression
@@ -17,6 +19,18 @@ T2, Q = "T2", "Q"
 """Names of the outputs that hold the domain statistics; see `domain.DomainStatistics`."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RobustPart:
+    """The part of the deployed model that reads the robust views."""
+
+    reference: keras.Model
+    """Absorbance (batch, grid) -> predictions (batch, K), in standard deviations."""
+    share: "Scaled"
+    """Reference -> its part of the stack."""
+    disagreement: Disagreement | None
+    """(Estimates, reference) -> (batch, 1); None if nothing is known about usual differences."""
+
+
 def deployed_model(
     absorbance: keras.Model,
     channels: keras.Model,
@@ -24,8 +38,19 @@ def deployed_model(
     scales: Sequence[TargetScale],
     domain_statistics: DomainStatistics,
     kernel_regression: KernelRegression,
+    robust: "RobustPart | None" = None,
 ) -> keras.Model:
     """Join the trained parts to one graph. Network and kernel regression are already scaled by their stacking weights.
+
+    Args:
+        absorbance: Raw scan (batch, bands) -> absorbance (batch, grid).
+        channels: Absorbance -> features (batch, bands, channels).
+        network: Features -> {target: (batch, 1)} in standard deviations.
+        scales: Scale of each target.
+        domain_statistics: Bands and scores of the first view -> T2 and Q.
+        kernel_regression: Scores of the network's views -> (batch, K) in standard deviations.
+        robust: Robust part of the stack, which is added, and the disagreement, which is a part of Q; None for a stack
+            without robust views.
 
     Returns:
         A model, raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, "T2": (batch, 1), "Q": (batch, 1)};
@@ -36,13 +61,31 @@ def deployed_model(
     by_target, bands, scores = with_views(network)(channels(on_grid))
     from_kernel_regression = kernel_regression(scores)
     from_network = joined([by_target[scale.name] for scale in scales], keras, name="learned")
-    stacked = keras.layers.Add(name="stack")([from_network, from_kernel_regression])
+    members = [from_network, from_kernel_regression]
+    if robust is not None:
+        reference = robust.reference(on_grid)
+        members.append(robust.share(reference))
+    stacked = keras.layers.Add(name="stack")(members)
     lowest = InvalidIsNan().lowest if absorbance.get_layer("absorbance").quantity != "features" else LOWEST
     guard = InvalidIsNan(lowest, name="invalid_is_nan")
     values = guard((on_grid, InverseTargetScaling(scales, name="target_scaling")(stacked)))
     outputs = PerTarget([scale.name for scale in scales], name="per_target")(values)
-    outputs[T2], outputs[Q] = (guard((on_grid, statistic)) for statistic in domain_statistics((bands, scores[0])))
+    t2, q = domain_statistics((bands, scores[0]))
+    if robust is not None and robust.disagreement is not None:
+        q = Larger(name="q")((q, robust.disagreement((stacked, reference))))
+    outputs[T2], outputs[Q] = guard((on_grid, t2)), guard((on_grid, q))
     return keras.Model(spectrum, outputs, name="scan_to_lab")
+
+
+@keras.saving.register_keras_serializable("relple_tf")
+class Scaled(keras.layers.Layer):
+    """Multiply each column (batch, K) by a fixed factor (K,), which `factors.assign` sets."""
+
+    def build(self, shape: Sequence[int | None]) -> None:
+        self.factors = self.add_weight(shape=shape[1:], initializer="ones", trainable=False, name="factors")
+
+    def call(self, values: Any) -> Any:
+        return values * self.factors
 
 
 @keras.saving.register_keras_serializable("relple_tf")

@@ -116,10 +116,10 @@ class DomainStatistics(keras.layers.Layer):
         neighbours, inverse_radius, distances = _neighbours(
             unscaled[:, : self.neighbours.shape[1]], samples, self.count
         )
-        distance = _conformal_quantile(distances, SHARE_WITHIN)
+        distance = conformal_quantile(distances, SHARE_WITHIN)
         closeness = 0.0
         if distance > 0:
-            residual = _conformal_quantile(_leave_one_out(residuals, t2), SHARE_WITHIN)
+            residual = conformal_quantile(_leave_one_out(residuals, t2), SHARE_WITHIN)
             closeness = max(residual, 0.0) ** 0.25 / distance
         self.neighbours.assign(neighbours)
         self.closeness.assign(closeness * inverse_radius**2)
@@ -261,10 +261,10 @@ def limits(t2: Floats, q: Floats, share: float = SHARE_WITHIN) -> Limits:
         raise ValueError(
             f"limits: expected at least one finite T2 and Q; received {len(t2)} values, {np.sum(~finite)} not finite"
         )
-    return Limits(t2=_conformal_quantile(t2, share), q=_conformal_quantile(q, share), share=share)
+    return Limits(t2=conformal_quantile(t2, share), q=conformal_quantile(q, share), share=share)
 
 
-def _conformal_quantile(values: Floats, share: float) -> float:
+def conformal_quantile(values: Floats, share: float) -> float:
     """Return the value (n,) of the conformal rank, or the largest where there are too few."""
     return float(np.sort(values)[min(conformal_rank(len(values), share), len(values)) - 1])
 

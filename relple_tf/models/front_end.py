@@ -385,7 +385,19 @@ def apply(stage: keras.Model, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.f
     return np.concatenate([np.empty((0, *stage.output.shape[1:]), np.float32), *batches(stage, rows)])
 
 
+def apply_all(stage: keras.Model, rows: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    """Run a stage of one or more outputs on all rows in blocks; return an array for each output."""
+    blocks = [[np.empty((0, *output.shape[1:]), np.float32) for output in stage.outputs]]
+    blocks += [block if isinstance(block, list) else [block] for block in batches(stage, rows)]
+    return [np.concatenate(column) for column in zip(*blocks, strict=True)]
+
+
 def batches(stage: keras.Model, rows: npt.NDArray[np.float32], size: int = 256) -> Any:
-    """Yield the output of a stage, block by block, as NumPy arrays."""
+    """Yield the output of a stage, block by block, as NumPy arrays; a list of them for several outputs."""
     for first in range(0, len(rows), size):
-        yield ops.convert_to_numpy(stage(rows[first : first + size], training=False))
+        output = stage(rows[first : first + size], training=False)
+        yield (
+            [ops.convert_to_numpy(part) for part in output]
+            if isinstance(output, list)
+            else ops.convert_to_numpy(output)
+        )

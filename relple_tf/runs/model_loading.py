@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from relple_tf.artefacts.reading import check_archive, opened, readable, short
-from relple_tf.models import domain, front_end, target_scaling
+from relple_tf.models import agreement, domain, front_end, robust_views, target_scaling
 from relple_tf.models import kernel_regression as kernel
 from relple_tf.models.deployed import T2, Q
 from relple_tf.runs.card_schema import MAX_WEIGHTS
@@ -25,6 +25,8 @@ REGISTERED_LAYERS = (
     target_scaling.InverseTargetScaling,
     domain.DomainStatistics,
     kernel.KernelRegression,
+    robust_views.Detrend,
+    agreement.Disagreement,
 )
 """Layers of relple_tf; Keras loads them only if their modules are imported."""
 

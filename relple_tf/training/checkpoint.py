@@ -20,8 +20,8 @@ Floats = npt.NDArray[np.float64]
 FINAL = "checkpoint.npz"
 """State of the final network."""
 
-FORMAT = 3
-"""Increased when training would continue an earlier state differently; since 3, a fold is stored as `fold-N.npz`."""
+FORMAT = 4
+"""Increased when training would continue an earlier state differently; since 4, a fold stores differences too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +41,20 @@ class Checkpoints:
         """Path of the predictions of a fold; folds are counted from 0."""
         return self.folder / f"fold-{number + 1}.npz"
 
-    def save_fold(self, number: int, predictions: Floats, history: pd.DataFrame) -> None:
-        """Write the predictions and the history of a fold."""
+    def save_fold(self, number: int, predictions: Floats, differences: Floats, history: pd.DataFrame) -> None:
+        """Write the predictions of a fold, their differences from the reference, and the history."""
         facts = {"fingerprint": self.fingerprint, "history": history.to_dict("list")}
-        save_state(self.fold(number), {"predictions": [predictions]}, facts)
+        save_state(self.fold(number), {"predictions": [predictions, differences]}, facts)
 
-    def load_fold(self, number: int, shape: tuple[int, ...]) -> tuple[Floats, pd.DataFrame] | None:
+    def load_fold(self, number: int, shape: tuple[int, ...]) -> tuple[Floats, Floats, pd.DataFrame] | None:
         """Read what `save_fold` wrote.
 
         Args:
             number: Number of the fold, from 0.
-            shape: Expected shape of its predictions.
+            shape: Expected shape of its predictions, and of the differences.
 
         Returns:
-            Predictions and history; None if the file does not exist.
+            Predictions, differences and history; None if the file does not exist.
 
         Raises:
             InputError: the file is damaged, of another version, or belongs to other data or other folds.
@@ -64,13 +64,14 @@ class Checkpoints:
             return None
         arrays, facts = load_state(path, self.fingerprint)
         with readable(path, REMEDY):
-            predictions = arrays["predictions"][0]
-            if (predictions.shape, predictions.dtype.kind) != (shape, "f"):
-                raise ValueError(f"expected predictions, numbers of shape {shape}; received shape {predictions.shape}")
+            predictions, differences = arrays["predictions"]
+            for array in (predictions, differences):
+                if (array.shape, array.dtype.kind) != (shape, "f"):
+                    raise ValueError(f"expected predictions, numbers of shape {shape}; received shape {array.shape}")
             history = pd.DataFrame(facts["history"])
             if "epoch" not in history or not all(pd.api.types.is_numeric_dtype(dtype) for dtype in history.dtypes):
                 raise ValueError("expected a history with a column epoch and numbers only")
-        return predictions, history
+        return predictions, differences, history
 
 
 def remove_checkpoints(folder: Path) -> None:

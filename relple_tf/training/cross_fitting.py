@@ -22,7 +22,7 @@ from relple_tf.training.checkpoint import Checkpoints
 from relple_tf.training.loop import TraceCache, train
 from relple_tf.training.preparation import prepare
 from relple_tf.training.seeds import seed_everything
-from relple_tf.training.stacking import WEIGHTS, best_weight, components, stacked_by_weight
+from relple_tf.training.stacking import WEIGHTS, best_weight, members
 
 Floats = npt.NDArray[np.float64]
 Parts = npt.NDArray[np.str_]
@@ -40,6 +40,9 @@ class CrossFit:
     """Target -> stacking weight w of the network, from WEIGHTS; the kernel regression has 1 - w."""
     predictions: dict[str, Floats]
     """Target -> (n,) stacked out-of-fold predictions in laboratory units; NaN for rows outside the development set."""
+    differences: Floats
+    """(n, K) stacked out-of-fold predictions less the reference, in standard deviations; NaN likewise, and everywhere
+    without robust views."""
     history: pd.DataFrame
     """History of training, mean over the fold networks; see `loop.TrainedNetwork`."""
 
@@ -50,6 +53,8 @@ class FoldFit:
 
     stacked: Floats
     """(weights, n_held, K) stacked predictions for the rows of the fold in laboratory units, for each of WEIGHTS."""
+    differences: Floats
+    """(weights, n_held, K) stacked predictions less the reference, in standard deviations of the fold, likewise."""
     history: pd.DataFrame
     """See `loop.TrainedNetwork`."""
 
@@ -99,7 +104,8 @@ def cross_fit(
     for number in range(fold.max() + 1):
         shape = (len(WEIGHTS), int(np.sum(fold == number)), len(library.targets))
         if checkpoints is not None and (stored := checkpoints.load_fold(number, shape)) is not None:
-            fits[number] = FoldFit(stacked=stored[0], history=stored[1])
+            stacked, differences, history = stored
+            fits[number] = FoldFit(stacked=stacked, differences=differences, history=history)
     missing = [number for number in range(fold.max() + 1) if number not in fits]
     shared = _Shared(library=library, parts=development(parts), fold=fold, config=config, traces=traces or TraceCache())
     bar = tqdm(total=fold.max() + 1, initial=len(fits), unit="network", desc="cross-validation", disable=not show)
@@ -107,7 +113,7 @@ def cross_fit(
     def store(job: int, fit: FoldFit) -> None:
         fits[missing[job]] = fit
         if checkpoints is not None:
-            checkpoints.save_fold(missing[job], fit.stacked, fit.history)
+            checkpoints.save_fold(missing[job], fit.stacked, fit.differences, fit.history)
         bar.update()
 
     try:
@@ -133,8 +139,11 @@ def fit_fold(shared: _Shared, number: int) -> FoldFit:
     parts = np.where(shared.fold == number, "validation", shared.parts)
     prepared = prepare(shared.library, parts, config)
     trained = train(prepared, config, stop_early=False, show=False, traces=shared.traces)
-    stacked = stacked_by_weight(*components(trained.network, prepared.kernel_regression, prepared.validation_features))
-    return FoldFit(stacked=to_lab(prepared.scales, stacked), history=trained.history)
+    held = members(trained.network, prepared, config.front_end, prepared.validation_absorbance)
+    stacked = held.stacked_by_weight()
+    return FoldFit(
+        stacked=to_lab(prepared.scales, stacked), differences=stacked - held.reference, history=trained.history
+    )
 
 
 def to_lab(scales: tuple[TargetScale, ...], values: Floats) -> Floats:
@@ -148,9 +157,11 @@ def collect(library: SpectralLibrary, fold: npt.NDArray[np.intp], fits: list[Fol
     Raises:
         DivergedError: a prediction is not finite.
     """
-    stacked = np.full((len(WEIGHTS), len(library), len(library.targets)), np.nan)
+    stacked, by_weight = np.full((2, len(WEIGHTS), len(library), len(library.targets)), np.nan)
     for number, fit in enumerate(fits):
         stacked[:, fold == number] = fit.stacked
+        by_weight[:, fold == number] = fit.differences
+    differences = np.full(by_weight.shape[1:], np.nan)
     weights, predictions = {}, {}
     for column, (target, values) in enumerate(library.targets.items()):
         if not np.isfinite(stacked[:, fold >= 0, column]).all():
@@ -159,5 +170,11 @@ def collect(library: SpectralLibrary, fold: npt.NDArray[np.intp], fits: list[Fol
             )
         best = best_weight(np.where(fold >= 0, values, np.nan), stacked[:, :, column])
         weights[target], predictions[target] = WEIGHTS[best], stacked[best, :, column]
+        differences[:, column] = by_weight[best, :, column]
     histories = pd.concat([fit.history for fit in fits])
-    return CrossFit(weights=weights, predictions=predictions, history=histories.groupby("epoch", as_index=False).mean())
+    return CrossFit(
+        weights=weights,
+        predictions=predictions,
+        differences=differences,
+        history=histories.groupby("epoch", as_index=False).mean(),
+    )

@@ -45,6 +45,8 @@ def fit_kernel_regression(
     groups: Indices,
     landmarks: int,
     seed: int,
+    *,
+    name: str = "kernel_regression",
 ) -> KernelRegression:
     """Fit an SVR for each target and view; the prediction for a target is the mean over the views.
 
@@ -55,6 +57,7 @@ def fit_kernel_regression(
         groups: (n,) numbers of the groups that no fold divides.
         landmarks: Largest number of training rows that a scan is compared with; a random subset if there are more rows.
         seed: Seed of that subset and of the folds.
+        name: Name of the layer.
 
     Returns:
         A layer: scores of all views -> (batch, targets) in standard deviations.
@@ -62,16 +65,16 @@ def fit_kernel_regression(
     count = min(landmarks, len(groups))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(groups))[:count])
     components = min(COMPONENTS, scores[0].shape[1])
-    layer = KernelRegression(tuple(values), count, components, name="kernel_regression")
+    layer = KernelRegression(tuple(values), count, components, name=name)
     layer.build([view.shape for view in scores])
     view_weights = [
         _view_kernel_regression(view[:, :components], kernel[:, :components], values, groups, chosen, seed)
         for view, kernel in zip(scores, kernels, strict=True)
     ]
     intercepts = np.mean([weights.pop("level") for weights in view_weights], axis=0)
-    for name in view_weights[0]:
-        stacked = np.stack([weights[name] for weights in view_weights])
-        getattr(layer, name).assign(stacked / len(scores) if name in ("slope", "linear") else stacked)
+    for weight in view_weights[0]:
+        stacked = np.stack([weights[weight] for weights in view_weights])
+        getattr(layer, weight).assign(stacked / len(scores) if weight in ("slope", "linear") else stacked)
     layer.level.assign(intercepts)
     return layer
 

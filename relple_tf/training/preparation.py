@@ -1,5 +1,6 @@
 """Preparation: everything that is fitted before the first gradient step, on the training rows only."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
@@ -16,6 +17,7 @@ from relple_tf.models.domain import NEIGHBOURS, DomainStatistics
 from relple_tf.models.kernel_regression import KernelRegression
 from relple_tf.models.network_spec import NetworkSpec
 from relple_tf.models.relevance import pearson, unrelated_for_lack_of_rows
+from relple_tf.models.robust_views import robust_bands, robust_reference
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.models.views import set_bounds, view_name
 from relple_tf.spectra.library import SpectralLibrary
@@ -42,6 +44,8 @@ class Prepared:
     """For each view, (components,): SD of its scores over the training rows."""
     kernel_regression: KernelRegression
     """Scores of all views -> predictions (batch, K) in standard deviations."""
+    reference: keras.Model | None
+    """Absorbance (batch, grid) -> predictions of the robust views (batch, K) in standard deviations; None without."""
     domain_statistics: DomainStatistics
     """Bands and scores of the first view -> T2 and Q."""
     scales: tuple[TargetScale, ...]
@@ -56,6 +60,8 @@ class Prepared:
     """(n_train, bands, channels)."""
     train_values: npt.NDArray[np.float32]
     """(n_train, K), in standard deviations, NaN where not measured."""
+    validation_absorbance: npt.NDArray[np.float32]
+    """(n_validation, grid)."""
     validation_features: npt.NDArray[np.float32]
     """(n_validation, bands, channels)."""
     validation_values: npt.NDArray[np.float32]
@@ -117,20 +123,23 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
     first_features = view_features(features, views[0])
     domain_statistics.build((first_features.shape, (None, spec.components)))
     domain_statistics.fit(first_features, projections[0][0], group_labels(library, keep_groups=False)[train])
+    values = dict(zip(targets, modelled[train].T, strict=True))
     kernel_regression = fit_kernel_regression(
         scores,
         [kernel for kernel, _ in projections],
-        dict(zip(targets, modelled[train].T, strict=True)),
+        values,
         groups[train],
         config.model.landmarks,
         config.training.seed,
     )
+    validation_absorbance = front_end.apply(stage, library.spectra[validation])
     return Prepared(
         absorbance_stage=stage,
         channel_stage=channels,
         projections=tuple(projections),
         score_sd=tuple(score.std(axis=0) for score in scores),
         kernel_regression=kernel_regression,
+        reference=fit_reference(train_absorbance, values, groups[train], config),
         domain_statistics=domain_statistics,
         scales=scales,
         spec=spec,
@@ -138,7 +147,8 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         train_absorbance=train_absorbance,
         train_features=features,
         train_values=modelled[train].astype("float32"),
-        validation_features=front_end.apply(channels, front_end.apply(stage, library.spectra[validation])),
+        validation_absorbance=validation_absorbance,
+        validation_features=front_end.apply(channels, validation_absorbance),
         validation_values=modelled[validation].astype("float32"),
         validation_measured={name: values[validation] for name, values in library.targets.items()},
         notes=tuple(
@@ -146,6 +156,48 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
             for first, second, common in unrelated_for_lack_of_rows(modelled[train], targets)
         ),
     )
+
+
+def fit_reference(
+    absorbance: npt.NDArray[np.float32],
+    values: Mapping[str, npt.NDArray[np.float64]],
+    groups: npt.NDArray[np.intp],
+    config: Config,
+) -> keras.Model | None:
+    """Fit projections and kernel regression of the robust views on the training rows.
+
+    Args:
+        absorbance: (n, grid).
+        values: Target -> (n,) in standard deviations, NaN where not measured.
+        groups: (n,) numbers of the groups that no fold divides.
+        config: Config of the run.
+
+    Returns:
+        Absorbance -> (batch, K) in standard deviations; None without robust views.
+    """
+    if not config.front_end.robust_views:
+        return None
+    stage = robust_bands(absorbance.shape[1], config.front_end)
+    projections, kernels, scores = [], [], []
+    for bands in front_end.apply_all(stage, absorbance):
+        # Bands are standardised before the projection; its kernel includes that.
+        mean, sd = bands.mean(axis=0, dtype="float64"), bands.std(axis=0, dtype="float64")
+        inverse_sd = np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > 0)
+        kernel, bias = whitening(((bands - mean) * inverse_sd).astype("float32"), config)
+        of_bands = inverse_sd[:, None] * kernel
+        projections.append((of_bands, bias - mean @ of_bands))
+        kernels.append(kernel)
+        scores.append((bands @ of_bands + projections[-1][1]).astype("float32"))
+    regression = fit_kernel_regression(
+        scores,
+        kernels,
+        values,
+        groups,
+        config.model.landmarks,
+        config.training.seed,
+        name="robust_regression",
+    )
+    return robust_reference(stage, projections, regression)
 
 
 def initial_network(prepared: Prepared, config: Config) -> keras.Model:

@@ -1,11 +1,12 @@
-"""Prediction intervals and limits of the applicability domain, fitted on the training rows."""
+"""Prediction intervals, limits of the applicability domain and usual disagreement, fitted on the training rows."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from relple_tf.models.domain import Limits, cross_validated_statistics, limits
+from relple_tf.models.agreement import POWER
+from relple_tf.models.domain import SHARE_WITHIN, Limits, conformal_quantile, cross_validated_statistics, limits
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.grouping import group_labels
 from relple_tf.training.cross_fitting import CrossFit
@@ -13,6 +14,27 @@ from relple_tf.training.intervals import Interval, fit_interval
 from relple_tf.training.preparation import Prepared, first_view
 
 Floats = npt.NDArray[np.float64]
+
+USUAL_SHARE = 0.9
+"""Fraction of the soils whose estimate and reference differ by at most the usual difference of a target."""
+
+SMALLEST_DIFFERENCE = 1e-3
+"""Smallest usual difference, in standard deviations: with all views robust, network weight 0, all differences are 0."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Agreement:
+    """Constants of `models.agreement.Disagreement`."""
+
+    usual: Floats
+    """(K,) usual |estimate - reference| of each target, in standard deviations."""
+    scale: float
+    """Factor after which the disagreement is compared with the limit of Q."""
+
+    def q(self, differences: Floats) -> Floats:
+        """Disagreement of scans as a part of Q: estimate - reference (n, K), in standard deviations -> (n,)."""
+        scaled: Floats = self.scale * np.max(np.abs(differences) / self.usual, axis=1) ** POWER
+        return scaled
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,7 +48,9 @@ class Reliability:
     t2: Floats
     """(n,) cross-validated T2 of the training rows; NaN for other rows."""
     q: Floats
-    """(n,) cross-validated Q, likewise."""
+    """(n,) cross-validated Q, likewise; includes the disagreement."""
+    agreement: Agreement | None
+    """None without robust views, or without predictions of rows that were not trained on."""
 
 
 def fit_reliability(
@@ -34,9 +58,19 @@ def fit_reliability(
     parts: npt.NDArray[np.str_],
     prepared: Prepared,
     cross_fit: CrossFit | None,
+    differences: Floats,
     seed: int,
 ) -> Reliability:
     """Fit the domain limits on the training rows, and the intervals on their out-of-fold predictions.
+
+    Args:
+        library: All rows.
+        parts: (n,) of PARTS, as used for the final network.
+        prepared: Preparation of the final network.
+        cross_fit: Out-of-fold predictions; None without cross-validation folds.
+        differences: (n, K) estimate - reference of rows that were not trained on, in standard deviations; NaN for other
+            rows, and everywhere without robust views.
+        seed: Seed of the folds for T2 and Q.
 
     The folds for T2 and Q divide groups, but no sample. Limits from held-out groups would accept almost every scan, and
     scans of a new group are those to flag.
@@ -47,6 +81,11 @@ def fit_reliability(
     t2[train], q[train] = cross_validated_statistics(
         first_view(prepared), samples, prepared.spec.components, seed, count=prepared.domain_statistics.count
     )
+    agreement = fit_agreement(differences, q[train])
+    if agreement is not None:
+        # The limit of Q then holds for both, so that a new soil still exceeds it with probability 0.01 at most.
+        known = train & np.isfinite(differences).all(axis=1)
+        q[known] = np.maximum(q[known], agreement.q(differences[known]))
     domain_limits = limits(t2[train], q[train])
     intervals = {}
     if cross_fit is not None:
@@ -59,4 +98,24 @@ def fit_reliability(
             )
             for scale in prepared.scales
         }
-    return Reliability(limits=domain_limits, intervals=intervals, t2=t2, q=q)
+    return Reliability(limits=domain_limits, intervals=intervals, t2=t2, q=q, agreement=agreement)
+
+
+def fit_agreement(differences: Floats, q: Floats) -> Agreement | None:
+    """Scale the disagreement so that its quantile at SHARE_WITHIN is that of Q.
+
+    Args:
+        differences: See `fit_reliability`.
+        q: (n,) cross-validated Q of the training rows.
+
+    Returns:
+        None if no row has a difference.
+    """
+    known = differences[np.isfinite(differences).all(axis=1)]
+    if not len(known):
+        return None
+    usual = np.maximum(np.quantile(np.abs(known), USUAL_SHARE, axis=0), SMALLEST_DIFFERENCE)
+    largest = np.maximum(np.max(np.abs(known) / usual, axis=1), SMALLEST_DIFFERENCE)
+    return Agreement(
+        usual=usual, scale=conformal_quantile(q, SHARE_WITHIN) / conformal_quantile(largest, SHARE_WITHIN) ** POWER
+    )

@@ -1,13 +1,15 @@
-"""Stacking of network and kernel regression: predictions of both, their combination, and the choice of the weight."""
+"""Stacking of network and kernel regression: their predictions, the weight of each, and their agreement."""
+
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
+from relple_tf.config import FrontEndConfig
 from relple_tf.models import front_end
 from relple_tf.models.deployed import with_views
-from relple_tf.models.kernel_regression import KernelRegression
+from relple_tf.training.preparation import Prepared
 
 Floats = npt.NDArray[np.float64]
 
@@ -21,27 +23,59 @@ LARGEST_ERROR = 3.0
 """Errors are clipped at this many SDs of the laboratory values, so that a single soil cannot determine the weight."""
 
 
-def components(
-    network: keras.Model, kernel_regression: KernelRegression, features: npt.NDArray[np.float32]
-) -> tuple[Floats, Floats]:
-    """Predict with the network alone and with the kernel regression alone.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Members:
+    """Predictions of the members of the stack, (n, K) each, in standard deviations."""
+
+    network: Floats
+    kernel_regression: Floats
+    """Mean over all views, robust views included."""
+    reference: Floats
+    """Mean over the robust views; NaN without robust views."""
+
+    def stacked_by_weight(self) -> Floats:
+        """Stack with each of WEIGHTS: (weights, n, K)."""
+        return np.stack([self.stacked(weight) for weight in WEIGHTS])
+
+    def stacked(self, weights: npt.ArrayLike) -> Floats:
+        """Stack with a weight of the network for each target, (K,) or a scalar: (n, K)."""
+        weights = np.asarray(weights, "float64")
+        stacked: Floats = weights * self.network + (1 - weights) * self.kernel_regression
+        return stacked
+
+
+def robust_share(config: FrontEndConfig) -> float:
+    """Return the fraction of the views of the kernel regression that are robust."""
+    robust = len(config.robust_views)
+    return robust / (robust + len(config.viewed_channels()))
+
+
+def members(
+    network: keras.Model, prepared: Prepared, config: FrontEndConfig, absorbance: npt.NDArray[np.float32]
+) -> Members:
+    """Predict with each member of the stack.
 
     Args:
         network: Trained network.
-        kernel_regression: From `fit_kernel_regression`.
-        features: (n, bands, channels).
-
-    Returns:
-        (n, K) each, in standard deviations.
+        prepared: Preparation of its training.
+        config: Config of the front end.
+        absorbance: (n, grid).
     """
     extended = with_views(network)
     outputs, _, scores = extended.output
-    both = [
-        ops.concatenate([outputs[target] for target in kernel_regression.targets], axis=1),
-        kernel_regression(scores),
-    ]
-    predictions = front_end.apply(keras.Model(extended.input, ops.stack(both, axis=1)), features).astype("float64")
-    return predictions[:, 0], predictions[:, 1]
+    columns = [outputs[target] for target in prepared.spec.targets]
+    both = [keras.ops.concatenate(columns, axis=1), prepared.kernel_regression(scores)]
+    features = front_end.apply(prepared.channel_stage, absorbance)
+    from_network, estimate = (
+        values.astype("float64") for values in front_end.apply_all(keras.Model(extended.input, both), features)
+    )
+    if prepared.reference is None:
+        return Members(network=from_network, kernel_regression=estimate, reference=np.full_like(estimate, np.nan))
+    reference = front_end.apply(prepared.reference, absorbance).astype("float64")
+    share = robust_share(config)
+    return Members(
+        network=from_network, kernel_regression=(1 - share) * estimate + share * reference, reference=reference
+    )
 
 
 def best_weight(measured: Floats, stacked: Floats) -> int:
@@ -62,11 +96,6 @@ def best_weight(measured: Floats, stacked: Floats) -> int:
     squares = np.nanmean(np.minimum(np.abs(stacked - measured) / sd, LARGEST_ERROR) ** 2, axis=1)
     good = np.flatnonzero(squares <= (1 + EQUAL_WITHIN) * squares.min())
     return int(good[np.argmin(np.abs(np.array(WEIGHTS)[good] - 0.5))])
-
-
-def stacked_by_weight(network: Floats, kernel_regression: Floats) -> Floats:
-    """Stack predictions (n, K) of network and kernel regression with each of WEIGHTS: (weights, n, K)."""
-    return np.stack([weight * network + (1 - weight) * kernel_regression for weight in WEIGHTS])
 
 
 def scale_heads(network: keras.Model, weights: dict[str, float]) -> None:

@@ -63,7 +63,7 @@ def fold_of(library, parts):
 
 
 def assert_equal_folds(folder, other):
-    for (predictions, history), (expected, expected_history) in zip(folds_in(other), folds_in(folder), strict=True):
+    for (*predictions, history), (*expected, expected_history) in zip(folds_in(other), folds_in(folder), strict=True):
         np.testing.assert_array_equal(predictions, expected)
         pd.testing.assert_frame_equal(history, expected_history)
 
@@ -87,10 +87,13 @@ def test_exactly_the_rows_of_the_development_set_have_an_out_of_fold_prediction(
     np.testing.assert_array_equal(fold == -1, parts == "test")
     for column, name in enumerate(library.targets):
         np.testing.assert_array_equal(np.isnan(crossed.predictions[name]), parts == "test")
-        for number, (stacked, _) in enumerate(folds_in(folder)):
-            assert stacked.shape == (len(WEIGHTS), np.sum(fold == number), 2)
+        for number, (stacked, differences, _) in enumerate(folds_in(folder)):
+            assert stacked.shape == differences.shape == (len(WEIGHTS), np.sum(fold == number), 2)
             chosen = stacked[WEIGHTS.index(crossed.weights[name]), :, column]
             np.testing.assert_array_equal(crossed.predictions[name][fold == number], chosen)
+            chosen = differences[WEIGHTS.index(crossed.weights[name]), :, column]
+            np.testing.assert_array_equal(crossed.differences[fold == number, column], chosen)
+        assert np.isnan(crossed.differences[parts == "test"]).all()
 
 
 def test_the_laboratory_values_of_a_soil_do_not_change_the_predictions_of_its_fold(library, parts, done, tmp_path):
@@ -100,9 +103,11 @@ def test_the_laboratory_values_of_a_soil_do_not_change_the_predictions_of_its_fo
     other = replace(library, targets=changed)
     cross_fit_in(other, parts, tmp_path)
     np.testing.assert_array_equal(fold_of(other, parts), fold)
-    for number, ((before, _), (after, _)) in enumerate(zip(folds_in(done[0]), folds_in(tmp_path), strict=True)):
+    both = zip(folds_in(done[0]), folds_in(tmp_path), strict=True)
+    for number, ((before, reference, _), (after, other_reference, _)) in enumerate(both):
         if number == fold[soil]:
             np.testing.assert_array_equal(after, before)
+            np.testing.assert_array_equal(other_reference, reference)
         else:
             # The first are those of the kernel regression, the last those of the network.
             assert (after[[0, -1]] != before[[0, -1]]).any(axis=(1, 2)).all()
@@ -127,7 +132,7 @@ def test_a_target_may_have_no_value_in_a_fold(library, parts, tmp_path):
         replace(library, targets=library.targets | {"CEC_cmolc_kg": cec}), parts, tmp_path, config=three_folds
     )
     assert np.isfinite(crossed.predictions["CEC_cmolc_kg"][second]).all()
-    for number, (_, history) in enumerate(folds_in(tmp_path)):
+    for number, (*_, history) in enumerate(folds_in(tmp_path)):
         assert np.isfinite(history[["validation_score", "validation_r2_OC_g_kg"]].to_numpy()).all()
         assert (history["validation_r2_CEC_cmolc_kg"].isna() == (number == 1)).all()
 
@@ -221,7 +226,8 @@ def synthetic(library, parts, fold):
             # There are also predictions where no value was measured.
             stacked[:, :, column] = np.nan_to_num(values[rows], nan=1.0) * (1 + error_weight[:, None] * error)
         history = {"epoch": [0, 1], "loss": [np.nan, 1.0 + number], "validation_score": [0.1 * number, 0.5]}
-        fits.append(FoldFit(stacked=stacked, history=pd.DataFrame(history)))
+        differences = rng.normal(size=stacked.shape)
+        fits.append(FoldFit(stacked=stacked, differences=differences, history=pd.DataFrame(history)))
     return fits
 
 
@@ -234,6 +240,9 @@ def test_all_folds_together_choose_the_weights_and_their_histories_are_averaged(
         rows = (fold >= 0) & ~np.isnan(values)
         np.testing.assert_array_equal(crossed.predictions[name][rows], values[rows])
         assert np.isnan(crossed.predictions[name][fold < 0]).all()
+    for number, fit in zip(FOLDS, fits, strict=True):
+        np.testing.assert_array_equal(crossed.differences[fold == number, 0], fit.differences[0, :, 0])
+        np.testing.assert_array_equal(crossed.differences[fold == number, 1], fit.differences[-1, :, 1])
     assert crossed.history["epoch"].tolist() == [0, 1]
     np.testing.assert_allclose(crossed.history["loss"], [np.nan, 1.5])
     np.testing.assert_allclose(crossed.history["validation_score"], [0.05, 0.5])
@@ -311,7 +320,7 @@ def test_fold_networks_do_not_stop_early_and_do_not_change_the_final_network(lib
     """A patience of one epoch would end a training with early stopping. `final` read its folds from files."""
     fitted = fit_in(library, parts, tmp_path, change(TINY, training__patience=1))
     assert_equal_folds(done[0], tmp_path)
-    for _, history in folds_in(tmp_path):
+    for *_, history in folds_in(tmp_path):
         assert history["epoch"].tolist() == [0, 1, 2]
     assert_same_fit(fitted, final[1])
 

@@ -6,20 +6,21 @@ import pytest
 from conftest import CONFIG, TARGETS, features_of, outputs_of, set_fixed_weights, spec_of
 
 from relple_tf.config import replace as change
+from relple_tf.models.agreement import POWER
 from relple_tf.models.catalogue import BUILDERS, build
 from relple_tf.models.deployed import with_views
 from relple_tf.models.kernel_regression import KernelRegression
-from relple_tf.pipeline import deployed, fit_model, validation_weights
+from relple_tf.pipeline import deployed, fit_model, validation_stack
 from relple_tf.training.loop import train
 from relple_tf.training.preparation import initial_network, prepare
 from relple_tf.training.stacking import (
     EQUAL_WITHIN,
     LARGEST_ERROR,
     WEIGHTS,
+    Members,
     best_weight,
-    components,
+    members,
     scale_heads,
-    stacked_by_weight,
 )
 
 
@@ -43,20 +44,6 @@ def summed(network, kernel_regression, features):
         target: np.asarray(outputs[target])[:, 0] + column
         for target, column in zip(TARGETS, from_kernel_regression.T, strict=True)
     }
-
-
-def test_the_stack_is_the_weighted_mean_of_network_and_kernel_regression(case):
-    network, kernel_regression, features = case
-    from_network, from_kernel_regression = components(network, kernel_regression, features)
-    weights = dict(zip(TARGETS, (0.25, 0.5, 1.0), strict=True))
-    scale_heads(network, weights)
-    scaled = kernel_regression.scaled([1 - weights[target] for target in TARGETS])
-    for column, (target, values) in enumerate(summed(network, scaled, features).items()):
-        assert np.abs(from_network[:, column] - from_kernel_regression[:, column]).min() > 1e-3
-        weight = weights[target]
-        np.testing.assert_allclose(
-            values, weight * from_network[:, column] + (1 - weight) * from_kernel_regression[:, column], atol=2e-5
-        )
 
 
 def test_a_weight_of_one_leaves_the_network_unchanged_and_removes_the_kernel_regression(case):
@@ -90,24 +77,13 @@ def test_scaling_copies_the_kernel_regression_and_leaves_the_original_unchanged(
     np.testing.assert_array_equal(kernel_regression(scores), before)
 
 
-def test_components_are_the_outputs_of_network_and_kernel_regression(case):
-    network, kernel_regression, features = case
-    from_network, from_kernel_regression = components(network, kernel_regression, features)
-    _, _, scores = with_views(network)(features)
-    for column, target in enumerate(TARGETS):
-        np.testing.assert_allclose(from_network[:, column], outputs_of(network, features)[target].ravel(), atol=2e-5)
-        np.testing.assert_allclose(
-            from_kernel_regression[:, column], np.asarray(kernel_regression(scores))[:, column], atol=2e-5
-        )
-
-
 def test_stacked_predictions_go_from_the_kernel_regression_to_the_network():
-    from_network, from_kernel_regression = np.random.default_rng(0).normal(size=(2, 5, 3))
-    stacked = stacked_by_weight(from_network, from_kernel_regression)
+    network, kernel_regression, reference = np.random.default_rng(0).normal(size=(3, 5, 3))
+    stacked = Members(network=network, kernel_regression=kernel_regression, reference=reference).stacked_by_weight()
     assert stacked.shape == (len(WEIGHTS), 5, 3)
-    np.testing.assert_array_equal(stacked[WEIGHTS.index(0.0)], from_kernel_regression)
-    np.testing.assert_array_equal(stacked[WEIGHTS.index(1.0)], from_network)
-    np.testing.assert_allclose(stacked[WEIGHTS.index(0.5)], (from_network + from_kernel_regression) / 2, rtol=1e-12)
+    np.testing.assert_array_equal(stacked[WEIGHTS.index(0.0)], kernel_regression)
+    np.testing.assert_array_equal(stacked[WEIGHTS.index(1.0)], network)
+    np.testing.assert_allclose(stacked[WEIGHTS.index(0.5)], (network + kernel_regression) / 2, rtol=1e-12)
 
 
 def stacked_with(*squares):
@@ -159,34 +135,91 @@ def test_the_weight_does_not_depend_on_the_unit():
 
 
 SMALL = change(CONFIG, model__architecture="shared_bottom", training__max_epochs=2)
+"""With the views and robust views of CONFIG."""
+
+
+def test_members_are_network_mean_over_all_views_and_mean_over_the_robust_views(library, parts):
+    """Each view has the same weight in the kernel regression."""
+    config = change(SMALL, front_end__robust_views=("detrended",))
+    prepared = prepare(library, parts, config)
+    network = initial_network(prepared, config)
+    absorbance = prepared.validation_absorbance
+    got = members(network, prepared, config.front_end, absorbance)
+    features = prepared.validation_features
+    outputs, _, scores = with_views(network)(features)
+    of_views = np.asarray(prepared.kernel_regression(scores), "float64")
+    reference = np.asarray(prepared.reference(absorbance), "float64")
+    robust, views = len(config.front_end.robust_views), len(scores)
+    assert robust
+    assert views != robust
+    np.testing.assert_allclose(got.reference, reference, atol=1e-5)
+    np.testing.assert_allclose(
+        got.kernel_regression, (views * of_views + robust * reference) / (views + robust), atol=1e-5
+    )
+    for column, target in enumerate(library.targets):
+        np.testing.assert_allclose(got.network[:, column], np.asarray(outputs[target])[:, 0], atol=1e-5)
+
+
+def test_without_robust_views_there_is_no_reference_and_q_is_that_of_the_domain(library, parts):
+    config = change(SMALL, front_end__robust_views=())
+    fitted = fit_model(library, parts, config, show=False)
+    held = fitted.members(library.spectra)
+    assert np.isnan(held.reference).all()
+    assert fitted.reliability.agreement is None
+    names = [layer.name for layer in fitted.model.layers]
+    assert not [name for name in names if name.startswith(("robust", "disagreement"))]
 
 
 def test_without_folds_the_validation_rows_choose_the_weights_of_the_deployed_model(library, parts):
     prepared = prepare(library, parts, SMALL)
     network = train(prepared, SMALL, stop_early=True).network
     fitted = fit_model(library, parts, SMALL, show=False)
-    from_network, from_kernel_regression = components(network, prepared.kernel_regression, prepared.validation_features)
+    stacked = members(network, prepared, SMALL.front_end, prepared.validation_absorbance).stacked_by_weight()
     for column, scale in enumerate(prepared.scales):
-        stacked = np.stack([w * from_network[:, column] + (1 - w) * from_kernel_regression[:, column] for w in WEIGHTS])
         values = library.targets[scale.name][parts == "validation"]
-        assert fitted.weights[scale.name] == WEIGHTS[best_weight(values, scale.to_lab(stacked))]
-    assert fitted.weights == validation_weights(prepared, network)
+        best = WEIGHTS[best_weight(values, scale.to_lab(stacked[:, :, column]))]
+        assert fitted.weights[scale.name] == best
+    weights, differences = validation_stack(parts, prepared, SMALL, network)
+    assert fitted.weights == weights
+    np.testing.assert_array_equal(np.isfinite(differences).all(axis=1), parts == "validation")
     for a, b in zip(fitted.network.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def fitted(library, parts):
+    return fit_model(library, parts, change(SMALL, training__cv_folds=2), show=False)
+
+
+def test_the_deployed_model_is_the_stack_of_its_members(library, fitted):
     outputs = fitted.model.predict(library.spectra, verbose=0)
-    from_network, from_kernel_regression = fitted.components(library.spectra)
-    for column, scale in enumerate(prepared.scales):
-        weight = fitted.weights[scale.name]
-        expected = scale.to_lab(weight * from_network[:, column] + (1 - weight) * from_kernel_regression[:, column])
-        np.testing.assert_allclose(outputs[scale.name][:, 0], expected, rtol=1e-4, atol=1e-4)
+    held = fitted.members(library.spectra)
+    stacked = held.stacked(list(fitted.weights.values()))
+    for column, scale in enumerate(fitted.prepared.scales):
+        np.testing.assert_allclose(outputs[scale.name][:, 0], scale.to_lab(stacked[:, column]), rtol=1e-4, atol=1e-4)
+
+
+def test_q_is_the_larger_of_the_domain_statistic_and_the_disagreement(library, fitted):
+    prepared, agreement = fitted.prepared, fitted.reliability.agreement
+    held = fitted.members(library.spectra)
+    difference = held.stacked(list(fitted.weights.values())) - held.reference
+    disagreement = agreement.scale * np.max(np.abs(difference) / agreement.usual, axis=1) ** POWER
+    absorbance = prepared.absorbance_stage(library.spectra)
+    _, bands, scores = with_views(initial_network(prepared, fitted.config))(prepared.channel_stage(absorbance))
+    _, q = prepared.domain_statistics((bands, scores[0]))
+    q = np.asarray(q)[:, 0]
+    assert (disagreement > q).any()
+    assert (disagreement < q).any()
+    received = fitted.model.predict(library.spectra, verbose=0)["Q"][:, 0]
+    np.testing.assert_allclose(received, np.maximum(q, disagreement), rtol=2e-3)
 
 
 def test_deploying_changes_neither_network_nor_kernel_regression(library, parts):
     prepared = prepare(library, parts, SMALL)
     network = initial_network(prepared, SMALL)
-    before = [network.get_weights(), prepared.kernel_regression.get_weights()]
-    model = deployed(prepared, SMALL, network, dict.fromkeys(library.targets, 0.25))
-    for kept, layer in zip(before, (network, prepared.kernel_regression), strict=True):
+    before = [network.get_weights(), prepared.kernel_regression.get_weights(), prepared.reference.get_weights()]
+    model = deployed(prepared, SMALL, network, dict.fromkeys(library.targets, 0.25), None)
+    for kept, layer in zip(before, (network, prepared.kernel_regression, prepared.reference), strict=True):
         for a, b in zip(kept, layer.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
     scaled = model.get_layer("kernel_regression").get_weights()

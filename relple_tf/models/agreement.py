@@ -1,0 +1,39 @@
+"""Agreement of the estimates with a reference: a scan on which they disagree is not in the domain."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+POWER = 4
+"""Q grows with this power of the disagreement, so that the limit of the disagreement depends little on that of Q."""
+
+
+@keras.saving.register_keras_serializable("relple_tf")
+class Disagreement(keras.layers.Layer):
+    """Distance between estimates and robust reference: the largest over the targets, in units of its usual size.
+
+    Reads estimates and reference, (batch, targets) each, in standard deviations. Returns (batch, 1): scale * d^POWER,
+    where d is the largest |estimate - reference| * inverse_size of a target. `fit` sets the constants.
+    """
+
+    def build(self, shapes: Sequence[Sequence[int | None]]) -> None:
+        targets = shapes[0][1:]
+        self.inverse_size = self.add_weight(shape=targets, initializer="ones", trainable=False, name="inverse_size")
+        self.scale = self.add_weight(shape=(), initializer="ones", trainable=False, name="scale")
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        estimates, reference = inputs
+        difference = ops.max(ops.abs((estimates - reference) * self.inverse_size), axis=1, keepdims=True)
+        return ops.square(ops.square(difference)) * self.scale
+
+
+@keras.saving.register_keras_serializable("relple_tf")
+class Larger(keras.layers.Layer):
+    """The larger of two tensors of one shape."""
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        first, second = inputs
+        # Sum and relu propagate NaN on every runtime; a maximum may not.
+        return first + ops.relu(second - first)
