@@ -69,6 +69,11 @@ def size(config: Config, spec: NetworkSpec, wavelengths_nm: Any, soils: int) -> 
     landmarks = min(config.model.landmarks, soils)
     projected = [len(view) * bands for view in views]
     kernel_numbers = len(views) * landmarks * (min(COMPONENTS, trial_spec.components) + len(trial_spec.targets))
+    robust_numbers = 0
+    for view in robust_bands(grid, config.front_end).outputs if config.front_end.robust_views else []:
+        components = min(config.front_end.whitened_components, soils - 1, view.shape[1])
+        kernel_numbers += landmarks * (min(COMPONENTS, components) + len(trial_spec.targets))
+        robust_numbers += view.shape[1] * components
     neighbour_numbers = min(NEIGHBOURS, config.model.landmarks, soils) * (
         min(NEIGHBOUR_COMPONENTS, trial_spec.components) + 1
     )
@@ -80,11 +85,6 @@ def size(config: Config, spec: NetworkSpec, wavelengths_nm: Any, soils: int) -> 
         + 2 * trial_spec.components
         + 2 * bands * channels
     )
-    robust_numbers = 0
-    for view in robust_bands(grid, config.front_end).outputs if config.front_end.robust_views else []:
-        components = min(config.front_end.whitened_components, soils - 1, view.shape[1])
-        kernel_numbers += landmarks * (min(COMPONENTS, components) + len(trial_spec.targets))
-        robust_numbers += view.shape[1] * components
     projections = sum(projected) * trial_spec.components
     return Size(
         weights=network.weights + float_numbers,

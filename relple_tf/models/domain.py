@@ -1,4 +1,7 @@
-"""The applicability domain: the domain statistics T2 and Q, their limits, and the status of a scan."""
+"""The applicability domain: the domain statistics T2 and Q, their limits, and the status of a scan.
+
+The deployed model adds the disagreement of estimates and robust reference to Q (`agreement`).
+"""
 
 import math
 from collections.abc import Mapping, Sequence

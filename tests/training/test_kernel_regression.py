@@ -1,4 +1,4 @@
-"""The kernel regression: equal to scikit-learn's SVR on the same features, bounded influence, undivided groups."""
+"""The kernel regression: mean of exact SVR and Gaussian process, bounded influence, undivided groups."""
 
 from dataclasses import replace
 
@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from conftest import CONFIG
 from scipy.spatial.distance import cdist, pdist
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, WhiteKernel
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.svm import SVR
@@ -22,8 +24,9 @@ from relple_tf.training.kernel_regression import (
     EPSILON,
     FOLDS,
     LINEAR_SHARE,
-    STRENGTHS,
+    NOISES,
     WIDTH,
+    fit_gaussian_process,
     fit_kernel_regression,
     fit_svm,
 )
@@ -88,23 +91,58 @@ def test_the_influence_of_an_outlying_value_does_not_grow_with_it(simulated, mon
     """With a fixed C, because an outlying value does change the choice of C by squared errors."""
     monkeypatch.setattr(kernel_regression, "COSTS", (3.0,))
     x, y, groups = simulated
-    predictions, ridges = [], []
+    predictions, processes, ridges = [], [], []
     for value in (20.0, 20_000.0):
         outlying = np.where(groups == 4, value, y)
         slope, intercept = fit_svm(x, outlying, groups, SEED)
         predictions.append(x @ slope + intercept)
+        slope, intercept = fit_gaussian_process(x, outlying)
+        processes.append(x @ slope + intercept)
         ridges.append(RidgeCV([1.0]).fit(x, outlying).predict(x))
     np.testing.assert_allclose(*predictions, atol=1e-8)
+    np.testing.assert_allclose(*processes, atol=1e-8)
     assert np.abs(ridges[1] - ridges[0]).max() > 100
 
 
-def test_many_rows_are_fitted_by_ridge_regression(simulated, monkeypatch):
-    x, y, groups = simulated
-    monkeypatch.setattr(kernel_regression, "MOST_SVM_ROWS", 79)
-    slope, intercept = fit_svm(x, y, groups, SEED)
-    np.testing.assert_allclose(x @ slope + intercept, RidgeCV(STRENGTHS).fit(x, y).predict(x), atol=1e-8)
-    monkeypatch.setattr(kernel_regression, "MOST_SVM_ROWS", 80)
-    assert np.abs(fit_svm(x, y, groups, SEED)[0] - slope).max() > 1e-3
+def test_the_gaussian_process_is_that_of_scikit_learn(simulated):
+    """scikit-learn finds the hyperparameters by gradients, this fit on a grid."""
+    x, y, _ = simulated
+    slope, intercept = fit_gaussian_process(x, y)
+    centred = x - x.mean(axis=0)
+    kernel = ConstantKernel(1.0, (1e-5, 1e5)) * DotProduct(0.0, "fixed") + WhiteKernel(0.1, (1e-6, 1e3))
+    process = GaussianProcessRegressor(kernel, n_restarts_optimizer=3, random_state=0).fit(centred, y - y.mean())
+    expected = process.predict(centred) + y.mean()
+    np.testing.assert_allclose(x @ slope + intercept, expected, atol=0.01)
+    assert np.std(x @ slope + intercept - y) > 0.1
+
+
+def test_the_gaussian_process_depends_on_neither_unit_nor_origin_of_the_features(simulated):
+    x, y, _ = simulated
+    slope, intercept = fit_gaussian_process(x, y)
+    other, other_intercept = fit_gaussian_process(40 * x - 300, y)
+    np.testing.assert_allclose((40 * x - 300) @ other + other_intercept, x @ slope + intercept, atol=1e-7)
+    slope, intercept = fit_gaussian_process(np.ones_like(x), y)
+    np.testing.assert_array_equal(slope, 0)
+    assert intercept == pytest.approx(y.mean())
+
+
+def test_many_rows_are_fitted_by_the_gaussian_process_alone(curved, monkeypatch):
+    scores, kernels, values, groups = curved
+    rows = [s.astype("float32") for s in scores]
+    both = np.asarray(fit_kernel_regression(scores, kernels, values, groups, 90, 1)(rows))
+    monkeypatch.setattr(kernel_regression, "MOST_SVM_ROWS", 89)
+    # The second target has fewer values than that.
+    one, two = np.asarray(fit_kernel_regression(scores, kernels, values, groups, 90, 1)(rows)).T
+    np.testing.assert_array_equal(two, both[:, 1])
+    monkeypatch.setattr(kernel_regression, "fit_svm", fit_gaussian_process_as_svm)
+    monkeypatch.setattr(kernel_regression, "MOST_SVM_ROWS", 3000)
+    alone = np.asarray(fit_kernel_regression(scores, kernels, values, groups, 90, 1)(rows))[:, 0]
+    np.testing.assert_allclose(one, alone, atol=1e-5)
+    assert np.abs(one - both[:, 0]).max() > 1e-3
+
+
+def fit_gaussian_process_as_svm(x, y, groups, seed):
+    return fit_gaussian_process(x, y)
 
 
 @pytest.mark.parametrize(
@@ -173,8 +211,20 @@ def centred(kernel, train):
     return kernel - kernel.mean(axis=1, keepdims=True) - train.mean(axis=0) + train.mean()
 
 
+def gaussian_process(gram, cross, y):
+    """Mean of the posterior for the kernel `gram`, with the noise of the largest marginal likelihood of NOISES."""
+    residual, deviances = y - y.mean(), []
+    noises = NOISES * np.trace(gram) / len(y)
+    for noise in noises:
+        covariance = gram + noise * np.eye(len(y))
+        prior = residual @ np.linalg.solve(covariance, residual) / len(y)
+        deviances.append(len(y) * np.log(prior) + np.linalg.slogdet(covariance)[1])
+    covariance = gram + noises[np.argmin(deviances)] * np.eye(len(y))
+    return cross @ np.linalg.solve(covariance, residual) + y.mean()
+
+
 @pytest.mark.parametrize("target", ["first", "second"])
-def test_with_every_soil_as_landmark_it_is_the_mean_of_exact_kernel_svrs(curved, target):
+def test_with_every_soil_as_landmark_it_is_the_mean_of_exact_svrs_and_gaussian_processes(curved, target):
     scores, kernels, values, groups = curved
     layer = fit_kernel_regression(
         [s[:70] for s in scores], kernels, {k: v[:70] for k, v in values.items()}, groups[:70], 70, 1
@@ -193,7 +243,9 @@ def test_with_every_soil_as_landmark_it_is_the_mean_of_exact_kernel_svrs(curved,
             SVR(kernel="precomputed", epsilon=EPSILON), {"C": COSTS}, cv=folds, scoring="neg_mean_squared_error"
         )
         expected.append(search.fit(gram / size, y).predict(cross / size))
-    assert np.std(expected[0] - expected[1]) > 0.01
+        expected.append(gaussian_process(gram, cross, y))
+    for one, other in ((0, 1), (0, 2), (1, 3)):
+        assert np.std(expected[one] - expected[other]) > 0.01
     np.testing.assert_allclose(got, np.mean(expected, axis=0), atol=2e-3)
 
 
@@ -287,9 +339,11 @@ def test_rows_outside_the_training_part_have_no_influence(library, parts):
     changed = {name: np.where(rows, 1000 * values, values) for name, values in library.targets.items()}
     other = prepare(replace(library, spectra=spectra, targets=changed), parts, CONFIG)
     assert list(prepared.kernel_regression.targets) == list(library.targets)
-    for a, b in zip(other.kernel_regression.get_weights(), prepared.kernel_regression.get_weights(), strict=True):
-        assert a.any()
-        np.testing.assert_array_equal(a, b)
+    for layer in ("kernel_regression", "reference"):
+        both = (getattr(each, layer).get_weights() for each in (other, prepared))
+        for a, b in zip(*both, strict=True):
+            assert a.any()
+            np.testing.assert_array_equal(a, b)
 
 
 def test_landmarks_are_training_soils_as_many_as_the_config_asks(library, parts):
