@@ -3,8 +3,8 @@
     python -m benchmarks.device_speed RUN BUNDLE [--repeats 7] [--scans 1000]
 
 Each repeat predicts the same scans with `keras.Model.predict` (batches of 32, its default, and of 256) and with every
-variant of the bundle that reads a scan: in batches, as `relple_tf.predict BUNDLE` does, and scan by scan on one thread,
-as a device does. Prints medians over the repeats and their ratios. Needs idle cores.
+variant of the bundle: in batches, as `relple_tf.predict BUNDLE` does, and scan by scan on one thread, as a device does.
+Prints medians over the repeats and their ratios. Needs idle cores.
 """
 
 import argparse
@@ -39,7 +39,6 @@ def main() -> None:
     variants = {
         name: (options.bundle / facts["file"]).read_bytes()
         for name, facts in SoilScan(options.bundle).card["variants"].items()
-        if facts["reads"] == "scan"
     }
     runtime = LiteRt(name="LiteRT", resolver="AUTO")
     batches = {f"Keras, batches of {size}": size for size in BATCH_SIZES}

@@ -14,7 +14,7 @@ class Budget:
     """Limits of a device; None means no limit."""
 
     flash_bytes: int | None = None
-    """Flash for the model, and for the tables of the C source where the device computes the front end."""
+    """Flash for the model, without the code of TFLM."""
     arena_bytes: int | None = None
     """Working memory for TFLM."""
     largest_error: float | None = None

@@ -7,14 +7,11 @@ from relple_tf.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a .tflite is made, and its tolerances."""
+    """How a .tflite of the deployed model is made, and its tolerances."""
 
     name: str
     description: str
     """One sentence for the card."""
-    reads: str = "scan"
-    """`scan`: the file holds the deployed model, raw scan in, laboratory units, T2 and Q out, all float32.
-    `features_int8`: the file holds network and kernel regression, int8 features in, int8 standard deviations out."""
     lstm_form: str = "fused"
     """`fused`: one LSTM operator; `unrolled`: plain operators, for runtimes without the LSTM operator."""
     weights: str = "float32"
@@ -70,15 +67,6 @@ _ALL = (
         activations="int8",
         largest_error=0.5,
         largest_r2_loss=0.01,
-    ),
-    Recipe(
-        name="int8_core",
-        description="8-bit network and kernel regression only, for integer devices that compute the front end.",
-        reads="features_int8",
-        weights="int8",
-        activations="int8",
-        largest_error=0.6,
-        largest_r2_loss=0.02,
     ),
     Recipe(
         name="int16x8",

@@ -11,7 +11,7 @@ from export.budget import Budget
 from export.bundling import assembly
 from export.bundling.stored_run import load
 from export.c.model import model_source
-from export.convert.conversion import front_end_file, recipe_file
+from export.convert.conversion import recipe_file
 from export.recipes import RECIPES
 from export.verify.runtimes import RUNTIMES
 from export.verify.verification import verify
@@ -44,13 +44,13 @@ SMALL = [
     )
 ]
 # After two epochs, a network has large errors in any format; the tolerances are tested in test_bundle_assembly.py.
-FLOAT32, CORE = (replace(RECIPES[name], largest_error=50.0, largest_r2_loss=50.0) for name in ("float32", "int8_core"))
+FLOAT32, INT8 = (replace(RECIPES[name], largest_error=50.0, largest_r2_loss=50.0) for name in ("float32", "int8"))
 LITERT = tuple(runtime for runtime in RUNTIMES if runtime.name == "LiteRT")
 
 _made = {}
 """`run` -> the loaded run; `bundle` -> the folder of its bundle."""
 _converted = {}
-"""Name of a recipe -> its file without a card; the empty name -> the front end."""
+"""Name of a recipe -> its file without a card."""
 
 
 def exit_code(main, *arguments):
@@ -60,7 +60,7 @@ def exit_code(main, *arguments):
     return exit_.value.code
 
 
-def assembled(trained, out, recipes=(FLOAT32, CORE), budget=Budget(), shown=None):  # noqa: B008
+def assembled(trained, out, recipes=(FLOAT32, INT8), budget=Budget(), shown=None):  # noqa: B008
     show = (lambda card: None) if shown is None else shown.append
     return assembly.assemble(trained.folder, recipes, budget, out, notify=lambda message: None, show=show)
 
@@ -95,22 +95,16 @@ def fixture_conversions(trained):
             _converted[recipe.name] = recipe_file(trained, recipe)
         out.write_bytes(_converted[recipe.name])
 
-    def convert_front_end(run, out, limit_s):
-        if "" not in _converted:
-            _converted[""] = front_end_file(trained)
-        out.write_bytes(_converted[""])
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assembly, "load", lambda folder: trained)
         patch.setattr(assembly, "convert", convert)
-        patch.setattr(assembly, "convert_front_end", convert_front_end)
         patch.setattr(assembly, "verify", partial(verify, runtimes=LITERT))
         yield _converted
 
 
 @pytest.fixture(scope="module", name="folder")
 def fixture_folder(trained, conversions, tmp_path_factory):
-    """The bundle of the run, with the variants float32 and int8_core; do not write into it."""
+    """The bundle of the run, with the variants float32 and int8; do not write into it."""
     if "bundle" not in _made:
         out = tmp_path_factory.mktemp("bundles") / "bundle"
         assembled(trained, out)
@@ -144,7 +138,6 @@ def fixture_as_c(card, plain, tmp_path_factory):
         folders[variant] = tmp_path_factory.mktemp(variant)
         files = model_source(
             plain[variant],
-            reads=facts["reads"],
             targets=tuple(card["targets"]),
             arena_bytes=facts["arena_bytes"],
             wavelengths_nm=card["input"]["wavelengths_nm"],

@@ -18,33 +18,17 @@ def compiled(folder, *flags):
     file = folder / f"soil{len(flags)}.so"
     sources = sorted(str(path) for path in folder.glob("*.c"))
     subprocess.run([CC, *STRICT, *flags, "-shared", "-fPIC", "-o", file, *sources, "-lm"], check=True)
-    library = ctypes.CDLL(str(file))
-    for name in ("soil_difficulty", "soil_to_lab"):
-        if hasattr(library, name):
-            getattr(library, name).restype = ctypes.c_float
-    return library
+    return ctypes.CDLL(str(file))
 
 
 def checked_in_c(library, scan):
     """Status that soil_check gives a scan."""
-    return library.soil_check(pointer(np.ascontiguousarray(scan, "float32")))
-
-
-def pointer(array, kind=ctypes.c_float):
-    return array.ctypes.data_as(ctypes.POINTER(kind))
-
-
-def features_in_c(library, scan, shape, grid):
-    """Status, and features of `shape`; NaN if C did not write them."""
     scan = np.ascontiguousarray(scan, "float32")
-    features, work = np.full(shape, np.nan, "float32"), np.empty(grid)
-    status = library.soil_front_end(pointer(scan), pointer(work, ctypes.c_double), pointer(features))
-    return status, features
+    return library.soil_check(scan.ctypes.data_as(ctypes.POINTER(ctypes.c_float)))
 
 
-def statistics_in_c(library, features, components):
-    """T2 and Q of features."""
-    features, work = np.ascontiguousarray(features, "float32"), np.empty(components, "float32")
-    t2, q = ctypes.c_float(), ctypes.c_float()
-    library.soil_distances(pointer(features), pointer(work), ctypes.byref(t2), ctypes.byref(q))
-    return t2.value, q.value
+def interval_in_c(library, target, value, difficulty):
+    """Lower and upper end from soil_interval; None if the target has no interval."""
+    low, high = ctypes.c_float(np.nan), ctypes.c_float(np.nan)
+    arguments = ctypes.c_float(value), ctypes.c_float(difficulty), ctypes.byref(low), ctypes.byref(high)
+    return (low.value, high.value) if library.soil_interval(target, *arguments) else None

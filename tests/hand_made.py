@@ -11,8 +11,8 @@ BANDS = 24
 NM = [1000.0 + 10 * band for band in range(BANDS)]
 LIMITS = {"T2": 9.0, "Q": 2.0}
 MODELLED = {
-    "OC_g_kg": {"root": True, "mean": 2.0, "sd": 0.5, "low": -2.0, "high": 2.0, "non_negative": True},
-    "pH": {"root": False, "mean": 6.0, "sd": 1.0, "low": -2.0, "high": 2.0, "non_negative": True},
+    "OC_g_kg": {"root": True, "mean": 2.0, "sd": 0.5, "low": -2.0, "high": 2.0},
+    "pH": {"root": False, "mean": 6.0, "sd": 1.0, "low": -2.0, "high": 2.0},
 }
 INTERVAL = {"coverage": 0.9, "half_width": 0.2, "growth": 0.5, "root": True, "non_negative": True, "n": 50}
 NO_SQRT_BELOW = 0.1
@@ -26,15 +26,13 @@ def card():
         "format": 2,
         "simulated": False,
         "input": {"quantity": "reflectance", "wavelengths_nm": NM},
-        "targets": {
-            name: {"unit": units[name], "modelled": MODELLED[name], "interval": intervals[name]} for name in MODELLED
-        },
+        "targets": {name: {"unit": units[name], "interval": intervals[name]} for name in MODELLED},
         "domain": {"limits": dict(LIMITS), "share_within": 0.99},
-        "front_end": {"file": "front_end.tflite", "grid_nm": NM},
+        "front_end": {"grid_nm": NM},
         "default_variant": "float32",
         "variants": {
             "float32": {"file": "float32.tflite", "reads": "scan"},
-            "int8_core": {"file": "int8_core.tflite", "reads": "features_int8"},
+            "float16": {"file": "float16.tflite", "reads": "scan"},
         },
     }
 
@@ -64,25 +62,11 @@ def main(folder):
     recurrent.set_weights([kernel, recurrent_kernel, bias + np.repeat([0.0, 2.0, 0.0, 0.0], 3)])
     network = tf_keras.Model(features, {name: tf_keras.layers.Dense(1, name=name)(state) for name in MODELLED})
 
-    def spec(name, *shape):
-        return tf.TensorSpec((1, *shape), tf.float32, name=name)
-
-    def domain_statistics(spectrum):
-        t2 = tf.reduce_sum(tf.square(spectrum - 0.4), axis=1, keepdims=True)
-        return {"T2": t2, "Q": tf.sqrt(spectrum[:, :1] - NO_SQRT_BELOW)}
-
-    @tf.function(input_signature=[spec("spectrum", BANDS)])
-    def front_end(spectrum):
-        return {"features": tf.reshape((spectrum - 0.4) * 10, (1, BANDS, 1)), **domain_statistics(spectrum)}
-
-    @tf.function(input_signature=[spec("features", BANDS, 1)])
-    def core(features):
-        return network(features)
-
-    @tf.function(input_signature=[spec("spectrum", BANDS)])
+    @tf.function(input_signature=[tf.TensorSpec((1, BANDS), tf.float32, name="spectrum")])
     def deployed(spectrum):
-        outputs = front_end(spectrum)
-        values = network(outputs.pop("features"))
+        t2 = tf.reduce_sum(tf.square(spectrum - 0.4), axis=1, keepdims=True)
+        outputs = {"T2": t2, "Q": tf.sqrt(spectrum[:, :1] - NO_SQRT_BELOW)}
+        values = network(tf.reshape((spectrum - 0.4) * 10, (1, BANDS, 1)))
         for name, modelled in MODELLED.items():
             value = (
                 tf.clip_by_value(values[name], modelled["low"], modelled["high"]) * modelled["sd"] + modelled["mean"]
@@ -90,21 +74,17 @@ def main(folder):
             outputs[name] = value * value if modelled["root"] else value
         return outputs
 
-    def converted(function, integer=False):
+    def converted(half_precision):
         module = tf.Module()
-        module.variables_of_the_function, module.function = network.variables, function
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
-        if integer:
-            rows = [np.asarray(front_end(scan[None])["features"]) for scan in soils()]
+        module.variables_of_the_function, module.function = network.variables, deployed
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([deployed.get_concrete_function()], module)
+        if half_precision:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: ({"features": row} for row in rows)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.inference_input_type = converter.inference_output_type = tf.int8
+            converter.target_spec.supported_types = [tf.float16]
         return converter.convert()
 
-    (folder / "float32.tflite").write_bytes(converted(deployed))
-    (folder / "front_end.tflite").write_bytes(converted(front_end))
-    (folder / "int8_core.tflite").write_bytes(converted(core, integer=True))
+    (folder / "float32.tflite").write_bytes(converted(half_precision=False))
+    (folder / "float16.tflite").write_bytes(converted(half_precision=True))
     (folder / "card.json").write_text(json.dumps(card()))
     seal(folder)
     expected = [{name: np.asarray(value).item() for name, value in deployed(scan[None]).items()} for scan in soils()]

@@ -39,7 +39,6 @@ READ = {
     "export.load RUN": ("manifest.json", "card.json", "config.toml", "model.keras", "data.npz"),
     "predict BUNDLE": ("SHA256SUMS", "card.json", "float32.tflite"),
     "soil_scan": ("SHA256SUMS", "card.json", "float32.tflite"),
-    "soil_scan int8_core": ("SHA256SUMS", "card.json", "front_end.tflite", "int8_core.tflite"),
     "soil_scan --golden": ("SHA256SUMS", "card.json", "golden.json", "float32.tflite"),
 }
 """Command -> files that it reads; one of them is damaged. Commands check the hashes of all files of a run."""
@@ -178,8 +177,6 @@ def run_command(command: str, run: Path, bundle: Path, scans: Path) -> tuple[int
         "export.load RUN": lambda: run_main(lambda _: print(digest(load(run))), []),
     }
     flags = ["--golden", "--variant", "float32"] if command.endswith("--golden") else [str(scans)]
-    if command.endswith("int8_core"):
-        flags += ["--variant", "int8_core"]
     call = calls.get(command) or partial(soil_scan.main, [str(bundle), *flags])
     with redirected() as streams:
         try:

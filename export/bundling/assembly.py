@@ -14,12 +14,10 @@ from export.budget import Budget
 from export.bundling.card import Card, card_of, largest_error_sd, markdown, measured_accuracy, variant_facts
 from export.bundling.metadata import embed
 from export.bundling.stored_run import StoredRun, load
-from export.c import domain as c_domain
-from export.c import front_end as c_front_end
-from export.c import scan as c_scan
-from export.c import source as c_source
 from export.c.model import model_source
-from export.convert.conversion import convert, convert_front_end
+from export.c.scan import scan
+from export.c.targets import targets
+from export.convert.conversion import convert
 from export.recipes import Recipe
 from export.runtime.soil_scan import SoilScan, SoilScanError, repeat_golden
 from export.verify import golden
@@ -32,7 +30,6 @@ from relple_tf.runs.folder import locked, write_json
 LIMIT_S = 600.0
 """Time limit of a conversion, in seconds; a conversion with quantisation-aware training takes minutes."""
 
-FRONT_END_FILE = "front_end.tflite"
 CARD, SUMS = "card.json", "SHA256SUMS"
 UNFINISHED_SUMS = f"{UNFINISHED}{SUMS}"
 """Name of SHA256SUMS until the bundle is complete; a folder without SHA256SUMS is not a bundle."""
@@ -139,21 +136,12 @@ def fill(
     show: Callable[[Card], None],
 ) -> Card:
     """Write all files of the bundle into an empty folder; arguments and result as for `assemble`."""
-    front_end = c_front_end.FrontEnd.of(trained.model, trained.card)
-    domain = c_domain.Domain.of(trained.model, trained.card)
-    sources = c_sources(trained, front_end, domain)
-    reads_features = any(recipe.reads != "scan" for recipe in recipes)
-    if reads_features:
-        notify("front end: converting ...")
-        convert_front_end(trained.folder, folder / FRONT_END_FILE, LIMIT_S)
-    card = card_of(trained, front_end_file=FRONT_END_FILE if reads_features else None)
-    table_bytes = sum(table.bytes for table in (*front_end.tables(), *domain.tables()))
+    card = card_of(trained)
     variants: dict[str, Card] = {}
     verifications: dict[str, Any] = {}
     for recipe in recipes:
         verifications[recipe.name] = verified(folder, trained, recipe, notify)
-        c_table_bytes = 0 if recipe.reads == "scan" else table_bytes
-        variants[recipe.name] = size_report(folder, recipe, c_table_bytes, verifications[recipe.name], budget)
+        variants[recipe.name] = size_report(folder, recipe, verifications[recipe.name], budget)
     plain = {path.name: path.read_bytes() for path in folder.glob("*.tflite")}
     card["default_variant"] = default_variant(variants)
     card["budget"] = asdict(budget)
@@ -171,14 +159,13 @@ def fill(
         in_file = {name: facts for name, facts in variants.items() if facts["file"] == file}
         # This card lacks size and hash of the file, because the file contains it.
         (folder / file).write_bytes(embed(content, {**card, "variants": in_file}))
-    for facts in (*variants.values(), card["front_end"]):
-        if facts["file"]:
-            facts["bytes"] = (folder / facts["file"]).stat().st_size
-            facts["sha256"] = sha256(folder / facts["file"])
+    for facts in variants.values():
+        facts["bytes"] = (folder / facts["file"]).stat().st_size
+        facts["sha256"] = sha256(folder / facts["file"])
+    sources = c_sources(card)
     for name in in_c(variants):
         model_files = model_source(
             plain[variants[name]["file"]],
-            reads=variants[name]["reads"],
             targets=tuple(card["targets"]),
             arena_bytes=variants[name]["arena_bytes"],
             wavelengths_nm=card["input"]["wavelengths_nm"],
@@ -195,7 +182,6 @@ def fill(
     notify("golden vectors ...")
     golden_facts, arrays = golden.vectors(
         trained,
-        front_end,
         {name: SoilScan(folder, name, UNFINISHED_SUMS) for name in variants},
         {recipe.name: recipe for recipe in recipes},
         {name: plain[facts["file"]] for name, facts in variants.items() if facts["arena_bytes"] is not None},
@@ -232,15 +218,13 @@ def remedy(variant: str) -> str:
     return f"leave {variant} out of --recipes, or train a model with a smaller error in this format"
 
 
-def size_report(
-    folder: Path, recipe: Recipe, c_table_bytes: int, verification: Mapping[str, Any], budget: Budget
-) -> Card:
+def size_report(folder: Path, recipe: Recipe, verification: Mapping[str, Any], budget: Budget) -> Card:
     """A variant's part of the card: sizes, errors, and the limits of the budget that it exceeds."""
     file = f"{recipe.name}.tflite"
-    facts = variant_facts(recipe, file, (folder / file).read_bytes(), c_table_bytes, verification)
+    facts = variant_facts(recipe, file, (folder / file).read_bytes(), verification)
     facts["budget"] = list(
         budget.exceeded(
-            flash_bytes=facts["flash_bytes"],
+            flash_bytes=facts["model_bytes"],
             arena_bytes=facts["arena_bytes"],
             largest_error=max(largest_error_sd(verification).values()),
         )
@@ -255,35 +239,29 @@ def refuse_if_none_fits(variants: Mapping[str, Card]) -> None:
         InputError: no variant does.
     """
     if all(facts["budget"] for facts in variants.values()):
-        nearest = min(variants, key=lambda name: (len(variants[name]["budget"]), variants[name]["flash_bytes"]))
+        nearest = min(variants, key=lambda name: (len(variants[name]["budget"]), variants[name]["model_bytes"]))
         reasons = ", ".join(variants[nearest]["budget"])
         raise InputError(
             f"--budget: no variant fits; nearest is {nearest}: {reasons}; raise a limit or try other --recipes"
         )
 
 
-def c_sources(trained: StoredRun, front_end: c_front_end.FrontEnd, domain: c_domain.Domain) -> dict[str, str]:
+def c_sources(card: Card) -> dict[str, str]:
     """File name -> text of the C sources that do not depend on a variant."""
-    scales = [asdict(scale) for scale in trained.scales.values()]
-    limits = trained.card["domain"]["limits"]
-    return {
-        **c_scan.scan(front_end, (limits["T2"], limits["Q"])),
-        **c_front_end.front_end(front_end),
-        **c_domain.domain(domain),
-        **c_source.target_scaling(scales, trained.card),
-    }
+    limits, facts = card["domain"]["limits"], card["input"]
+    check = scan(facts["quantity"], len(facts["wavelengths_nm"]), (limits["T2"], limits["Q"]))
+    return check | targets(card["targets"])
 
 
 def default_variant(variants: Mapping[str, Card]) -> str:
-    """Name of the default variant: prefer variants that fit the budget, then those that read a scan, then the first."""
-    order = sorted(variants, key=lambda name: (bool(variants[name]["budget"]), variants[name]["reads"] != "scan"))
-    return order[0]
+    """Name of the default variant: the first that fits the budget; without any, the first."""
+    return min(variants, key=lambda name: bool(variants[name]["budget"]))
 
 
 def in_c(variants: Mapping[str, Card]) -> list[str]:
-    """Names of the variants written as C source: those that TFLM ran; without any, the smallest in flash."""
+    """Names of the variants written as C source: those that TFLM ran; without any, the smallest."""
     run = [name for name, facts in variants.items() if facts["arena_bytes"] is not None]
-    return run or [min(variants, key=lambda name: variants[name]["flash_bytes"])]
+    return run or [min(variants, key=lambda name: variants[name]["model_bytes"])]
 
 
 def measured_on() -> dict[str, str]:

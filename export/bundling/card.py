@@ -4,7 +4,6 @@ It holds no date and no time, so two exports of one run give the same bytes. Tim
 """
 
 import contextlib
-import dataclasses
 import hashlib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -29,18 +28,10 @@ FROM_RUN = ("source", "simulated", "data_sha256", "soils", "domain", "model", "r
 CONVERTERS = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert")
 
 
-def card_of(trained: StoredRun, *, front_end_file: str | None) -> Card:
-    """Make the card without variants.
-
-    Args:
-        trained: The run.
-        front_end_file: Name of the .tflite that computes features, T2 and Q; None if no variant needs it.
-    """
+def card_of(trained: StoredRun) -> Card:
+    """Make the card without variants."""
     run = trained.card
-    targets = {
-        name: {**facts, "modelled": modelled(trained, name), "interval": without_test(facts["interval"])}
-        for name, facts in run["targets"].items()
-    }
+    targets = {name: {**facts, "interval": without_test(facts["interval"])} for name, facts in run["targets"].items()}
     return {
         "format": FORMAT,
         **{name: run[name] for name in FROM_RUN},
@@ -49,7 +40,7 @@ def card_of(trained: StoredRun, *, front_end_file: str | None) -> Card:
         "id_column": trained.config.data.id_column,
         "golden_soils": soil_count(trained),
         "targets": {name: {key: facts[key] for key in facts if key != "test"} for name, facts in targets.items()},
-        "front_end": {**run["front_end"], **front_end_facts(trained), "file": front_end_file},
+        "front_end": {**run["front_end"], **front_end_facts(trained)},
         "versions": {"training": run["versions"], "export": versions()},
     }
 
@@ -60,11 +51,6 @@ def versions() -> dict[str, str]:
     with contextlib.suppress(PackageNotFoundError):
         package_versions["tflite-micro"] = version("tflite-micro")
     return package_versions
-
-
-def modelled(trained: StoredRun, target: str) -> Card:
-    """Constants of the inverse target scaling, for a device whose model does not contain it."""
-    return {name: value for name, value in dataclasses.asdict(trained.scales[target]).items() if name != "name"}
 
 
 def without_test(interval: Mapping[str, Any] | None) -> Card | None:
@@ -82,26 +68,22 @@ def front_end_facts(trained: StoredRun) -> Card:
     }
 
 
-def variant_facts(
-    recipe: Recipe, file: str, content: bytes, c_table_bytes: int, verification: Mapping[str, Any]
-) -> Card:
+def variant_facts(recipe: Recipe, file: str, content: bytes, verification: Mapping[str, Any]) -> Card:
     """A variant's part of the card, before the test scans are run.
 
     Args:
         recipe: Recipe of the variant.
         file: Name of its file.
         content: The file without its card.
-        c_table_bytes: Size of the C tables that a device needs with this file.
         verification: Result of `Verification.as_dict`.
     """
     return {
         "file": file,
         "recipe": recipe_facts(recipe),
-        "reads": recipe.reads,
+        "reads": "scan",  # the readers of bundle format 2 expect this entry
         "model_bytes": len(content),
         "model_sha256": hashlib.sha256(content).hexdigest(),
         "gzip_bytes": verification["gzip_bytes"],
-        "flash_bytes": len(content) + c_table_bytes,
         "arena_bytes": arena_bytes(verification),
         "macs": verification["macs"],
         "operators": verification["operators"],
@@ -225,7 +207,7 @@ def markdown(card: Card) -> str:
                     name,
                     facts["file"],
                     f"{facts['bytes']:,}",
-                    f"{facts['flash_bytes']:,}",
+                    f"{facts['model_bytes']:,}",
                     "-" if facts["arena_bytes"] is None else f"{facts['arena_bytes']:,}",
                     *(f"{facts['test']['targets'][target]['r2']:.3f}" for target in card["targets"]),
                     facts["recipe"]["description"],
@@ -233,9 +215,8 @@ def markdown(card: Card) -> str:
                 for name, facts in card["variants"].items()
             ],
         ),
-        "Bytes: size of the file with its card. Flash: size of the model without the card and, if it reads features, "
-        "of the tables in front_end.c and domain.c; the code of TFLM is not included. Arena: the smallest arena in "
-        "which TFLM ran on x86-64; align it to 16 bytes and add a reserve.",
+        "Bytes: size of the file with its card. Flash: size of the model without the card; the code of TFLM is not "
+        "included. Arena: the smallest arena in which TFLM ran on x86-64; align it to 16 bytes and add a reserve.",
         f"`python soil_scan.py . scans.csv` predicts a table of scans with `{card['default_variant']}`; it needs "
         "numpy and ai-edge-litert. `c/` holds the sources for a microcontroller; the head of `c/VARIANT/model.h` "
         "describes how to run a scan. golden.json and golden.npz hold the expected results of every runtime, "

@@ -1,12 +1,11 @@
 """A .tflite as C++ source for TensorFlow Lite for Microcontrollers (TFLM): model.h and model.cc of a variant."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from export.c.source import fill, lines, literal, macro
-from export.convert.flatbuffer import operators, parse, signature, type_name
+from export.convert.flatbuffer import operators, parse, signature
 
 BYTES_PER_LINE = 16
 
@@ -25,12 +24,8 @@ class Port:
     name: str
     index: int
     """Index among the inputs or outputs of the interpreter."""
-    shape: tuple[int, ...]
-    dtype: str
-    """Name of the NumPy type."""
-    scale: float
-    """real = scale * (stored - zero_point); 0 if the tensor is not quantised."""
-    zero_point: int
+    size: int
+    """Number of its values, float32."""
 
 
 def ports(content: bytes) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
@@ -40,21 +35,13 @@ def ports(content: bytes) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     both = []
     for tensor_of, order in zip(signature(model), (graph.inputs, graph.outputs), strict=True):
         name_of = {tensor: name for name, tensor in tensor_of.items()}
-        both.append(tuple(_port(name_of[at], index, graph.tensors[at]) for index, at in enumerate(order.tolist())))
+        both.append(
+            tuple(
+                Port(name=name_of[at], index=index, size=int(np.prod(graph.tensors[at].shape)))
+                for index, at in enumerate(order.tolist())
+            )
+        )
     return both[0], both[1]
-
-
-def _port(name: str, index: int, tensor: Any) -> Port:
-    quantised = tensor.quantization is not None and tensor.quantization.scale is not None
-    quantization = tensor.quantization if quantised else None
-    return Port(
-        name=name,
-        index=index,
-        shape=tuple(int(size) for size in tensor.shape),
-        dtype=type_name(tensor),
-        scale=float(quantization.scale[0]) if quantization else 0.0,
-        zero_point=int(quantization.zeroPoint[0]) if quantization else 0,
-    )
 
 
 def add_method(operator: str) -> str:
@@ -66,7 +53,6 @@ def add_method(operator: str) -> str:
 def model_source(
     content: bytes,
     *,
-    reads: str,
     targets: tuple[str, ...],
     arena_bytes: int | None,
     wavelengths_nm: list[float],
@@ -75,8 +61,7 @@ def model_source(
 
     Args:
         content: The .tflite without its card, which would only take flash.
-        reads: `scan`, or `features_int8` for a network between front end and target scaling.
-        targets: In the order of target_scaling.h.
+        targets: In the order of targets.h.
         arena_bytes: Size of the arena that TFLM needs; None if it was not measured.
         wavelengths_nm: Wavelengths of a scan.
     """
@@ -86,11 +71,7 @@ def model_source(
         f"#define {macro('model', kind, port.name, property_name)} {value}"
         for kind, group in (("input", inputs), ("output", outputs))
         for port in group
-        for property_name, value in (
-            ("index", str(port.index)),
-            ("size", str(int(np.prod(port.shape)))),
-            *((("scale", literal(port.scale)), ("zero_point", f"({port.zero_point})")) if port.scale else ()),
-        )
+        for property_name, value in (("index", port.index), ("size", port.size))
     ]
     arena = (
         "/* The arena of TFLM was not measured during this export. */"
@@ -100,11 +81,8 @@ def model_source(
     output_of = {port.name: port.index for port in outputs}
     header = fill(
         "model.h",
-        # Ends with a line break, as a file does.
-        one_scan=fill(f"run_{reads}.h").rstrip("\n"),
         outputs_of_targets=", ".join(str(output_of[name]) for name in targets),
         bands=len(wavelengths_nm),
-        gives_lab_units=int(reads == "scan"),
         bytes=len(content),
         arena=arena,
         ports="\n".join(macros),

@@ -1,10 +1,5 @@
-"""The C99 code that every firmware needs: the check of a scan and the limits of T2 and Q; it has no tables.
+"""The C99 code that every firmware needs: the check of a scan and the limits of T2 and Q."""
 
-It is separate from `export.c.front_end` and `export.c.domain`, because a device that runs the deployed model does not
-need their tables.
-"""
-
-from export.c.front_end import FrontEnd
 from export.c.source import fill, literal
 from relple_tf.spectra.library import ABSORBANCE_RANGE, FLATTEST_ABSORBANCE, REFLECTANCE_FLOOR, REFLECTANCE_RANGE
 
@@ -21,17 +16,16 @@ ABSORBANCE_OF = {
 """Quantity -> the C expression that converts `value` to absorbance."""
 
 
-def scan(constants: FrontEnd, limits: tuple[float, float]) -> dict[str, str]:
+def scan(quantity: str, bands: int, limits: tuple[float, float]) -> dict[str, str]:
     """Write scan.h and scan.c.
 
     Args:
-        constants: Constants of the front end.
+        quantity: Quantity of a scan, a key of QUANTITY.
+        bands: Number of values in a scan.
         limits: The limits of T2 and Q.
     """
-    low, high = REFLECTANCE_RANGE if constants.quantity == "reflectance" else ABSORBANCE_RANGE
-    header = fill(
-        "scan.h", bands=constants.bands, quantity=QUANTITY[constants.quantity], low=f"{low:g}", high=f"{high:g}"
-    )
+    low, high = REFLECTANCE_RANGE if quantity == "reflectance" else ABSORBANCE_RANGE
+    header = fill("scan.h", bands=bands, quantity=QUANTITY[quantity], low=f"{low:g}", high=f"{high:g}")
     code = fill(
         "scan.c",
         lowest=literal(low),
@@ -39,6 +33,6 @@ def scan(constants: FrontEnd, limits: tuple[float, float]) -> dict[str, str]:
         flattest=literal(FLATTEST_ABSORBANCE),
         limit_t2=literal(limits[0]),
         limit_q=literal(limits[1]),
-        absorbance=ABSORBANCE_OF[constants.quantity].format(floor=literal(REFLECTANCE_FLOOR)),
+        absorbance=ABSORBANCE_OF[quantity].format(floor=literal(REFLECTANCE_FLOOR)),
     )
     return {"scan.h": header, "scan.c": code}

@@ -5,13 +5,8 @@ kernel regression and the inverse target scaling: Keras 3 layers, always float32
 with the weights and activations of the recipe. So an 8-bit network never reads a raw spectrum, and T2 and Q are float
 in every file.
 
-Each file has one signature, `serving_default`:
-
-- `reads="scan"`: input "spectrum" (1, bands) float32; outputs named like the targets (laboratory units), "T2" and "Q",
-  each (1, 1) float32.
-- `reads="features_int8"`: input "features" (1, bands, channels) int8; outputs named like the targets, (1, 1) int8, in
-  standard deviations. The tensors hold scale and zero point.
-- The file of the front end: "spectrum" -> "features" (1, bands, channels), "T2", "Q", all float32.
+Each file has one signature, `serving_default`: input "spectrum" (1, bands) float32; outputs named like the targets
+(laboratory units), "T2" and "Q", each (1, 1) float32.
 """
 
 import json
@@ -38,11 +33,6 @@ FEATURES = "features"
 SPECTRUM = "spectrum"
 MODELLED = "modelled"
 """The network's predictions for all targets, in standard deviations."""
-FRONT_END = "front_end"
-"""Name of the front end's file, where recipes are named."""
-
-FLOAT_SCOPE = "float32_part"
-"""Name scope of the operators that an 8-bit core keeps in float32."""
 
 T2, Q = "T2", "Q"
 """As in `relple_tf.models.deployed`, which imports Keras."""
@@ -69,17 +59,8 @@ def convert(trained_folder: Path, recipe: Recipe, out_file: Path, limit_s: float
             computes correctly.
         InputError: the folder is not a finished run, or its data are missing or were changed.
     """
-    _in_child({"folder": str(trained_folder), "recipe": asdict(recipe), "out": str(out_file)}, recipe.name, limit_s)
-
-
-def convert_front_end(trained_folder: Path, out_file: Path, limit_s: float) -> None:
-    """Convert the front end to a float32 file, which `int8_core` needs; arguments and errors as for `convert`."""
-    _in_child({"folder": str(trained_folder), "recipe": None, "out": str(out_file)}, FRONT_END, limit_s)
-
-
-def _in_child(job: dict[str, Any], name: str, limit_s: float) -> None:
-    """Run this module in a child process; its argument is the job as JSON."""
-    run_child([sys.executable, "-m", "export.convert.conversion", json.dumps(job)], f"recipe {name}", limit_s)
+    job = {"folder": str(trained_folder), "recipe": asdict(recipe), "out": str(out_file)}
+    run_child([sys.executable, "-m", "export.convert.conversion", json.dumps(job)], f"recipe {recipe.name}", limit_s)
 
 
 def run_child(command: list[str], name: str, limit_s: float) -> None:
@@ -144,14 +125,8 @@ def main(job: dict[str, Any]) -> None:
     """Convert in the child process."""
     from export.bundling.stored_run import load
 
-    trained = load(Path(job["folder"]))
-    recipe = (
-        None
-        if job["recipe"] is None
-        else Recipe(**job["recipe"] | {"compression": tuple(job["recipe"]["compression"])})
-    )
-    content = front_end_file(trained) if recipe is None else recipe_file(trained, recipe)
-    write_bytes(Path(job["out"]), content)
+    recipe = Recipe(**job["recipe"] | {"compression": tuple(job["recipe"]["compression"])})
+    write_bytes(Path(job["out"]), recipe_file(load(Path(job["folder"])), recipe))
 
 
 def recipe_file(trained: "StoredRun", recipe: Recipe) -> bytes:
@@ -165,45 +140,10 @@ def recipe_file(trained: "StoredRun", recipe: Recipe) -> bytes:
     from export.convert.quantise import network_for
 
     network = network_for(trained, recipe)
-    if recipe.reads == "features_int8":
-        model = parse(core_file(trained, network, recipe))
-    else:
-        model = inserted(parse(shell_file(trained)), parse(network_file(trained, network, recipe)))
+    model = inserted(parse(shell_file(trained)), parse(network_file(trained, network, recipe)))
     content = packed(compacted(model))
     audit(content)
     return content
-
-
-def front_end_file(trained: "StoredRun") -> bytes:
-    """Convert the front end: scan -> features, T2, Q."""
-    import tensorflow as tf
-
-    from export.convert.flatbuffer import compacted, packed, parse
-
-    @tf.function(autograph=False, input_signature=[_spec(SPECTRUM, trained.train_scans.shape[1])])  # type: ignore[untyped-decorator]
-    def front_end(spectrum: Any) -> dict[str, Any]:
-        return _front_end(trained, spectrum)[0]
-
-    return packed(compacted(parse(converted(front_end, trained.model.variables))))
-
-
-def _front_end(trained: "StoredRun", spectrum: Any) -> tuple[dict[str, Any], list[Any], Callable[[Any], Any]]:
-    """Features, T2 and Q of a scan, by name.
-
-    Returns:
-        The outputs; the scores of each view; a function that replaces the outputs of an impossible scan by NaN.
-    """
-    from relple_tf.models.front_end import InvalidIsNan
-
-    absorbance, layer = trained.absorbance_stage(spectrum), InvalidIsNan(name="invalid_is_nan")
-
-    def guard(outputs: Any) -> Any:
-        return layer((absorbance, outputs))
-
-    features = trained.channel_stage(absorbance)
-    bands, scores = trained.projections(features)
-    t2, q = trained.domain_statistics((bands, scores[0]))
-    return {FEATURES: features, T2: guard(t2), Q: guard(q)}, scores, guard
 
 
 def shell_file(trained: "StoredRun") -> bytes:
@@ -211,6 +151,7 @@ def shell_file(trained: "StoredRun") -> bytes:
     import tensorflow as tf
 
     from relple_tf.models.deployed import per_target
+    from relple_tf.models.front_end import InvalidIsNan
     from relple_tf.models.views import view_name
 
     @tf.function(  # type: ignore[untyped-decorator]
@@ -218,11 +159,23 @@ def shell_file(trained: "StoredRun") -> bytes:
         input_signature=[_spec(SPECTRUM, trained.train_scans.shape[1]), _spec(MODELLED, len(trained.targets))],
     )
     def shell(spectrum: Any, modelled: Any) -> dict[str, Any]:
-        outputs, scores, guard = _front_end(trained, spectrum)
-        outputs |= per_target(
-            guard(trained.target_scaling(modelled + trained.kernel_regression(scores))), trained.targets
-        )
-        return outputs | {view_name(view): view_scores for view, view_scores in enumerate(scores)}
+        absorbance, layer = trained.absorbance_stage(spectrum), InvalidIsNan(name="invalid_is_nan")
+
+        def guard(outputs: Any) -> Any:
+            """Replace the outputs of an impossible scan by NaN."""
+            return layer((absorbance, outputs))
+
+        features = trained.channel_stage(absorbance)
+        bands, scores = trained.projections(features)
+        t2, q = (guard(statistic) for statistic in trained.domain_statistics((bands, scores[0])))
+        values = guard(trained.target_scaling(modelled + trained.kernel_regression(scores)))
+        return {
+            FEATURES: features,
+            T2: t2,
+            Q: q,
+            **per_target(values, trained.targets),
+            **{view_name(view): view_scores for view, view_scores in enumerate(scores)},
+        }
 
     return converted(shell, trained.model.variables)
 
@@ -269,37 +222,6 @@ def network_file(trained: "StoredRun", network: Any, recipe: Recipe) -> bytes:
             ]
 
     return converted(core, network.variables, configure)
-
-
-def core_file(trained: "StoredRun", network: Any, recipe: Recipe) -> bytes:
-    """Convert the sum of network and kernel regression: 8-bit features in, 8-bit standard deviations out.
-
-    The kernel regression computes in float32: its coefficients amplify the rounding of 8-bit similarities, and R2 fell
-    by 0.2 to 3.7 (presets nano and base on NIRsoil).
-    """
-    import tensorflow as tf
-
-    from export.convert.converter_adapter import only_calibrate, quantised_except
-    from export.convert.quantise import representative_features
-    from relple_tf.models.deployed import per_target, with_views
-
-    spec, predict = trained.spec, with_views(network)
-
-    @tf.function(autograph=False, input_signature=[_spec(FEATURES, spec.bands, spec.channels)])  # type: ignore[untyped-decorator]
-    def core(features: Any) -> dict[str, Any]:
-        modelled, _, scores = predict(features, training=False)
-        with tf.name_scope(FLOAT_SCOPE):
-            from_kernel_regression = per_target(trained.kernel_regression(scores), spec.targets)
-        return {target: modelled[target] + from_kernel_regression[target] for target in spec.targets}
-
-    def configure(converter: Any) -> None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        features = representative_features(trained)
-        converter.representative_dataset = lambda: ({FEATURES: row[None]} for row in features)
-        only_calibrate(converter)
-
-    calibrated = converted(core, [*network.variables, *trained.kernel_regression.variables], configure)
-    return quantised_except(calibrated, FLOAT_SCOPE)
 
 
 def converted(function: Any, variables: Any, configure: Any = None) -> bytes:

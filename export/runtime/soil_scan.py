@@ -164,16 +164,9 @@ class SoilScan:
         self.bands = Bands.of(self.card)
         self.wavelengths_nm = self.bands.wavelengths_nm
         self.targets: dict[str, dict[str, Any]] = self.card["targets"]
-        bands, statistics = len(self.wavelengths_nm), ("T2", "Q")
-        self.front_end = None
-        if variants[self.variant]["reads"] == "scan":
-            self.network = self._opened(variants[self.variant])
-            self.network.check(bands, dict.fromkeys((*self.targets, *statistics), 1))
-        else:
-            self.network, self.front_end = self._opened(variants[self.variant]), self._opened(self.card["front_end"])
-            features = size(self.network.input)
-            self.front_end.check(bands, {"features": features, **dict.fromkeys(statistics, 1)})
-            self.network.check(features, dict.fromkeys(self.targets, 1))
+        facts = variants[self.variant]
+        self.model = Model(self._checked(facts["file"], facts.get("bytes")), self.folder / facts["file"])
+        self.model.check(len(self.wavelengths_nm), (*self.targets, "T2", "Q"))
 
     def estimate(self, scan: Any) -> Estimate:
         """Predict from a scan (bands,), in the quantity and at the wavelengths of the card.
@@ -189,7 +182,7 @@ class SoilScan:
             )
         if reason := self.impossible(scan):
             return invalid(reason)
-        outputs = self._run(scan)
+        outputs = self.model.run(scan)
         values = {name: outputs[name] for name in self.targets}
         t2, q = outputs["T2"], outputs["Q"]
         if not all(map(math.isfinite, outputs.values())):
@@ -230,30 +223,6 @@ class SoilScan:
             absorbance = -np.log10(np.maximum(scan, REFLECTANCE_FLOOR))
         return "constant spectrum" if np.ptp(absorbance) <= FLATTEST_ABSORBANCE else ""
 
-    def _run(self, scan: np.ndarray) -> dict[str, float]:
-        """Every target in laboratory units, T2 and Q."""
-        if self.front_end is None:
-            return {name: float(value.ravel()[0]) for name, value in self.network.run(scan).items()}
-        outputs = self.front_end.run(scan)
-        features = outputs.pop("features")
-        if not np.isfinite(features).all():  # an integer input cannot hold NaN
-            return dict.fromkeys((*self.targets, *outputs), math.nan)
-        modelled = self.network.run(features)
-        values = {
-            name: to_lab(facts["modelled"], float(modelled[name].ravel()[0])) for name, facts in self.targets.items()
-        }
-        return {**values, **{name: float(statistic.ravel()[0]) for name, statistic in outputs.items()}}
-
-    def _opened(self, facts: dict[str, Any]) -> Model:
-        """Open the model that a part of the card describes.
-
-        Raises:
-            SoilScanError: the card names no file, or the file is missing, changed or damaged.
-        """
-        if facts["file"] is None:
-            raise SoilScanError(f"{self.folder}: card.json names no front end for {self.variant}; export the run again")
-        return Model(self._checked(facts["file"], facts.get("bytes")), self.folder / facts["file"])
-
     def _checked(self, name: str, expected_bytes: int | None = None) -> bytes:
         """Read a file of the bundle and check its hash.
 
@@ -267,7 +236,7 @@ class SoilScan:
 
 
 class Model:
-    """A .tflite with one input; quantised inputs and outputs are converted from and to real numbers.
+    """A .tflite with one input: a scan in, laboratory values, T2 and Q out.
 
     Args:
         content: Content of the file; check its hash first, because runtimes crash on damaged files.
@@ -288,52 +257,41 @@ class Model:
             (self.input,) = runner.get_input_details().values()
             self.outputs = runner.get_output_details()
 
-    def check(self, reads: int, gives: dict[str, int]) -> None:
-        """Compare the model with its card.
-
-        Args:
-            reads: Expected size of the input.
-            gives: Output name -> expected size.
+    def check(self, bands: int, outputs: Sequence[str]) -> None:
+        """Compare the model with its card: it must read `bands` float32 values and write one for each output.
 
         Raises:
             SoilScanError: the input or an output differs.
         """
-        sizes = {name: size(details) for name, details in self.outputs.items()}
-        if (size(self.input), sizes) != (reads, gives):
+        expected = (bands, "float32"), dict.fromkeys(outputs, (1, "float32"))
+        received = port(self.input), {name: port(details) for name, details in self.outputs.items()}
+        if received != expected:
             raise SoilScanError(
-                f"{self.file}: expected input size {reads} and output sizes {gives}, received {size(self.input)} and "
-                f"{sizes}; export the run again"
+                f"{self.file}: expected input and outputs {expected}, received {received}; export the run again"
             )
-        for details in (self.input, *self.outputs.values()):
-            kind, (scale, _) = np.dtype(details["dtype"]), details["quantization"]
-            stored = kind in (np.int8, np.int16) and math.isfinite(scale) and scale > 0
-            if not (stored or (kind == np.float32 and not scale)):
-                raise SoilScanError(
-                    f"{self.file}: {details['name']}: expected float32 or a quantised integer, received {kind} with "
-                    f"scale {scale:g}; export the run again"
-                )
 
-    def run(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Run on real numbers: output name -> float32 array."""
-        outputs = self.run_stored(quantise(values.reshape(self.input["shape"]), self.input))
-        return {name: dequantise(value, self.outputs[name]) for name, value in outputs.items()}
+    def run(self, scan: np.ndarray) -> dict[str, float]:
+        """Output name -> value; resets first, because a recurrent operator keeps its state.
 
-    def run_stored(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Run on numbers as the file stores them; resets first, because a recurrent operator keeps its state.
+        Args:
+            scan: (bands,) float32.
 
         Raises:
             SoilScanError: the interpreter cannot run the file.
         """
         with readable(self.file):
             self._interpreter.reset_all_variables()
-            self._interpreter.set_tensor(self.input["index"], values)
+            self._interpreter.set_tensor(self.input["index"], scan.reshape(self.input["shape"]))
             self._interpreter.invoke()
-            return {name: self._interpreter.get_tensor(details["index"]) for name, details in self.outputs.items()}
+            return {
+                name: float(self._interpreter.get_tensor(details["index"]).ravel()[0])
+                for name, details in self.outputs.items()
+            }
 
 
-def size(details: dict[str, Any]) -> int:
-    """Number of elements of a tensor."""
-    return math.prod(map(int, details["shape"]))
+def port(details: dict[str, Any]) -> tuple[int, str]:
+    """Number of elements and type of a tensor."""
+    return math.prod(map(int, details["shape"])), np.dtype(details["dtype"]).name
 
 
 def repeat_golden(device: SoilScan) -> str:
@@ -382,32 +340,6 @@ def _repeated(device: SoilScan, facts: dict[str, Any]) -> str:
         f"{device.variant}: {count} golden scans have the recorded status, {same} of them to the last bit; "
         f"the largest difference is {largest:.0%} of the tolerance"
     )
-
-
-def quantise(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """Convert real numbers to the type of a tensor."""
-    kind, (scale, zero_point) = details["dtype"], details["quantization"]
-    if not scale:
-        return values.astype(kind)
-    limits = np.iinfo(kind)
-    stored: np.ndarray = np.clip(np.round(values / scale + zero_point), limits.min, limits.max).astype(kind)
-    return stored
-
-
-def dequantise(stored: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """Convert the numbers of a tensor to real numbers."""
-    scale, zero_point = details["quantization"]
-    return scale * (stored.astype("float32") - zero_point) if scale else stored
-
-
-def to_lab(modelled: dict[str, Any], value: float) -> float:
-    """Convert standard deviations to laboratory units, clipped near the range of the training soils."""
-    # min and max would convert NaN to a plausible number.
-    if math.isnan(value):
-        return value
-    value = min(max(value, modelled["low"]), modelled["high"]) * modelled["sd"] + modelled["mean"]
-    value = value * value if modelled["root"] else value
-    return max(value, 0.0) if modelled["non_negative"] else value
 
 
 def interval(facts: dict[str, Any] | None, value: float, difficulty: float) -> tuple[float, float] | None:
@@ -580,13 +512,6 @@ CARD: dict[str, Rule] = {
     "input.end_tolerance_nm": or_missing(("two distances in nm", two_distances)),
     "targets": ("an object with plain names", named),
     "targets.*": OBJECT,
-    "targets.*.modelled": OBJECT,
-    "targets.*.modelled.root": FLAG,
-    "targets.*.modelled.non_negative": FLAG,
-    "targets.*.modelled.mean": number(-1e9, 1e9),
-    "targets.*.modelled.sd": number(1e-9, 1e9),
-    "targets.*.modelled.low": number(-1e9, 1e9),
-    "targets.*.modelled.high": number(-1e9, 1e9),
     "targets.*.interval": or_null(OBJECT),
     "targets.*.interval.half_width": or_null(number(0, 1e9)),
     "targets.*.interval.growth": number(0, 1e3),
@@ -598,13 +523,11 @@ CARD: dict[str, Rule] = {
     "domain.limits.Q": number(0, 1e12),
     "front_end": OBJECT,
     "front_end.grid_nm": ("at least two ascending wavelengths in nm", ascending),
-    "front_end.file": or_null(NAME),
-    "front_end.bytes": SIZE,
     "variants": ("an object with plain names", named),
     "variants.*": OBJECT,
     "variants.*.file": NAME,
     "variants.*.bytes": SIZE,
-    "variants.*.reads": text("scan|features_int8", "scan or features_int8"),
+    "variants.*.reads": text("scan", "scan"),
     "default_variant": NAME,
     "id_column": or_missing(("text", lambda value: isinstance(value, str))),
 }

@@ -1,15 +1,15 @@
-"""Golden vectors: scans, intermediate values and expected predictions, to test every runtime against."""
+"""Golden vectors: scans and expected predictions, to test every runtime against."""
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from export.bundling.stored_run import StoredRun
-from export.c.front_end import FrontEnd
 from export.recipes import Recipe
-from export.runtime.soil_scan import SoilScan, dequantise, quantise
+from export.runtime.soil_scan import SoilScan
 from export.verify.runtimes import RUNTIMES
 from relple_tf.spectra.library import REFLECTANCE_FLOOR
 from relple_tf.spectra.sources.out_of_domain import out_of_domain_scans
@@ -22,17 +22,14 @@ ABOUT = (
     "trained model, in laboratory units. variants: results of soil_scan.py on LiteRT's default runtime, and the "
     "tolerance in the target's unit: the largest difference of any runtime from keras for a scan with status ok, and "
     "from the recorded result for a scan with status outside. distance_tolerance is a fraction of the larger of the "
-    "limit and keras's T2 or Q; feature_tolerance is absolute for features up to 1 and relative for larger features. "
-    "golden.npz holds the same scans, the front end's output (features), and each variant's input and outputs: as "
-    "stored, as real numbers and, under tflm, as TensorFlow Lite for Microcontrollers stored them on x86-64, if it was "
-    "installed. A missing Reset or a wrong rounding can stay within the tolerances, but it changes the stored numbers. "
-    "Impossible scans are not run; their entries there are NaN or 0."
+    "limit and keras's T2 or Q. golden.npz holds the same scans and the outputs of each variant as float32: under "
+    "litert those of LiteRT's default runtime, under tflm those of TensorFlow Lite for Microcontrollers on x86-64, if "
+    "it was installed. A missing Reset or a wrong rounding can stay within the tolerances, but it changes these "
+    "numbers. Impossible scans are not run; their entries there are NaN."
 )
 
 SOILS = 8
 """Number of soil scans, half from the training part and half from the test part."""
-FEATURE_TOLERANCE = 1e-5
-"""Tolerance of a front end in double precision, in SDs of a feature; relative for features above 1."""
 DISTANCE_TOLERANCE = 0.01
 """Tolerance of T2 and Q, as a fraction of the larger of the statistic and its limit."""
 
@@ -70,7 +67,6 @@ def soil_count(trained: StoredRun) -> int:
 
 def vectors(
     trained: StoredRun,
-    front_end: FrontEnd,
     devices: dict[str, SoilScan],
     recipes: dict[str, Recipe],
     on_tflm: dict[str, bytes],
@@ -79,7 +75,6 @@ def vectors(
 
     Args:
         trained: The run.
-        front_end: The front end of the run.
         devices: Variant -> its opened file.
         recipes: Variant -> its recipe, which holds the tolerance.
         on_tflm: Variant that TFLM runs -> the bytes of its file.
@@ -88,13 +83,16 @@ def vectors(
     scans = np.stack(list(scan_of.values()))
     first_device = next(iter(devices.values()))
     possible = np.array([not first_device.impossible(scan) for scan in scans])
-    keras = {name: np.full(len(scans), np.nan, "float32") for name in (*trained.targets, "T2", "Q")}
-    for name, values in trained.outputs(scans[possible]).items():
-        keras[name][possible] = values
-    features = np.full((len(scans), *front_end.mean.shape), np.nan, "float32")
-    features[possible] = front_end.features(scans[possible])
-    arrays: dict[str, npt.NDArray[Any]] = {"scans": scans, "features": features}
-    arrays |= {f"keras/{name}": values for name, values in keras.items()}
+
+    def of_all(outputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Outputs of the possible scans -> outputs of all scans (n,), NaN for the impossible scans."""
+        complete = {name: np.full(len(scans), np.nan, "float32") for name in outputs}
+        for name, values in outputs.items():
+            complete[name][possible] = values
+        return complete
+
+    keras = of_all(trained.outputs(scans[possible]))
+    outputs_of = {"keras": keras}
     variants = {}
     for name, device in devices.items():
         estimates = [device.estimate(scan) for scan in scans]
@@ -102,12 +100,12 @@ def vectors(
             "tolerance": tolerances(trained, recipes[name]),
             "estimates": [estimate.as_dict() for estimate in estimates],
         }
-        arrays |= stored_tensors(name, device, scans, possible)
+        rows = [device.model.run(scan) for scan in scans[possible]]
+        outputs_of[f"{name}/litert"] = of_all({output: np.array([row[output] for row in rows]) for output in keras})
         if name in on_tflm:
-            arrays |= tflm_outputs(name, on_tflm[name], arrays[f"{name}/input"], possible)
+            outputs_of[f"{name}/tflm"] = of_all(TFLM.run(on_tflm[name], scans[possible]))
     facts = {
         "about": ABOUT,
-        "feature_tolerance": FEATURE_TOLERANCE,
         "distance_tolerance": DISTANCE_TOLERANCE,
         "cases": [
             {
@@ -119,46 +117,13 @@ def vectors(
         ],
         "variants": variants,
     }
-    return facts, npz_bytes(arrays)
+    arrays = {f"{source}/{name}": values for source, outputs in outputs_of.items() for name, values in outputs.items()}
+    return facts, npz_bytes({"scans": scans, **arrays})
 
 
 def tolerances(trained: StoredRun, recipe: Recipe) -> dict[str, float]:
     """Target -> tolerance of the recipe, in the target's unit."""
     return {name: recipe.largest_error * float(np.nanstd(values)) for name, values in trained.test_values.items()}
-
-
-def stored_tensors(
-    variant: str, device: SoilScan, scans: Floats, possible: npt.NDArray[np.bool_]
-) -> dict[str, npt.NDArray[Any]]:
-    """A variant's input and outputs, as stored and as real numbers; 0 for the impossible scans."""
-    arrays: dict[str, npt.NDArray[Any]] = {}
-
-    def store(name: str, row: int, value: npt.NDArray[Any]) -> None:
-        key = f"{variant}/{name}"
-        if key not in arrays:
-            arrays[key] = np.zeros((len(scans), *value.shape[1:]), value.dtype)
-        arrays[key][row] = value[0]
-
-    for row in np.flatnonzero(possible).tolist():
-        values = scans[row] if device.front_end is None else device.front_end.run(scans[row])["features"]
-        network = device.network
-        stored_input = quantise(values.reshape(network.input["shape"]), network.input)
-        store("input", row, stored_input)
-        for name, output in network.run_stored(stored_input).items():
-            store(f"stored/{name}", row, output)
-            store(f"real/{name}", row, dequantise(output, network.outputs[name]))
-    return arrays
-
-
-def tflm_outputs(
-    variant: str, content: bytes, inputs: npt.NDArray[Any], possible: npt.NDArray[np.bool_]
-) -> dict[str, npt.NDArray[Any]]:
-    """A variant's outputs as TFLM stores them; 0 for the impossible scans."""
-    arrays = {}
-    for name, values in TFLM.run(content, inputs[possible]).items():
-        arrays[f"{variant}/tflm/{name}"] = np.zeros(len(inputs), values.dtype)
-        arrays[f"{variant}/tflm/{name}"][possible] = values
-    return arrays
 
 
 def json_numbers(scan: Floats) -> list[float | None]:

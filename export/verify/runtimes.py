@@ -1,9 +1,9 @@
 """The runtimes on which device files are verified. They compute one scan at a time, each from a fresh state.
 
 `RUNTIMES` lists them. `runtime.available()` is None, or the reason why the runtime cannot be used here.
-`runtime.run(content, rows)` takes the bytes of a .tflite and rows (n, bands) float32, or (n, bands, channels) int8 for
-a file that reads features, and returns {output: (n,)} as the file stores them. `runtime.timed` also returns the seconds
-of each call. Both raise `RuntimeRefusal`, with a message of one line, if the runtime cannot run the file.
+`runtime.run(content, rows)` takes the bytes of a .tflite and scans (n, bands) float32, and returns {output: (n,)}.
+`runtime.timed` also returns the seconds of each call. Both raise `RuntimeRefusal`, with a message of one line, if the
+runtime cannot run the file.
 
 CompiledModel and TensorFlow Lite for Microcontrollers (TFLM) run in a child process, because a file may crash them.
 """

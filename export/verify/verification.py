@@ -13,7 +13,6 @@
 
 import gzip
 import hashlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.bundling.stored_run import Floats, StoredRun
-from export.convert.flatbuffer import Model, parse, signature
+from export.bundling.stored_run import StoredRun
 from export.convert.operators import audit
 from export.recipes import Recipe
 from export.verify.runtimes import RUNTIMES, Outputs, Runtime, RuntimeRefusal, arena_bytes
@@ -49,8 +47,7 @@ class RuntimeResult:
     """Target -> largest_error, rms_error, rmse in its unit; r2; largest_error_sd, rms_error_sd in SDs of its test
     values."""
     largest_distance_error: dict[str, float] | None = None
-    """T2 and Q -> largest |file - Keras| of the scans that Keras finds inside, divided by the limit. None for a file
-    without T2 and Q."""
+    """T2 and Q -> largest |file - Keras| of the scans that Keras finds inside, divided by the limit."""
     same_bits_twice: bool | None = None
     """Whether a second run of all scans, in reverse order, gave the same bits."""
     latency_ms: dict[str, float] | None = None
@@ -103,8 +100,6 @@ def verify(trained: StoredRun, recipe: Recipe, file: Path, runtimes: tuple[Runti
     """
     content = file.read_bytes()
     audited = audit(content)
-    to_rows, to_lab_units = input_and_output(trained, recipe, parse(content))
-    test_rows = to_rows(trained.test_scans)
     results: dict[str, RuntimeResult] = {}
     statuses: dict[str, dict[str, str]] = {kind: {} for kind in IMPOSSIBLE}
     for runtime in runtimes:
@@ -112,8 +107,8 @@ def verify(trained: StoredRun, recipe: Recipe, file: Path, runtimes: tuple[Runti
         reason = runtime.available() or (f"lacks {', '.join(lacks)}" if lacks else None)
         if reason is None:
             try:
-                results[runtime.name] = _result(runtime, content, test_rows, to_lab_units, trained)
-                for kind, status_ in impossible_statuses(runtime, content, to_rows, to_lab_units, trained).items():
+                results[runtime.name] = _result(runtime, content, trained)
+                for kind, status_ in impossible_statuses(runtime, content, trained).items():
                     statuses[kind][runtime.name] = status_
                 continue
             except RuntimeRefusal as refusal:
@@ -169,63 +164,17 @@ def tolerance_exceeded(verification: Verification, recipe: Recipe) -> str | None
     return None
 
 
-ToRows = Callable[[Floats], npt.NDArray[Any]]
-"""Scans (n, bands) -> the rows that a file reads."""
-ToLabUnits = Callable[[Outputs], Outputs]
-"""Outputs of a file -> the same in laboratory units."""
-
-
-def input_and_output(trained: StoredRun, recipe: Recipe, model: Model) -> tuple[ToRows, ToLabUnits]:
-    """Functions that convert scans to the input of a file, and its outputs to laboratory units."""
-    if recipe.reads == "scan":
-        return (lambda scans: scans), (lambda outputs: outputs)
-    inputs, outputs = signature(model)
-    tensors = model.subgraphs[0].tensors
-    (source,) = inputs.values()
-
-    def to_rows(scans: Floats) -> npt.NDArray[Any]:
-        return quantised(trained.features(scans), tensors[source])
-
-    def to_lab_units(stored: Outputs) -> Outputs:
-        modelled = [dequantised(stored[name], tensors[outputs[name]]) for name in trained.targets]
-        values = np.asarray(trained.target_scaling(np.stack(modelled, axis=1)))
-        return dict(zip(trained.targets, values.T, strict=True))
-
-    return to_rows, to_lab_units
-
-
-def quantised(values: npt.NDArray[Any], tensor: Any) -> npt.NDArray[np.int8]:
-    """Quantise values as the 8-bit tensor does; NaN becomes the value 0, so a check must refuse NaN before."""
-    (scale,), (zero,) = tensor.quantization.scale, tensor.quantization.zeroPoint
-    steps = np.nan_to_num(np.round(values / scale), nan=0.0, posinf=1e6, neginf=-1e6) + zero
-    clipped: npt.NDArray[np.int8] = np.clip(steps, -128, 127).astype(np.int8)
-    return clipped
-
-
-def dequantised(steps: npt.NDArray[Any], tensor: Any) -> Floats:
-    """Real values of the 8-bit numbers of a tensor."""
-    (scale,), (zero,) = tensor.quantization.scale, tensor.quantization.zeroPoint
-    values: Floats = ((steps.astype(np.float32) - zero) * scale).astype(np.float32)
-    return values
-
-
 def test_sd(trained: StoredRun) -> dict[str, float]:
     """Target -> SD of its measured test values, in its unit."""
     return {target: float(np.nanstd(values)) for target, values in trained.test_values.items()}
 
 
-def _result(
-    runtime: Runtime,
-    content: bytes,
-    rows: npt.NDArray[Any],
-    to_lab_units: ToLabUnits,
-    trained: StoredRun,
-) -> RuntimeResult:
-    """Run a file on all test rows twice, and compare the outputs with Keras and with the laboratory values."""
-    raw, _ = runtime.timed(content, rows)
-    again, seconds = runtime.timed(content, rows[::-1])
-    same = all(values[::-1].tobytes() == raw[name].tobytes() for name, values in again.items())
-    outputs = to_lab_units(raw)
+def _result(runtime: Runtime, content: bytes, trained: StoredRun) -> RuntimeResult:
+    """Run a file on all test scans twice, and compare the outputs with Keras and with the laboratory values."""
+    scans = trained.test_scans
+    outputs, _ = runtime.timed(content, scans)
+    again, seconds = runtime.timed(content, scans[::-1])
+    same = all(values[::-1].tobytes() == outputs[name].tobytes() for name, values in again.items())
     expected, sd = trained.test_outputs, test_sd(trained)
     targets = {}
     for target in trained.targets:
@@ -241,10 +190,10 @@ def _result(
     timed = 1e3 * seconds[-TIMED_ROWS:]
     return RuntimeResult(
         targets=targets,
-        largest_distance_error=_domain_statistic_errors(outputs, trained) if T2 in outputs else None,
+        largest_distance_error=_domain_statistic_errors(outputs, trained),
         same_bits_twice=same,
         latency_ms={"median": float(np.median(timed)), "p95": float(np.percentile(timed, 95))},
-        arena_bytes=arena_bytes(content, rows[0]) if runtime.name == "TFLM" else None,
+        arena_bytes=arena_bytes(content, scans[0]) if runtime.name == "TFLM" else None,
     )
 
 
@@ -263,21 +212,9 @@ def _accuracy(measured: npt.NDArray[np.float64], predicted: npt.NDArray[Any]) ->
     return {name: figures[name] for name in ("r2", "rmse")}
 
 
-def impossible_statuses(
-    runtime: Runtime,
-    content: bytes,
-    to_rows: ToRows,
-    to_lab_units: ToLabUnits,
-    trained: StoredRun,
-) -> dict[str, str]:
-    """Kind of IMPOSSIBLE scan -> status from the outputs of the file, without a check of the scan itself.
-
-    For a file without T2 and Q, the status uses T2 and Q of the Keras model.
-    """
+def impossible_statuses(runtime: Runtime, content: bytes, trained: StoredRun) -> dict[str, str]:
+    """Kind of IMPOSSIBLE scan -> status from the outputs of the file, without a check of the scan itself."""
     scans = np.stack([np.full(trained.test_scans.shape[1], value, np.float32) for value in IMPOSSIBLE.values()])
-    with np.errstate(invalid="ignore"):
-        outputs = to_lab_units(runtime.run(content, to_rows(scans)))
-        keras = trained.outputs(scans)
-    t2, q = (outputs.get(name, keras[name]) for name in (T2, Q))
-    statuses = status({target: outputs[target] for target in trained.targets}, t2, q, trained.limits)
+    outputs = runtime.run(content, scans)
+    statuses = status({target: outputs[target] for target in trained.targets}, outputs[T2], outputs[Q], trained.limits)
     return dict(zip(IMPOSSIBLE, statuses.tolist(), strict=True))

@@ -41,8 +41,8 @@ def predict_bundle(folder: Path, scans: Path) -> tuple[pd.DataFrame, tuple[str, 
     """Predict a table of scans; returns the same table and notes as `predict_table`, and a note on the model file.
 
     Raises:
-        InputError: the bundle is damaged, has another format or no model that reads scans, the table is invalid, or
-            its bands do not cover those of the model.
+        InputError: the bundle is damaged or has another format, the table is invalid, or its bands do not cover those
+            of the model.
     """
     card, file, estimate = open_bundle(folder)
     scan_table = open_scans(scans, card.get("id_column", ""), card["input"]["quantity"])
@@ -51,24 +51,18 @@ def predict_bundle(folder: Path, scans: Path) -> tuple[pd.DataFrame, tuple[str, 
 
 
 def open_bundle(folder: Path) -> tuple[dict[str, Any], str, Estimate]:
-    """Read and check the card and the first model that reads scans.
+    """Read and check the card and the model of the default variant.
 
     Returns:
         The card, the name of the model file, and a function from spectra (n, bands) to outputs (n,).
 
     Raises:
-        InputError: the bundle is damaged, or has another format or no model that reads scans.
+        InputError: the bundle is damaged or has another format.
     """
     card = bundle_card(read_checked(folder, CARD, LARGEST_JSON_BYTES), folder / CARD)
-    variants = card["variants"]
-    names = [name for name in (card["default_variant"], *variants) if variants[name]["reads"] == "scan"]
-    if not names:
-        raise InputError(
-            f"{folder}: expected a variant that reads scans, received {', '.join(variants)}; predict with its "
-            "soil_scan.py, or export the run with --recipes float32"
-        )
-    file = variants[names[0]]["file"]
-    content = read_checked(folder, file, variants[names[0]].get("bytes", LARGEST_MODEL_BYTES))
+    variant = card["variants"][card["default_variant"]]
+    file = variant["file"]
+    content = read_checked(folder, file, variant.get("bytes", LARGEST_MODEL_BYTES))
     check_model(content, card, folder / file)
     return card, file, partial(outputs, content)
 

@@ -22,6 +22,7 @@ from relple_tf.artefacts.schema import (
     check,
     integer,
     items,
+    matching,
     named,
     number,
     one_of,
@@ -122,7 +123,8 @@ BUNDLE_RULES = PREDICTION_RULES | {
     "variants": named(NAME),
     "variants.*": OBJECT,
     "variants.*.file": NAME,
-    "variants.*.reads": one_of("scan", "features_int8"),
+    # Version 0.2.0 also made variants that read features.
+    "variants.*.reads": matching("scan", "scan"),
     "variants.*.bytes": or_missing(integer(1, 1 << 30)),
     "default_variant": NAME,
 }

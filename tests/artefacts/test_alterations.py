@@ -246,11 +246,19 @@ def test_a_card_that_is_changed_to_a_valid_value_is_accepted(run, bundle, scans,
         assert outcome(command, folder, scans[source])[0] == "answered"
 
 
-@pytest.mark.parametrize("other", ["front_end", "int8_core", "nothing", "keras"])
+def test_a_bundle_with_a_variant_that_reads_features_is_refused(bundle, scans, tmp_path):
+    """Version 0.2.0 made such variants; their outputs are not laboratory values."""
+    folder = damaged(bundle, tmp_path, lambda folder: write_card(folder, "variants.float16.reads", "features"))
+    for command in ("predict BUNDLE", "soil_scan"):
+        state, line = outcome(command, folder, scans[bundle])
+        assert state == "refused"
+        assert "card.json: variants.float16.reads: expected scan, received 'features'" in line
+        assert "export the run again" in line
+
+
+@pytest.mark.parametrize("other", ["nothing", "keras"])
 def test_a_file_that_is_not_the_model_of_the_card_is_refused(run, bundle, scans, tmp_path, other):
     contents = {"nothing": b"", "keras": (run / "model.keras").read_bytes()}
-    if other not in contents:
-        contents[other] = (bundle / f"{other}.tflite").read_bytes()
     folder = damaged(bundle, tmp_path, lambda folder: (folder / "float32.tflite").write_bytes(contents[other]))
     for command in ("predict BUNDLE", "soil_scan"):
         state, line = outcome(command, folder, scans[bundle])

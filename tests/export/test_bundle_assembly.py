@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from bundle_fixtures import (  # noqa: F401
-    CORE,
     IGNORE_WARNINGS,
+    INT8,
     assembled,
     exit_code,
     fixture_conversions,
@@ -36,8 +36,8 @@ def is_empty(folder):
 
 
 def test_a_variant_above_its_tolerance_is_refused_with_target_and_error(trained, conversions, tmp_path):
-    strict = replace(CORE, largest_error=1e-9)
-    with pytest.raises(InputError, match=r"int8_core: OC_g_kg on LiteRT .* above the tolerance 1e-09") as refusal:
+    strict = replace(INT8, largest_error=1e-9)
+    with pytest.raises(InputError, match=r"int8: OC_g_kg on LiteRT .* above the tolerance 1e-09") as refusal:
         assembled(trained, tmp_path / "bundle", (strict,))
     assert "\n" not in str(refusal.value)
     assert is_empty(tmp_path)
@@ -45,18 +45,18 @@ def test_a_variant_above_its_tolerance_is_refused_with_target_and_error(trained,
 
 def test_an_export_whose_golden_scans_do_not_repeat_leaves_no_file(trained, conversions, tmp_path, monkeypatch):
     monkeypatch.setattr(assembly.golden, "tolerances", lambda trained, recipe: dict.fromkeys(trained.targets, 0.0))
-    with pytest.raises(InputError, match=r"int8_core: \w+ of golden scan train .* within 0, .*; leave int8_core out"):
-        assembled(trained, tmp_path / "bundle", (CORE,))
+    with pytest.raises(InputError, match=r"int8: \w+ of golden scan train .* within 0, .*; leave int8 out"):
+        assembled(trained, tmp_path / "bundle", (INT8,))
     assert is_empty(tmp_path)
 
 
 def test_a_budget_that_no_variant_fits_leaves_no_file_but_shows_the_table(trained, conversions, tmp_path):
     shown = []
-    with pytest.raises(InputError, match=r"no variant fits; nearest is int8_core: flash [\d,]+ > 1,000;"):
-        assembled(trained, tmp_path / "bundle", (CORE,), Budget(flash_bytes=1000), shown)
+    with pytest.raises(InputError, match=r"no variant fits; nearest is int8: flash [\d,]+ > 1,000;"):
+        assembled(trained, tmp_path / "bundle", (INT8,), Budget(flash_bytes=1000), shown)
     assert is_empty(tmp_path)
     (card,) = shown
-    assert re.search(r"int8_core .* flash [\d,]+ > 1,000$", bundle.table(card), re.MULTILINE)
+    assert re.search(r"int8 .* flash [\d,]+ > 1,000$", bundle.table(card), re.MULTILINE)
 
 
 def test_a_bundle_replaces_no_file(trained, conversions, folder, tmp_path):
@@ -92,7 +92,7 @@ def test_an_interrupted_export_leaves_no_file(trained, conversions, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assembly, "measured_accuracy", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            assembled(trained, tmp_path / "bundle", (CORE,))
+            assembled(trained, tmp_path / "bundle", (INT8,))
     assert is_empty(tmp_path)
 
 
@@ -126,7 +126,7 @@ def test_an_export_removes_the_files_of_a_killed_export_and_no_others(trained, c
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     (tmp_path / ".unfinished-other").mkdir()
-    assembled(trained, tmp_path / "bundle", (CORE,))
+    assembled(trained, tmp_path / "bundle", (INT8,))
     assert {path.name for path in tmp_path.iterdir()} == {"bundle", "mine", ".unfinished-other"}
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
     assert not any(
@@ -140,7 +140,7 @@ def test_two_exports_of_a_bundle_exclude_each_other(trained, conversions, tmp_pa
     (tmp / "card.json").write_text("half")
     with locked(tmp):
         with pytest.raises(InputError, match="another command is at work") as refusal:
-            assembled(trained, tmp_path / "bundle", (CORE,))
+            assembled(trained, tmp_path / "bundle", (INT8,))
         assert str(refusal.value).startswith(f"{tmp_path / 'bundle'}: ")
         assert (tmp / "card.json").read_text() == "half"
         with assembly.unfinished(tmp_path / "other", tmp_path / "other") as other:
@@ -153,7 +153,7 @@ def test_an_error_of_a_full_disk_names_the_requested_bundle(trained, conversions
 
     monkeypatch.setattr(assembly, "measured_accuracy", full)
     with pytest.raises(OSError, match="No space left") as refusal:
-        assembled(trained, tmp_path / "bundle", (CORE,))
+        assembled(trained, tmp_path / "bundle", (INT8,))
     assert refusal.value.filename == str(tmp_path / "bundle")
     assert is_empty(tmp_path)
 

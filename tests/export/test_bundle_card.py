@@ -40,9 +40,9 @@ DIFFER_BETWEEN_EXPORTS = {"verification.json", "SHA256SUMS"}
 def test_a_bundle_holds_its_files_and_nothing_else(folder, card, as_c):
     (smallest,) = assembly.in_c(card["variants"])
     assert names_in(folder) == {
-        *("float32.tflite", "int8_core.tflite", "front_end.tflite", "soil_scan.py", "verification.json"),
+        *("float32.tflite", "int8.tflite", "soil_scan.py", "verification.json"),
         *("card.json", "card.md", "golden.json", "golden.npz", "SHA256SUMS"),
-        *(f"c/{name}.{end}" for name in ("scan", "front_end", "domain", "target_scaling") for end in "ch"),
+        *(f"c/{name}.{end}" for name in ("scan", "targets") for end in "ch"),
         *(f"c/{smallest}/model.{end}" for end in ("h", "cc")),
     }
     for name in ("model.h", "model.cc"):
@@ -118,9 +118,6 @@ def test_sizes_and_hashes_in_the_card_are_those_of_the_files(folder, card, plain
         )
         zipped = subprocess.run(["gzip", "-9", "-n"], input=plain[name], capture_output=True, check=True).stdout
         assert facts["gzip_bytes"] == pytest.approx(len(zipped), rel=0.01)
-    content = (folder / "front_end.tflite").read_bytes()
-    assert card["front_end"]["bytes"] == len(content)
-    assert card["front_end"]["sha256"] == hashlib.sha256(content).hexdigest()
 
 
 def test_operators_in_the_card_are_those_that_litert_runs(folder, card):
@@ -132,7 +129,7 @@ def test_operators_in_the_card_are_those_that_litert_runs(folder, card):
         assert facts["operators"] == Counter(details["op_name"] for details in interpreter._get_ops_details())
 
 
-@pytest.mark.parametrize("variant", ["float32", "int8_core"])
+@pytest.mark.parametrize("variant", ["float32", "int8"])
 def test_accuracy_in_the_card_is_that_of_scikit_learn(trained, folder, card, variant):
     device = SoilScan(folder, variant)
     estimates = [device.estimate(scan) for scan in trained.test_scans]
@@ -204,12 +201,11 @@ def test_largest_error_in_the_card_bounds_that_of_every_runtime(folder, card):
 
 
 def test_every_file_contains_the_card(folder, card):
-    for file in ("float32.tflite", "int8_core.tflite", "front_end.tflite"):
+    for file in ("float32.tflite", "int8.tflite"):
         expected = json.loads(json.dumps(card))
-        for facts in (*expected["variants"].values(), expected["front_end"]):
+        for facts in expected["variants"].values():
             # A file cannot contain its hash.
-            facts.pop("bytes", None)
-            facts.pop("sha256", None)
+            del facts["bytes"], facts["sha256"]
         expected["variants"] = {name: facts for name, facts in expected["variants"].items() if facts["file"] == file}
         assert read((folder / file).read_bytes()) == expected
 
@@ -246,17 +242,17 @@ def test_the_table_states_why_a_runtime_did_not_run_a_variant(card):
     assert not any(line.startswith("not on LiteRT:") for line in lines)
 
 
-def test_the_default_variant_fits_the_budget_and_reads_a_scan():
-    def variant(budget=(), reads="scan", arena=None, flash=1):
-        return {"budget": list(budget), "reads": reads, "arena_bytes": arena, "flash_bytes": flash}
+def test_the_default_variant_is_the_first_that_fits_the_budget():
+    def variant(budget=(), arena=None, size=1):
+        return {"budget": list(budget), "arena_bytes": arena, "model_bytes": size}
 
     variants = {
         "a": variant(["flash"]),
-        "b": variant(reads="features_int8", arena=5, flash=9),
-        "c": variant(flash=3),
-        "d": variant(arena=7, flash=4),
+        "b": variant(arena=5, size=9),
+        "c": variant(size=3),
+        "d": variant(arena=7, size=4),
     }
-    assert assembly.default_variant(variants) == "c"
-    assert assembly.default_variant({"a": variants["a"], "b": variants["b"]}) == "b"
+    assert assembly.default_variant(variants) == "b"
+    assert assembly.default_variant({"a": variants["a"], "e": variant(["arena"])}) == "a"
     assert assembly.in_c(variants) == ["b", "d"]
     assert assembly.in_c({"a": variants["a"], "c": variants["c"]}) == ["a"]

@@ -16,7 +16,6 @@ from export.convert.conversion import (
     ERROR_MARK,
     ConversionError,
     convert,
-    front_end_file,
     network_file,
     recipe_file,
     run_child,
@@ -55,10 +54,10 @@ def int8(trained):
 
 @pytest.fixture(scope="module")
 def files(trained, float32, int8):
-    """Name -> a file that reads scans."""
+    """Name of a recipe -> its file."""
     with pytest.warns(UserWarning, match=r"tf\.lite\.Interpreter is deprecated"):
         int16 = recipe_file(trained, RECIPES["int16x8"])
-    return {"float32": float32, "int8": int8, "int16x8": int16, "front_end": front_end_file(trained)}
+    return {"float32": float32, "int8": int8, "int16x8": int16}
 
 
 def impossible(scan):
@@ -80,7 +79,7 @@ def test_every_output_of_an_impossible_scan_is_nan_in_keras(trained):
 
 
 @pytest.mark.parametrize("runtime", ["LiteRT", "LiteRT reference", "LiteRT no delegate", "TFLM"])
-@pytest.mark.parametrize("name", ["float32", "int8", "int16x8", "front_end"])
+@pytest.mark.parametrize("name", ["float32", "int8", "int16x8"])
 def test_every_output_of_an_impossible_scan_is_nan_in_every_file_on_every_runtime(trained, files, name, runtime):
     """Minimum, maximum and 8-bit operators would turn NaN into numbers."""
     if BY_NAME[runtime].available() is not None:
@@ -110,7 +109,7 @@ def test_the_check_for_impossible_scans_does_not_change_the_outputs_of_other_sca
 
 def test_recipes_are_selected_by_name_in_the_given_order():
     assert tuple(recipe.name for recipe in parse_recipes("")) == DEFAULT
-    assert [recipe.name for recipe in parse_recipes(" int8_core, float16")] == ["int8_core", "float16"]
+    assert [recipe.name for recipe in parse_recipes(" int8, float16")] == ["int8", "float16"]
     assert tuple(parse_recipes("all")) == tuple(RECIPES.values())
     with pytest.raises(InputError, match="--recipes int4 is unknown; choose from float32, "):
         parse_recipes("int8,int4")
@@ -148,13 +147,6 @@ def test_float_and_8_bit_files_have_equal_domain_statistics(trained, float32, in
     expected, quantised = (REFERENCE.run(content, trained.test_scans) for content in (float32, int8))
     for name in (T2, Q):
         np.testing.assert_array_equal(expected[name], quantised[name])
-
-
-def test_the_file_of_the_front_end_computes_features_and_domain_statistics(trained):
-    outputs = REFERENCE.run(front_end_file(trained), trained.test_scans)
-    assert set(outputs) == {"features", T2, Q}
-    np.testing.assert_allclose(outputs["features"], trained.features(trained.test_scans), atol=2e-4)
-    np.testing.assert_allclose(outputs[T2], trained.test_outputs[T2], rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from export.convert.conversion import recipe_file
 from export.convert.flatbuffer import parse, signature
 from export.recipes import RECIPES
 from export.verify.runtimes import ARENA_STEP_BYTES, RUNTIMES, LiteRt, RuntimeRefusal, arena_bytes, run_in_child
-from export.verify.verification import IMPOSSIBLE, dequantised, input_and_output, quantised, tolerance_exceeded, verify
+from export.verify.verification import IMPOSSIBLE, tolerance_exceeded, verify
 
 BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
 LITERT = tuple(runtime for runtime in RUNTIMES if isinstance(runtime, LiteRt))
@@ -29,14 +29,6 @@ def trained(tmp_path_factory):
 def float32(trained, tmp_path_factory):
     file = tmp_path_factory.mktemp("float32") / "float32.tflite"
     file.write_bytes(recipe_file(trained, RECIPES["float32"]))
-    return file
-
-
-@pytest.fixture(scope="module")
-def int8_core(trained, tmp_path_factory):
-    file = tmp_path_factory.mktemp("int8_core") / "int8_core.tflite"
-    with pytest.warns(UserWarning, match=r"tf\.lite\.Interpreter is deprecated"):
-        file.write_bytes(recipe_file(trained, RECIPES["int8_core"]))
     return file
 
 
@@ -139,62 +131,37 @@ def test_a_crash_in_a_child_is_a_refusal(float32, trained):
     assert "0x" not in str(refusal.value)  # addresses, which vary
 
 
-INTEGERS = """
+EIGHT_BIT = """
 import sys
 import numpy as np
 import tensorflow as tf
 weight = tf.constant(np.linspace(-1, 1, 12).reshape(4, 3), tf.float32)
-core = tf.function(lambda features: {"pH": tf.matmul(features, weight)[:, :1]})
-signature = core.get_concrete_function(tf.TensorSpec((1, 4), tf.float32, name="features"))
+dense = tf.function(lambda spectrum: {"pH": tf.matmul(spectrum, weight)[:, :1]})
+signature = dense.get_concrete_function(tf.TensorSpec((1, 4), tf.float32, name="spectrum"))
 converter = tf.lite.TFLiteConverter.from_concrete_functions([signature], tf.Module())
 converter.optimizations = [tf.lite.Optimize.DEFAULT]
 rows = np.random.default_rng(0).normal(size=(20, 1, 4)).astype("float32")
-converter.representative_dataset = lambda: ({"features": row} for row in rows)
-converter.inference_input_type = converter.inference_output_type = tf.int8
+converter.representative_dataset = lambda: ({"spectrum": row} for row in rows)
 open(sys.argv[1], "wb").write(converter.convert())
 """
 
 
-def test_compiled_model_and_interpreter_give_equal_integers(tmp_path):
+def test_compiled_model_and_interpreter_give_equal_outputs_of_an_8_bit_file(tmp_path):
     """For a file without an LSTM, which CompiledModel refuses."""
-    subprocess.run([sys.executable, "-c", INTEGERS, tmp_path / "core.tflite"], check=True, capture_output=True)
-    content = (tmp_path / "core.tflite").read_bytes()
-    rows = np.random.default_rng(1).integers(-128, 128, (6, 4)).astype("int8")
-    integers = BY_NAME["CompiledModel"].run(content, rows)["pH"]
-    assert integers.dtype == np.int8
-    assert len(set(integers.tolist())) > 3
-    np.testing.assert_array_equal(integers, LITERT[1].run(content, rows)["pH"])
-
-
-def test_the_input_and_outputs_of_an_8_bit_core_use_the_scales_of_its_tensors(trained, int8_core):
-    model = parse(int8_core.read_bytes())
-    inputs, outputs = signature(model)
-    assert set(outputs) == set(TARGETS)
-    source = model.subgraphs[0].tensors[inputs["features"]]
-    features = trained.features(trained.train_scans)
-    steps = quantised(features, source)
-    assert steps.dtype == np.int8
-    inside = (steps > -128) & (steps < 127)
-    assert inside.mean() > 0.99
-    error = np.abs(dequantised(steps, source) - features)[inside]
-    assert error.max() <= 0.501 * source.quantization.scale[0]
-    to_rows, to_lab_units = input_and_output(trained, RECIPES["int8_core"], model)
-    stored = LITERT[1].run(int8_core.read_bytes(), to_rows(trained.test_scans))
-    assert {values.dtype for values in stored.values()} == {np.dtype(np.int8)}
-    verification = verify(trained, RECIPES["int8_core"], int8_core, LITERT[1:2])
-    error = np.abs(to_lab_units(stored)["pH"] - trained.test_outputs["pH"]).max()
-    assert verification.runtimes["LiteRT reference"].targets["pH"]["largest_error"] == pytest.approx(error, rel=1e-5)
-    assert error < 0.1 * trained.test_values["pH"].std()
+    subprocess.run([sys.executable, "-c", EIGHT_BIT, tmp_path / "dense.tflite"], check=True, capture_output=True)
+    content = (tmp_path / "dense.tflite").read_bytes()
+    rows = np.random.default_rng(1).normal(size=(6, 4)).astype("float32")
+    outputs = BY_NAME["CompiledModel"].run(content, rows)["pH"]
+    assert len(set(outputs.tolist())) > 3
+    np.testing.assert_array_equal(outputs, LITERT[1].run(content, rows)["pH"])
 
 
 @pytest.mark.skipif(BY_NAME["TFLM"].available() is not None, reason="tflite-micro is not installed")
-def test_the_arena_is_the_smallest_that_suffices(trained, int8_core):
-    content = int8_core.read_bytes()
-    to_rows, _ = input_and_output(trained, RECIPES["int8_core"], parse(content))
-    row = to_rows(trained.test_scans[:1])
-    smallest = arena_bytes(content, row[0])
-    outputs = run_in_child("tflm", content, row, smallest)
-    for name, values in BY_NAME["TFLM"].run(content, row).items():
+def test_the_arena_is_the_smallest_that_suffices(trained, float32):
+    content, scans = float32.read_bytes(), trained.test_scans[:1]
+    smallest = arena_bytes(content, scans[0])
+    outputs = run_in_child("tflm", content, scans, smallest)
+    for name, values in BY_NAME["TFLM"].run(content, scans).items():
         np.testing.assert_array_equal(outputs[name], values)
     with pytest.raises(RuntimeRefusal):
-        run_in_child("tflm", content, row, smallest - ARENA_STEP_BYTES)
+        run_in_child("tflm", content, scans, smallest - ARENA_STEP_BYTES)

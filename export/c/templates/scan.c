@@ -18,7 +18,7 @@ int soil_is_finite(float value)
     return (bits & 0x7f800000u) != 0x7f800000u;
 }
 
-double soil_absorbance(float value)
+static double absorbance(float value)
 {
     return $absorbance;
 }
@@ -38,7 +38,7 @@ soil_status soil_check(const float scan[SOIL_BANDS])
         lowest = scan[band] < lowest ? scan[band] : lowest;
         highest = scan[band] > highest ? scan[band] : highest;
     }
-    return fabs(soil_absorbance(highest) - soil_absorbance(lowest)) <= (double)FLATTEST ? SOIL_FLAT : SOIL_OK;
+    return fabs(absorbance(highest) - absorbance(lowest)) <= (double)FLATTEST ? SOIL_FLAT : SOIL_OK;
 }
 
 soil_status soil_trust(float t2, float q)

@@ -19,10 +19,9 @@ typedef enum {
 
 /* Checks a scan: $quantity;
  * within $low..$high, at the wavelengths that card.json lists, in ascending order; interpolate a scan with other
- * wavelengths, and hold its end value up to input.end_tolerance_nm beyond its ends. Call it before every estimate: for
- * an invalid scan, a model that reads scans gives NaN, but a model that reads features gives arbitrary values. Neither
- * this check nor T2 and Q detect absorbance times a constant if all channels are SNV, or bands shifted by a small
- * amount: check the instrument for these. */
+ * wavelengths, and hold its end value up to input.end_tolerance_nm beyond its ends. Call it before every estimate:
+ * for an invalid scan the model gives NaN, but not the cause. Neither this check nor T2 and Q detect absorbance times a
+ * constant if all channels are SNV, or bands shifted by a small amount: check the instrument for these. */
 soil_status soil_check(const float scan[SOIL_BANDS]);
 
 /* SOIL_OK; SOIL_OUTSIDE if T2 or Q is above its limit; SOIL_NOT_FINITE if T2 or Q is NaN or infinite. */
@@ -33,9 +32,6 @@ float soil_difficulty(float t2);
 
 /* 1 if the value is neither NaN nor infinite. It tests bits, because -ffast-math removes other tests. */
 int soil_is_finite(float value);
-
-/* Converts a value of a scan to absorbance. */
-double soil_absorbance(float value);
 
 #ifdef __cplusplus
 }

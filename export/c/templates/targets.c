@@ -1,5 +1,5 @@
 /* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */
-#include "target_scaling.h"
+#include "targets.h"
 
 #include <math.h>
 
@@ -8,10 +8,6 @@ static const struct {
     const char *unit;
     int root;
     int non_negative;
-    float mean;
-    float sd;
-    float low;
-    float high;
     float half_width; /* negative: no interval */
     float growth;
 } targets[SOIL_TARGETS] = {
@@ -34,18 +30,6 @@ static float from_modelled(int target, float value)
         return value < 0.0f ? 0.0f : value * value;
     }
     return targets[target].non_negative && value < 0.0f ? 0.0f : value;
-}
-
-float soil_to_lab(int target, float modelled)
-{
-    /* Keep estimates near the range of the training soils. */
-    if (modelled < targets[target].low) {
-        modelled = targets[target].low;
-    }
-    if (modelled > targets[target].high) {
-        modelled = targets[target].high;
-    }
-    return from_modelled(target, modelled * targets[target].sd + targets[target].mean);
 }
 
 int soil_interval(int target, float value, float difficulty, float *low, float *high)
