@@ -1,0 +1,1 @@
+"""Distorted scans, and the errors of a model that are flagged."""
