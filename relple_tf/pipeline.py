@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from relple_tf.config import Config
 from relple_tf.models import front_end
 from relple_tf.models.agreement import Disagreement
-from relple_tf.models.deployed import RobustPart, Scaled, deployed_model
+from relple_tf.models.deployed import DISAGREEMENT, ROBUST_SHARE, RobustPart, Scaled, deployed_model
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.folds import development_folds
 from relple_tf.training.callbacks import load_callbacks
@@ -192,7 +192,7 @@ def deployed(
 
 def scaled(factors: Floats) -> Scaled:
     """Build the layer that multiplies the reference by `factors` (K,)."""
-    layer = Scaled(name="robust_share")
+    layer = Scaled(name=ROBUST_SHARE)
     layer.build((None, len(factors)))
     layer.factors.assign(factors)
     return layer
@@ -200,7 +200,7 @@ def scaled(factors: Floats) -> Scaled:
 
 def disagreement(agreement: Agreement) -> Disagreement:
     """Build the layer with the constants of `agreement`."""
-    layer = Disagreement(name="disagreement")
+    layer = Disagreement(name=DISAGREEMENT)
     layer.build([(None, len(agreement.usual))] * 2)
     layer.inverse_size.assign(1 / agreement.usual)
     layer.scale.assign(agreement.scale)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from relple_tf.artefacts.reading import LARGEST_JSON_BYTES, read_bytes, readable
 from relple_tf.config import Config
 from relple_tf.models import front_end
-from relple_tf.models.deployed import T2, Q
+from relple_tf.models.deployed import T2, Q, RobustPart
 from relple_tf.models.domain import DomainStatistics, Limits
 from relple_tf.models.kernel_regression import KernelRegression
 from relple_tf.models.network_spec import NetworkSpec
@@ -84,6 +84,11 @@ class StoredRun:
         """Scores of every view -> (batch, targets) in standard deviations, added to the output of the network."""
         layer: KernelRegression = self.model.get_layer("kernel_regression")
         return layer
+
+    @cached_property
+    def robust(self) -> RobustPart | None:
+        """The part of the stack that reads the robust views; None without them."""
+        return RobustPart.of(self.model)
 
     @property
     def _network_with_projections(self) -> keras.Model:
@@ -182,6 +187,7 @@ def check_parts(trained: StoredRun) -> None:
             "outputs of the network": (set(trained.network.output), set(trained.targets)),
             "targets in laboratory units": (tuple(trained.scales), trained.targets),
             "targets of the kernel regression": (trained.kernel_regression.targets, trained.targets),
+            "robust views": (trained.robust is not None, bool(config.front_end.robust_views)),
             "layer of the domain statistics": (type(trained.domain_statistics), DomainStatistics),
         }
         for what, (received, expected) in compared.items():

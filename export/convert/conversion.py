@@ -167,13 +167,15 @@ def shell_file(trained: "StoredRun") -> bytes:
 
         features = trained.channel_stage(absorbance)
         bands, scores = trained.projections(features)
-        t2, q = (guard(statistic) for statistic in trained.domain_statistics((bands, scores[0])))
-        values = guard(trained.target_scaling(modelled + trained.kernel_regression(scores)))
+        t2, q = trained.domain_statistics((bands, scores[0]))
+        stacked = modelled + trained.kernel_regression(scores)
+        if trained.robust is not None:
+            stacked, q = trained.robust(stacked, q, absorbance)
         return {
             FEATURES: features,
-            T2: t2,
-            Q: q,
-            **per_target(values, trained.targets),
+            T2: guard(t2),
+            Q: guard(q),
+            **per_target(guard(trained.target_scaling(stacked)), trained.targets),
             **{view_name(view): view_scores for view, view_scores in enumerate(scores)},
         }
 

@@ -12,11 +12,14 @@ from relple_tf.models.agreement import Disagreement, Larger
 from relple_tf.models.domain import DomainStatistics
 from relple_tf.models.front_end import InvalidIsNan
 from relple_tf.models.kernel_regression import KernelRegression
+from relple_tf.models.robust_views import REFERENCE
 from relple_tf.models.target_scaling import LOWEST, InverseTargetScaling, TargetScale
 from relple_tf.models.views import joined, view_name
 
 T2, Q = "T2", "Q"
 """Names of the outputs that hold the domain statistics; see `domain.DomainStatistics`."""
+ROBUST_SHARE, DISAGREEMENT = "robust_share", "disagreement"
+"""Names of layers of the robust part."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +32,22 @@ class RobustPart:
     """Reference -> its part of the stack."""
     disagreement: Disagreement | None
     """(Estimates, reference) -> (batch, 1); None if nothing is known about usual differences."""
+
+    def __call__(self, stacked: Any, q: Any, absorbance: Any) -> tuple[Any, Any]:
+        """Add this part to a stack without it (batch, K), and the disagreement to Q (batch, 1)."""
+        reference = self.reference(absorbance)
+        estimates = keras.layers.Add(name="robust_stack")([stacked, self.share(reference)])
+        if self.disagreement is None:
+            return estimates, q
+        return estimates, Larger(name="larger")((q, self.disagreement((estimates, reference))))
+
+    @classmethod
+    def of(cls, model: keras.Model) -> "RobustPart | None":
+        """Return the part of a deployed model; None without robust views."""
+        layers = {layer.name: layer for layer in model.layers}
+        if REFERENCE not in layers:
+            return None
+        return cls(reference=layers[REFERENCE], share=layers[ROBUST_SHARE], disagreement=layers.get(DISAGREEMENT))
 
 
 def deployed_model(
@@ -61,18 +80,14 @@ def deployed_model(
     by_target, bands, scores = with_views(network)(channels(on_grid))
     from_kernel_regression = kernel_regression(scores)
     from_network = joined([by_target[scale.name] for scale in scales], keras, name="learned")
-    members = [from_network, from_kernel_regression]
+    stacked = keras.layers.Add(name="stack")([from_network, from_kernel_regression])
+    t2, q = domain_statistics((bands, scores[0]))
     if robust is not None:
-        reference = robust.reference(on_grid)
-        members.append(robust.share(reference))
-    stacked = keras.layers.Add(name="stack")(members)
+        stacked, q = robust(stacked, q, on_grid)
     lowest = InvalidIsNan().lowest if absorbance.get_layer("absorbance").quantity != "features" else LOWEST
     guard = InvalidIsNan(lowest, name="invalid_is_nan")
     values = guard((on_grid, InverseTargetScaling(scales, name="target_scaling")(stacked)))
     outputs = PerTarget([scale.name for scale in scales], name="per_target")(values)
-    t2, q = domain_statistics((bands, scores[0]))
-    if robust is not None and robust.disagreement is not None:
-        q = Larger(name="q")((q, robust.disagreement((stacked, reference))))
     outputs[T2], outputs[Q] = guard((on_grid, t2)), guard((on_grid, q))
     return keras.Model(spectrum, outputs, name="scan_to_lab")
 

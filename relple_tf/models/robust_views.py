@@ -32,6 +32,8 @@ FEWEST_POINTS = 5
 LARGEST_SHARE = 3
 """A window has at most one in this many bands of the grid."""
 
+REFERENCE = "robust_reference"
+"""Name of the part of the deployed model that predicts from the robust views."""
 PROJECTION = "robust{}.scores"
 """Name of the layer that projects a robust view, counted from 1."""
 
@@ -111,4 +113,4 @@ def robust_reference(
         layer = keras.layers.Dense(len(bias), trainable=False, name=PROJECTION.format(number))
         scores.append(layer(view))
         layer.set_weights([kernel, bias])
-    return keras.Model(bands.input, regression(scores), name="robust_reference")
+    return keras.Model(bands.input, regression(scores), name=REFERENCE)
