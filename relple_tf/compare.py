@@ -20,7 +20,7 @@ from relple_tf.zoo import PRESETS
 
 CONFIG_MODEL = "config"
 """Name of the model that `--config` describes."""
-DEFAULTS = ("rs_ple_base", "plsr", "svr", "extra_trees", "cubist")
+DEFAULTS = ("rs_ple_base", "plsr", "svr", "gaussian_process", "extra_trees", "cubist")
 EXTRAS = {"cubist": ("cubist", "baselines")}
 """Model -> the package that it needs, and the extra that installs it."""
 DEFAULT_REPEATS = 10

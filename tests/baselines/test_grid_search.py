@@ -164,6 +164,25 @@ def test_no_fold_divides_a_group_and_no_test_row_is_fitted(spectra, monkeypatch)
     assert {len(rows) for rows in fits[:-1]} == {35, 40}
 
 
+def test_of_more_rows_than_the_maximum_a_random_selection_is_fitted_and_stated(spectra, monkeypatch):
+    x, y = spectra
+    monkeypatch.setattr(Recorder, "fitted_rows", [])
+    method = lambda bands, seed: (Recorder(), {"offset": [0]})  # noqa: E731
+    row_of = {row.tobytes(): i for i, row in enumerate(snv_first_derivative(x, *WINDOW.values()))}
+    selections = []
+    for seed in (SEED, SEED, SEED + 1):
+        scale = TargetScale.fit("a", y)
+        _, settings = tuned(
+            method, x, {"a": y}, np.arange(60) < 45, np.arange(60), [scale], **WINDOW, seed=seed, maximum_rows=20
+        )
+        assert settings["a"] == "offset 0, 20 of 45 rows"
+        selections.append([row_of[row] for row in Recorder.fitted_rows[-1]])
+    assert selections[0] == selections[1] != selections[2]
+    assert all(len(set(rows)) == 20 and max(rows) < 45 for rows in selections)
+    _, settings = fitted_by(lambda *a, **k: tuned(method, *a, **k, maximum_rows=45), x, y, np.arange(60) < 45)
+    assert settings == "offset 0"
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_test_rows_do_not_change_predictions_for_other_rows(spectra, name, few_trees):
     x, y = spectra

@@ -13,7 +13,7 @@ import pytest
 from relple_tf import compare
 from relple_tf.command_line import run
 from relple_tf.comparison import jobs
-from relple_tf.config import Config, replace
+from relple_tf.config import BASELINE_NAMES, Config, replace
 from relple_tf.config_text import from_toml, to_toml
 from relple_tf.errors import InputError
 from relple_tf.processes import ProcessDiedError
@@ -301,7 +301,7 @@ def test_help_does_not_import_numpy_pandas_keras_or_sklearn():
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
-    for name in (*PRESETS, "plsr", "svr", "extra_trees", "cubist"):
+    for name in (*PRESETS, *BASELINE_NAMES):
         assert re.search(rf"\b{name}\b", done.stdout)
 
 
