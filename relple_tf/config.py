@@ -23,7 +23,7 @@ BALANCINGS = (
     "famo",
     "gradnorm",
 )
-BASELINE_NAMES = ("plsr", "svr", "gaussian_process", "extra_trees", "cubist")
+BASELINE_NAMES = ("plsr", "svr", "gaussian_process", "extra_trees", "cubist", "tabpfn", "tabicl")
 CHANNELS = ("absorbance", "d1", "d2", "snv", "snv_d1", "snv_d2")
 REPLICATES = ("keep", "average")
 SAMPLES = ("auto", "id")

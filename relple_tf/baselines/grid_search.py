@@ -17,6 +17,8 @@ from sklearn.svm import SVR
 
 from relple_tf.baselines.gaussian_process import MAXIMUM_ROWS, gaussian_process
 from relple_tf.baselines.plsr import FOLDS, plsr, scales_to_try, snv_first_derivative
+from relple_tf.baselines.tabular_models import MAXIMUM_ROWS as MAXIMUM_TABLE_ROWS
+from relple_tf.baselines.tabular_models import tabicl, tabpfn
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.spectra.splitting.folds import group_k_fold
 
@@ -92,7 +94,8 @@ def tuned(
     Features, folds, scales and clipping are the same as in `plsr`, so that only the method differs.
 
     Args:
-        method: (bands, seed) -> estimator and grid: `svr`, `gaussian_process`, `extra_trees` or `cubist`.
+        method: (bands, seed) -> estimator and grid: `svr`, `gaussian_process`, `extra_trees`, `cubist`,
+                `tabpfn` or `tabicl`.
         absorbance: (n, bands) on the model's grid, all rows.
         targets: Name -> (n,), NaN where not measured.
         fitted: (n,) True for the rows to fit and to cross-validate on: train and validation, never test.
@@ -121,6 +124,7 @@ def tuned(
             [_on_scale(grid, candidate) for candidate in scales_to_try(scale, y)],
             scoring=_pooled_error,
             cv=group_k_fold(groups[rows], FOLDS, seed),
+            error_score="raise",
         ).fit(x, y)
         predictions[scale.name] = search.predict(features)
         settings[scale.name] = _settings_text(search.best_params_)
@@ -168,5 +172,7 @@ BASELINES: dict[str, Baseline] = {
     "gaussian_process": partial(tuned, gaussian_process, maximum_rows=MAXIMUM_ROWS),
     "extra_trees": partial(tuned, extra_trees),
     "cubist": partial(tuned, cubist),
+    "tabpfn": partial(tuned, tabpfn, maximum_rows=MAXIMUM_TABLE_ROWS),
+    "tabicl": partial(tuned, tabicl, maximum_rows=MAXIMUM_TABLE_ROWS),
 }
 """Name on the command line -> function; `config.BASELINE_NAMES` lists the same names."""
