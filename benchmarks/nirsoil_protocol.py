@@ -47,7 +47,7 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path)
-    parser.add_argument("--models", default="rs_ple_base,plsr,svr,extra_trees,cubist")
+    parser.add_argument("--models", default="rs_ple_base,plsr,svr,gaussian_process,extra_trees,cubist")
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--soils", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/nirsoil_protocol"))

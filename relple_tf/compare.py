@@ -20,9 +20,13 @@ from relple_tf.zoo import PRESETS
 
 CONFIG_MODEL = "config"
 """Name of the model that `--config` describes."""
-DEFAULTS = ("rs_ple_base", "plsr", "svr", "extra_trees", "cubist")
-EXTRAS = {"cubist": ("cubist", "baselines")}
-"""Model -> the package that it needs, and the extra that installs it."""
+DEFAULTS = ("rs_ple_base", "plsr", "svr", "gaussian_process", "extra_trees", "cubist")
+PACKAGES = {
+    "cubist": "pip install 'relple-tf[baselines]', or '.[baselines]' in a clone",
+    "tabpfn": "pip install tabpfn, which fetches its weights at the first fit",
+    "tabicl": "pip install tabicl, which fetches its weights at the first fit",
+}
+"""Model that needs the package of its name -> the command that installs the package."""
 DEFAULT_REPEATS = 10
 WORKERS = "comparison.workers="
 """The only field that may change when a comparison is resumed, because it does not affect the results."""
@@ -89,9 +93,9 @@ def parsed_plan(options: argparse.Namespace) -> tuple[Config, dict[str, Config],
     config = config_from(argparse.Namespace(**vars(options), preset=None))
     config_model = (CONFIG_MODEL,) if options.config else ()
     if options.models is None:
-        defaults = [name for name in DEFAULTS if not missing_extra(name)]
+        defaults = [name for name in DEFAULTS if not missing_package(name)]
         for name in set(DEFAULTS) - set(defaults):
-            notify(f"{name} is left out because its package is not installed; {missing_extra(name)}")
+            notify(f"{name} is left out because its package is not installed; {missing_package(name)}")
         names = [*config_model, *defaults]
     else:
         names = [name.strip() for name in options.models.split(",")]
@@ -101,17 +105,16 @@ def parsed_plan(options: argparse.Namespace) -> tuple[Config, dict[str, Config],
             raise InputError(
                 f"--models: expected names from {', '.join(available)} (config needs --config FILE), received {name!r}"
             )
-        if missing_extra(name):
-            raise InputError(f"--models {name}: expected its package to be installed; {missing_extra(name)}")
+        if missing_package(name):
+            raise InputError(f"--models {name}: expected the package {name} to be installed; {missing_package(name)}")
     if len(set(names)) < len(names):
         raise InputError(f"--models: expected each model once, received a model twice: {options.models}")
     return config, {name: model_config(name, options, config) for name in names}, repeats
 
 
-def missing_extra(model: str) -> str:
+def missing_package(model: str) -> str:
     """The command that installs the package of a model; empty if the model needs none or has it."""
-    package, extra = EXTRAS.get(model, ("relple_tf", ""))
-    return "" if find_spec(package) else f"pip install 'relple-tf[{extra}]', or '.[{extra}]' in a clone"
+    return "" if model not in PACKAGES or find_spec(model) else PACKAGES[model]
 
 
 def model_config(name: str, options: argparse.Namespace, config: Config) -> Config:

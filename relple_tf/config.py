@@ -23,7 +23,7 @@ BALANCINGS = (
     "famo",
     "gradnorm",
 )
-BASELINE_NAMES = ("plsr", "svr", "extra_trees", "cubist")
+BASELINE_NAMES = ("plsr", "svr", "gaussian_process", "extra_trees", "cubist", "tabpfn", "tabicl")
 CHANNELS = ("absorbance", "d1", "d2", "snv", "snv_d1", "snv_d2")
 ROBUST_VIEWS = ("d2_snv", "detrended", "detrended_d1")
 REPLICATES = ("keep", "average")

@@ -1,1 +1,1 @@
-"""Conventional calibration methods (PLSR, SVR, extra trees, Cubist), fitted on the same rows as the network."""
+"""Conventional calibration methods, fitted on the same rows as the network."""

@@ -15,7 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVR
 
+from relple_tf.baselines.gaussian_process import MAXIMUM_ROWS, gaussian_process
 from relple_tf.baselines.plsr import FOLDS, plsr, scales_to_try, snv_first_derivative
+from relple_tf.baselines.tabular_models import MAXIMUM_ROWS as MAXIMUM_TABLE_ROWS
+from relple_tf.baselines.tabular_models import tabicl, tabpfn
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.spectra.splitting.folds import group_k_fold
 
@@ -84,13 +87,15 @@ def tuned(
     window_points: int,
     polynomial: int,
     seed: int,
+    maximum_rows: int | None = None,
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, str]]:
     """A scikit-learn regressor, one model per target; cross-validation selects its parameters and scale.
 
     Features, folds, scales and clipping are the same as in `plsr`, so that only the method differs.
 
     Args:
-        method: (bands, seed) -> estimator and grid: `svr`, `extra_trees` or `cubist`.
+        method: (bands, seed) -> estimator and grid: `svr`, `gaussian_process`, `extra_trees`, `cubist`,
+                `tabpfn` or `tabicl`.
         absorbance: (n, bands) on the model's grid, all rows.
         targets: Name -> (n,), NaN where not measured.
         fitted: (n,) True for the rows to fit and to cross-validate on: train and validation, never test.
@@ -98,7 +103,8 @@ def tuned(
         scales: The network's target scales, fitted on training rows.
         window_points: Bands in the derivative window.
         polynomial: Order of the derivative's polynomial.
-        seed: Of the method; also of the folds if every row is a separate group.
+        seed: Of the method and of the selection of rows; also of the folds if every row is a separate group.
+        maximum_rows: Of more rows with a value, a random selection of this many is fitted; the settings state it.
 
     Returns:
         Target -> (n,) predictions in laboratory units for all rows, and target -> selected settings as text.
@@ -108,16 +114,22 @@ def tuned(
     predictions, settings = {}, {}
     for scale in scales:
         values = targets[scale.name]
-        rows = np.flatnonzero(fitted & ~np.isnan(values))
+        measured = np.flatnonzero(fitted & ~np.isnan(values))
+        rows = measured
+        if maximum_rows is not None and len(measured) > maximum_rows:
+            rows = np.sort(np.random.default_rng(seed).choice(measured, maximum_rows, replace=False))
         x, y = features[rows], values[rows]
         search = GridSearchCV(
             TransformedTargetRegressor(estimator, check_inverse=False),
             [_on_scale(grid, candidate) for candidate in scales_to_try(scale, y)],
             scoring=_pooled_error,
             cv=group_k_fold(groups[rows], FOLDS, seed),
+            error_score="raise",
         ).fit(x, y)
         predictions[scale.name] = search.predict(features)
         settings[scale.name] = _settings_text(search.best_params_)
+        if len(rows) < len(measured):
+            settings[scale.name] += f", {len(rows)} of {len(measured)} rows"
     return predictions, settings
 
 
@@ -139,9 +151,12 @@ def _pooled_error(model: BaseEstimator, x: npt.NDArray[np.float64], y: npt.NDArr
 def _settings_text(best_params: dict[str, Any]) -> str:
     """The selected parameters as text, for example `C 30, gamma 0.0003, square root`."""
     root = best_params["func"].__self__.root
-    numbers = {name.rpartition("__")[2]: value for name, value in best_params.items() if name.startswith("regressor__")}
+    values = {name.rpartition("__")[2]: value for name, value in best_params.items() if name.startswith("regressor__")}
     # Two significant digits, but 100 instead of 1e+02.
-    parts = [f"{name} {float(f'{value:.2g}'):g}" for name, value in numbers.items()]
+    parts = [
+        f"{name} {value if isinstance(value, str) else format(float(f'{value:.2g}'), 'g')}"
+        for name, value in values.items()
+    ]
     return ", ".join([*parts, *(["square root"] if root else [])])
 
 
@@ -153,6 +168,11 @@ def _plsr(*arguments: Any, **named: Any) -> tuple[dict[str, npt.NDArray[np.float
 
 BASELINES: dict[str, Baseline] = {
     "plsr": _plsr,
-    **{method.__name__: partial(tuned, method) for method in (svr, extra_trees, cubist)},
+    "svr": partial(tuned, svr),
+    "gaussian_process": partial(tuned, gaussian_process, maximum_rows=MAXIMUM_ROWS),
+    "extra_trees": partial(tuned, extra_trees),
+    "cubist": partial(tuned, cubist),
+    "tabpfn": partial(tuned, tabpfn, maximum_rows=MAXIMUM_TABLE_ROWS),
+    "tabicl": partial(tuned, tabicl, maximum_rows=MAXIMUM_TABLE_ROWS),
 }
 """Name on the command line -> function; `config.BASELINE_NAMES` lists the same names."""

@@ -33,7 +33,7 @@ from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.grouping import whole_groups
 from relple_tf.training.intervals import achieved_coverage
 
-LONGEST_FIRST = ("cubist", "extra_trees", "svr", "plsr")
+LONGEST_FIRST = ("tabpfn", "tabicl", "gaussian_process", "cubist", "extra_trees", "svr", "plsr")
 """Order of the baselines, after the networks: a long job that starts last would leave the other processes idle."""
 
 Predictions = dict[str, npt.NDArray[np.float64]]

@@ -46,7 +46,7 @@ def comparison_report(result: ComparisonResult) -> str:
     """The page as HTML, without external resources."""
     page, first = resources.files("relple_tf.comparison"), result.models[0]
     targets = list(result.library.targets)
-    cubist = [name for name in result.models if name == "cubist"]
+    packages = [name for name in ("cubist", "tabpfn", "tabicl") if name in result.models]
     conclusions = "\n".join(
         f"<p><em>{escape(target)}</em></p>\n<ul>\n{items(sentences(result, target))}\n</ul>" for target in targets
     )
@@ -69,7 +69,7 @@ def comparison_report(result: ComparisonResult) -> str:
         settings=settings(result),
         versions=", ".join(
             f"{name} {number}"
-            for name, number in versions(("keras", "tensorflow", "numpy", "scikit-learn", *cubist)).items()
+            for name, number in versions(("keras", "tensorflow", "numpy", "scikit-learn", *packages)).items()
         ),
         data_hash=result.library_sha256[:16],
         config=escape(to_toml(result.config)),

@@ -1,10 +1,16 @@
-"""The tuned baselines: their common laws on a fast method, and each method of BASELINES."""
+"""The tuned baselines: their common laws on a fast method, and each method of BASELINES.
 
+TabPFN and TabICL are replaced by ridge regression with their interface, because their weights are not fetched.
+"""
+
+import sys
+from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.decomposition import PCA
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
@@ -14,6 +20,7 @@ from sklearn.svm import SVR
 from relple_tf.baselines import grid_search as module
 from relple_tf.baselines.grid_search import BASELINES, svr, tuned
 from relple_tf.baselines.plsr import FOLDS, plsr, snv_first_derivative
+from relple_tf.baselines.tabular_models import LeadingScores, tabicl, tabpfn
 from relple_tf.config import BASELINE_NAMES
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.spectra.splitting.folds import group_k_fold
@@ -36,6 +43,21 @@ def spectra():
 @pytest.fixture
 def few_trees(monkeypatch):
     monkeypatch.setattr(module, "ExtraTreesRegressor", lambda count, **rest: ExtraTreesRegressor(5, **rest))
+
+
+class StubRegressor(Ridge):
+    """Ridge regression with the arguments of `TabPFNRegressor` and `TabICLRegressor` that the baselines use."""
+
+    def __init__(self, *, random_state=42):
+        super().__init__(alpha=0.1, random_state=random_state)
+
+
+@pytest.fixture(autouse=True)
+def stubs(monkeypatch):
+    for package, name in (("tabpfn", "TabPFNRegressor"), ("tabicl", "TabICLRegressor")):
+        module_stub = ModuleType(package)
+        setattr(module_stub, name, StubRegressor)
+        monkeypatch.setitem(sys.modules, package, module_stub)
 
 
 def ridge(bands, seed):
@@ -164,6 +186,25 @@ def test_no_fold_divides_a_group_and_no_test_row_is_fitted(spectra, monkeypatch)
     assert {len(rows) for rows in fits[:-1]} == {35, 40}
 
 
+def test_of_more_rows_than_the_maximum_a_random_selection_is_fitted_and_stated(spectra, monkeypatch):
+    x, y = spectra
+    monkeypatch.setattr(Recorder, "fitted_rows", [])
+    method = lambda bands, seed: (Recorder(), {"offset": [0]})  # noqa: E731
+    row_of = {row.tobytes(): i for i, row in enumerate(snv_first_derivative(x, *WINDOW.values()))}
+    selections = []
+    for seed in (SEED, SEED, SEED + 1):
+        scale = TargetScale.fit("a", y)
+        _, settings = tuned(
+            method, x, {"a": y}, np.arange(60) < 45, np.arange(60), [scale], **WINDOW, seed=seed, maximum_rows=20
+        )
+        assert settings["a"] == "offset 0, 20 of 45 rows"
+        selections.append([row_of[row] for row in Recorder.fitted_rows[-1]])
+    assert selections[0] == selections[1] != selections[2]
+    assert all(len(set(rows)) == 20 and max(rows) < 45 for rows in selections)
+    _, settings = fitted_by(lambda *a, **k: tuned(method, *a, **k, maximum_rows=45), x, y, np.arange(60) < 45)
+    assert settings == "offset 0"
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_test_rows_do_not_change_predictions_for_other_rows(spectra, name, few_trees):
     x, y = spectra
@@ -190,6 +231,29 @@ def test_each_baseline_predicts_test_rows_and_is_clipped_to_the_range(spectra, n
     clipped, _ = fitted_by(BASELINES[name], x, y, fitted, scale=narrow)
     assert clipped.min() >= 4.88 - 1e-9
     assert clipped.max() <= 5.12 + 1e-9
+
+
+@pytest.mark.parametrize(("name", "method"), [("tabpfn", tabpfn), ("tabicl", tabicl)])
+def test_tabular_models_read_principal_component_scores_and_get_the_seed(spectra, name, method):
+    x, y = spectra
+    fitted = np.arange(60) < 45
+    scale = TargetScale.fit("a", y[fitted])
+    features = snv_first_derivative(x, *WINDOW.values())
+    candidates = {
+        f"components {count}": make_pipeline(StandardScaler(), PCA(count), StubRegressor()) for count in (10, 30)
+    }
+    model, settings, _ = by_hand(features[fitted], y[fitted], np.arange(45), [scale], candidates)
+    expected = scale.to_lab(model.fit(features[fitted], scale.to_model(y[fitted])).predict(features))
+    got, got_settings = fitted_by(BASELINES[name], x, y, fitted, scale=scale)
+    assert got_settings == settings
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    assert method(40, 7)[0][-1].random_state == 7
+
+
+@pytest.mark.parametrize(("rows", "bands"), [(12, 40), (50, 8)])
+def test_there_are_no_more_scores_than_rows_or_bands(rows, bands):
+    x = np.random.default_rng(0).normal(size=(rows, bands))
+    assert LeadingScores(30).fit_transform(x).shape == (rows, min(rows, bands))
 
 
 def test_plsr_in_baselines_equals_plsr_and_states_its_components(spectra):

@@ -13,7 +13,7 @@ import pytest
 from relple_tf import compare
 from relple_tf.command_line import run
 from relple_tf.comparison import jobs
-from relple_tf.config import Config, replace
+from relple_tf.config import BASELINE_NAMES, Config, replace
 from relple_tf.config_text import from_toml, to_toml
 from relple_tf.errors import InputError
 from relple_tf.processes import ProcessDiedError
@@ -301,7 +301,7 @@ def test_help_does_not_import_numpy_pandas_keras_or_sklearn():
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
-    for name in (*PRESETS, "plsr", "svr", "extra_trees", "cubist"):
+    for name in (*PRESETS, *BASELINE_NAMES):
         assert re.search(rf"\b{name}\b", done.stdout)
 
 
@@ -315,3 +315,22 @@ def test_a_model_without_its_package_is_left_out_or_refused_with_the_extra(monke
     options.models = "plsr,cubist"
     with pytest.raises(InputError, match=r"relple-tf\[baselines\]"):
         compare.parsed_plan(options)
+
+
+@pytest.mark.parametrize("name", ["tabpfn", "tabicl"])
+def test_a_tabular_model_without_its_package_is_refused_before_anything_is_written(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(compare, "find_spec", lambda package: None if package == name else object())
+    assert call(*DATA, "--models", f"plsr,{name}", "--out", tmp_path / "out") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"--models {name}: expected the package {name} to be installed; pip install {name}" in line
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(compare, "find_spec", lambda package: object())
+    options = SimpleNamespace(
+        models=name, repeats=1, config=None, data="simulated", lab=None, targets=None, set=[], seed=None
+    )
+    assert list(compare.parsed_plan(options)[1]) == [name]
+
+
+def test_every_model_that_needs_a_package_is_a_baseline():
+    assert set(compare.PACKAGES) <= set(BASELINE_NAMES)
+    assert set(jobs.LONGEST_FIRST) == set(BASELINE_NAMES)
