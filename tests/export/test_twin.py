@@ -99,14 +99,16 @@ def test_a_stored_run_holds_the_scans_and_values_of_the_library(trained, run):
 
 
 def test_the_parts_of_a_stored_run_compute_the_outputs_of_its_model(trained):
-    """Network plus kernel regression, then target scaling; and the domain statistics."""
+    """Network, kernel regression and robust part, then target scaling; and the domain statistics."""
     features = trained.features(trained.test_scans)
     bands, scores = trained.projections(features)
+    t2, q = trained.domain_statistics((bands, scores[0]))
     from_kernel_regression, modelled = trained.kernel_regression(scores), trained.network(features)
     stacked = np.concatenate([modelled[target] for target in TARGETS], axis=1) + from_kernel_regression
+    stacked, q = trained.robust(stacked, q, trained.absorbance_stage(trained.test_scans))
     for target, predictions in zip(TARGETS, np.asarray(trained.target_scaling(stacked)).T, strict=True):
         np.testing.assert_allclose(predictions, trained.test_outputs[target], rtol=5e-5)
-    for name, statistic in zip((T2, Q), trained.domain_statistics((bands, scores[0])), strict=True):
+    for name, statistic in {T2: t2, Q: q}.items():
         np.testing.assert_allclose(np.asarray(statistic)[:, 0], trained.test_outputs[name], rtol=1e-3)
 
 
