@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from relple_tf.config import Config
 from relple_tf.models import front_end
 from relple_tf.models.agreement import Disagreement
-from relple_tf.models.deployed import DISAGREEMENT, ROBUST_SHARE, RobustPart, Scaled, deployed_model
+from relple_tf.models.deployed import DISAGREEMENT, KERNEL_SHARE, ROBUST_SHARE, KernelPart, Scaled, deployed_model
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.folds import development_folds
 from relple_tf.training.callbacks import load_callbacks
@@ -137,8 +137,7 @@ def validation_stack(
     """Choose the stacking weight of each target by the validation rows; used without out-of-fold predictions.
 
     Returns:
-        Target -> stacking weight of the network; (n, K) estimate - reference of the validation rows, in standard
-        deviations, NaN for other rows, and everywhere without robust views.
+        Target -> stacking weight of the network; (n, K) `Members.differences` of validation rows, NaN for other rows.
     """
     held = members(network, prepared, config.front_end, prepared.validation_absorbance)
     stacked, measured = held.stacked_by_weight(), prepared.validation_measured
@@ -147,7 +146,7 @@ def validation_stack(
         for column, scale in enumerate(prepared.scales)
     }
     differences = np.full((len(parts), len(weights)), np.nan)
-    differences[parts == "validation"] = held.stacked(list(weights.values())) - held.reference
+    differences[parts == "validation"] = held.differences
     return weights, differences
 
 
@@ -165,34 +164,32 @@ def deployed(
         config: Config of the training.
         network: Trained network; not changed.
         weights: Target -> stacking weight of the network.
-        agreement: Usual disagreement of estimates and reference; None without.
+        agreement: Usual differences of the kernel regressions; None without.
     """
     heads = initial_network(prepared, config)
     heads.set_weights(network.get_weights())
     scale_heads(heads, weights)
     share = robust_share(config.front_end)
     of_kernels = 1 - np.array([weights[target] for target in prepared.spec.targets])
-    robust = None
-    if prepared.reference is not None:
-        robust = RobustPart(
-            reference=prepared.reference,
-            share=scaled(share * of_kernels),
-            disagreement=None if agreement is None else disagreement(agreement),
-        )
     return deployed_model(
         prepared.absorbance_stage,
         prepared.channel_stage,
         heads,
         prepared.scales,
         prepared.domain_statistics,
-        prepared.kernel_regression.scaled(((1 - share) * of_kernels).tolist()),
-        robust,
+        KernelPart(
+            regression=prepared.kernel_regression,
+            share=scaled((1 - share) * of_kernels, KERNEL_SHARE),
+            reference=prepared.reference,
+            robust_share=None if prepared.reference is None else scaled(share * of_kernels, ROBUST_SHARE),
+            disagreement=None if agreement is None else disagreement(agreement),
+        ),
     )
 
 
-def scaled(factors: Floats) -> Scaled:
-    """Build the layer that multiplies the reference by `factors` (K,)."""
-    layer = Scaled(name=ROBUST_SHARE)
+def scaled(factors: Floats, name: str) -> Scaled:
+    """Build the layer that multiplies the predictions of each target by a factor (K,)."""
+    layer = Scaled(name=name)
     layer.build((None, len(factors)))
     layer.factors.assign(factors)
     return layer

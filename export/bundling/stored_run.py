@@ -12,9 +12,8 @@ import numpy.typing as npt
 from relple_tf.artefacts.reading import LARGEST_JSON_BYTES, read_bytes, readable
 from relple_tf.config import Config
 from relple_tf.models import front_end
-from relple_tf.models.deployed import T2, Q, RobustPart
+from relple_tf.models.deployed import T2, KernelPart, Q
 from relple_tf.models.domain import DomainStatistics, Limits
-from relple_tf.models.kernel_regression import KernelRegression
 from relple_tf.models.network_spec import NetworkSpec
 from relple_tf.models.target_scaling import InverseTargetScaling, TargetScale
 from relple_tf.prediction.runs import estimates
@@ -79,16 +78,10 @@ class StoredRun:
         _, bands, scores = full.output
         return keras.Model(full.input, (bands, list(scores)), name="near")
 
-    @property
-    def kernel_regression(self) -> KernelRegression:
-        """Scores of every view -> (batch, targets) in standard deviations, added to the output of the network."""
-        layer: KernelRegression = self.model.get_layer("kernel_regression")
-        return layer
-
     @cached_property
-    def robust(self) -> RobustPart | None:
-        """The part of the stack that reads the robust views; None without them."""
-        return RobustPart.of(self.model)
+    def kernels(self) -> KernelPart:
+        """The kernel regressions, which are added to the output of the network."""
+        return KernelPart.of(self.model)
 
     @property
     def _network_with_projections(self) -> keras.Model:
@@ -186,8 +179,8 @@ def check_parts(trained: StoredRun) -> None:
             "components of the views": ([score.shape[1] for score in scores], [spec.components] * len(spec.views)),
             "outputs of the network": (set(trained.network.output), set(trained.targets)),
             "targets in laboratory units": (tuple(trained.scales), trained.targets),
-            "targets of the kernel regression": (trained.kernel_regression.targets, trained.targets),
-            "robust views": (trained.robust is not None, bool(config.front_end.robust_views)),
+            "targets of the kernel regression": (trained.kernels.regression.targets, trained.targets),
+            "robust views": (trained.kernels.reference is not None, bool(config.front_end.robust_views)),
             "layer of the domain statistics": (type(trained.domain_statistics), DomainStatistics),
         }
         for what, (received, expected) in compared.items():

@@ -168,9 +168,7 @@ def shell_file(trained: "StoredRun") -> bytes:
         features = trained.channel_stage(absorbance)
         bands, scores = trained.projections(features)
         t2, q = trained.domain_statistics((bands, scores[0]))
-        stacked = modelled + trained.kernel_regression(scores)
-        if trained.robust is not None:
-            stacked, q = trained.robust(stacked, q, absorbance)
+        stacked, q = trained.kernels(modelled, scores, absorbance, q)
         return {
             FEATURES: features,
             T2: guard(t2),

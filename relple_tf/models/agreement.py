@@ -1,4 +1,4 @@
-"""Agreement of the estimates with a reference: a scan on which they disagree is not in the domain."""
+"""Agreement of two kernel regressions: a scan on which they disagree is not in the domain."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +12,10 @@ POWER = 8
 
 @keras.saving.register_keras_serializable("relple_tf")
 class Disagreement(keras.layers.Layer):
-    """Distance between estimates and robust reference: the largest over the targets, in units of its usual size.
+    """Distance between two predictions of all targets: the largest over the targets, in units of its usual size.
 
-    Reads estimates and reference, (batch, targets) each, in standard deviations. Returns (batch, 1): scale * d^POWER,
-    where d is the largest |estimate - reference| * inverse_size of a target. `fit` sets the constants.
+    Reads the predictions, (batch, targets) each, in standard deviations. Returns (batch, 1): scale * d^POWER, where d
+    is the largest |difference| * inverse_size of a target. `pipeline.disagreement` sets the constants.
     """
 
     def build(self, shapes: Sequence[Sequence[int | None]]) -> None:
@@ -24,8 +24,8 @@ class Disagreement(keras.layers.Layer):
         self.scale = self.add_weight(shape=(), initializer="ones", trainable=False, name="scale")
 
     def call(self, inputs: Sequence[Any]) -> Any:
-        estimates, reference = inputs
-        difference = ops.max(ops.abs((estimates - reference) * self.inverse_size), axis=1, keepdims=True)
+        first, second = inputs
+        difference = ops.max(ops.abs((first - second) * self.inverse_size), axis=1, keepdims=True)
         return ops.square(ops.square(ops.square(difference))) * self.scale
 
 

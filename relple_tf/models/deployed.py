@@ -18,36 +18,61 @@ from relple_tf.models.views import joined, view_name
 
 T2, Q = "T2", "Q"
 """Names of the outputs that hold the domain statistics; see `domain.DomainStatistics`."""
+KERNEL_REGRESSION, KERNEL_SHARE = "kernel_regression", "kernel_share"
+"""Names of layers of the kernel part; see `KernelPart`."""
 ROBUST_SHARE, DISAGREEMENT = "robust_share", "disagreement"
-"""Names of layers of the robust part."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RobustPart:
-    """The part of the deployed model that reads the robust views."""
+class KernelPart:
+    """The kernel regressions of the deployed model, of the network's views and of the robust views.
 
-    reference: keras.Model
-    """Absorbance (batch, grid) -> predictions (batch, K), in standard deviations."""
+    They stay float32 in every device file, and with them the disagreement.
+    """
+
+    regression: KernelRegression
+    """Scores of the network's views -> (batch, K), in standard deviations."""
     share: "Scaled"
+    """These predictions -> their part of the stack."""
+    reference: keras.Model | None = None
+    """Absorbance (batch, grid) -> predictions of the robust views, likewise."""
+    robust_share: "Scaled | None" = None
     """Reference -> its part of the stack."""
-    disagreement: Disagreement | None
-    """(Estimates, reference) -> (batch, 1); None if nothing is known about usual differences."""
+    disagreement: Disagreement | None = None
+    """(Predictions of the network's views, reference) -> (batch, 1); None if no usual difference is known."""
 
-    def __call__(self, stacked: Any, q: Any, absorbance: Any) -> tuple[Any, Any]:
-        """Add this part to a stack without it (batch, K), and the disagreement to Q (batch, 1)."""
-        reference = self.reference(absorbance)
-        estimates = keras.layers.Add(name="robust_stack")([stacked, self.share(reference)])
-        if self.disagreement is None:
-            return estimates, q
-        return estimates, Larger(name="larger")((q, self.disagreement((estimates, reference))))
+    def __call__(self, learned: Any, scores: Sequence[Any], absorbance: Any, q: Any) -> tuple[Any, Any]:
+        """Add the kernel regressions to the scaled outputs of the network, and the disagreement to Q.
+
+        Args:
+            learned: (batch, K), in standard deviations.
+            scores: Of each view of the network, (batch, components).
+            absorbance: (batch, grid).
+            q: (batch, 1).
+
+        Returns:
+            The stack (batch, K) and Q (batch, 1).
+        """
+        from_views = self.regression(scores)
+        members = [learned, self.share(from_views)]
+        if self.reference is not None and self.robust_share is not None:
+            reference = self.reference(absorbance)
+            members.append(self.robust_share(reference))
+            if self.disagreement is not None:
+                q = Larger(name="larger")((q, self.disagreement((from_views, reference))))
+        return keras.layers.Add(name="stack")(members), q
 
     @classmethod
-    def of(cls, model: keras.Model) -> "RobustPart | None":
-        """Return the part of a deployed model; None without robust views."""
+    def of(cls, model: keras.Model) -> "KernelPart":
+        """Return the part of a deployed model; raises ValueError if it has none."""
         layers = {layer.name: layer for layer in model.layers}
-        if REFERENCE not in layers:
-            return None
-        return cls(reference=layers[REFERENCE], share=layers[ROBUST_SHARE], disagreement=layers.get(DISAGREEMENT))
+        return cls(
+            regression=model.get_layer(KERNEL_REGRESSION),
+            share=model.get_layer(KERNEL_SHARE),
+            reference=layers.get(REFERENCE),
+            robust_share=layers.get(ROBUST_SHARE),
+            disagreement=layers.get(DISAGREEMENT),
+        )
 
 
 def deployed_model(
@@ -56,10 +81,9 @@ def deployed_model(
     network: keras.Model,
     scales: Sequence[TargetScale],
     domain_statistics: DomainStatistics,
-    kernel_regression: KernelRegression,
-    robust: "RobustPart | None" = None,
+    kernels: KernelPart,
 ) -> keras.Model:
-    """Join the trained parts to one graph. Network and kernel regression are already scaled by their stacking weights.
+    """Join the trained parts to one graph. The network is already scaled by its stacking weights.
 
     Args:
         absorbance: Raw scan (batch, bands) -> absorbance (batch, grid).
@@ -67,9 +91,7 @@ def deployed_model(
         network: Features -> {target: (batch, 1)} in standard deviations.
         scales: Scale of each target.
         domain_statistics: Bands and scores of the first view -> T2 and Q.
-        kernel_regression: Scores of the network's views -> (batch, K) in standard deviations.
-        robust: Robust part of the stack, which is added, and the disagreement, which is a part of Q; None for a stack
-            without robust views.
+        kernels: The kernel regressions.
 
     Returns:
         A model, raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, "T2": (batch, 1), "Q": (batch, 1)};
@@ -78,12 +100,9 @@ def deployed_model(
     spectrum = keras.Input(absorbance.input.shape[1:], name="spectrum")
     on_grid = absorbance(spectrum)
     by_target, bands, scores = with_views(network)(channels(on_grid))
-    from_kernel_regression = kernel_regression(scores)
-    from_network = joined([by_target[scale.name] for scale in scales], keras, name="learned")
-    stacked = keras.layers.Add(name="stack")([from_network, from_kernel_regression])
+    learned = joined([by_target[scale.name] for scale in scales], keras, name="learned")
     t2, q = domain_statistics((bands, scores[0]))
-    if robust is not None:
-        stacked, q = robust(stacked, q, on_grid)
+    stacked, q = kernels(learned, scores, on_grid, q)
     lowest = InvalidIsNan().lowest if absorbance.get_layer("absorbance").quantity != "features" else LOWEST
     guard = InvalidIsNan(lowest, name="invalid_is_nan")
     values = guard((on_grid, InverseTargetScaling(scales, name="target_scaling")(stacked)))

@@ -65,15 +65,6 @@ class KernelRegression(keras.layers.Layer):
         product = ops.matmul(scores, ops.transpose(2.0 * landmark * gain)) + ops.sum(-ops.square(landmark), axis=1)
         return ops.exp(product - ops.matmul(ops.square(scores), ops.square(gain)[:, None]))
 
-    def scaled(self, factors: Sequence[float]) -> "KernelRegression":
-        """Copy this layer, with the predictions of each target multiplied by a factor."""
-        copy: KernelRegression = type(self).from_config(self.get_config())
-        copy.build([(None, self.components)] * self.gain.shape[0])
-        copy.set_weights(self.get_weights())
-        for weight in (copy.slope, copy.linear, copy.level):
-            weight.assign(weight * ops.convert_to_tensor(factors, "float32"))
-        return copy
-
     def get_config(self) -> dict[str, Any]:
         sizes = {"targets": self.targets, "landmarks": self.landmarks, "components": self.components}
         return {**super().get_config(), **sizes}

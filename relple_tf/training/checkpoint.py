@@ -21,7 +21,7 @@ FINAL = "checkpoint.npz"
 """State of the final network."""
 
 FORMAT = 4
-"""Increased when training would continue an earlier state differently; since 4, a fold stores differences too."""
+"""Increased when training would continue an earlier state differently; since 4, a fold has `Members.differences`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Checkpoints:
 
         Args:
             number: Number of the fold, from 0.
-            shape: Expected shape of its predictions, and of the differences.
+            shape: Expected shape of its predictions; that of the differences is without the first axis.
 
         Returns:
             Predictions, differences and history; None if the file does not exist.
@@ -65,9 +65,9 @@ class Checkpoints:
         arrays, facts = load_state(path, self.fingerprint)
         with readable(path, REMEDY):
             predictions, differences = arrays["predictions"]
-            for array in (predictions, differences):
-                if (array.shape, array.dtype.kind) != (shape, "f"):
-                    raise ValueError(f"expected predictions, numbers of shape {shape}; received shape {array.shape}")
+            for array, expected in ((predictions, shape), (differences, shape[1:])):
+                if (array.shape, array.dtype.kind) != (expected, "f"):
+                    raise ValueError(f"expected predictions, numbers of shape {expected}; received shape {array.shape}")
             history = pd.DataFrame(facts["history"])
             if "epoch" not in history or not all(pd.api.types.is_numeric_dtype(dtype) for dtype in history.dtypes):
                 raise ValueError("expected a history with a column epoch and numbers only")

@@ -41,8 +41,7 @@ class CrossFit:
     predictions: dict[str, Floats]
     """Target -> (n,) stacked out-of-fold predictions in laboratory units; NaN for rows outside the development set."""
     differences: Floats
-    """(n, K) stacked out-of-fold predictions less the reference, in standard deviations; NaN likewise, and everywhere
-    without robust views."""
+    """(n, K) out-of-fold `Members.differences`; NaN likewise, and everywhere without robust views."""
     history: pd.DataFrame
     """History of training, mean over the fold networks; see `loop.TrainedNetwork`."""
 
@@ -54,7 +53,7 @@ class FoldFit:
     stacked: Floats
     """(weights, n_held, K) stacked predictions for the rows of the fold in laboratory units, for each of WEIGHTS."""
     differences: Floats
-    """(weights, n_held, K) stacked predictions less the reference, in standard deviations of the fold, likewise."""
+    """(n_held, K), see `stacking.Members`."""
     history: pd.DataFrame
     """See `loop.TrainedNetwork`."""
 
@@ -140,10 +139,8 @@ def fit_fold(shared: _Shared, number: int) -> FoldFit:
     prepared = prepare(shared.library, parts, config)
     trained = train(prepared, config, stop_early=False, show=False, traces=shared.traces)
     held = members(trained.network, prepared, config.front_end, prepared.validation_absorbance)
-    stacked = held.stacked_by_weight()
-    return FoldFit(
-        stacked=to_lab(prepared.scales, stacked), differences=stacked - held.reference, history=trained.history
-    )
+    stacked = to_lab(prepared.scales, held.stacked_by_weight())
+    return FoldFit(stacked=stacked, differences=held.differences, history=trained.history)
 
 
 def to_lab(scales: tuple[TargetScale, ...], values: Floats) -> Floats:
@@ -157,11 +154,11 @@ def collect(library: SpectralLibrary, fold: npt.NDArray[np.intp], fits: list[Fol
     Raises:
         DivergedError: a prediction is not finite.
     """
-    stacked, by_weight = np.full((2, len(WEIGHTS), len(library), len(library.targets)), np.nan)
+    stacked = np.full((len(WEIGHTS), len(library), len(library.targets)), np.nan)
+    differences = np.full(stacked.shape[1:], np.nan)
     for number, fit in enumerate(fits):
         stacked[:, fold == number] = fit.stacked
-        by_weight[:, fold == number] = fit.differences
-    differences = np.full(by_weight.shape[1:], np.nan)
+        differences[fold == number] = fit.differences
     weights, predictions = {}, {}
     for column, (target, values) in enumerate(library.targets.items()):
         if not np.isfinite(stacked[:, fold >= 0, column]).all():
@@ -170,7 +167,6 @@ def collect(library: SpectralLibrary, fold: npt.NDArray[np.intp], fits: list[Fol
             )
         best = best_weight(np.where(fold >= 0, values, np.nan), stacked[:, :, column])
         weights[target], predictions[target] = WEIGHTS[best], stacked[best, :, column]
-        differences[:, column] = by_weight[best, :, column]
     histories = pd.concat([fit.history for fit in fits])
     return CrossFit(
         weights=weights,

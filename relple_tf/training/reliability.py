@@ -16,10 +16,10 @@ from relple_tf.training.preparation import Prepared, first_view
 Floats = npt.NDArray[np.float64]
 
 USUAL_SHARE = 0.9
-"""Fraction of the soils whose estimate and reference differ by at most the usual difference of a target."""
+"""Fraction of the soils whose two predictions of a target differ by at most the usual difference."""
 
 SMALLEST_DIFFERENCE = 1e-3
-"""Smallest usual difference, in standard deviations: with all views robust, network weight 0, all differences are 0."""
+"""Smallest usual difference, in standard deviations: views without variance give equal predictions."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,12 +27,12 @@ class Agreement:
     """Constants of `models.agreement.Disagreement`."""
 
     usual: Floats
-    """(K,) usual |estimate - reference| of each target, in standard deviations."""
+    """(K,) usual |difference| of each target, in standard deviations."""
     scale: float
     """Factor after which the disagreement is compared with the limit of Q."""
 
     def q(self, differences: Floats) -> Floats:
-        """Disagreement of scans as a part of Q: estimate - reference (n, K), in standard deviations -> (n,)."""
+        """Disagreement of scans as a part of Q: `stacking.Members.differences` (n, K) -> (n,)."""
         scaled: Floats = self.scale * np.max(np.abs(differences) / self.usual, axis=1) ** POWER
         return scaled
 
@@ -68,8 +68,8 @@ def fit_reliability(
         parts: (n,) of PARTS, as used for the final network.
         prepared: Preparation of the final network.
         cross_fit: Out-of-fold predictions; None without cross-validation folds.
-        differences: (n, K) estimate - reference of rows that were not trained on, in standard deviations; NaN for other
-            rows, and everywhere without robust views.
+        differences: (n, K) `stacking.Members.differences` of rows that were not trained on; NaN for other rows, and
+            everywhere without robust views.
         seed: Seed of the folds for T2 and Q.
 
     The folds for T2 and Q divide groups, but no sample. Limits from held-out groups would accept almost every scan, and

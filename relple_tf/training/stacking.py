@@ -28,10 +28,24 @@ class Members:
     """Predictions of the members of the stack, (n, K) each, in standard deviations."""
 
     network: Floats
-    kernel_regression: Floats
-    """Mean over all views, robust views included."""
+    network_views: Floats
+    """Kernel regression, mean over the network's views."""
     reference: Floats
-    """Mean over the robust views; NaN without robust views."""
+    """Kernel regression, mean over the robust views; NaN without robust views."""
+    robust_share: float
+    """See `robust_share`."""
+
+    @property
+    def kernel_regression(self) -> Floats:
+        """Mean over all views (n, K)."""
+        if not self.robust_share:
+            return self.network_views
+        return (1 - self.robust_share) * self.network_views + self.robust_share * self.reference
+
+    @property
+    def differences(self) -> Floats:
+        """Predictions of the network's views less the reference (n, K), from which the disagreement is computed."""
+        return self.network_views - self.reference
 
     def stacked_by_weight(self) -> Floats:
         """Stack with each of WEIGHTS: (weights, n, K)."""
@@ -66,15 +80,14 @@ def members(
     columns = [outputs[target] for target in prepared.spec.targets]
     both = [keras.ops.concatenate(columns, axis=1), prepared.kernel_regression(scores)]
     features = front_end.apply(prepared.channel_stage, absorbance)
-    from_network, estimate = (
+    from_network, from_views = (
         values.astype("float64") for values in front_end.apply_all(keras.Model(extended.input, both), features)
     )
-    if prepared.reference is None:
-        return Members(network=from_network, kernel_regression=estimate, reference=np.full_like(estimate, np.nan))
-    reference = front_end.apply(prepared.reference, absorbance).astype("float64")
-    share = robust_share(config)
+    reference = np.full_like(from_views, np.nan)
+    if prepared.reference is not None:
+        reference = front_end.apply(prepared.reference, absorbance).astype("float64")
     return Members(
-        network=from_network, kernel_regression=(1 - share) * estimate + share * reference, reference=reference
+        network=from_network, network_views=from_views, reference=reference, robust_share=robust_share(config)
     )
 
 

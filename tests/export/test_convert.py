@@ -102,8 +102,8 @@ def test_the_check_for_impossible_scans_does_not_change_the_outputs_of_other_sca
     modelled = trained.network(features)
     bands, scores = trained.projections(features)
     t2, q = trained.domain_statistics((bands, scores[0]))
-    stacked = np.concatenate([modelled[target] for target in TARGETS], axis=1) + trained.kernel_regression(scores)
-    stacked, q = trained.robust(stacked, q, absorbance)
+    learned = np.concatenate([modelled[target] for target in TARGETS], axis=1)
+    stacked, q = trained.kernels(learned, scores, absorbance, q)
     expected = dict(zip(TARGETS, np.asarray(trained.target_scaling(stacked)).T, strict=True))
     expected |= {T2: np.asarray(t2)[:, 0], Q: np.asarray(q)[:, 0]}
     for name, values in trained.model(scans).items():
@@ -127,7 +127,7 @@ def test_the_float_file_and_keras_have_equal_outputs(trained, float32):
     outputs = REFERENCE.run(float32, trained.test_scans)
     for name, values in trained.test_outputs.items():
         assert outputs[name].shape == values.shape
-        np.testing.assert_allclose(outputs[name], values, rtol=1e-3 if name == Q else 2e-5)
+        np.testing.assert_allclose(outputs[name], values, rtol=1e-3 if name == Q else 1e-4)
 
 
 def test_in_the_8_bit_file_the_network_is_8_bit_and_everything_else_is_float(int8, float32):

@@ -103,9 +103,9 @@ def test_the_parts_of_a_stored_run_compute_the_outputs_of_its_model(trained):
     features = trained.features(trained.test_scans)
     bands, scores = trained.projections(features)
     t2, q = trained.domain_statistics((bands, scores[0]))
-    from_kernel_regression, modelled = trained.kernel_regression(scores), trained.network(features)
-    stacked = np.concatenate([modelled[target] for target in TARGETS], axis=1) + from_kernel_regression
-    stacked, q = trained.robust(stacked, q, trained.absorbance_stage(trained.test_scans))
+    modelled = trained.network(features)
+    learned = np.concatenate([modelled[target] for target in TARGETS], axis=1)
+    stacked, q = trained.kernels(learned, scores, trained.absorbance_stage(trained.test_scans), q)
     for target, predictions in zip(TARGETS, np.asarray(trained.target_scaling(stacked)).T, strict=True):
         np.testing.assert_allclose(predictions, trained.test_outputs[target], rtol=5e-5)
     for name, statistic in {T2: t2, Q: q}.items():

@@ -63,8 +63,9 @@ def fold_of(library, parts):
 
 
 def assert_equal_folds(folder, other):
-    for (*predictions, history), (*expected, expected_history) in zip(folds_in(other), folds_in(folder), strict=True):
-        np.testing.assert_array_equal(predictions, expected)
+    for (*arrays, history), (*expected, expected_history) in zip(folds_in(other), folds_in(folder), strict=True):
+        for array, expected_array in zip(arrays, expected, strict=True):
+            np.testing.assert_array_equal(array, expected_array)
         pd.testing.assert_frame_equal(history, expected_history)
 
 
@@ -88,11 +89,11 @@ def test_exactly_the_rows_of_the_development_set_have_an_out_of_fold_prediction(
     for column, name in enumerate(library.targets):
         np.testing.assert_array_equal(np.isnan(crossed.predictions[name]), parts == "test")
         for number, (stacked, differences, _) in enumerate(folds_in(folder)):
-            assert stacked.shape == differences.shape == (len(WEIGHTS), np.sum(fold == number), 2)
+            assert differences.shape == stacked.shape[1:]
+            assert stacked.shape == (len(WEIGHTS), np.sum(fold == number), 2)
             chosen = stacked[WEIGHTS.index(crossed.weights[name]), :, column]
             np.testing.assert_array_equal(crossed.predictions[name][fold == number], chosen)
-            chosen = differences[WEIGHTS.index(crossed.weights[name]), :, column]
-            np.testing.assert_array_equal(crossed.differences[fold == number, column], chosen)
+            np.testing.assert_array_equal(crossed.differences[fold == number], differences)
         assert np.isnan(crossed.differences[parts == "test"]).all()
 
 
@@ -226,7 +227,7 @@ def synthetic(library, parts, fold):
             # There are also predictions where no value was measured.
             stacked[:, :, column] = np.nan_to_num(values[rows], nan=1.0) * (1 + error_weight[:, None] * error)
         history = {"epoch": [0, 1], "loss": [np.nan, 1.0 + number], "validation_score": [0.1 * number, 0.5]}
-        differences = rng.normal(size=stacked.shape)
+        differences = rng.normal(size=stacked.shape[1:])
         fits.append(FoldFit(stacked=stacked, differences=differences, history=pd.DataFrame(history)))
     return fits
 
@@ -241,8 +242,7 @@ def test_all_folds_together_choose_the_weights_and_their_histories_are_averaged(
         np.testing.assert_array_equal(crossed.predictions[name][rows], values[rows])
         assert np.isnan(crossed.predictions[name][fold < 0]).all()
     for number, fit in zip(FOLDS, fits, strict=True):
-        np.testing.assert_array_equal(crossed.differences[fold == number, 0], fit.differences[0, :, 0])
-        np.testing.assert_array_equal(crossed.differences[fold == number, 1], fit.differences[-1, :, 1])
+        np.testing.assert_array_equal(crossed.differences[fold == number], fit.differences)
     assert crossed.history["epoch"].tolist() == [0, 1]
     np.testing.assert_allclose(crossed.history["loss"], [np.nan, 1.5])
     np.testing.assert_allclose(crossed.history["validation_score"], [0.05, 0.5])

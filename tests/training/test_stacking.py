@@ -6,10 +6,8 @@ import pytest
 from conftest import CONFIG, TARGETS, features_of, outputs_of, set_fixed_weights, spec_of
 
 from relple_tf.config import replace as change
-from relple_tf.models.agreement import POWER
 from relple_tf.models.catalogue import BUILDERS, build
 from relple_tf.models.deployed import with_views
-from relple_tf.models.kernel_regression import KernelRegression
 from relple_tf.pipeline import deployed, fit_model, validation_stack
 from relple_tf.training.loop import train
 from relple_tf.training.preparation import initial_network, prepare
@@ -25,39 +23,28 @@ from relple_tf.training.stacking import (
 
 
 @pytest.fixture(params=BUILDERS)
-def case(request):
-    """Network and kernel regression with fixed weights, and features."""
-    spec = spec_of()
-    network = set_fixed_weights(build(change(CONFIG, model__architecture=request.param).model, spec, keras))
-    kernel_regression = KernelRegression(TARGETS, landmarks=5, components=4, name="kernel_regression")
-    kernel_regression.build([view.shape for view in with_views(network).output[2]])
-    rng = np.random.default_rng(2)
-    kernel_regression.set_weights([rng.normal(0, 0.5, weight.shape) for weight in kernel_regression.weights])
-    return network, kernel_regression, features_of(spec)
+def network(request):
+    """A network of three targets with fixed weights."""
+    return set_fixed_weights(build(change(CONFIG, model__architecture=request.param).model, spec_of(), keras))
 
 
-def summed(network, kernel_regression, features):
-    """Sum of both outputs, which the deployed model converts to laboratory units."""
-    outputs, _, scores = with_views(network)(features)
-    from_kernel_regression = np.asarray(kernel_regression(scores))
-    return {
-        target: np.asarray(outputs[target])[:, 0] + column
-        for target, column in zip(TARGETS, from_kernel_regression.T, strict=True)
-    }
+def test_a_scaled_network_predicts_the_scaled_values(network):
+    features = features_of(spec_of())
+    before = outputs_of(network, features)
+    weights = dict(zip(TARGETS, (0.25, 0.5, 1.0), strict=True))
+    scale_heads(network, weights)
+    for target, values in outputs_of(network, features).items():
+        np.testing.assert_allclose(values, weights[target] * np.asarray(before[target]), rtol=1e-5, atol=1e-6)
 
 
-def test_a_weight_of_one_leaves_the_network_unchanged_and_removes_the_kernel_regression(case):
-    network, kernel_regression, features = case
-    before, from_network = network.get_weights(), outputs_of(network, features)
+def test_a_weight_of_one_leaves_the_network_unchanged(network):
+    before = network.get_weights()
     scale_heads(network, dict.fromkeys(TARGETS, 1.0))
     for a, b in zip(network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
-    for target, values in summed(network, kernel_regression.scaled([0.0] * 3), features).items():
-        np.testing.assert_array_equal(values, from_network[target].ravel())
 
 
-def test_scaling_a_target_changes_only_its_head(case):
-    network, _, _ = case
+def test_scaling_a_target_changes_only_its_head(network):
     before = {layer.name: layer.get_weights() for layer in network.layers}
     scale_heads(network, {"pH": 0.5, **dict.fromkeys(set(TARGETS) - {"pH"}, 1.0)})
     changed = {
@@ -68,18 +55,13 @@ def test_scaling_a_target_changes_only_its_head(case):
     assert changed == {"pH"}
 
 
-def test_scaling_copies_the_kernel_regression_and_leaves_the_original_unchanged(case):
-    network, kernel_regression, features = case
-    _, _, scores = with_views(network)(features)
-    before = np.asarray(kernel_regression(scores))
-    factors = [0.5, 0.0, 2.0]
-    np.testing.assert_allclose(kernel_regression.scaled(factors)(scores), before * factors, atol=1e-5)
-    np.testing.assert_array_equal(kernel_regression(scores), before)
-
-
 def test_stacked_predictions_go_from_the_kernel_regression_to_the_network():
-    network, kernel_regression, reference = np.random.default_rng(0).normal(size=(3, 5, 3))
-    stacked = Members(network=network, kernel_regression=kernel_regression, reference=reference).stacked_by_weight()
+    network, network_views, reference = np.random.default_rng(0).normal(size=(3, 5, 3))
+    members = Members(network=network, network_views=network_views, reference=reference, robust_share=0.25)
+    kernel_regression = members.kernel_regression
+    np.testing.assert_allclose(kernel_regression, 0.75 * network_views + 0.25 * reference)
+    np.testing.assert_array_equal(members.differences, network_views - reference)
+    stacked = members.stacked_by_weight()
     assert stacked.shape == (len(WEIGHTS), 5, 3)
     np.testing.assert_array_equal(stacked[WEIGHTS.index(0.0)], kernel_regression)
     np.testing.assert_array_equal(stacked[WEIGHTS.index(1.0)], network)
@@ -200,18 +182,32 @@ def test_the_deployed_model_is_the_stack_of_its_members(library, fitted):
 
 
 def test_q_is_the_larger_of_the_domain_statistic_and_the_disagreement(library, fitted):
+    """On soils, and on the same soils with a tilt, which T2 and Q of the network's features hardly notice."""
     prepared, agreement = fitted.prepared, fitted.reliability.agreement
-    held = fitted.members(library.spectra)
-    difference = held.stacked(list(fitted.weights.values())) - held.reference
-    disagreement = agreement.scale * np.max(np.abs(difference) / agreement.usual, axis=1) ** POWER
-    absorbance = prepared.absorbance_stage(library.spectra)
+    tilt = 10 ** np.linspace(-0.2, 0.2, library.spectra.shape[1])
+    scans = np.concatenate([library.spectra, np.clip(library.spectra * tilt, 0.01, 1)]).astype("float32")
+    disagreement = agreement.q(fitted.members(scans).differences)
+    absorbance = prepared.absorbance_stage(scans)
     _, bands, scores = with_views(initial_network(prepared, fitted.config))(prepared.channel_stage(absorbance))
     _, q = prepared.domain_statistics((bands, scores[0]))
     q = np.asarray(q)[:, 0]
-    assert (disagreement > q).any()
+    assert (disagreement > 1.1 * q).any()
     assert (disagreement < q).any()
-    received = fitted.model.predict(library.spectra, verbose=0)["Q"][:, 0]
-    np.testing.assert_allclose(received, np.maximum(q, disagreement), rtol=2e-3)
+    received = fitted.model.predict(scans, verbose=0)["Q"][:, 0]
+    np.testing.assert_allclose(received, np.maximum(q, disagreement), rtol=5e-3)
+
+
+def test_the_disagreement_does_not_depend_on_the_stacking_weights(library, fitted):
+    """With the whole weight on the network, too."""
+    prepared, agreement = fitted.prepared, fitted.reliability.agreement
+    weights = dict.fromkeys(library.targets, 1.0)
+    network = fitted.network
+    model = deployed(prepared, fitted.config, network, weights, agreement)
+    outputs, expected = (each.predict(library.spectra, verbose=0) for each in (model, fitted.model))
+    np.testing.assert_allclose(outputs["Q"], expected["Q"], rtol=1e-4)
+    held = fitted.members(library.spectra)
+    for column, scale in enumerate(prepared.scales):
+        np.testing.assert_allclose(outputs[scale.name][:, 0], scale.to_lab(held.network[:, column]), rtol=1e-4)
 
 
 def test_deploying_changes_neither_network_nor_kernel_regression(library, parts):
@@ -222,5 +218,8 @@ def test_deploying_changes_neither_network_nor_kernel_regression(library, parts)
     for kept, layer in zip(before, (network, prepared.kernel_regression, prepared.reference), strict=True):
         for a, b in zip(kept, layer.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
-    scaled = model.get_layer("kernel_regression").get_weights()
-    assert any((a != b).any() for a, b in zip(scaled, before[1], strict=True))
+    learned, expected = (
+        each.get_layer(next(iter(library.targets))).get_weights()[0]
+        for each in (model.get_layer(SMALL.model.architecture), network)
+    )
+    np.testing.assert_allclose(learned, 0.25 * expected)
