@@ -42,7 +42,7 @@ def kernel_predictions(
     """Target -> (n,) predictions of the kernel regression alone, in laboratory units."""
     prepared = prepare(library, parts, config)
     absorbance = front_end.apply(prepared.absorbance_stage, library.spectra)
-    modelled = members(initial_network(prepared, config), prepared, config.front_end, absorbance).kernel_regression
+    modelled = members(initial_network(prepared, config), prepared, absorbance).kernel_regression
     return {scale.name: scale.to_lab(column) for scale, column in zip(prepared.scales, modelled.T, strict=True)}
 
 

@@ -25,7 +25,7 @@ from relple_tf.training.loop import TraceCache, train
 from relple_tf.training.preparation import Prepared, initial_network, prepare
 from relple_tf.training.reliability import Agreement, Reliability, fit_reliability
 from relple_tf.training.seeds import seed_everything
-from relple_tf.training.stacking import WEIGHTS, Members, best_weight, members, robust_share, scale_heads
+from relple_tf.training.stacking import WEIGHTS, Members, best_weight, members, scale_heads
 
 Floats = npt.NDArray[np.float64]
 Parts = npt.NDArray[np.str_]
@@ -57,7 +57,7 @@ class FittedModel:
     def members(self, spectra: npt.NDArray[np.float32]) -> Members:
         """Predict scans (n, bands) with each member of the stack; `prepared.scales` converts to laboratory units."""
         absorbance = front_end.apply(self.prepared.absorbance_stage, spectra)
-        return members(self.network, self.prepared, self.config.front_end, absorbance)
+        return members(self.network, self.prepared, absorbance)
 
 
 def fit_model(
@@ -114,7 +114,7 @@ def fit_model(
         if not all(np.isfinite(weights).all() for weights in trained.network.get_weights()):
             raise DivergedError("the network's weights are not finite: training diverged; lower training.learning_rate")
         if cross_fitted is None:
-            weights, differences = validation_stack(parts, prepared, config, trained.network)
+            weights, differences = validation_stack(parts, prepared, trained.network)
         else:
             weights, differences = cross_fitted.weights, cross_fitted.differences
         reliability = fit_reliability(library, parts, prepared, cross_fitted, differences, training.seed)
@@ -131,15 +131,13 @@ def fit_model(
         )
 
 
-def validation_stack(
-    parts: Parts, prepared: Prepared, config: Config, network: keras.Model
-) -> tuple[dict[str, float], Floats]:
+def validation_stack(parts: Parts, prepared: Prepared, network: keras.Model) -> tuple[dict[str, float], Floats]:
     """Choose the stacking weight of each target by the validation rows; used without out-of-fold predictions.
 
     Returns:
         Target -> stacking weight of the network; (n, K) `Members.differences` of validation rows, NaN for other rows.
     """
-    held = members(network, prepared, config.front_end, prepared.validation_absorbance)
+    held = members(network, prepared, prepared.validation_absorbance)
     stacked, measured = held.stacked_by_weight(), prepared.validation_measured
     weights = {
         scale.name: WEIGHTS[best_weight(measured[scale.name], scale.to_lab(stacked[:, :, column]))]
@@ -169,7 +167,7 @@ def deployed(
     heads = initial_network(prepared, config)
     heads.set_weights(network.get_weights())
     scale_heads(heads, weights)
-    share = robust_share(config.front_end)
+    share = prepared.robust_share
     of_kernels = 1 - np.array([weights[target] for target in prepared.spec.targets])
     return deployed_model(
         prepared.absorbance_stage,

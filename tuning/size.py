@@ -15,7 +15,7 @@ from relple_tf.models import front_end
 from relple_tf.models.catalogue import build
 from relple_tf.models.domain import NEIGHBOUR_COMPONENTS, NEIGHBOURS
 from relple_tf.models.network_spec import NetworkSpec
-from relple_tf.models.robust_views import robust_bands
+from relple_tf.models.robust_views import robust_bands, usable_views
 from relple_tf.training.kernel_regression import COMPONENTS
 
 FLASH_PER_OPERATION = 330
@@ -70,7 +70,9 @@ def size(config: Config, spec: NetworkSpec, wavelengths_nm: Any, soils: int) -> 
     projected = [len(view) * bands for view in views]
     kernel_numbers = len(views) * landmarks * (min(COMPONENTS, trial_spec.components) + len(trial_spec.targets))
     robust_numbers = 0
-    for view in robust_bands(grid, config.front_end).outputs if config.front_end.robust_views else []:
+    # Trials are trained on spectra: `features` have no wavelengths, and a search needs some.
+    has_robust = usable_views(grid, "absorbance", config.front_end)
+    for view in robust_bands(grid, config.front_end).outputs if has_robust else []:
         components = min(config.front_end.whitened_components, soils - 1, view.shape[1])
         kernel_numbers += landmarks * (min(COMPONENTS, components) + len(trial_spec.targets))
         robust_numbers += view.shape[1] * components

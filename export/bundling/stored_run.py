@@ -15,6 +15,7 @@ from relple_tf.models import front_end
 from relple_tf.models.deployed import T2, KernelPart, Q
 from relple_tf.models.domain import DomainStatistics, Limits
 from relple_tf.models.network_spec import NetworkSpec
+from relple_tf.models.robust_views import usable_views
 from relple_tf.models.target_scaling import InverseTargetScaling, TargetScale
 from relple_tf.prediction.runs import estimates
 from relple_tf.runs.card_schema import CARD, run_card
@@ -171,16 +172,18 @@ def check_parts(trained: StoredRun) -> None:
     path, config, card = trained.folder / "model.keras", trained.config, trained.card
     with readable(path, REMEDY):
         spec, (_, scores) = trained.spec, trained.projections.output
+        grid = trained.absorbance_stage.output.shape[1]
+        robust = usable_views(grid, card["input"]["quantity"], config.front_end)
         compared = {
             "architecture": (config.model.architecture, card["model"]["architecture"]),
             "channels": (config.front_end.channels, tuple(card["front_end"]["channels"])),
             "number of channels": (spec.channels, len(config.front_end.channels)),
-            "grid": (trained.absorbance_stage.output.shape[1], len(card["front_end"]["grid_nm"])),
+            "grid": (grid, len(card["front_end"]["grid_nm"])),
             "components of the views": ([score.shape[1] for score in scores], [spec.components] * len(spec.views)),
             "outputs of the network": (set(trained.network.output), set(trained.targets)),
             "targets in laboratory units": (tuple(trained.scales), trained.targets),
             "targets of the kernel regression": (trained.kernels.regression.targets, trained.targets),
-            "robust views": (trained.kernels.reference is not None, bool(config.front_end.robust_views)),
+            "robust views": (trained.kernels.reference is not None, bool(robust)),
             "layer of the domain statistics": (type(trained.domain_statistics), DomainStatistics),
         }
         for what, (received, expected) in compared.items():

@@ -69,6 +69,15 @@ class Detrend(keras.layers.Layer):
         return {**super().get_config(), "points": self.points, "polynomial": self.polynomial}
 
 
+def usable_views(bands: int, quantity: str, config: FrontEndConfig) -> tuple[str, ...]:
+    """Return the robust views that a model has: those of the config, or none.
+
+    Columns of `features` are not neighbours, and a grid of few bands has no trend to remove.
+    """
+    has_trend = quantity != "features" and bands >= FEWEST_POINTS * LARGEST_SHARE
+    return config.robust_views if has_trend else ()
+
+
 def robust_bands(bands: int, config: FrontEndConfig) -> keras.Model:
     """Build the views of `config.robust_views`: (batch, grid) absorbance -> a list of (batch, bands of the view)."""
     absorbance = keras.Input((bands,), name="absorbance")

@@ -138,7 +138,7 @@ def fit_fold(shared: _Shared, number: int) -> FoldFit:
     parts = np.where(shared.fold == number, "validation", shared.parts)
     prepared = prepare(shared.library, parts, config)
     trained = train(prepared, config, stop_early=False, show=False, traces=shared.traces)
-    held = members(trained.network, prepared, config.front_end, prepared.validation_absorbance)
+    held = members(trained.network, prepared, prepared.validation_absorbance)
     stacked = to_lab(prepared.scales, held.stacked_by_weight())
     return FoldFit(stacked=stacked, differences=held.differences, history=trained.history)
 

@@ -17,7 +17,7 @@ from relple_tf.models.domain import NEIGHBOURS, DomainStatistics
 from relple_tf.models.kernel_regression import KernelRegression
 from relple_tf.models.network_spec import NetworkSpec
 from relple_tf.models.relevance import pearson, unrelated_for_lack_of_rows
-from relple_tf.models.robust_views import robust_bands, robust_reference
+from relple_tf.models.robust_views import robust_bands, robust_reference, usable_views
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.models.views import set_bounds, view_name
 from relple_tf.spectra.library import SpectralLibrary
@@ -44,6 +44,8 @@ class Prepared:
     """For each view, (components,): SD of its scores over the training rows."""
     kernel_regression: KernelRegression
     """Scores of all views -> predictions (batch, K) in standard deviations."""
+    robust_share: float
+    """Fraction of the views of the kernel regressions that are robust."""
     reference: keras.Model | None
     """Absorbance (batch, grid) -> predictions of the robust views (batch, K) in standard deviations; None without."""
     domain_statistics: DomainStatistics
@@ -132,6 +134,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         config.model.landmarks,
         config.training.seed,
     )
+    robust = len(usable_views(train_absorbance.shape[1], library.quantity, config.front_end))
     validation_absorbance = front_end.apply(stage, library.spectra[validation])
     return Prepared(
         absorbance_stage=stage,
@@ -139,7 +142,8 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         projections=tuple(projections),
         score_sd=tuple(score.std(axis=0) for score in scores),
         kernel_regression=kernel_regression,
-        reference=fit_reference(train_absorbance, values, groups[train], config),
+        robust_share=robust / (robust + len(views)),
+        reference=fit_reference(train_absorbance, values, groups[train], config) if robust else None,
         domain_statistics=domain_statistics,
         scales=scales,
         spec=spec,
@@ -163,7 +167,7 @@ def fit_reference(
     values: Mapping[str, npt.NDArray[np.float64]],
     groups: npt.NDArray[np.intp],
     config: Config,
-) -> keras.Model | None:
+) -> keras.Model:
     """Fit projections and kernel regression of the robust views on the training rows.
 
     Args:
@@ -173,10 +177,8 @@ def fit_reference(
         config: Config of the run.
 
     Returns:
-        Absorbance -> (batch, K) in standard deviations; None without robust views.
+        Absorbance -> (batch, K) in standard deviations.
     """
-    if not config.front_end.robust_views:
-        return None
     stage = robust_bands(absorbance.shape[1], config.front_end)
     projections, kernels, scores = [], [], []
     for bands in front_end.apply_all(stage, absorbance):

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from relple_tf.config import FrontEndConfig
 from relple_tf.models import front_end
 from relple_tf.models.deployed import with_views
 from relple_tf.training.preparation import Prepared
@@ -33,7 +32,7 @@ class Members:
     reference: Floats
     """Kernel regression, mean over the robust views; NaN without robust views."""
     robust_share: float
-    """See `robust_share`."""
+    """Fraction of the views of the kernel regressions that are robust."""
 
     @property
     def kernel_regression(self) -> Floats:
@@ -58,21 +57,12 @@ class Members:
         return stacked
 
 
-def robust_share(config: FrontEndConfig) -> float:
-    """Return the fraction of the views of the kernel regression that are robust."""
-    robust = len(config.robust_views)
-    return robust / (robust + len(config.viewed_channels()))
-
-
-def members(
-    network: keras.Model, prepared: Prepared, config: FrontEndConfig, absorbance: npt.NDArray[np.float32]
-) -> Members:
+def members(network: keras.Model, prepared: Prepared, absorbance: npt.NDArray[np.float32]) -> Members:
     """Predict with each member of the stack.
 
     Args:
         network: Trained network.
         prepared: Preparation of its training.
-        config: Config of the front end.
         absorbance: (n, grid).
     """
     extended = with_views(network)
@@ -87,7 +77,7 @@ def members(
     if prepared.reference is not None:
         reference = front_end.apply(prepared.reference, absorbance).astype("float64")
     return Members(
-        network=from_network, network_views=from_views, reference=reference, robust_share=robust_share(config)
+        network=from_network, network_views=from_views, reference=reference, robust_share=prepared.robust_share
     )
 
 

@@ -205,7 +205,8 @@ def run(monkeypatch, folder, library, offset=1.0):
             for name, values in library.targets.items()
         }
         predictions["OC_g_kg"][3] += 90
-        cross_fit = CrossFit(weights=weights, predictions=predictions, history=history)
+        differences = np.full((len(library), len(library.targets)), np.nan)
+        cross_fit = CrossFit(weights=weights, predictions=predictions, differences=differences, history=history)
         return FittedModel(
             config=config,
             parts=parts,

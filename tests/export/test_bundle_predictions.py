@@ -175,7 +175,9 @@ def test_golden_outputs_of_tflm_are_nearly_those_of_litert(trained, folder, gold
         for name in ("OC_g_kg", "pH", "T2", "Q"):
             for variant, tolerance in (("float32", 1e-4), ("int8", 0.01)):
                 tflm, litert = with_tflm[f"{variant}/tflm/{name}"], arrays[f"{variant}/litert/{name}"]
-                np.testing.assert_allclose(tflm, litert, rtol=tolerance, atol=tolerance)
+                # Q holds the eighth power of a difference.
+                rtol = max(tolerance, 1e-3) if name == "Q" else tolerance
+                np.testing.assert_allclose(tflm, litert, rtol=rtol, atol=tolerance)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from relple_tf.config import ROBUST_VIEWS
 from relple_tf.config import replace as change
 from relple_tf.errors import InputError
 from relple_tf.models.front_end import apply_all
-from relple_tf.models.robust_views import Detrend, robust_bands, robust_points
+from relple_tf.models.robust_views import Detrend, robust_bands, robust_points, usable_views
 
 BANDS = 60
 
@@ -74,3 +74,13 @@ def test_a_window_has_its_width_but_at_most_a_third_of_the_bands(bands, window_n
 def test_an_unknown_or_repeated_view_is_refused(views):
     with pytest.raises(InputError, match=r"front_end\.robust_views"):
         change(CONFIG, front_end__robust_views=views)
+
+
+@pytest.mark.parametrize(
+    ("bands", "quantity", "has_views"),
+    [(15, "absorbance", True), (15, "reflectance", True), (14, "reflectance", False), (60, "features", False)],
+)
+def test_features_and_grids_of_few_bands_have_no_robust_views(bands, quantity, has_views):
+    assert usable_views(bands, quantity, CONFIG.front_end) == (ROBUST_VIEWS if has_views else ())
+    if has_views:
+        assert len(robust_bands(bands, CONFIG.front_end).outputs) == len(ROBUST_VIEWS)

@@ -107,7 +107,8 @@ def result_of(architecture="rs_ple", source="fields <1 & 2>.csv", cv_folds=4):
     if cv_folds:
         out_of_fold = {name: np.where(parts == "train", values + 0.5, np.nan) for name, values in predictions.items()}
         out_of_fold["OC_g_kg"][4] += 400
-        cross_fit = CrossFit(weights=weights, predictions=out_of_fold, history=history)
+        differences = np.full((len(library), len(NAMES)), np.nan)
+        cross_fit = CrossFit(weights=weights, predictions=out_of_fold, differences=differences, history=history)
         history = history.assign(**dict.fromkeys([name for name in history if "validation" in name], np.nan))
         metrics["validation"] = {
             name: scores(np.where(parts == "train", targets[name], np.nan), out_of_fold[name]) for name in NAMES

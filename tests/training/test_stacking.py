@@ -126,7 +126,7 @@ def test_members_are_network_mean_over_all_views_and_mean_over_the_robust_views(
     prepared = prepare(library, parts, config)
     network = initial_network(prepared, config)
     absorbance = prepared.validation_absorbance
-    got = members(network, prepared, config.front_end, absorbance)
+    got = members(network, prepared, absorbance)
     features = prepared.validation_features
     outputs, _, scores = with_views(network)(features)
     of_views = np.asarray(prepared.kernel_regression(scores), "float64")
@@ -156,12 +156,12 @@ def test_without_folds_the_validation_rows_choose_the_weights_of_the_deployed_mo
     prepared = prepare(library, parts, SMALL)
     network = train(prepared, SMALL, stop_early=True).network
     fitted = fit_model(library, parts, SMALL, show=False)
-    stacked = members(network, prepared, SMALL.front_end, prepared.validation_absorbance).stacked_by_weight()
+    stacked = members(network, prepared, prepared.validation_absorbance).stacked_by_weight()
     for column, scale in enumerate(prepared.scales):
         values = library.targets[scale.name][parts == "validation"]
         best = WEIGHTS[best_weight(values, scale.to_lab(stacked[:, :, column]))]
         assert fitted.weights[scale.name] == best
-    weights, differences = validation_stack(parts, prepared, SMALL, network)
+    weights, differences = validation_stack(parts, prepared, network)
     assert fitted.weights == weights
     np.testing.assert_array_equal(np.isfinite(differences).all(axis=1), parts == "validation")
     for a, b in zip(fitted.network.get_weights(), network.get_weights(), strict=True):

@@ -22,7 +22,7 @@ from relple_tf.config_text import from_toml
 from relple_tf.models.network_spec import NetworkSpec
 from relple_tf.runs.folder import locked
 from relple_tf.spectra.splitting.parts import divide
-from relple_tf.training import cross_fitting
+from relple_tf.training import stacking
 from relple_tf.training.cross_fitting import DivergedError
 from relple_tf.zoo import PRESETS
 from tuning import objective
@@ -329,8 +329,8 @@ def test_inner_folds_keep_groups_whole_where_the_split_does(library):
 
 
 def test_predictions_that_are_not_finite_raise_diverged_error(library, monkeypatch):
-    stacked = cross_fitting.stacked_by_weight
-    monkeypatch.setattr(cross_fitting, "stacked_by_weight", lambda *both: stacked(*both) * np.nan)
+    stacked = stacking.Members.stacked_by_weight
+    monkeypatch.setattr(stacking.Members, "stacked_by_weight", lambda members: stacked(members) * np.nan)
     with pytest.raises(DivergedError, match="OC_g_kg are not finite"):
         score(data_of(library), replace(CONFIG, training__max_epochs=1))
 
@@ -363,7 +363,7 @@ def test_the_estimated_sizes_of_microcontroller_presets_agree_with_the_readme(pr
         bands=1, channels=1, components=1, views=((0,),), targets=("N", "OC", "CEC"), correlation=correlation
     )
     estimate = size(PRESETS[preset](), spec, np.arange(1100.0, 2500.0, 2.0), 618)
-    assert flash_kib / 2 < estimate.flash_bytes / 1024 < flash_kib
+    assert 0.6 * flash_kib < estimate.flash_bytes / 1024 < flash_kib
     # The error of the arena estimate is a few percent.
     assert arena_kib / 2 < estimate.arena_bytes / 1024 < 1.05 * arena_kib
 
