@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-POWER = 8
-"""Q grows with this power of the disagreement, so that the limit of the disagreement depends little on that of Q."""
+POWER = 4
+"""Q grows with this power of the disagreement: that of a usual soil is then small beside the residual."""
 
 
 @keras.saving.register_keras_serializable("relple_tf")
@@ -26,7 +26,7 @@ class Disagreement(keras.layers.Layer):
     def call(self, inputs: Sequence[Any]) -> Any:
         first, second = inputs
         difference = ops.max(ops.abs((first - second) * self.inverse_size), axis=1, keepdims=True)
-        return ops.square(ops.square(ops.square(difference))) * self.scale
+        return ops.square(ops.square(difference)) * self.scale
 
 
 @keras.saving.register_keras_serializable("relple_tf")

@@ -81,12 +81,11 @@ def fit_reliability(
     t2[train], q[train] = cross_validated_statistics(
         first_view(prepared), samples, prepared.spec.components, seed, count=prepared.domain_statistics.count
     )
-    agreement = fit_agreement(differences, q[train])
+    domain_limits = limits(t2[train], q[train])
+    agreement = fit_agreement(differences, domain_limits.q)
     if agreement is not None:
-        # The limit of Q then holds for both, so that a new soil still exceeds it with probability 0.01 at most.
         known = train & np.isfinite(differences).all(axis=1)
         q[known] = np.maximum(q[known], agreement.q(differences[known]))
-    domain_limits = limits(t2[train], q[train])
     intervals = {}
     if cross_fit is not None:
         intervals = {
@@ -101,12 +100,15 @@ def fit_reliability(
     return Reliability(limits=domain_limits, intervals=intervals, t2=t2, q=q, agreement=agreement)
 
 
-def fit_agreement(differences: Floats, q: Floats) -> Agreement | None:
-    """Scale the disagreement so that its quantile at SHARE_WITHIN is that of Q.
+def fit_agreement(differences: Floats, q_limit: float) -> Agreement | None:
+    """Scale the disagreement so that its quantile at SHARE_WITHIN is the limit of Q.
+
+    A new soil then exceeds T2, Q and the disagreement with probability 1 - SHARE_WITHIN each. A common limit for Q and
+    the disagreement would lie far in the tail of the latter, where it flags few distorted scans.
 
     Args:
         differences: See `fit_reliability`.
-        q: (n,) cross-validated Q of the training rows.
+        q_limit: Limit of Q without the disagreement.
 
     Returns:
         None if no row has a difference.
@@ -116,6 +118,4 @@ def fit_agreement(differences: Floats, q: Floats) -> Agreement | None:
         return None
     usual = np.maximum(np.quantile(np.abs(known), USUAL_SHARE, axis=0), SMALLEST_DIFFERENCE)
     largest = np.maximum(np.max(np.abs(known) / usual, axis=1), SMALLEST_DIFFERENCE)
-    return Agreement(
-        usual=usual, scale=conformal_quantile(q, SHARE_WITHIN) / conformal_quantile(largest, SHARE_WITHIN) ** POWER
-    )
+    return Agreement(usual=usual, scale=q_limit / conformal_quantile(largest, SHARE_WITHIN) ** POWER)

@@ -213,10 +213,10 @@ def run(monkeypatch, folder, library, offset=1.0):
             prepared=prepared,
             network=network,
             weights=weights,
-            model=deployed(prepared, config, network, weights),
+            model=deployed(prepared, config, network, weights, None),
             history=history,
             cross_fit=cross_fit,
-            reliability=fit_reliability(library, parts, prepared, cross_fit, 0),
+            reliability=fit_reliability(library, parts, prepared, cross_fit, differences, 0),
         )
 
     monkeypatch.setattr(training_run, "fit_model", fit_model)

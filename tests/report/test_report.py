@@ -103,18 +103,17 @@ def result_of(architecture="rs_ple", source="fields <1 & 2>.csv", cv_folds=4):
         history[f"weight_{name}"] = [1.0, 0.8, 0.7]
     weights = dict(zip(NAMES, (0.25, 0.5, 0.0), strict=True))
     metrics = score_parts(library, parts, predictions)
-    cross_fit = None
+    cross_fit, unknown = None, np.full((len(library), len(NAMES)), np.nan)
     if cv_folds:
         out_of_fold = {name: np.where(parts == "train", values + 0.5, np.nan) for name, values in predictions.items()}
         out_of_fold["OC_g_kg"][4] += 400
-        differences = np.full((len(library), len(NAMES)), np.nan)
-        cross_fit = CrossFit(weights=weights, predictions=out_of_fold, differences=differences, history=history)
+        cross_fit = CrossFit(weights=weights, predictions=out_of_fold, differences=unknown, history=history)
         history = history.assign(**dict.fromkeys([name for name in history if "validation" in name], np.nan))
         metrics["validation"] = {
             name: scores(np.where(parts == "train", targets[name], np.nan), out_of_fold[name]) for name in NAMES
         }
     metrics["baseline"] = {"plsr": score_parts(library, parts, baseline)["test"]}
-    reliability = fit_reliability(library, parts, prepared, cross_fit, 0)
+    reliability = fit_reliability(library, parts, prepared, cross_fit, unknown, 0)
     network = initial_network(prepared, config)
     fitted = FittedModel(
         config=config,
