@@ -11,7 +11,7 @@ def rs_ple_base() -> Config:
 
 
 def rs_ple_small() -> Config:
-    """For a microcontroller with 160 KiB of flash and 64 KiB of memory free: one level, one view, fewer landmarks."""
+    """For a microcontroller with 212 KiB of flash and 68 KiB of memory free: one level, one view, fewer landmarks."""
     return replace(
         Config(preset="rs_ple_small"),
         front_end__channels=("snv_d1",),
@@ -25,7 +25,7 @@ def rs_ple_small() -> Config:
 
 
 def rs_ple_nano() -> Config:
-    """For half the memory of `rs_ple_small`: one level of small convolution experts, one view without random basis."""
+    """For less than half the flash of `rs_ple_small`: one level of small convolution experts, one view without random basis."""
     return replace(
         Config(preset="rs_ple_nano"),
         front_end__channels=("snv_d1",),

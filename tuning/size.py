@@ -20,10 +20,14 @@ from relple_tf.training.kernel_regression import COMPONENTS
 
 FLASH_PER_OPERATION = 330
 """Bytes of a .tflite file per operation, without weights: shapes, quantisation, tables. Fitted to int8 files of NIRsoil
-models, measured / estimated: `rs_ple_nano` 54 / 57 KB, `rs_ple_small` 156 / 153, `rs_ple_base` 617 / 610."""
+models of version 0.2.0, measured / estimated: `rs_ple_nano` 54 / 57 KB, `rs_ple_small` 156 / 153, `rs_ple_base`
+617 / 610."""
 ARENA_PER_OPERATION = 520
 """Bytes of TFLM's arena per operation, without tensors. The same files, measured / estimated: 31 / 33, 56 / 50 and
 87 / 86 KB."""
+ROBUST_OPERATIONS = 16
+"""Operations of a robust view and its kernel regression, fitted to the arena of `rs_ple_nano`: measured / estimated
+41.2 / 41.2 KB."""
 UNROLLED = 14
 """Operations per step of an unrolled LSTM: a prototype of 44 steps had 612 operations more."""
 FLOAT_BYTES = 4
@@ -71,8 +75,8 @@ def size(config: Config, spec: NetworkSpec, wavelengths_nm: Any, soils: int) -> 
     kernel_numbers = len(views) * landmarks * (min(COMPONENTS, trial_spec.components) + len(trial_spec.targets))
     robust_numbers = 0
     # Trials are trained on spectra: `features` have no wavelengths, and a search needs some.
-    has_robust = usable_views(grid, "absorbance", config.front_end)
-    for view in robust_bands(grid, config.front_end).outputs if has_robust else []:
+    robust_views = usable_views(grid, "absorbance", config.front_end)
+    for view in robust_bands(grid, config.front_end).outputs if robust_views else []:
         components = min(config.front_end.whitened_components, soils - 1, view.shape[1])
         kernel_numbers += landmarks * (min(COMPONENTS, components) + len(trial_spec.targets))
         robust_numbers += view.shape[1] * components
@@ -91,7 +95,9 @@ def size(config: Config, spec: NetworkSpec, wavelengths_nm: Any, soils: int) -> 
     return Size(
         weights=network.weights + float_numbers,
         flash_bytes=network.flash_bytes + FLOAT_BYTES * float_numbers + (FLOAT_BYTES - 1) * projections,
-        arena_bytes=network.arena_bytes + 2 * FLOAT_BYTES * landmarks,
+        arena_bytes=network.arena_bytes
+        + 2 * FLOAT_BYTES * landmarks
+        + ARENA_PER_OPERATION * ROBUST_OPERATIONS * len(robust_views),
         operations=network.operations + kernel_numbers + robust_numbers + neighbour_numbers,
     )
 
