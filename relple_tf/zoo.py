@@ -25,7 +25,7 @@ def rs_ple_small() -> Config:
 
 
 def rs_ple_nano() -> Config:
-    """For less than half the flash of `rs_ple_small`: one level of small convolution experts, one view without random basis."""
+    """For half the flash of `rs_ple_small`: one level of small convolution experts, one view without random basis."""
     return replace(
         Config(preset="rs_ple_nano"),
         front_end__channels=("snv_d1",),
