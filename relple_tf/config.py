@@ -169,7 +169,7 @@ class FrontEndConfig:
     robust_views: tuple[str, ...] = ROBUST_VIEWS
     """Views that a tilt, curvature or gain of a scan hardly changes; only kernel regressions read them. d2_snv: SNV of
     a wide second derivative; detrended: SNV of the spectrum without its local trend; detrended_d1: its derivative. A
-    scan is outside the domain if estimates and a kernel regression of these views disagree. Empty: no such check."""
+    scan is outside the domain if the kernel regressions of `views` and of these disagree. Empty: no such check."""
     derivative_window_nm: float = 28.0
     """Width of the Savitzky-Golay window, in nm."""
     derivative_polynomial: int = 2

@@ -183,7 +183,7 @@ def check_parts(trained: StoredRun) -> None:
             "outputs of the network": (set(trained.network.output), set(trained.targets)),
             "targets in laboratory units": (tuple(trained.scales), trained.targets),
             "targets of the kernel regression": (trained.kernels.regression.targets, trained.targets),
-            "robust views": (trained.kernels.reference is not None, bool(robust)),
+            "robust views": (trained.kernels.count_robust_views(), len(robust)),
             "layer of the domain statistics": (type(trained.domain_statistics), DomainStatistics),
         }
         for what, (received, expected) in compared.items():

@@ -12,7 +12,7 @@ from relple_tf.models.agreement import Disagreement, Larger
 from relple_tf.models.domain import DomainStatistics
 from relple_tf.models.front_end import InvalidIsNan
 from relple_tf.models.kernel_regression import KernelRegression
-from relple_tf.models.robust_views import REFERENCE
+from relple_tf.models.robust_views import PROJECTION, REFERENCE
 from relple_tf.models.target_scaling import LOWEST, InverseTargetScaling, TargetScale
 from relple_tf.models.views import joined, view_name
 
@@ -61,6 +61,13 @@ class KernelPart:
             if self.disagreement is not None:
                 q = Larger(name="larger")((q, self.disagreement((from_views, reference))))
         return keras.layers.Add(name="stack")(members), q
+
+    def count_robust_views(self) -> int:
+        """Count the projections of robust views; 0 without a part of the stack for them."""
+        if self.reference is None or self.robust_share is None:
+            return 0
+        names = {layer.name for layer in self.reference.layers}
+        return next(number for number in itertools.count() if PROJECTION.format(number + 1) not in names)
 
     @classmethod
     def of(cls, model: keras.Model) -> "KernelPart":

@@ -1,6 +1,6 @@
 """The applicability domain: the domain statistics T2 and Q, their limits, and the status of a scan.
 
-The deployed model adds the disagreement of estimates and robust reference to Q (`agreement`).
+Q of the deployed model is the larger of Q here and the disagreement of its kernel regressions (`agreement`).
 """
 
 import math
@@ -247,7 +247,8 @@ def limits(t2: Floats, q: Floats, share: float = SHARE_WITHIN) -> Limits:
     """Compute the limits of T2 and Q within which a new soil stays, each with probability `share`.
 
     A limit is the value of the conformal rank: a new soil, exchangeable with the measured ones, exceeds it with
-    probability 1 - share at most, and at least one of two limits at 0.99 with 2 % at most. Fewer than
+    probability 1 - share at most, and at least one of two limits at 0.99 with 2 % at most; the disagreement, which is
+    a part of the deployed model's Q, exceeds the limit of Q with a further 1 - share. Fewer than
     share / (1 - share) rows, 99 at 0.99, have no such rank. The limit is then the largest value, which a new soil
     exceeds with probability 1 / (n + 1).
 

@@ -2,7 +2,7 @@
 
 Tilt, curvature, gain and offset of a scan vary with the instrument, its lamp and the position of the soil. Raw
 absorbance, and SNV before a derivative, pass them on to the estimates. The views here remove what is smooth first and
-scale last. A kernel regression of these views is the reference with which the estimates of a scan are compared
+scale last. A kernel regression of these views is the reference with which that of the network's views is compared
 (`agreement`).
 """
 
@@ -30,7 +30,7 @@ POLYNOMIAL = 2
 FEWEST_POINTS = 5
 """Smallest window, in bands."""
 LARGEST_SHARE = 3
-"""A window has at most one in this many bands of the grid."""
+"""A window has about one in this many bands of the grid, at most."""
 
 REFERENCE = "robust_reference"
 """Name of the part of the deployed model that predicts from the robust views."""
@@ -95,14 +95,14 @@ def robust_bands(bands: int, config: FrontEndConfig) -> keras.Model:
         if view == "detrended":
             views.append(detrended)
         else:
-            points, polynomial = max(window_points(config), FEWEST_POINTS), config.derivative_polynomial
-            layer = SavitzkyGolay(points, polynomial, 1, config.step_nm, name="robust.detrended_d1")
+            points = max(window_points(config), FEWEST_POINTS)
+            layer = SavitzkyGolay(points, POLYNOMIAL, 1, config.step_nm, name="robust.detrended_d1")
             views.append(layer(detrended))
     return keras.Model(absorbance, views, name="robust_bands")
 
 
 def robust_points(bands: int, window_nm: float, step_nm: float) -> int:
-    """Return the bands of a window: odd, near `window_nm`, at most one in LARGEST_SHARE bands of the grid."""
+    """Return the bands of a window: odd, near `window_nm`, at most about one in LARGEST_SHARE bands of the grid."""
     points = min(window_nm / step_nm, bands / LARGEST_SHARE)
     return max(2 * round((points - 1) / 2) + 1, FEWEST_POINTS)
 

@@ -2,7 +2,8 @@
 
 The coefficients are the mean of those of a support vector regression (SVR) and of a Gaussian process, which have the
 same form: features that are fixed before the fit, times a slope. The errors of the two differ, so their mean is better
-than either on small libraries (decision 21), at no cost to the device.
+than either on small libraries (decision 21), at no cost to the device. Above MOST_SVM_ROWS rows it is the Gaussian
+process alone.
 """
 
 from collections.abc import Mapping
@@ -54,6 +55,7 @@ def fit_kernel_regression(
     landmarks: int,
     seed: int,
     *,
+    samples: Indices | None = None,
     name: str = "kernel_regression",
 ) -> KernelRegression:
     """Fit each target on each view; the prediction for a target is the mean over the views.
@@ -65,6 +67,8 @@ def fit_kernel_regression(
         groups: (n,) numbers of the groups that no fold divides.
         landmarks: Largest number of training rows that a scan is compared with; a random subset if there are more rows.
         seed: Seed of that subset and of the folds.
+        samples: (n,) numbers of the samples; the Gaussian process reads the mean scan of a sample. None: each row is a
+            sample.
         name: Name of the layer.
 
     Returns:
@@ -72,11 +76,11 @@ def fit_kernel_regression(
     """
     count = min(landmarks, len(groups))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(groups))[:count])
-    components = min(COMPONENTS, scores[0].shape[1])
+    components = min(COMPONENTS, *(view.shape[1] for view in scores))
     layer = KernelRegression(tuple(values), count, components, name=name)
     layer.build([view.shape for view in scores])
     view_weights = [
-        _view_kernel_regression(view[:, :components], kernel[:, :components], values, groups, chosen, seed)
+        _view_kernel_regression(view[:, :components], kernel[:, :components], values, groups, samples, chosen, seed)
         for view, kernel in zip(scores, kernels, strict=True)
     ]
     intercepts = np.mean([weights.pop("level") for weights in view_weights], axis=0)
@@ -92,6 +96,7 @@ def _view_kernel_regression(
     kernel: npt.NDArray[np.float32],
     values: Mapping[str, Floats],
     groups: Indices,
+    samples: Indices | None,
     chosen: Indices,
     seed: int,
 ) -> dict[str, Floats]:
@@ -122,7 +127,8 @@ def _view_kernel_regression(
     slopes, linear, intercepts = [], [], []
     for y in values.values():
         is_measured = ~np.isnan(y)
-        slope, intercept = _fit_mean(features[is_measured], y[is_measured], groups[is_measured], seed)
+        of_samples = None if samples is None else samples[is_measured]
+        slope, intercept = _fit_mean(features[is_measured], y[is_measured], groups[is_measured], of_samples, seed)
         slopes.append(root @ slope[: root.shape[1]])
         linear.append(weight * slope[root.shape[1] :])
         intercepts.append(intercept)
@@ -136,13 +142,29 @@ def _view_kernel_regression(
     }
 
 
-def _fit_mean(x: Floats, y: Floats, groups: Indices, seed: int) -> tuple[Floats, float]:
-    """Mean of SVR and Gaussian process; see `fit_svm` for the arguments."""
-    slope, intercept = fit_gaussian_process(x, y)
+def _fit_mean(x: Floats, y: Floats, groups: Indices, samples: Indices | None, seed: int) -> tuple[Floats, float]:
+    """Mean of SVR and Gaussian process; see `fit_svm` and `fit_kernel_regression` for the arguments."""
+    slope, intercept = fit_gaussian_process(*(x, y) if samples is None else sample_means(x, y, samples))
     if len(x) > MOST_SVM_ROWS:
         return slope, intercept
     of_svm, level = fit_svm(x, y, groups, seed)
     return (slope + of_svm) / 2, (intercept + level) / 2
+
+
+def sample_means(x: Floats, y: Floats, samples: Indices) -> tuple[Floats, Floats]:
+    """Average rows of x (n, m) and y (n,) over the scans of each sample.
+
+    Scans of a sample have one laboratory value, with one error. As separate rows they would seem to repeat it, and the
+    marginal likelihood would find almost no noise.
+    """
+    distinct, first, row, count = np.unique(samples, return_index=True, return_inverse=True, return_counts=True)
+    if len(distinct) == len(y):
+        return x, y
+    means = np.zeros((len(distinct), x.shape[1] + 1))
+    np.add.at(means, row, np.column_stack([x, y]))
+    means /= count[:, None]
+    order = np.argsort(first)
+    return means[order, :-1], means[order, -1]
 
 
 def fit_gaussian_process(x: Floats, y: Floats) -> tuple[Floats, float]:

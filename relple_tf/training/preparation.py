@@ -121,10 +121,11 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         targets=targets,
         correlation=pearson(modelled[train]),
     )
+    samples = group_labels(library, keep_groups=False)[train]
     domain_statistics = DomainStatistics(min(NEIGHBOURS, config.model.landmarks), name="domain_statistics")
     first_features = view_features(features, views[0])
     domain_statistics.build((first_features.shape, (None, spec.components)))
-    domain_statistics.fit(first_features, projections[0][0], group_labels(library, keep_groups=False)[train])
+    domain_statistics.fit(first_features, projections[0][0], samples)
     values = dict(zip(targets, modelled[train].T, strict=True))
     kernel_regression = fit_kernel_regression(
         scores,
@@ -133,6 +134,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         groups[train],
         config.model.landmarks,
         config.training.seed,
+        samples=samples,
     )
     robust = len(usable_views(train_absorbance.shape[1], library.quantity, config.front_end))
     validation_absorbance = front_end.apply(stage, library.spectra[validation])
@@ -143,7 +145,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         score_sd=tuple(score.std(axis=0) for score in scores),
         kernel_regression=kernel_regression,
         robust_share=robust / (robust + len(views)),
-        reference=fit_reference(train_absorbance, values, groups[train], config) if robust else None,
+        reference=fit_reference(train_absorbance, values, groups[train], samples, config) if robust else None,
         domain_statistics=domain_statistics,
         scales=scales,
         spec=spec,
@@ -166,6 +168,7 @@ def fit_reference(
     absorbance: npt.NDArray[np.float32],
     values: Mapping[str, npt.NDArray[np.float64]],
     groups: npt.NDArray[np.intp],
+    samples: npt.NDArray[np.intp] | None,
     config: Config,
 ) -> keras.Model:
     """Fit projections and kernel regression of the robust views on the training rows.
@@ -174,6 +177,7 @@ def fit_reference(
         absorbance: (n, grid).
         values: Target -> (n,) in standard deviations, NaN where not measured.
         groups: (n,) numbers of the groups that no fold divides.
+        samples: (n,) numbers of the samples; None: each row is a sample.
         config: Config of the run.
 
     Returns:
@@ -197,6 +201,7 @@ def fit_reference(
         groups,
         config.model.landmarks,
         config.training.seed,
+        samples=samples,
         name="robust_regression",
     )
     return robust_reference(stage, projections, regression)

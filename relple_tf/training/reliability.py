@@ -18,6 +18,9 @@ Floats = npt.NDArray[np.float64]
 USUAL_SHARE = 0.9
 """Fraction of the soils whose two predictions of a target differ by at most the usual difference."""
 
+FEWEST_DIFFERENCES = 20
+"""Fewest rows from which a limit of the disagreement is computed: of fewer, the largest is exceeded too often."""
+
 SMALLEST_DIFFERENCE = 1e-3
 """Smallest usual difference, in standard deviations: views without variance give equal predictions."""
 
@@ -69,7 +72,7 @@ def fit_reliability(
         prepared: Preparation of the final network.
         cross_fit: Out-of-fold predictions; None without cross-validation folds.
         differences: (n, K) `stacking.Members.differences` of rows that were not trained on; NaN for other rows, and
-            everywhere without robust views.
+            everywhere without robust views. Unlike T2 and Q they are of held-out groups where the folds keep groups.
         seed: Seed of the folds for T2 and Q.
 
     The folds for T2 and Q divide groups, but no sample. Limits from held-out groups would accept almost every scan, and
@@ -103,18 +106,18 @@ def fit_reliability(
 def fit_agreement(differences: Floats, q_limit: float) -> Agreement | None:
     """Scale the disagreement so that its quantile at SHARE_WITHIN is the limit of Q.
 
-    A new soil then exceeds T2, Q and the disagreement with probability 1 - SHARE_WITHIN each. A common limit for Q and
-    the disagreement would lie far in the tail of the latter, where it flags few distorted scans.
+    With 99 rows or more, a new soil then exceeds T2, Q and the disagreement with probability 1 - SHARE_WITHIN each. A
+    common limit for Q and the disagreement would lie far in the tail of the latter, where it flags few distorted scans.
 
     Args:
         differences: See `fit_reliability`.
         q_limit: Limit of Q without the disagreement.
 
     Returns:
-        None if no row has a difference.
+        None if fewer than FEWEST_DIFFERENCES rows have a difference.
     """
     known = differences[np.isfinite(differences).all(axis=1)]
-    if not len(known):
+    if len(known) < FEWEST_DIFFERENCES:
         return None
     usual = np.maximum(np.quantile(np.abs(known), USUAL_SHARE, axis=0), SMALLEST_DIFFERENCE)
     largest = np.maximum(np.max(np.abs(known) / usual, axis=1), SMALLEST_DIFFERENCE)

@@ -65,7 +65,7 @@ def test_the_views_are_in_the_order_of_the_config(absorbance):
     ("bands", "window_nm", "step_nm", "points"),
     [(175, 88, 8, 11), (175, 200, 8, 25), (20, 200, 8, 7), (10, 200, 8, 5), (175, 88, 40, 5), (350, 200, 4, 49)],
 )
-def test_a_window_has_its_width_but_at_most_a_third_of_the_bands(bands, window_nm, step_nm, points):
+def test_a_window_has_its_width_but_at_most_about_a_third_of_the_bands(bands, window_nm, step_nm, points):
     """And at least five bands, with which a parabola is fitted."""
     assert robust_points(bands, window_nm, step_nm) == points
 

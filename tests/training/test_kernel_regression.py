@@ -29,6 +29,7 @@ from relple_tf.training.kernel_regression import (
     fit_gaussian_process,
     fit_kernel_regression,
     fit_svm,
+    sample_means,
 )
 from relple_tf.training.preparation import initial_network, prepare
 
@@ -124,6 +125,21 @@ def test_the_gaussian_process_depends_on_neither_unit_nor_origin_of_the_features
     slope, intercept = fit_gaussian_process(np.ones_like(x), y)
     np.testing.assert_array_equal(slope, 0)
     assert intercept == pytest.approx(y.mean())
+
+
+def test_scans_of_one_sample_do_not_count_as_repeated_laboratory_values(simulated):
+    """The process reads the mean scan of each sample, in the order of the samples."""
+    x, y, _ = simulated
+    rng = np.random.default_rng(3)
+    scans = np.concatenate([x + rng.normal(0, 0.01, x.shape) for _ in range(3)])
+    samples = np.tile(rng.permutation(80), 3)
+    means, values = sample_means(scans, np.tile(y, 3), samples)
+    np.testing.assert_allclose(means, scans.reshape(3, 80, 12).mean(axis=0))
+    np.testing.assert_allclose(values, y)
+    once, _ = fit_gaussian_process(x, y)
+    averaged, _ = fit_gaussian_process(means, values)
+    as_rows, _ = fit_gaussian_process(scans, np.tile(y, 3))
+    assert np.linalg.norm(averaged - once) < 0.3 * np.linalg.norm(as_rows - once)
 
 
 def test_many_rows_are_fitted_by_the_gaussian_process_alone(curved, monkeypatch):

@@ -15,6 +15,8 @@ def test_of_new_soils_as_many_exceed_the_limit_as_stated_and_no_target_dominates
     agreement = fit_agreement(differences, 7.0)
     received = agreement.q(differences)
     np.testing.assert_allclose(conformal_quantile(received, SHARE_WITHIN), 7.0)
+    new = agreement.q(rng.normal(size=(20_000, 3)) * [0.01, 0.1, 1.0])
+    assert 0.98 < np.mean(new <= 7.0) < 1
     largest = np.argmax(np.abs(differences) / agreement.usual, axis=1)
     assert np.bincount(largest).min() > 100
     np.testing.assert_allclose(np.mean(np.abs(differences) <= agreement.usual, axis=0), USUAL_SHARE, atol=0.005)
@@ -27,7 +29,7 @@ def test_rows_that_were_trained_on_have_no_influence():
     agreement, expected = fit_agreement(np.vstack([differences, unknown]), q), fit_agreement(differences, q)
     np.testing.assert_array_equal(agreement.usual, expected.usual)
     assert agreement.scale == expected.scale
-    assert fit_agreement(unknown, q) is None
+    assert fit_agreement(np.vstack([differences[:19], unknown]), q) is None
 
 
 def test_equal_estimates_and_reference_are_no_disagreement():
