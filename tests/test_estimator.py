@@ -129,9 +129,12 @@ def test_a_prediction_depends_on_its_own_scan_only(soils, fitted, order):
 
 def test_pickle_and_clone_keep_predictions_and_settings(soils, frame, fitted):
     again = pickle.loads(pickle.dumps(fitted))
-    np.testing.assert_array_equal(again.predict(soils.spectra[:9]), fitted.predict(soils.spectra[:9]))
-    np.testing.assert_array_equal(
-        again.predict_interval(soils.spectra[:9], 0.8), fitted.predict_interval(soils.spectra[:9], 0.8)
+    for one, other in zip(again.model_.get_weights(), fitted.model_.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    # TensorFlow may order the operations of two equal graphs differently, which changes the last digit.
+    np.testing.assert_allclose(again.predict(soils.spectra[:9]), fitted.predict(soils.spectra[:9]), rtol=1e-6)
+    np.testing.assert_allclose(
+        again.predict_interval(soils.spectra[:9], 0.8), fitted.predict_interval(soils.spectra[:9], 0.8), rtol=1e-5
     )
     assert clone(fitted).get_params()["config"] == FOLDS
 
