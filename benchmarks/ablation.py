@@ -61,6 +61,7 @@ def measure(shared: tuple[SpectralLibrary, Config, Path], job: tuple[int, str]) 
     from relple_tf.evaluation.metrics import scores
     from relple_tf.pipeline import fit_model
     from relple_tf.runs.folder import write_json
+    from relple_tf.training.stacking import StackingWeights, stack
 
     (library, base, folder), (seed, variant) = shared, job
     config = replace(base, **VARIANTS[variant], training__seed=seed)
@@ -68,12 +69,13 @@ def measure(shared: tuple[SpectralLibrary, Config, Path], job: tuple[int, str]) 
     parts, _ = split(library, config.split, seed)
     fitted = fit_model(library, parts, config, show=False)
     test = parts == "test"
-    members = fitted.members(library.spectra[test])
+    predictions = fitted.members(library.spectra[test]).predictions
     row: dict[str, Any] = {"seed": seed, "variant": variant, "weights": fitted.network.count_params()}
     for column, scale in enumerate(fitted.prepared.scales):
         measured = library.targets[scale.name][test]
-        for name, weight in zip(ESTIMATES, (1.0, fitted.weights[scale.name], 0.0), strict=True):
-            predicted = scale.to_lab(members.stacked(weight)[:, column])
+        of_weights = (StackingWeights(1.0, 0.0), fitted.weights[scale.name], StackingWeights(0.0, 1.0))
+        for name, weights in zip(ESTIMATES, of_weights, strict=True):
+            predicted = scale.to_lab(stack(predictions[:, :, column], weights))
             row[f"{name} {scale.name}"] = scores(measured, predicted)["r2"]
     write_json(folder / f"{seed}-{list(VARIANTS).index(variant)}.json", row)
 

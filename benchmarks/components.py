@@ -63,7 +63,7 @@ def run_seed(shared: Shared, seed: int) -> None:
     fitted = fit_model(inside, parts, config, show=False)
     members = fitted.members(inside.spectra)
     deployed = estimates(fitted.model, inside.spectra)
-    for name in ("reference", "kernel_regression", "network"):
+    for name in ("robust_regression", "kernel_regression", "network"):
         values = getattr(members, name)
         predictions[name.replace("_", " ")] = {
             scale.name: scale.to_lab(values[:, column]) for column, scale in enumerate(fitted.prepared.scales)

@@ -57,7 +57,8 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     Attributes:
         target_names_: Names of the targets, in the order of fitting.
         model_: The deployed Keras model: (n, n_bands) -> {target, T2, Q: (n, 1)}.
-        stacking_weights_: Target -> weight w of the network; the weight of the kernel regression is 1 - w.
+        stacking_weights_: Target -> weights of network, kernel regression and kernel regression of robust views, with
+            sum 1.
         n_features_in_: Number of bands.
     """
 

@@ -25,7 +25,7 @@ from relple_tf.training.loop import TraceCache, train
 from relple_tf.training.preparation import Prepared, initial_network, prepare
 from relple_tf.training.reliability import Agreement, Reliability, fit_reliability
 from relple_tf.training.seeds import seed_everything
-from relple_tf.training.stacking import WEIGHTS, Members, best_weight, members, scale_heads
+from relple_tf.training.stacking import Members, StackingWeights, fit_weights, members, scale_heads
 
 Floats = npt.NDArray[np.float64]
 Parts = npt.NDArray[np.str_]
@@ -44,8 +44,8 @@ class FittedModel:
     prepared: Prepared
     network: keras.Model
     """The trained network alone: features (batch, bands, channels) -> {target: (batch, 1)} in standard deviations."""
-    weights: dict[str, float]
-    """Target -> stacking weight w of the network; the kernel regression has 1 - w."""
+    weights: dict[str, StackingWeights]
+    """Stacking weights of each target."""
     model: keras.Model
     """The deployed model: raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, T2, Q: (batch, 1)}."""
     history: pd.DataFrame
@@ -100,7 +100,9 @@ def fit_model(
         before_training(prepared)
         cross_fitted = None
         if training.cv_folds:
-            cross_fitted = cross_fit(library, parts, config, checkpoints=checkpoints, show=show, traces=_TRACES)
+            cross_fitted = cross_fit(
+                library, parts, config, prepared.scales, checkpoints=checkpoints, show=show, traces=_TRACES
+            )
         trained = train(
             prepared,
             config,
@@ -113,11 +115,8 @@ def fit_model(
         )
         if not all(np.isfinite(weights).all() for weights in trained.network.get_weights()):
             raise DivergedError("the network's weights are not finite: training diverged; lower training.learning_rate")
-        if cross_fitted is None:
-            weights, differences = validation_stack(parts, prepared, trained.network)
-        else:
-            weights, differences = cross_fitted.weights, cross_fitted.differences
-        reliability = fit_reliability(library, parts, prepared, cross_fitted, differences, training.seed)
+        weights = validation_weights(prepared, trained.network) if cross_fitted is None else cross_fitted.weights
+        reliability = fit_reliability(library, parts, prepared, cross_fitted, config)
         return FittedModel(
             config=config,
             parts=parts,
@@ -131,28 +130,20 @@ def fit_model(
         )
 
 
-def validation_stack(parts: Parts, prepared: Prepared, network: keras.Model) -> tuple[dict[str, float], Floats]:
-    """Choose the stacking weight of each target by the validation rows; used without out-of-fold predictions.
-
-    Returns:
-        Target -> stacking weight of the network; (n, K) `Members.differences` of validation rows, NaN for other rows.
-    """
-    held = members(network, prepared, prepared.validation_absorbance)
-    stacked, measured = held.stacked_by_weight(), prepared.validation_measured
-    weights = {
-        scale.name: WEIGHTS[best_weight(measured[scale.name], scale.to_lab(stacked[:, :, column]))]
+def validation_weights(prepared: Prepared, network: keras.Model) -> dict[str, StackingWeights]:
+    """Fit the stacking weights of each target on the validation rows; used without out-of-fold predictions."""
+    predictions = members(network, prepared, prepared.validation_absorbance).predictions
+    return {
+        scale.name: fit_weights(scale.to_model(prepared.validation_measured[scale.name]), predictions[:, :, column])
         for column, scale in enumerate(prepared.scales)
     }
-    differences = np.full((len(parts), len(weights)), np.nan)
-    differences[parts == "validation"] = held.differences
-    return weights, differences
 
 
 def deployed(
     prepared: Prepared,
     config: Config,
     network: keras.Model,
-    weights: dict[str, float],
+    weights: dict[str, StackingWeights],
     agreement: Agreement | None,
 ) -> keras.Model:
     """Build the deployed model: front end, stack of network and kernel regression, target scaling, domain statistics.
@@ -161,14 +152,13 @@ def deployed(
         prepared: Preparation of the training.
         config: Config of the training.
         network: Trained network; not changed.
-        weights: Target -> stacking weight of the network.
+        weights: Stacking weights of each target.
         agreement: Usual differences of the kernel regressions; None without.
     """
     heads = initial_network(prepared, config)
     heads.set_weights(network.get_weights())
-    scale_heads(heads, weights)
-    share = prepared.robust_share
-    of_kernels = 1 - np.array([weights[target] for target in prepared.spec.targets])
+    scale_heads(heads, {target: of_target.network for target, of_target in weights.items()})
+    _, of_views, of_robust = np.array([weights[target] for target in prepared.spec.targets]).T
     return deployed_model(
         prepared.absorbance_stage,
         prepared.channel_stage,
@@ -177,9 +167,9 @@ def deployed(
         prepared.domain_statistics,
         KernelPart(
             regression=prepared.kernel_regression,
-            share=scaled((1 - share) * of_kernels, KERNEL_SHARE),
+            share=scaled(of_views, KERNEL_SHARE),
             reference=prepared.reference,
-            robust_share=None if prepared.reference is None else scaled(share * of_kernels, ROBUST_SHARE),
+            robust_share=None if prepared.reference is None else scaled(of_robust, ROBUST_SHARE),
             disagreement=None if agreement is None else disagreement(agreement),
         ),
     )

@@ -108,7 +108,7 @@ def _repeat(data: DevelopmentSet, config: Config, seed: int) -> dict[str, float]
         training__workers=1,
     )
     all_train = np.full(len(library), "train", dtype="U10")
-    predictions = cross_fit(library, all_train, config, show=False, traces=data.traces).predictions
+    predictions = cross_fit(library, all_train, config, data.scales, show=False, traces=data.traces).predictions
     r2 = {}
     for scale in data.scales:
         values = library.targets[scale.name]

@@ -75,7 +75,7 @@ def size(config: Config, spec: NetworkSpec, wavelengths_nm: Any, soils: int) -> 
     kernel_numbers = len(views) * landmarks * (min(COMPONENTS, trial_spec.components) + len(trial_spec.targets))
     robust_numbers = 0
     # Trials are trained on spectra: `features` have no wavelengths, and a search needs some.
-    robust_views = usable_views(grid, "absorbance", config.front_end)
+    robust_views = usable_views(len(wavelengths_nm), grid, "absorbance", config.front_end)
     for view in robust_bands(grid, config.front_end).outputs if robust_views else []:
         components = min(config.front_end.whitened_components, soils - 1, view.shape[1])
         kernel_numbers += landmarks * (min(COMPONENTS, components) + len(trial_spec.targets))

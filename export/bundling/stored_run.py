@@ -173,7 +173,8 @@ def check_parts(trained: StoredRun) -> None:
     with readable(path, REMEDY):
         spec, (_, scores) = trained.spec, trained.projections.output
         grid = trained.absorbance_stage.output.shape[1]
-        robust = usable_views(grid, card["input"]["quantity"], config.front_end)
+        scan_bands, quantity = len(card["input"]["wavelengths_nm"]), card["input"]["quantity"]
+        robust = usable_views(scan_bands, grid, quantity, config.front_end)
         compared = {
             "architecture": (config.model.architecture, card["model"]["architecture"]),
             "channels": (config.front_end.channels, tuple(card["front_end"]["channels"])),

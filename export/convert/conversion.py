@@ -150,8 +150,7 @@ def shell_file(trained: "StoredRun") -> bytes:
     """Convert everything but the network: scan -> features, scores, T2, Q; the network's output -> laboratory units."""
     import tensorflow as tf
 
-    from relple_tf.models.deployed import per_target
-    from relple_tf.models.front_end import InvalidIsNan
+    from relple_tf.models.deployed import GUARD, per_target
     from relple_tf.models.views import view_name
 
     @tf.function(  # type: ignore[untyped-decorator]
@@ -159,7 +158,7 @@ def shell_file(trained: "StoredRun") -> bytes:
         input_signature=[_spec(SPECTRUM, trained.train_scans.shape[1]), _spec(MODELLED, len(trained.targets))],
     )
     def shell(spectrum: Any, modelled: Any) -> dict[str, Any]:
-        absorbance, layer = trained.absorbance_stage(spectrum), InvalidIsNan(name="invalid_is_nan")
+        absorbance, layer = trained.absorbance_stage(spectrum), trained.model.get_layer(GUARD)
 
         def guard(outputs: Any) -> Any:
             """Replace the outputs of an impossible scan by NaN."""

@@ -21,6 +21,8 @@ T2, Q = "T2", "Q"
 KERNEL_REGRESSION, KERNEL_SHARE = "kernel_regression", "kernel_share"
 """Names of layers of the kernel part; see `KernelPart`."""
 ROBUST_SHARE, DISAGREEMENT = "robust_share", "disagreement"
+GUARD = "invalid_is_nan"
+"""Name of the layer that replaces the outputs of an impossible scan."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,7 +113,7 @@ def deployed_model(
     t2, q = domain_statistics((bands, scores[0]))
     stacked, q = kernels(learned, scores, on_grid, q)
     lowest = InvalidIsNan().lowest if absorbance.get_layer("absorbance").quantity != "features" else LOWEST
-    guard = InvalidIsNan(lowest, name="invalid_is_nan")
+    guard = InvalidIsNan(lowest, name=GUARD)
     values = guard((on_grid, InverseTargetScaling(scales, name="target_scaling")(stacked)))
     outputs = PerTarget([scale.name for scale in scales], name="per_target")(values)
     outputs[T2], outputs[Q] = guard((on_grid, t2)), guard((on_grid, q))

@@ -69,12 +69,19 @@ class Detrend(keras.layers.Layer):
         return {**super().get_config(), "points": self.points, "polynomial": self.polynomial}
 
 
-def usable_views(bands: int, quantity: str, config: FrontEndConfig) -> tuple[str, ...]:
+def usable_views(scan_bands: int, grid_bands: int, quantity: str, config: FrontEndConfig) -> tuple[str, ...]:
     """Return the robust views that a model has: those of the config, or none.
 
-    Columns of `features` are not neighbours, and a grid of few bands has no trend to remove.
+    Columns of `features` are not neighbours, and few bands have no trend to remove. Bands that are interpolated between
+    those of a scan do not count.
+
+    Args:
+        scan_bands: Bands of a scan.
+        grid_bands: Bands of the model's grid.
+        quantity: One of QUANTITIES.
+        config: With the robust views.
     """
-    has_trend = quantity != "features" and bands >= FEWEST_POINTS * LARGEST_SHARE
+    has_trend = quantity != "features" and min(scan_bands, grid_bands) >= FEWEST_POINTS * LARGEST_SHARE
     return config.robust_views if has_trend else ()
 
 

@@ -64,7 +64,7 @@ def report(result: RunResult) -> str:
         training=sections.training(result),
         kept=KEPT_BEST if result.fitted.cross_fit is None else KEPT_LAST,
         stacking_weights=", ".join(
-            f"{escape(target)} {percent(weight)}" for target, weight in result.fitted.weights.items()
+            f"{escape(target)} {' / '.join(map(percent, weights))}" for target, weights in result.fitted.weights.items()
         ),
         lowest_r2=f"{LOWEST_R2:g}",
         balancing=escape(result.config.training.balancing),

@@ -58,7 +58,8 @@ def card(result: RunResult) -> dict[str, Any]:
             "preset": config.preset,
             "architecture": config.model.architecture,
             "weights": int(result.fitted.model.count_params()),
-            "stacking_weights": result.fitted.weights,
+            "stacking_weights": {target: weights.network for target, weights in result.fitted.weights.items()},
+            "robust_weights": {target: weights.robust_regression for target, weights in result.fitted.weights.items()},
         },
         "relevance": {
             "correlation": spec.correlation.tolist(),

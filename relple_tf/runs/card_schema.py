@@ -104,6 +104,9 @@ RUN_RULES = PREDICTION_RULES | {
     "model.weights": integer(1, MAX_WEIGHTS),
     "model.stacking_weights": named(TARGET),
     "model.stacking_weights.*": number(0, 1),
+    # Runs of version 0.2.0 lack it. The kernel regression of the network's views has the rest.
+    "model.robust_weights": or_missing(named(TARGET)),
+    "model.robust_weights.*": number(0, 1),
     "relevance": OBJECT,
     "relevance.correlation": items(1, 1000),
     "relevance.correlation.*": items(1, 1000),

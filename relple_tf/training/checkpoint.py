@@ -20,8 +20,9 @@ Floats = npt.NDArray[np.float64]
 FINAL = "checkpoint.npz"
 """State of the final network."""
 
-FORMAT = 4
-"""Increased when training would continue an earlier state differently; since 4, a fold has `Members.differences`."""
+FORMAT = 5
+"""Increased when training would continue an earlier state differently; since 5, a fold has predictions of each
+member of the stack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +42,20 @@ class Checkpoints:
         """Path of the predictions of a fold; folds are counted from 0."""
         return self.folder / f"fold-{number + 1}.npz"
 
-    def save_fold(self, number: int, predictions: Floats, differences: Floats, history: pd.DataFrame) -> None:
-        """Write the predictions of a fold, their differences from the reference, and the history."""
+    def save_fold(self, number: int, predictions: Floats, history: pd.DataFrame) -> None:
+        """Write the predictions of a fold and the history."""
         facts = {"fingerprint": self.fingerprint, "history": history.to_dict("list")}
-        save_state(self.fold(number), {"predictions": [predictions, differences]}, facts)
+        save_state(self.fold(number), {"predictions": [predictions]}, facts)
 
-    def load_fold(self, number: int, shape: tuple[int, ...]) -> tuple[Floats, Floats, pd.DataFrame] | None:
+    def load_fold(self, number: int, shape: tuple[int, ...]) -> tuple[Floats, pd.DataFrame] | None:
         """Read what `save_fold` wrote.
 
         Args:
             number: Number of the fold, from 0.
-            shape: Expected shape of its predictions; that of the differences is without the first axis.
+            shape: Expected shape of the predictions of a member of the stack.
 
         Returns:
-            Predictions, differences and history; None if the file does not exist.
+            Predictions (members, *shape) and history; None if the file does not exist.
 
         Raises:
             InputError: the file is damaged, of another version, or belongs to other data or other folds.
@@ -64,14 +65,15 @@ class Checkpoints:
             return None
         arrays, facts = load_state(path, self.fingerprint)
         with readable(path, REMEDY):
-            predictions, differences = arrays["predictions"]
-            for array, expected in ((predictions, shape), (differences, shape[1:])):
-                if (array.shape, array.dtype.kind) != (expected, "f"):
-                    raise ValueError(f"expected predictions, numbers of shape {expected}; received shape {array.shape}")
+            (predictions,) = arrays["predictions"]
+            if (predictions.shape[1:], predictions.dtype.kind) != (shape, "f"):
+                raise ValueError(
+                    f"expected predictions, numbers of shape (members, *{shape}); received shape {predictions.shape}"
+                )
             history = pd.DataFrame(facts["history"])
             if "epoch" not in history or not all(pd.api.types.is_numeric_dtype(dtype) for dtype in history.dtypes):
                 raise ValueError("expected a history with a column epoch and numbers only")
-        return predictions, differences, history
+        return predictions, history
 
 
 def remove_checkpoints(folder: Path) -> None:

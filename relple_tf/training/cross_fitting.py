@@ -4,6 +4,7 @@ The out-of-fold predictions of these networks determine the stacking weights, th
 of the library. The final network is trained on the whole development set.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -22,7 +23,7 @@ from relple_tf.training.checkpoint import Checkpoints
 from relple_tf.training.loop import TraceCache, train
 from relple_tf.training.preparation import prepare
 from relple_tf.training.seeds import seed_everything
-from relple_tf.training.stacking import WEIGHTS, best_weight, members
+from relple_tf.training.stacking import StackingWeights, fit_weights, members, stack
 
 Floats = npt.NDArray[np.float64]
 Parts = npt.NDArray[np.str_]
@@ -36,12 +37,10 @@ class DivergedError(InputError):
 class CrossFit:
     """Out-of-fold predictions for the development set."""
 
-    weights: dict[str, float]
-    """Target -> stacking weight w of the network, from WEIGHTS; the kernel regression has 1 - w."""
+    weights: dict[str, StackingWeights]
+    """Stacking weights of each target."""
     predictions: dict[str, Floats]
     """Target -> (n,) stacked out-of-fold predictions in laboratory units; NaN for rows outside the development set."""
-    differences: Floats
-    """(n, K) out-of-fold `Members.differences`; NaN likewise, and everywhere without robust views."""
     history: pd.DataFrame
     """History of training, mean over the fold networks; see `loop.TrainedNetwork`."""
 
@@ -50,10 +49,9 @@ class CrossFit:
 class FoldFit:
     """Out-of-fold predictions and training history of one fold."""
 
-    stacked: Floats
-    """(weights, n_held, K) stacked predictions for the rows of the fold in laboratory units, for each of WEIGHTS."""
-    differences: Floats
-    """(n_held, K), see `stacking.Members`."""
+    predictions: Floats
+    """(members, n_held, K) for the rows of the fold, in laboratory units: a fold may model a target on another scale
+    than the final network."""
     history: pd.DataFrame
     """See `loop.TrainedNetwork`."""
 
@@ -78,6 +76,7 @@ def cross_fit(
     library: SpectralLibrary,
     parts: Parts,
     config: Config,
+    scales: Sequence[TargetScale],
     *,
     checkpoints: Checkpoints | None = None,
     show: bool = True,
@@ -89,6 +88,7 @@ def cross_fit(
         library: All rows.
         parts: (n,) of PARTS; the test rows are not read.
         config: Config of the run.
+        scales: Scale of each target, on which the predictions are stacked.
         checkpoints: Store the result of each fold; stored folds are not trained again. None stores nothing.
         show: Whether to show a progress bar.
         traces: Cache of traced training steps, used if the folds are trained in this process.
@@ -101,10 +101,10 @@ def cross_fit(
     fold = development_folds(library, parts, training.seed, training.cv_folds, config.split.block_km)
     fits: dict[int, FoldFit] = {}
     for number in range(fold.max() + 1):
-        shape = (len(WEIGHTS), int(np.sum(fold == number)), len(library.targets))
+        shape = (int(np.sum(fold == number)), len(library.targets))
         if checkpoints is not None and (stored := checkpoints.load_fold(number, shape)) is not None:
-            stacked, differences, history = stored
-            fits[number] = FoldFit(stacked=stacked, differences=differences, history=history)
+            predictions, history = stored
+            fits[number] = FoldFit(predictions=predictions, history=history)
     missing = [number for number in range(fold.max() + 1) if number not in fits]
     shared = _Shared(library=library, parts=development(parts), fold=fold, config=config, traces=traces or TraceCache())
     bar = tqdm(total=fold.max() + 1, initial=len(fits), unit="network", desc="cross-validation", disable=not show)
@@ -112,7 +112,7 @@ def cross_fit(
     def store(job: int, fit: FoldFit) -> None:
         fits[missing[job]] = fit
         if checkpoints is not None:
-            checkpoints.save_fold(missing[job], fit.stacked, fit.differences, fit.history)
+            checkpoints.save_fold(missing[job], fit.predictions, fit.history)
         bar.update()
 
     try:
@@ -127,11 +127,11 @@ def cross_fit(
             f"{checkpoints.folder}: {reason}; finished fold networks are stored, and --resume trains the others; a new "
             f"run with --set {least}"
         ) from None
-    return collect(library, fold, [fits[number] for number in range(fold.max() + 1)])
+    return collect(library, fold, [fits[number] for number in range(fold.max() + 1)], scales)
 
 
 def fit_fold(shared: _Shared, number: int) -> FoldFit:
-    """Train the network of a fold on the other folds and predict the fold, for each of WEIGHTS."""
+    """Train the network of a fold on the other folds and predict the fold with each member of the stack."""
     config = replace(shared.config, training__seed=(shared.config.training.seed + number) % 2**31)
     keras.backend.clear_session()
     seed_everything(config.training.seed)
@@ -139,8 +139,7 @@ def fit_fold(shared: _Shared, number: int) -> FoldFit:
     prepared = prepare(shared.library, parts, config)
     trained = train(prepared, config, stop_early=False, show=False, traces=shared.traces)
     held = members(trained.network, prepared, prepared.validation_absorbance)
-    stacked = to_lab(prepared.scales, held.stacked_by_weight())
-    return FoldFit(stacked=stacked, differences=held.differences, history=trained.history)
+    return FoldFit(predictions=to_lab(prepared.scales, held.predictions), history=trained.history)
 
 
 def to_lab(scales: tuple[TargetScale, ...], values: Floats) -> Floats:
@@ -148,29 +147,39 @@ def to_lab(scales: tuple[TargetScale, ...], values: Floats) -> Floats:
     return np.stack([scale.to_lab(values[..., column]) for column, scale in enumerate(scales)], axis=-1)
 
 
-def collect(library: SpectralLibrary, fold: npt.NDArray[np.intp], fits: list[FoldFit]) -> CrossFit:
-    """Combine the predictions of all folds and choose the stacking weight of each target.
+def collect(
+    library: SpectralLibrary, fold: npt.NDArray[np.intp], fits: list[FoldFit], scales: Sequence[TargetScale]
+) -> CrossFit:
+    """Combine the predictions of all folds, fit the stacking weights of each target and stack.
+
+    Args:
+        library: All rows.
+        fold: (n,) number of the fold of each row; -1 outside the development set.
+        fits: Of all folds.
+        scales: As in `cross_fit`.
 
     Raises:
         DivergedError: a prediction is not finite.
     """
-    stacked = np.full((len(WEIGHTS), len(library), len(library.targets)), np.nan)
-    differences = np.full(stacked.shape[1:], np.nan)
+    of_members = np.full((len(fits[0].predictions), len(library), len(library.targets)), np.nan)
     for number, fit in enumerate(fits):
-        stacked[:, fold == number] = fit.stacked
-        differences[fold == number] = fit.differences
+        of_members[:, fold == number] = fit.predictions
+    rows = fold >= 0
     weights, predictions = {}, {}
-    for column, (target, values) in enumerate(library.targets.items()):
-        if not np.isfinite(stacked[:, fold >= 0, column]).all():
+    for column, scale in enumerate(scales):
+        if not np.isfinite(of_members[:, rows, column]).all():
             raise DivergedError(
-                f"out-of-fold predictions of {target} are not finite: training diverged; lower training.learning_rate"
+                f"out-of-fold predictions of {scale.name} are not finite: training diverged; lower "
+                "training.learning_rate"
             )
-        best = best_weight(np.where(fold >= 0, values, np.nan), stacked[:, :, column])
-        weights[target], predictions[target] = WEIGHTS[best], stacked[best, :, column]
+        measured, modelled = (
+            scale.to_model(values) for values in (library.targets[scale.name], of_members[:, :, column])
+        )
+        weights[scale.name] = fit_weights(measured[rows], modelled[:, rows])
+        predictions[scale.name] = scale.to_lab(stack(modelled, weights[scale.name]))
     histories = pd.concat([fit.history for fit in fits])
     return CrossFit(
         weights=weights,
         predictions=predictions,
-        differences=differences,
         history=histories.groupby("epoch", as_index=False).mean(),
     )

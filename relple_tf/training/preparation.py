@@ -1,6 +1,6 @@
 """Preparation: everything that is fitted before the first gradient step, on the training rows only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -21,13 +21,20 @@ from relple_tf.models.robust_views import robust_bands, robust_reference, usable
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.models.views import set_bounds, view_name
 from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.splitting.folds import group_k_fold
 from relple_tf.spectra.splitting.grouping import group_labels, whole_groups
 from relple_tf.training.kernel_regression import fit_kernel_regression
 from relple_tf.training.scale_selection import choose_scale
 from relple_tf.training.seeds import seed_everything
 
+Floats = npt.NDArray[np.float64]
+Projection = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Kernel (bands of the view, components) and bias (components,)."""
+
 ROUNDING = 1e-5
 """Means of standardised bands (SD 1) below this are rounding errors of float32."""
+DIFFERENCE_FOLDS = 5
+"""Folds in which the differences of the kernel regressions are computed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,14 +45,12 @@ class Prepared:
     """Scan (batch, library bands) -> absorbance (batch, grid)."""
     channel_stage: keras.Model
     """Absorbance (batch, grid) -> features (batch, bands, channels)."""
-    projections: tuple[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]], ...]
-    """Kernel and bias of each view, from `whitening`."""
+    projections: tuple[Projection, ...]
+    """Of each view, from `whitening`."""
     score_sd: tuple[npt.NDArray[np.float32], ...]
     """For each view, (components,): SD of its scores over the training rows."""
     kernel_regression: KernelRegression
     """Scores of all views -> predictions (batch, K) in standard deviations."""
-    robust_share: float
-    """Fraction of the views of the kernel regressions that are robust."""
     reference: keras.Model | None
     """Absorbance (batch, grid) -> predictions of the robust views (batch, K) in standard deviations; None without."""
     domain_statistics: DomainStatistics
@@ -105,9 +110,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
 
     views = config.front_end.viewed_channels()
     projections = [whitening(view_features(features, view), config) for view in views]
-    scores = [
-        view_features(features, view) @ kernel + bias for view, (kernel, bias) in zip(views, projections, strict=True)
-    ]
+    scores = projected(features, views, projections)
     scales = tuple(
         choose_scale(name, values[train], scores[0].astype("float64"), groups[train], config.training.seed)
         for name, values in library.targets.items()
@@ -131,12 +134,12 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         scores,
         [kernel for kernel, _ in projections],
         values,
-        groups[train],
         config.model.landmarks,
         config.training.seed,
         samples=samples,
     )
-    robust = len(usable_views(train_absorbance.shape[1], library.quantity, config.front_end))
+    scan_bands, grid_bands = len(library.wavelengths_nm), train_absorbance.shape[1]
+    robust = usable_views(scan_bands, grid_bands, library.quantity, config.front_end)
     validation_absorbance = front_end.apply(stage, library.spectra[validation])
     return Prepared(
         absorbance_stage=stage,
@@ -144,8 +147,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         projections=tuple(projections),
         score_sd=tuple(score.std(axis=0) for score in scores),
         kernel_regression=kernel_regression,
-        robust_share=robust / (robust + len(views)),
-        reference=fit_reference(train_absorbance, values, groups[train], samples, config) if robust else None,
+        reference=fit_reference(train_absorbance, values, samples, config) if robust else None,
         domain_statistics=domain_statistics,
         scales=scales,
         spec=spec,
@@ -167,7 +169,6 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
 def fit_reference(
     absorbance: npt.NDArray[np.float32],
     values: Mapping[str, npt.NDArray[np.float64]],
-    groups: npt.NDArray[np.intp],
     samples: npt.NDArray[np.intp] | None,
     config: Config,
 ) -> keras.Model:
@@ -176,7 +177,6 @@ def fit_reference(
     Args:
         absorbance: (n, grid).
         values: Target -> (n,) in standard deviations, NaN where not measured.
-        groups: (n,) numbers of the groups that no fold divides.
         samples: (n,) numbers of the samples; None: each row is a sample.
         config: Config of the run.
 
@@ -198,13 +198,52 @@ def fit_reference(
         scores,
         kernels,
         values,
-        groups,
         config.model.landmarks,
         config.training.seed,
         samples=samples,
         name="robust_regression",
     )
     return robust_reference(stage, projections, regression)
+
+
+def cross_validated_differences(prepared: Prepared, samples: npt.NDArray[np.intp], config: Config) -> Floats:
+    """Predict each training row with both kernel regressions, fitted without its sample, and subtract.
+
+    The folds divide groups, but no sample, as those for T2 and Q do: differences in held-out fields are larger, and a
+    limit from them would flag few distorted scans.
+
+    Args:
+        prepared: Preparation on the training rows.
+        samples: (n,) numbers of the samples of the training rows.
+        config: Config of the run.
+
+    Returns:
+        (n, K) in standard deviations: kernel regression of the network's views less that of the robust views. NaN in a
+        fold without rows to learn a target from, and everywhere without robust views.
+    """
+    views, features, seed = prepared.spec.views, prepared.train_features, config.training.seed
+    differences = np.full(prepared.train_values.shape, np.nan)
+    if prepared.reference is None:
+        return differences
+    for fitted, held in group_k_fold(samples, DIFFERENCE_FOLDS, seed):
+        values = dict(zip(prepared.spec.targets, prepared.train_values[fitted].T.astype("float64"), strict=True))
+        if any(np.isnan(column).all() for column in values.values()):
+            continue
+        projections = [whitening(view_features(features[fitted], view), config) for view in views]
+        regression = fit_kernel_regression(
+            projected(features[fitted], views, projections),
+            [kernel for kernel, _ in projections],
+            values,
+            config.model.landmarks,
+            seed,
+            samples=samples[fitted],
+        )
+        reference = fit_reference(prepared.train_absorbance[fitted], values, samples[fitted], config)
+        received = regression(projected(features[held], views, projections))
+        differences[held] = keras.ops.convert_to_numpy(received) - front_end.apply(
+            reference, prepared.train_absorbance[held]
+        )
+    return differences
 
 
 def initial_network(prepared: Prepared, config: Config) -> keras.Model:
@@ -228,12 +267,21 @@ def first_view(prepared: Prepared) -> npt.NDArray[np.float32]:
     return view_features(prepared.train_features, prepared.spec.views[0])
 
 
+def projected(
+    features: npt.NDArray[np.float32], views: Sequence[tuple[int, ...]], projections: Sequence[Projection]
+) -> list[npt.NDArray[np.float32]]:
+    """Scores (n, components) of each view: (n, bands, channels) features times its projection."""
+    return [
+        view_features(features, view) @ kernel + bias for view, (kernel, bias) in zip(views, projections, strict=True)
+    ]
+
+
 def view_features(features: npt.NDArray[np.float32], view: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Concatenate the channels of a view for its projection: (n, bands, channels) -> (n, view channels * bands)."""
     return features[:, :, list(view)].transpose(0, 2, 1).reshape(len(features), -1)
 
 
-def whitening(flat: npt.NDArray[np.float32], config: Config) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def whitening(flat: npt.NDArray[np.float32], config: Config) -> Projection:
     """Fit the projection of a view on the principal components of its training rows.
 
     Bands are almost collinear, so gradient descent is slow on them but not on scores divided by a power of their SD.

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from relple_tf.config import Config
 from relple_tf.models.agreement import POWER
 from relple_tf.models.domain import SHARE_WITHIN, Limits, conformal_quantile, cross_validated_statistics, limits
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.grouping import group_labels
 from relple_tf.training.cross_fitting import CrossFit
 from relple_tf.training.intervals import Interval, fit_interval
-from relple_tf.training.preparation import Prepared, first_view
+from relple_tf.training.preparation import Prepared, cross_validated_differences, first_view
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,7 +36,7 @@ class Agreement:
     """Factor after which the disagreement is compared with the limit of Q."""
 
     def q(self, differences: Floats) -> Floats:
-        """Disagreement of scans as a part of Q: `stacking.Members.differences` (n, K) -> (n,)."""
+        """Disagreement of scans as a part of Q: differences of the kernel regressions (n, K) -> (n,)."""
         scaled: Floats = self.scale * np.max(np.abs(differences) / self.usual, axis=1) ** POWER
         return scaled
 
@@ -53,7 +54,7 @@ class Reliability:
     q: Floats
     """(n,) cross-validated Q, likewise; includes the disagreement."""
     agreement: Agreement | None
-    """None without robust views, or without predictions of rows that were not trained on."""
+    """None without robust views, or with fewer than FEWEST_DIFFERENCES rows."""
 
 
 def fit_reliability(
@@ -61,8 +62,7 @@ def fit_reliability(
     parts: npt.NDArray[np.str_],
     prepared: Prepared,
     cross_fit: CrossFit | None,
-    differences: Floats,
-    seed: int,
+    config: Config,
 ) -> Reliability:
     """Fit the domain limits on the training rows, and the intervals on their out-of-fold predictions.
 
@@ -71,24 +71,26 @@ def fit_reliability(
         parts: (n,) of PARTS, as used for the final network.
         prepared: Preparation of the final network.
         cross_fit: Out-of-fold predictions; None without cross-validation folds.
-        differences: (n, K) `stacking.Members.differences` of rows that were not trained on; NaN for other rows, and
-            everywhere without robust views. Unlike T2 and Q they are of held-out groups where the folds keep groups.
-        seed: Seed of the folds for T2 and Q.
+        config: Config of the run, with the seed of the folds for T2, Q and the disagreement.
 
-    The folds for T2 and Q divide groups, but no sample. Limits from held-out groups would accept almost every scan, and
+    These folds divide groups, but no sample. Limits from held-out groups would accept almost every scan, and
     scans of a new group are those to flag.
     """
     train = parts == "train"
     samples = group_labels(library, keep_groups=False)[train]
     t2, q = np.full((2, len(library)), np.nan)
     t2[train], q[train] = cross_validated_statistics(
-        first_view(prepared), samples, prepared.spec.components, seed, count=prepared.domain_statistics.count
+        first_view(prepared),
+        samples,
+        prepared.spec.components,
+        config.training.seed,
+        count=prepared.domain_statistics.count,
     )
     domain_limits = limits(t2[train], q[train])
+    differences = cross_validated_differences(prepared, samples, config)
     agreement = fit_agreement(differences, domain_limits.q)
     if agreement is not None:
-        known = train & np.isfinite(differences).all(axis=1)
-        q[known] = np.maximum(q[known], agreement.q(differences[known]))
+        q[train] = np.fmax(q[train], agreement.q(differences))
     intervals = {}
     if cross_fit is not None:
         intervals = {
@@ -110,7 +112,7 @@ def fit_agreement(differences: Floats, q_limit: float) -> Agreement | None:
     common limit for Q and the disagreement would lie far in the tail of the latter, where it flags few distorted scans.
 
     Args:
-        differences: See `fit_reliability`.
+        differences: (n, K) from `preparation.cross_validated_differences`.
         q_limit: Limit of Q without the disagreement.
 
     Returns:

@@ -6,14 +6,17 @@ from sklearn.svm import SVR
 
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.spectra.splitting.folds import group_k_fold
-from relple_tf.training.kernel_regression import EPSILON, MOST_SVM_ROWS
 
 Floats = npt.NDArray[np.float64]
 
 FOLDS = 5
 """Cross-validation folds in the comparison of the scales."""
 COST = 3.0
-"""C of the support vector regression (SVR) that compares the scales, from the middle of `kernel_regression.COSTS`."""
+"""C of the support vector regression (SVR) that compares the scales; the predictions change little between 1 and 10."""
+EPSILON = 0.03
+"""Errors below this many standard deviations cost 0."""
+MOST_ROWS = 3000
+"""Largest number of rows that the scales are compared on: an SVR needs the kernel of all pairs of rows."""
 CLEARLY_BETTER = 0.9
 """A skewed target is modelled untransformed if its RMSE is below this fraction of the RMSE with the square root."""
 
@@ -29,14 +32,14 @@ def choose_scale(name: str, values: Floats, scores: Floats, groups: npt.NDArray[
         values: (n,) of the training rows, NaN where not measured.
         scores: (n, components) of the first view; their mean variance is 1.
         groups: (n,) numbers of the groups that no fold divides.
-        seed: Seed of the folds, and of the random subset of MOST_SVM_ROWS rows that is used if there are more.
+        seed: Seed of the folds, and of the random subset of MOST_ROWS rows that is used if there are more.
     """
     skewed = TargetScale.fit(name, values)
     if not skewed.root:
         return skewed
     rows = np.flatnonzero(~np.isnan(values))
-    if len(rows) > MOST_SVM_ROWS:
-        rows = np.random.default_rng(seed).choice(rows, MOST_SVM_ROWS, replace=False)
+    if len(rows) > MOST_ROWS:
+        rows = np.random.default_rng(seed).choice(rows, MOST_ROWS, replace=False)
     x, y = scores[rows], values[rows]
     untransformed = TargetScale.fit(name, values, may_root=False)
     rmse = []

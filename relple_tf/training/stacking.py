@@ -1,10 +1,12 @@
-"""Stacking of network and kernel regression: their predictions, the weight of each, and their agreement."""
+"""Stacking of network and kernel regressions: their predictions, the weight of each, and their differences."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import nnls
 
 from relple_tf.models import front_end
 from relple_tf.models.deployed import with_views
@@ -12,14 +14,28 @@ from relple_tf.training.preparation import Prepared
 
 Floats = npt.NDArray[np.float64]
 
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Candidates for the stacking weight w of the network; the kernel regression has 1 - w."""
 
-EQUAL_WITHIN = 0.03
-"""Mean squared errors within this fraction of the smallest count as equal to it."""
+class StackingWeights(NamedTuple):
+    """Weight of each member of the stack for a target; not negative, with sum 1."""
+
+    network: float
+    kernel_regression: float
+    """Of the network's views."""
+    robust_regression: float = 0.0
+    """Kernel regression of the robust views; 0 without them."""
+
+
+PRIOR = StackingWeights(network=0.4, kernel_regression=0.4, robust_regression=0.2)
+"""Weights of a library without soils. The robust views have the smallest: they lack brightness and colour."""
+
+PRIOR_SOILS = 60.0
+"""Factor of the squared distance from the prior, in units of the squared error of a soil in SDs."""
 
 LARGEST_ERROR = 3.0
-"""Errors are clipped at this many SDs of the laboratory values, so that a single soil cannot determine the weight."""
+"""Errors are clipped at this many SDs of the laboratory values, so that a single soil cannot determine the weights."""
+
+SMALLEST_WEIGHT = 0.02
+"""Smaller weights are 0: an 8-bit head multiplied by almost nothing is mostly rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,34 +43,16 @@ class Members:
     """Predictions of the members of the stack, (n, K) each, in standard deviations."""
 
     network: Floats
-    network_views: Floats
-    """Kernel regression, mean over the network's views."""
-    reference: Floats
-    """Kernel regression, mean over the robust views; NaN without robust views."""
-    robust_share: float
-    """Fraction of the views of the kernel regressions that are robust."""
+    kernel_regression: Floats
+    """Of the network's views."""
+    robust_regression: Floats | None
+    """Kernel regression of the robust views; None without."""
 
     @property
-    def kernel_regression(self) -> Floats:
-        """Mean over all views (n, K)."""
-        if not self.robust_share:
-            return self.network_views
-        return (1 - self.robust_share) * self.network_views + self.robust_share * self.reference
-
-    @property
-    def differences(self) -> Floats:
-        """Predictions of the network's views less the reference (n, K), from which the disagreement is computed."""
-        return self.network_views - self.reference
-
-    def stacked_by_weight(self) -> Floats:
-        """Stack with each of WEIGHTS: (weights, n, K)."""
-        return np.stack([self.stacked(weight) for weight in WEIGHTS])
-
-    def stacked(self, weights: npt.ArrayLike) -> Floats:
-        """Stack with a weight of the network for each target, (K,) or a scalar: (n, K)."""
-        weights = np.asarray(weights, "float64")
-        stacked: Floats = weights * self.network + (1 - weights) * self.kernel_regression
-        return stacked
+    def predictions(self) -> Floats:
+        """Predictions in the order of `StackingWeights`, (members, n, K): 3, or 2 without robust views."""
+        of_views = [self.network, self.kernel_regression]
+        return np.stack(of_views if self.robust_regression is None else [*of_views, self.robust_regression])
 
 
 def members(network: keras.Model, prepared: Prepared, absorbance: npt.NDArray[np.float32]) -> Members:
@@ -73,32 +71,38 @@ def members(network: keras.Model, prepared: Prepared, absorbance: npt.NDArray[np
     from_network, from_views = (
         values.astype("float64") for values in front_end.apply_all(keras.Model(extended.input, both), features)
     )
-    reference = np.full_like(from_views, np.nan)
+    from_robust = None
     if prepared.reference is not None:
-        reference = front_end.apply(prepared.reference, absorbance).astype("float64")
-    return Members(
-        network=from_network, network_views=from_views, reference=reference, robust_share=prepared.robust_share
-    )
+        from_robust = front_end.apply(prepared.reference, absorbance).astype("float64")
+    return Members(network=from_network, kernel_regression=from_views, robust_regression=from_robust)
 
 
-def best_weight(measured: Floats, stacked: Floats) -> int:
-    """Choose the weight nearest to 0.5 among those whose mean squared error is within EQUAL_WITHIN of the smallest.
+def stack(predictions: Floats, weights: StackingWeights) -> Floats:
+    """Weighted mean of the predictions of a target: (members, n) -> (n,)."""
+    stacked: Floats = np.asarray(weights[: len(predictions)]) @ predictions
+    return stacked
 
-    Nearest to 0.5, because the mean of two good predictions with different errors is better than either, and a small
-    library shows only large differences between weights. Errors are in laboratory units, because the modelled scale
-    understates errors at high values.
+
+def fit_weights(measured: Floats, predictions: Floats) -> StackingWeights:
+    """Fit the stacking weights of a target by non-negative least squares, with the prior as additional soils.
+
+    Minimises the sum over the soils of (w . e)^2, plus PRIOR_SOILS * |w - prior|^2, over weights w with sum 1, where e
+    are the errors of the members (Breiman 1996, Machine Learning 24, 49-64, for the constraint).
 
     Args:
-        measured: (n,) in laboratory units, NaN where not measured.
-        stacked: (weights, n) stacked predictions for each of WEIGHTS, in laboratory units.
-
-    Returns:
-        Its index in WEIGHTS.
+        measured: (n,) in standard deviations, NaN where not measured.
+        predictions: (members, n) of rows that were not trained on, in the order of `StackingWeights`.
     """
-    sd = np.nanstd(measured) or 1.0
-    squares = np.nanmean(np.minimum(np.abs(stacked - measured) / sd, LARGEST_ERROR) ** 2, axis=1)
-    good = np.flatnonzero(squares <= (1 + EQUAL_WITHIN) * squares.min())
-    return int(good[np.argmin(np.abs(np.array(WEIGHTS)[good] - 0.5))])
+    count = len(predictions)
+    prior = np.array(PRIOR[:count]) / sum(PRIOR[:count])
+    known = np.isfinite(measured)
+    errors = np.clip(predictions[:, known] - measured[known], -LARGEST_ERROR, LARGEST_ERROR)
+    # The sum of 1 is a row with a large factor; what is missing to 1 is rounding, which the division removes.
+    root, heavy = np.sqrt(PRIOR_SOILS), 1e3 * np.sqrt(PRIOR_SOILS + known.sum())
+    rows = np.vstack([errors.T, root * np.eye(count), np.full(count, heavy)])
+    weights, _ = nnls(rows, np.concatenate([np.zeros(known.sum()), root * prior, [heavy]]))
+    weights[weights < SMALLEST_WEIGHT] = 0.0
+    return StackingWeights(*(weights / weights.sum()).tolist())
 
 
 def scale_heads(network: keras.Model, weights: dict[str, float]) -> None:

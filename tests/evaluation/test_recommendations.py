@@ -22,6 +22,7 @@ from relple_tf.spectra.splitting.folds import development_folds
 from relple_tf.training.cross_fitting import CrossFit
 from relple_tf.training.preparation import initial_network, prepare
 from relple_tf.training.reliability import fit_reliability
+from relple_tf.training.stacking import PRIOR
 
 CV_FOLDS = 3
 SPLIT = np.array(["train"] * 60 + ["test"] * 20)
@@ -199,14 +200,13 @@ def run(monkeypatch, folder, library, offset=1.0):
         history = pd.DataFrame({"epoch": [0, 1], "loss": [np.nan, 0.5], "validation_score": [0.0, 0.4]})
         for name in library.targets:
             history[f"validation_r2_{name}"], history[f"weight_{name}"] = [0.0, 0.4], [np.nan, 1.0]
-        weights = dict.fromkeys(library.targets, 0.5)
+        weights = dict.fromkeys(library.targets, PRIOR)
         predictions = {
             name: np.where(parts == "train", np.nan_to_num(values, nan=7.0) + offset, np.nan)
             for name, values in library.targets.items()
         }
         predictions["OC_g_kg"][3] += 90
-        differences = np.full((len(library), len(library.targets)), np.nan)
-        cross_fit = CrossFit(weights=weights, predictions=predictions, differences=differences, history=history)
+        cross_fit = CrossFit(weights=weights, predictions=predictions, history=history)
         return FittedModel(
             config=config,
             parts=parts,
@@ -216,7 +216,7 @@ def run(monkeypatch, folder, library, offset=1.0):
             model=deployed(prepared, config, network, weights, None),
             history=history,
             cross_fit=cross_fit,
-            reliability=fit_reliability(library, parts, prepared, cross_fit, differences, 0),
+            reliability=fit_reliability(library, parts, prepared, cross_fit, config),
         )
 
     monkeypatch.setattr(training_run, "fit_model", fit_model)

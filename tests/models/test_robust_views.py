@@ -77,10 +77,16 @@ def test_an_unknown_or_repeated_view_is_refused(views):
 
 
 @pytest.mark.parametrize(
-    ("bands", "quantity", "has_views"),
-    [(15, "absorbance", True), (15, "reflectance", True), (14, "reflectance", False), (60, "features", False)],
+    ("scan_bands", "grid_bands", "quantity", "has_views"),
+    [
+        (15, 15, "absorbance", True),
+        (30, 15, "reflectance", True),
+        (14, 100, "absorbance", False),
+        (100, 14, "reflectance", False),
+        (60, 60, "features", False),
+    ],
 )
-def test_features_and_grids_of_few_bands_have_no_robust_views(bands, quantity, has_views):
-    assert usable_views(bands, quantity, CONFIG.front_end) == (ROBUST_VIEWS if has_views else ())
+def test_features_and_few_bands_of_scan_or_grid_have_no_robust_views(scan_bands, grid_bands, quantity, has_views):
+    assert usable_views(scan_bands, grid_bands, quantity, CONFIG.front_end) == (ROBUST_VIEWS if has_views else ())
     if has_views:
-        assert len(robust_bands(bands, CONFIG.front_end).outputs) == len(ROBUST_VIEWS)
+        assert len(robust_bands(grid_bands, CONFIG.front_end).outputs) == len(ROBUST_VIEWS)

@@ -27,6 +27,7 @@ from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.training.cross_fitting import CrossFit
 from relple_tf.training.preparation import initial_network, prepare
 from relple_tf.training.reliability import fit_reliability
+from relple_tf.training.stacking import StackingWeights
 from relple_tf.training_run import RunResult, development_outliers, score_parts
 
 NAMES = ("OC_g_kg", "pH", "a<b&c_pct")
@@ -101,19 +102,20 @@ def result_of(architecture="rs_ple", source="fields <1 & 2>.csv", cv_folds=4):
     for name in NAMES:
         history[f"validation_r2_{name}"] = [-np.inf, 0.6, 0.5]
         history[f"weight_{name}"] = [1.0, 0.8, 0.7]
-    weights = dict(zip(NAMES, (0.25, 0.5, 0.0), strict=True))
+    shares = ((0.25, 0.5, 0.25), (0.5, 0.3, 0.2), (0.0, 1.0, 0.0))
+    weights = {name: StackingWeights(*each) for name, each in zip(NAMES, shares, strict=True)}
     metrics = score_parts(library, parts, predictions)
-    cross_fit, unknown = None, np.full((len(library), len(NAMES)), np.nan)
+    cross_fit = None
     if cv_folds:
         out_of_fold = {name: np.where(parts == "train", values + 0.5, np.nan) for name, values in predictions.items()}
         out_of_fold["OC_g_kg"][4] += 400
-        cross_fit = CrossFit(weights=weights, predictions=out_of_fold, differences=unknown, history=history)
+        cross_fit = CrossFit(weights=weights, predictions=out_of_fold, history=history)
         history = history.assign(**dict.fromkeys([name for name in history if "validation" in name], np.nan))
         metrics["validation"] = {
             name: scores(np.where(parts == "train", targets[name], np.nan), out_of_fold[name]) for name in NAMES
         }
     metrics["baseline"] = {"plsr": score_parts(library, parts, baseline)["test"]}
-    reliability = fit_reliability(library, parts, prepared, cross_fit, unknown, 0)
+    reliability = fit_reliability(library, parts, prepared, cross_fit, config)
     network = initial_network(prepared, config)
     fitted = FittedModel(
         config=config,
@@ -319,7 +321,8 @@ def test_the_page_shows_at_most_12_outliers(result):
 
 
 def test_stacking_weights_are_reported(text):
-    assert "stacking weights of the network: OC_g_kg 25 %, pH 50 %, a&lt;b&amp;c_pct 0 %" in text
+    shown = "weights: OC_g_kg 25 % / 50 % / 25 %, pH 50 % / 30 % / 20 %, a&lt;b&amp;c_pct 0 % / 100 % / 0 %"
+    assert shown in text
 
 
 def alt_of_scores(page):

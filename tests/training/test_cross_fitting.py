@@ -25,7 +25,7 @@ from relple_tf.training.cross_fitting import (
     to_lab,
 )
 from relple_tf.training.loop import TraceCache
-from relple_tf.training.stacking import WEIGHTS, best_weight
+from relple_tf.training.stacking import fit_weights, stack
 
 TINY = change(
     CONFIG,
@@ -46,7 +46,7 @@ def scales_of(library, parts):
 def cross_fit_in(library, parts, folder, fingerprint="a1", config=TINY):
     folder.mkdir(exist_ok=True)
     checkpoints = Checkpoints(folder=folder, fingerprint=fingerprint)
-    return cross_fit(library, parts, config, checkpoints=checkpoints, show=False)
+    return cross_fit(library, parts, config, scales_of(library, parts), checkpoints=checkpoints, show=False)
 
 
 def folds_in(folder, fingerprint="a1"):
@@ -54,7 +54,7 @@ def folds_in(folder, fingerprint="a1"):
     loaded = []
     for number in FOLDS:
         with np.load(checkpoints.fold(number)) as file:
-            loaded.append(checkpoints.load_fold(number, file["predictions/0"].shape))
+            loaded.append(checkpoints.load_fold(number, file["predictions/0"].shape[1:]))
     return loaded
 
 
@@ -63,9 +63,8 @@ def fold_of(library, parts):
 
 
 def assert_equal_folds(folder, other):
-    for (*arrays, history), (*expected, expected_history) in zip(folds_in(other), folds_in(folder), strict=True):
-        for array, expected_array in zip(arrays, expected, strict=True):
-            np.testing.assert_array_equal(array, expected_array)
+    for (array, history), (expected, expected_history) in zip(folds_in(other), folds_in(folder), strict=True):
+        np.testing.assert_array_equal(array, expected)
         pd.testing.assert_frame_equal(history, expected_history)
 
 
@@ -86,15 +85,13 @@ def test_exactly_the_rows_of_the_development_set_have_an_out_of_fold_prediction(
     fold = fold_of(library, parts)
     assert sorted(set(fold.tolist())) == [-1, 0, 1]
     np.testing.assert_array_equal(fold == -1, parts == "test")
-    for column, name in enumerate(library.targets):
+    for column, scale in enumerate(scales_of(library, parts)):
+        name = scale.name
         np.testing.assert_array_equal(np.isnan(crossed.predictions[name]), parts == "test")
-        for number, (stacked, differences, _) in enumerate(folds_in(folder)):
-            assert differences.shape == stacked.shape[1:]
-            assert stacked.shape == (len(WEIGHTS), np.sum(fold == number), 2)
-            chosen = stacked[WEIGHTS.index(crossed.weights[name]), :, column]
-            np.testing.assert_array_equal(crossed.predictions[name][fold == number], chosen)
-            np.testing.assert_array_equal(crossed.differences[fold == number], differences)
-        assert np.isnan(crossed.differences[parts == "test"]).all()
+        for number, (predictions, _) in enumerate(folds_in(folder)):
+            assert predictions.shape == (3, np.sum(fold == number), 2)
+            stacked = stack(scale.to_model(predictions[:, :, column]), crossed.weights[name])
+            np.testing.assert_allclose(crossed.predictions[name][fold == number], scale.to_lab(stacked))
 
 
 def test_the_laboratory_values_of_a_soil_do_not_change_the_predictions_of_its_fold(library, parts, done, tmp_path):
@@ -105,13 +102,11 @@ def test_the_laboratory_values_of_a_soil_do_not_change_the_predictions_of_its_fo
     cross_fit_in(other, parts, tmp_path)
     np.testing.assert_array_equal(fold_of(other, parts), fold)
     both = zip(folds_in(done[0]), folds_in(tmp_path), strict=True)
-    for number, ((before, reference, _), (after, other_reference, _)) in enumerate(both):
+    for number, ((before, _), (after, _)) in enumerate(both):
         if number == fold[soil]:
             np.testing.assert_array_equal(after, before)
-            np.testing.assert_array_equal(other_reference, reference)
         else:
-            # The first are those of the kernel regression, the last those of the network.
-            assert (after[[0, -1]] != before[[0, -1]]).any(axis=(1, 2)).all()
+            assert (after != before).any(axis=(1, 2)).all()
 
 
 def test_test_rows_are_not_read(library, parts, done, tmp_path):
@@ -204,7 +199,7 @@ def test_a_process_that_dies_gives_an_error_that_names_the_remedy(library, parts
         cross_fit_in(library, parts, tmp_path)
     # Without checkpoints, as in Python, there is nothing to resume.
     with pytest.raises(InputError, match=r"^a process died, [^-]*training\.workers=1 needs the least memory$"):
-        cross_fitting.cross_fit(library, parts, TINY, show=False)
+        cross_fitting.cross_fit(library, parts, TINY, scales_of(library, parts), show=False)
 
 
 def test_only_checkpoint_files_are_removed(tmp_path):
@@ -215,63 +210,49 @@ def test_only_checkpoint_files_are_removed(tmp_path):
 
 
 def synthetic(library, parts, fold):
-    """Two folds in which the kernel regression predicts OC exactly and the network predicts CEC exactly."""
+    """Two folds in which the network predicts CEC exactly, and no other member predicts anything."""
     rng = np.random.default_rng(0)
     fits = []
     for number in FOLDS:
         rows = fold == number
-        stacked = np.empty((len(WEIGHTS), rows.sum(), 2))
+        predictions = np.empty((2, rows.sum(), 2))
         for column, values in enumerate(library.targets.values()):
-            error_weight = np.array(WEIGHTS) if column == 0 else 1 - np.array(WEIGHTS)
-            error = rng.uniform(1, 2, rows.sum())
             # There are also predictions where no value was measured.
-            stacked[:, :, column] = np.nan_to_num(values[rows], nan=1.0) * (1 + error_weight[:, None] * error)
+            known = np.nan_to_num(values[rows], nan=1.0)
+            predictions[:, :, column] = rng.permutation(known), known[::-1]
+        predictions[0, :, 1] = np.nan_to_num(library.targets["CEC_cmolc_kg"][rows], nan=1.0)
         history = {"epoch": [0, 1], "loss": [np.nan, 1.0 + number], "validation_score": [0.1 * number, 0.5]}
-        differences = rng.normal(size=stacked.shape[1:])
-        fits.append(FoldFit(stacked=stacked, differences=differences, history=pd.DataFrame(history)))
+        fits.append(FoldFit(predictions=predictions, history=pd.DataFrame(history)))
     return fits
 
 
-def test_all_folds_together_choose_the_weights_and_their_histories_are_averaged(library, parts):
-    fold = fold_of(library, parts)
+def test_all_folds_together_determine_the_weights_and_their_histories_are_averaged(library, parts):
+    fold, scales = fold_of(library, parts), scales_of(library, parts)
     fits = synthetic(library, parts, fold)
-    crossed = collect(library, fold, fits)
-    assert crossed.weights == {"OC_g_kg": 0.0, "CEC_cmolc_kg": 1.0}
-    for name, values in library.targets.items():
-        rows = (fold >= 0) & ~np.isnan(values)
-        np.testing.assert_array_equal(crossed.predictions[name][rows], values[rows])
-        assert np.isnan(crossed.predictions[name][fold < 0]).all()
+    crossed = collect(library, fold, fits, scales)
+    predictions = np.full((2, len(fold), 2), np.nan)
     for number, fit in zip(FOLDS, fits, strict=True):
-        np.testing.assert_array_equal(crossed.differences[fold == number], fit.differences)
+        predictions[:, fold == number] = fit.predictions
+    for column, scale in enumerate(scales):
+        known = fold >= 0
+        modelled = scale.to_model(predictions[:, known, column])
+        expected = fit_weights(scale.to_model(library.targets[scale.name][known]), modelled)
+        assert crossed.weights[scale.name] == expected
+        received = crossed.predictions[scale.name]
+        np.testing.assert_allclose(received[known], scale.to_lab(stack(modelled, expected)))
+        assert np.isnan(received[fold < 0]).all()
+    assert crossed.weights["CEC_cmolc_kg"].network > 0.55
+    assert crossed.weights["OC_g_kg"].network < 0.55
     assert crossed.history["epoch"].tolist() == [0, 1]
     np.testing.assert_allclose(crossed.history["loss"], [np.nan, 1.5])
     np.testing.assert_allclose(crossed.history["validation_score"], [0.05, 0.5])
 
 
-def test_weights_are_chosen_in_laboratory_units(library, parts):
-    fold = fold_of(library, parts)
-    fits = synthetic(library, parts, fold)
-    values = np.where(fold >= 0, library.targets["OC_g_kg"], np.nan)
-    stacked = np.full((len(WEIGHTS), len(fold)), np.nan)
-    for fit, number in zip(fits, FOLDS, strict=True):
-        # The kernel regression predicts low values better, the network high values. On a logarithmic scale the kernel
-        # regression would have the larger weight.
-        fold_values = values[fold == number]
-        high = fold_values > np.nanmedian(values)
-        for weight, predictions in zip(WEIGHTS, fit.stacked, strict=True):
-            predictions[:, 0] = fold_values * np.where(high, 1 + 0.5 * (1 - weight), 1 + 0.7 * weight)
-        stacked[:, fold == number] = fit.stacked[:, :, 0]
-    crossed = collect(library, fold, fits)
-    assert WEIGHTS.index(crossed.weights["OC_g_kg"]) == best_weight(values, stacked)
-    assert crossed.weights["OC_g_kg"] > 0.5
-    assert WEIGHTS[best_weight(np.log1p(values), np.log1p(stacked))] < 0.5
-
-
 def test_predictions_that_are_not_finite_are_refused(library, parts):
     fits = synthetic(library, parts, fold_of(library, parts))
-    fits[1].stacked[2, 3, 1] = np.nan
+    fits[1].predictions[1, 3, 1] = np.nan
     with pytest.raises(DivergedError, match="CEC_cmolc_kg are not finite: training diverged"):
-        collect(library, fold_of(library, parts), fits)
+        collect(library, fold_of(library, parts), fits, scales_of(library, parts))
 
 
 def test_each_target_is_converted_with_its_scale(library, parts):
@@ -353,7 +334,6 @@ def test_without_folds_the_validation_part_stays_and_nothing_is_cross_fitted(lib
     assert fitted.cross_fit is None
     assert fitted.reliability.intervals == {}
     assert len(fitted.prepared.validation_values) == np.sum(parts == "validation")
-    assert set(fitted.weights.values()) <= set(WEIGHTS)
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.npz"}
 
 

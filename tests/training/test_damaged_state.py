@@ -278,7 +278,8 @@ def test_a_state_that_is_no_regular_file_is_not_opened(tmp_path):
 def folds(library, parts, tmp_path_factory):
     """A folder with the first of two folds."""
     folder = tmp_path_factory.mktemp("folds")
-    cross_fit(library, parts, TWO_FOLDS, checkpoints=Checkpoints(folder=folder, fingerprint="a1"), show=False)
+    scales = prepare(library, parts, TWO_FOLDS).scales
+    cross_fit(library, parts, TWO_FOLDS, scales, checkpoints=Checkpoints(folder=folder, fingerprint="a1"), show=False)
     (folder / "fold-2.npz").unlink()
     return folder
 
@@ -302,6 +303,7 @@ def test_a_hostile_fold_is_refused_before_training(library, parts, folds, tmp_pa
     damage(arrays, facts)
     save_state(tmp_path / "fold-1.npz", arrays, facts)
     checkpoints = Checkpoints(folder=tmp_path, fingerprint="a1")
-    message = refusal(cross_fit, library, parts, TWO_FOLDS, checkpoints=checkpoints, show=False)
+    scales = tuple(TargetScale.fit(name, values) for name, values in library.targets.items())
+    message = refusal(cross_fit, library, parts, TWO_FOLDS, scales, checkpoints=checkpoints, show=False)
     assert message.startswith(f"{tmp_path / 'fold-1.npz'}: ")
     assert not (tmp_path / "fold-2.npz").exists()

@@ -108,7 +108,7 @@ def test_no_fold_divides_a_group(scores, monkeypatch):
 
 def test_of_many_rows_a_subset_decides_and_the_scale_is_fitted_on_all(scores, monkeypatch):
     masks = fitted_rows(monkeypatch, scores)
-    monkeypatch.setattr(scale_selection, "MOST_SVM_ROWS", 40)
+    monkeypatch.setattr(scale_selection, "MOST_ROWS", 40)
     values = linear(scores)
     assert choose_scale("a", values, scores, ROWS, SEED) in both_scales(values)
     assert np.any(masks, axis=0).sum() == 40

@@ -329,8 +329,8 @@ def test_inner_folds_keep_groups_whole_where_the_split_does(library):
 
 
 def test_predictions_that_are_not_finite_raise_diverged_error(library, monkeypatch):
-    stacked = stacking.Members.stacked_by_weight
-    monkeypatch.setattr(stacking.Members, "stacked_by_weight", lambda members: stacked(members) * np.nan)
+    finite = stacking.Members.predictions.fget
+    monkeypatch.setattr(stacking.Members, "predictions", property(lambda members: finite(members) * np.nan))
     with pytest.raises(DivergedError, match="OC_g_kg are not finite"):
         score(data_of(library), replace(CONFIG, training__max_epochs=1))
 
