@@ -23,7 +23,7 @@ from relple_tf.models.views import set_bounds, view_name
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.splitting.folds import group_k_fold
 from relple_tf.spectra.splitting.grouping import group_labels, whole_groups
-from relple_tf.training.kernel_regression import fit_kernel_regression
+from relple_tf.training.kernel_regression import COSTS, MIDDLE_COST, fit_kernel_regression
 from relple_tf.training.scale_selection import choose_scale
 from relple_tf.training.seeds import seed_everything
 
@@ -134,6 +134,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         scores,
         [kernel for kernel, _ in projections],
         values,
+        groups[train],
         config.model.landmarks,
         config.training.seed,
         samples=samples,
@@ -147,7 +148,7 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
         projections=tuple(projections),
         score_sd=tuple(score.std(axis=0) for score in scores),
         kernel_regression=kernel_regression,
-        reference=fit_reference(train_absorbance, values, samples, config) if robust else None,
+        reference=fit_reference(train_absorbance, values, groups[train], samples, config) if robust else None,
         domain_statistics=domain_statistics,
         scales=scales,
         spec=spec,
@@ -169,16 +170,20 @@ def _prepare(library: SpectralLibrary, parts: npt.NDArray[np.str_], config: Conf
 def fit_reference(
     absorbance: npt.NDArray[np.float32],
     values: Mapping[str, npt.NDArray[np.float64]],
+    groups: npt.NDArray[np.intp],
     samples: npt.NDArray[np.intp] | None,
     config: Config,
+    costs: Sequence[float] = COSTS,
 ) -> keras.Model:
     """Fit projections and kernel regression of the robust views on the training rows.
 
     Args:
         absorbance: (n, grid).
         values: Target -> (n,) in standard deviations, NaN where not measured.
+        groups: (n,) numbers of the groups that no fold divides.
         samples: (n,) numbers of the samples; None: each row is a sample.
         config: Config of the run.
+        costs: See `fit_kernel_regression`.
 
     Returns:
         Absorbance -> (batch, K) in standard deviations.
@@ -198,9 +203,11 @@ def fit_reference(
         scores,
         kernels,
         values,
+        groups,
         config.model.landmarks,
         config.training.seed,
         samples=samples,
+        costs=costs,
         name="robust_regression",
     )
     return robust_reference(stage, projections, regression)
@@ -210,7 +217,8 @@ def cross_validated_differences(prepared: Prepared, samples: npt.NDArray[np.intp
     """Predict each training row with both kernel regressions, fitted without its sample, and subtract.
 
     The folds divide groups, but no sample, as those for T2 and Q do: differences in held-out fields are larger, and a
-    limit from them would flag few distorted scans.
+    limit from them would flag few distorted scans. C of the SVR is MIDDLE_COST: six candidates in five folds would take
+    longer than the preparation itself.
 
     Args:
         prepared: Preparation on the training rows.
@@ -234,11 +242,15 @@ def cross_validated_differences(prepared: Prepared, samples: npt.NDArray[np.intp
             projected(features[fitted], views, projections),
             [kernel for kernel, _ in projections],
             values,
+            samples[fitted],
             config.model.landmarks,
             seed,
             samples=samples[fitted],
+            costs=(MIDDLE_COST,),
         )
-        reference = fit_reference(prepared.train_absorbance[fitted], values, samples[fitted], config)
+        reference = fit_reference(
+            prepared.train_absorbance[fitted], values, samples[fitted], samples[fitted], config, (MIDDLE_COST,)
+        )
         received = regression(projected(features[held], views, projections))
         differences[held] = keras.ops.convert_to_numpy(received) - front_end.apply(
             reference, prepared.train_absorbance[held]

@@ -6,17 +6,12 @@ from sklearn.svm import SVR
 
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.spectra.splitting.folds import group_k_fold
+from relple_tf.training.kernel_regression import EPSILON, MIDDLE_COST, MOST_SVM_ROWS
 
 Floats = npt.NDArray[np.float64]
 
 FOLDS = 5
 """Cross-validation folds in the comparison of the scales."""
-COST = 3.0
-"""C of the support vector regression (SVR) that compares the scales; the predictions change little between 1 and 10."""
-EPSILON = 0.03
-"""Errors below this many standard deviations cost 0."""
-MOST_ROWS = 3000
-"""Largest number of rows that the scales are compared on: an SVR needs the kernel of all pairs of rows."""
 CLEARLY_BETTER = 0.9
 """A skewed target is modelled untransformed if its RMSE is below this fraction of the RMSE with the square root."""
 
@@ -32,21 +27,21 @@ def choose_scale(name: str, values: Floats, scores: Floats, groups: npt.NDArray[
         values: (n,) of the training rows, NaN where not measured.
         scores: (n, components) of the first view; their mean variance is 1.
         groups: (n,) numbers of the groups that no fold divides.
-        seed: Seed of the folds, and of the random subset of MOST_ROWS rows that is used if there are more.
+        seed: Seed of the folds, and of the random subset of MOST_SVM_ROWS rows that is used if there are more.
     """
     skewed = TargetScale.fit(name, values)
     if not skewed.root:
         return skewed
     rows = np.flatnonzero(~np.isnan(values))
-    if len(rows) > MOST_ROWS:
-        rows = np.random.default_rng(seed).choice(rows, MOST_ROWS, replace=False)
+    if len(rows) > MOST_SVM_ROWS:
+        rows = np.random.default_rng(seed).choice(rows, MOST_SVM_ROWS, replace=False)
     x, y = scores[rows], values[rows]
     untransformed = TargetScale.fit(name, values, may_root=False)
     rmse = []
     for scale in (skewed, untransformed):
         estimated = np.empty(len(y))
         for fitted, held in group_k_fold(groups[rows], FOLDS, seed):
-            svr = SVR(C=COST, epsilon=EPSILON, gamma=0.5 / x.shape[1])
+            svr = SVR(C=MIDDLE_COST, epsilon=EPSILON, gamma=0.5 / x.shape[1])
             estimated[held] = scale.to_lab(svr.fit(x[fitted], scale.to_model(y[fitted])).predict(x[held]))
         rmse.append(np.sqrt(np.mean((estimated - y) ** 2)))
     return untransformed if rmse[1] < CLEARLY_BETTER * rmse[0] else skewed

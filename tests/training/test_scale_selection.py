@@ -43,7 +43,7 @@ def rmse(scale, values, scores):
     estimated = np.empty(len(values))
     for first in range(5):
         held = np.arange(len(values)) % 5 == first
-        svr = SVR(C=scale_selection.COST, epsilon=scale_selection.EPSILON, gamma=0.5 / scores.shape[1])
+        svr = SVR(C=scale_selection.MIDDLE_COST, epsilon=scale_selection.EPSILON, gamma=0.5 / scores.shape[1])
         svr.fit(scores[~held], scale.to_model(values[~held]))
         estimated[held] = scale.to_lab(svr.predict(scores[held]))
     return np.sqrt(np.mean((estimated - values) ** 2))
@@ -108,7 +108,7 @@ def test_no_fold_divides_a_group(scores, monkeypatch):
 
 def test_of_many_rows_a_subset_decides_and_the_scale_is_fitted_on_all(scores, monkeypatch):
     masks = fitted_rows(monkeypatch, scores)
-    monkeypatch.setattr(scale_selection, "MOST_ROWS", 40)
+    monkeypatch.setattr(scale_selection, "MOST_SVM_ROWS", 40)
     values = linear(scores)
     assert choose_scale("a", values, scores, ROWS, SEED) in both_scales(values)
     assert np.any(masks, axis=0).sum() == 40
