@@ -13,6 +13,7 @@ from relple_tf.config import Config
 from relple_tf.config import replace as change
 from relple_tf.config_text import from_toml, set_fields
 from relple_tf.errors import InputError
+from relple_tf.models.target_scaling import TargetScale
 from relple_tf.runs.folder import RunFolder, open_run, read_config
 from relple_tf.training.checkpoint import Checkpoints, load_state, save_state
 from relple_tf.training.cross_fitting import cross_fit
