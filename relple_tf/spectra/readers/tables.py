@@ -57,7 +57,7 @@ Names = npt.NDArray[np.str_]
 
 
 def read_table(
-    path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMITS, *, laboratory: bool = True
+    path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMITS, *, laboratory: bool = True, select: bool = True
 ) -> SpectralLibrary:
     """Read scans with laboratory values, groups, coordinates and the declared split.
 
@@ -68,6 +68,7 @@ def read_table(
             replicate scans.
         limits: Limits on the size of the table.
         laboratory: Whether to read laboratory values; `False` for a table without them.
+        select: Whether to leave out targets with too few values to train on, and refuse a table without others.
 
     Raises:
         NoLaboratoryValuesError: `data.targets` is empty, and no column holds a known target.
@@ -98,7 +99,7 @@ def read_table(
     library = _checked_rows(library, texts, assessment.bad, values, data)
     if data.replicates == "average":
         library = average_replicates(library.checked())
-    return (select_targets(library, data) if laboratory else library).checked()
+    return (select_targets(library, data) if laboratory and select else library).checked()
 
 
 def _checked_rows(

@@ -30,7 +30,7 @@ _LIMESODA_NOTES = (
 )
 
 
-def load(config: Config, *, laboratory: bool = True) -> SpectralLibrary:
+def load(config: Config, *, laboratory: bool = True, select: bool = True) -> SpectralLibrary:
     """Load the library that `config.data.source` names, with the targets of `config.data.targets`.
 
     If `config.data.sensor` is set, the spectra are converted to the bands, resolution and quantity of that sensor.
@@ -38,6 +38,7 @@ def load(config: Config, *, laboratory: bool = True) -> SpectralLibrary:
     Args:
         config: `data`, `limits`, `simulated` and the range of `front_end` are read.
         laboratory: Whether to read the laboratory values of a table; `False` for a table without them.
+        select: Whether to leave out targets of a table with too few values to train on.
 
     Raises:
         NoLaboratoryValuesError: a table has no column of a known target.
@@ -45,12 +46,12 @@ def load(config: Config, *, laboratory: bool = True) -> SpectralLibrary:
             the range of the sensor.
     """
     if not config.data.sensor:
-        return _load(config, laboratory)
+        return _load(config, laboratory, select)
     sensor = read_sensor(config.data.sensor)
-    return on_sensor(_load(config, laboratory), sensor, config.front_end.start_nm, config.front_end.stop_nm)
+    return on_sensor(_load(config, laboratory, select), sensor, config.front_end.start_nm, config.front_end.stop_nm)
 
 
-def _load(config: Config, laboratory: bool) -> SpectralLibrary:
+def _load(config: Config, laboratory: bool, select: bool) -> SpectralLibrary:
     """The library on its original grid."""
     source = config.data.source
     if config.data.lab and source in ("limesoda", "simulated"):
@@ -69,7 +70,7 @@ def _load(config: Config, laboratory: bool) -> SpectralLibrary:
         raise InputError(f"no file {source!r}; expected limesoda, simulated or the path of a table or folder")
     if config.data.lab and not Path(config.data.lab).expanduser().exists():
         raise InputError(f"no file {config.data.lab!r} (data.lab); expected the path of a table of laboratory values")
-    return read_table(path, config.data, config.limits, laboratory=laboratory)
+    return read_table(path, config.data, config.limits, laboratory=laboratory, select=select)
 
 
 def _limesoda() -> SpectralLibrary:

@@ -1,0 +1,104 @@
+"""The report of an adaptation as a single HTML page, without scripts, external resources and date."""
+
+from html import escape
+from importlib import resources
+from string import Template
+
+import numpy as np
+
+from relple_tf.adaptation.corrections import METHODS
+from relple_tf.adaptation.result import Adaptation
+from relple_tf.evaluation.formatting import digits, percent, unit, with_unit
+from relple_tf.report.plots.figures import PALETTE
+from relple_tf.report.plots.parity import one_to_one
+
+
+def adaptation_page(result: Adaptation) -> str:
+    """The page as HTML."""
+    page, report = resources.files("relple_tf.adaptation"), resources.files("relple_tf.report")
+    return Template(page.joinpath("page.html").read_text("utf-8")).substitute(
+        style=report.joinpath("page.css").read_text("utf-8"),
+        run=escape(result.source),
+        local=escape(result.local.source),
+        samples=len(np.unique(result.local.sample_labels)),
+        scans=len(result.local),
+        interpretations="\n".join(f"<p>{_interpretation(result, name)}</p>" for name in result.adapted),
+        notes="\n".join(f"<li>{escape(note)}</li>" for note in result.notes or ("none",)),
+        methods="".join(f"<th>{method}</th>" for method in METHODS),
+        rows="\n".join(_row(result, name) for name in result.adapted),
+        pictures="\n".join(_picture(result, name, position) for position, name in enumerate(result.adapted)),
+        intervals="\n".join(_interval_row(result, name) for name in result.adapted),
+        t2=_limit(result.limits_before.t2, result.limits.t2),
+        q=_limit(result.limits_before.q, result.limits.q),
+        outside_before=percent(float(np.mean(result.status_before != "ok"))),
+        outside=percent(float(np.mean(result.status != "ok"))),
+    )
+
+
+def _interpretation(result: Adaptation, name: str) -> str:
+    """What the correction of a target does, and how far to trust it."""
+    correction = result.choice(name).correction
+    count = int(np.sum(np.isfinite(result.local.targets[name])))
+    title = f"<strong>{escape(with_unit(name, unit(name)))}</strong>"
+    before, after = result.rmse(name, "none"), result.rmse(name)
+    sd = float(np.nanstd(result.local.targets[name], ddof=1))
+    if correction.method == "none":
+        text = (
+            "No correction is better than the estimates of the run by more than a standard error: they are unchanged."
+        )
+    else:
+        text = (
+            f"The estimates are corrected by {correction.method}. On local soils that were left out in turn, the RMSE "
+            f"is {digits(after)} instead of {digits(before)}."
+        )
+    if after > sd:
+        text += (
+            f" The mean of the local soils is as good (SD {digits(sd)}): do not use the estimates to tell them apart."
+        )
+    bias_error = after / count**0.5
+    return (
+        f"{title}: {text} With {count} soils, the remaining bias is about {digits(bias_error, 2)} (one standard "
+        f"error); {2 * count} soils would make it {digits(bias_error / 2**0.5, 2)}."
+    )
+
+
+def _row(result: Adaptation, name: str) -> str:
+    chosen = result.choice(name).correction.method
+    cells = "".join(
+        f"<td>{'<strong>' if method == chosen else ''}{digits(result.rmse(name, method))}"
+        f"{'</strong>' if method == chosen else ''}</td>"
+        for method in METHODS
+    )
+    correction, count = result.choice(name).correction, int(np.sum(np.isfinite(result.local.targets[name])))
+    return (
+        f'<tr><th scope="row">{escape(with_unit(name, unit(name)))}</th><td>{count}</td>{cells}'
+        f"<td>{digits(correction.slope)}</td><td>{digits(correction.intercept)}</td></tr>"
+    )
+
+
+def _picture(result: Adaptation, name: str, position: int) -> str:
+    known = np.isfinite(result.local.targets[name])
+    bounds = result.bounds(name)
+    predicted = {"run as it is": result.before[name][known], "adapted, soil left out": result.held_out(name)[known]}
+    return one_to_one(
+        result.local.targets[name][known],
+        predicted,
+        None if bounds is None else (bounds[0][known], bounds[1][known]),
+        target=name,
+        colour=PALETTE[position % len(PALETTE)],
+    )
+
+
+def _interval_row(result: Adaptation, name: str) -> str:
+    entry = result.interval_entry(name)
+    if entry is None or entry["half_width"] is None:
+        return f'<tr><th scope="row">{escape(name)}</th><td colspan="4">the run has no intervals</td></tr>'
+    test = entry["test"]
+    return (
+        f'<tr><th scope="row">{escape(with_unit(name, unit(name)))}</th><td>{percent(entry["coverage"])}</td>'
+        f"<td>{digits(test['typical_half_width'])}</td><td>{percent(test['coverage'])}</td><td>{test['n']}</td></tr>"
+    )
+
+
+def _limit(before: float, after: float) -> str:
+    return f"{digits(before)} to {digits(after)}" if after > before else f"{digits(before)}, unchanged"

@@ -1,0 +1,135 @@
+"""The result of an adaptation, for the card and the report."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from relple_tf.adaptation.corrections import METHODS, Choice, in_lab_units
+from relple_tf.evaluation.formatting import digits, unit, with_unit
+from relple_tf.models.deployed import T2
+from relple_tf.models.domain import Limits
+from relple_tf.models.target_scaling import TargetScale
+from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.training.intervals import Interval, achieved_coverage
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TargetAdaptation:
+    """Adaptation of one target."""
+
+    scale: TargetScale
+    """Scale of the run."""
+    choice: Choice | None
+    """None: too few local soils, the target is unchanged."""
+    interval: Interval | None
+    """After the adaptation; None where the run has none."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Adaptation:
+    """Everything that card and report of an adapted run state."""
+
+    source: str
+    """Folder of the run that was adapted."""
+    local: SpectralLibrary
+    """Local soils, on the wavelengths of the model."""
+    targets: dict[str, TargetAdaptation]
+    model: keras.Model
+    """The adapted deployed model."""
+    before: dict[str, npt.NDArray[Any]]
+    """Target, T2, Q -> (n,) outputs of the run for the local scans."""
+    after: dict[str, npt.NDArray[Any]]
+    """Likewise, of the adapted model."""
+    limits_before: Limits
+    limits: Limits
+    status_before: npt.NDArray[np.str_]
+    status: npt.NDArray[np.str_]
+    notes: tuple[str, ...]
+    """Conversions and warnings, one sentence each."""
+
+    @property
+    def adapted(self) -> tuple[str, ...]:
+        """Targets with enough local soils."""
+        return tuple(name for name, target in self.targets.items() if target.choice is not None)
+
+    def choice(self, name: str) -> Choice:
+        """The choice of a target of `adapted`."""
+        choice = self.targets[name].choice
+        if choice is None:
+            raise KeyError(name)
+        return choice
+
+    def held_out(self, name: str, method: str = "") -> Floats:
+        """Estimates (n,) in laboratory units, each corrected without its soil; NaN where not measured.
+
+        Args:
+            name: One of `adapted`.
+            method: One of METHODS; by default the chosen one.
+        """
+        choice = self.choice(name)
+        return in_lab_units(self.targets[name].scale, choice.held_out[method or choice.correction.method])
+
+    def rmse(self, name: str, method: str = "") -> float:
+        """RMSE of `held_out` in the target's unit."""
+        return float(np.sqrt(np.nanmean((self.held_out(name, method) - self.local.targets[name]) ** 2)))
+
+    def scale_after(self, name: str) -> TargetScale:
+        """Scale of a target in the adapted model."""
+        scales: tuple[TargetScale, ...] = self.model.get_layer("target_scaling").scales
+        return next(scale for scale in scales if scale.name == name)
+
+    def bounds(self, name: str) -> tuple[Floats, Floats] | None:
+        """Bounds of the intervals around `held_out`, (n,) each; None without intervals."""
+        interval = self.targets[name].interval
+        if interval is None or interval.half_width is None:
+            return None
+        return interval.bounds(self.held_out(name), self.limits.difficulty(self.after[T2]))
+
+    def interval_entry(self, name: str) -> dict[str, Any] | None:
+        """Entry `interval` of the card for a target of `adapted`; its coverage is that of the local soils."""
+        interval = self.targets[name].interval
+        if interval is None:
+            return None
+        difficulty = self.limits.difficulty(self.after[T2])
+        achieved = achieved_coverage(interval, self.local.targets[name], self.held_out(name), difficulty)
+        bounds = self.bounds(name)
+        typical = None if bounds is None else float(np.nanmedian(bounds[1] - bounds[0])) / 2
+        return asdict(interval) | {"test": achieved | {"typical_half_width": typical}}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Entry `adaptation` of the card."""
+        return {
+            "run": self.source,
+            "local_source": self.local.source,
+            "local_samples": len(np.unique(self.local.sample_labels)),
+            "targets": {
+                name: {
+                    "method": self.choice(name).correction.method,
+                    "slope": self.choice(name).correction.slope,
+                    "intercept_sd": self.choice(name).correction.intercept,
+                    "rmse": {method: self.rmse(name, method) for method in METHODS},
+                }
+                for name in self.adapted
+            },
+            "limits_before": {"T2": self.limits_before.t2, "Q": self.limits_before.q},
+            "outside_before": float(np.mean(self.status_before != "ok")),
+            "outside": float(np.mean(self.status != "ok")),
+        }
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """What was done, one sentence per target, for log, card and report."""
+        count = len(np.unique(self.local.sample_labels))
+        lines = [f"adapted to {count} local soils of {self.local.source}; the test part are these soils"]
+        for name in self.adapted:
+            before, after = self.rmse(name, "none"), self.rmse(name)
+            method = self.choice(name).correction.method
+            change = "unchanged" if method == "none" else f"{method}: RMSE {digits(before)} -> {digits(after)}"
+            lines.append(f"{with_unit(name, unit(name))}, {change} (soils left out in turn)")
+        return tuple(lines)
