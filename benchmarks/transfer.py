@@ -2,8 +2,8 @@
 
     python -m benchmarks.transfer [--preset rs_ple_nano] [--draws 10] [--sizes 5,10,20,40] [--fields A,B] [--out DIR]
 
-Each field of LimeSoDa is left out of the library in turn; a run is trained on the others (random split within fields). k
-soils of the field are drawn at random and adapt the run, as `python -m relple_tf.adapt` does; the other soils of the
+Each field of LimeSoDa is left out of the library in turn; a run is trained on the others (random split within fields).
+k soils of the field are drawn at random and adapt the run, as `python -m relple_tf.adapt` does; the other soils of the
 field are predicted. Everything is chosen from the k soils alone. Writes DIR/transfer.csv with a row per field, k, draw,
 target and method; prints medians of the RMSE, its ratio to the run as it is, coverage of the 90 % intervals, and the
 fraction of simulated out-of-domain scans that stay outside. Repeat the command to continue after an interruption.
@@ -45,7 +45,8 @@ def trained(field: str, preset: str, out: Path) -> StoredRun:
     config = replace(PRESETS[preset](), split__method="random", split__within_groups=True)
     if not folder.is_complete:
         library = load(config)
-        train_run(library.rows(library.groups != field), config, folder, notify=lambda _: None)
+        others: npt.NDArray[np.bool_] = np.not_equal(library.groups, field)
+        train_run(library.rows(others), config, folder, notify=lambda _: None)
     return read_run(folder.path)
 
 
@@ -66,10 +67,7 @@ def local_plsr(local: SpectralLibrary, rest: SpectralLibrary, config: Config) ->
 def measure(run: StoredRun, field: SpectralLibrary, k: int, draw: int) -> list[dict[str, Any]]:
     """Adapt a run with `k` soils of a field, and score all methods on the others."""
     order = np.random.default_rng(1000 * k + draw).permutation(len(field))
-    local, rest = (
-        field.rows(np.isin(np.arange(len(field)), order[:k])),
-        field.rows(np.isin(np.arange(len(field)), order[k:])),
-    )
+    local, rest = field.rows(np.sort(order[:k])), field.rows(np.sort(order[k:]))
     result = adaptation(run, local)
     before, after = estimates(run.model, rest.spectra), estimates(result.model, rest.spectra)
     foreign = np.concatenate(
@@ -84,6 +82,8 @@ def measure(run: StoredRun, field: SpectralLibrary, k: int, draw: int) -> list[d
     rows = []
     for name, values in rest.targets.items():
         interval = result.targets[name].interval
+        if interval is None:
+            raise ValueError("expected a run with intervals")
         low, high = interval.bounds(after[name], result.limits.difficulty(after[T2]))
         facts = {"field": field.source, "k": k, "draw": draw, "target": name, "sd": float(np.std(values, ddof=1))}
         facts |= {"foreign_outside": outside, "ok": float(ok.mean())}

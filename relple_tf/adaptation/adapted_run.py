@@ -37,8 +37,9 @@ from relple_tf.spectra.splitting.split import PARTS
 from relple_tf.training.intervals import Interval
 
 Floats = npt.NDArray[np.float64]
-SAME_SCAN = 1e-6
-"""Scans that differ by less at every band are the same scan."""
+SAME_SCAN = 1e-4
+"""Scans that differ by less at every band are the same scan: less than the noise of an instrument, more than the rounding
+of a table."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -18,7 +18,7 @@ from relple_tf.training.intervals import Interval
 Floats = npt.NDArray[np.float64]
 Estimate = Callable[[npt.NDArray[np.float32]], Mapping[str, npt.NDArray[Any]]]
 
-LIBRARY_SOILS = 4
+LIBRARY_SOILS = 2
 """The error of the library counts as much as that of this many local soils."""
 SCANS_PER_KIND = 25
 """Simulated out-of-domain scans of each kind against which wider limits are checked."""

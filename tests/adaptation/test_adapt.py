@@ -1,0 +1,169 @@
+"""`python -m relple_tf.adapt`: an ordinary run folder whose estimates are corrected, or one line that says why not."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from export_fixtures import TINY_RUN, fixture_run  # noqa: F401
+
+import relple_tf
+from relple_tf import adapt
+from relple_tf.adaptation.reliability import FEWEST_FLAGGED, local_interval, widened_limits
+from relple_tf.command_line import run as run_command
+from relple_tf.models.domain import Limits
+from relple_tf.models.target_scaling import TargetScale
+from relple_tf.runs.folder import RunFolder
+from relple_tf.runs.stored_data import load_data
+from relple_tf.spectra.sources.named import load
+from relple_tf.training.intervals import Interval
+
+SHIFT = 1.5
+"""Bias of pH in the local field."""
+
+
+def local_table(path, rows=slice(120, 140), **columns):
+    """A table of simulated soils that are not in the library, whose pH is SHIFT higher than in the library."""
+    soils = load(dataclasses.replace(TINY_RUN, simulated=dataclasses.replace(TINY_RUN.simulated, soils=160)))
+    table = pd.DataFrame(soils.spectra[rows].round(5), columns=[f"{nm:g}" for nm in soils.wavelengths_nm])
+    values = {"id": [f"l{row}" for row in range(len(table))], "pH": soils.targets["pH"][rows] + SHIFT} | columns
+    for name, column in reversed(values.items()):
+        if column is not None:
+            table.insert(0, name, column)
+    table.to_csv(path, index=False)
+    return path
+
+
+def ended(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        run_command(adapt.main, [str(argument) for argument in arguments])
+    return end.value.code, capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def adapted(run, tmp_path_factory):
+    """The folder of the local table and of the adapted run."""
+    folder = tmp_path_factory.mktemp("adapted")
+    table = local_table(folder / "local.csv")
+    with pytest.raises(SystemExit) as end:
+        run_command(adapt.main, [str(run), "--data", str(table), "--out", str(folder / "run")])
+    assert end.value.code == 0
+    return folder
+
+
+def test_predictions_are_those_of_the_run_with_the_correction_of_the_card(run, adapted):
+    before, after = (relple_tf.load(folder).predict(adapted / "local.csv") for folder in (run, adapted / "run"))
+    pd.testing.assert_series_equal(after["OC_g_kg"], before["OC_g_kg"])  # no local value
+    facts = json.loads((adapted / "run" / "card.json").read_text())["adaptation"]["targets"]
+    assert list(facts) == ["pH"]
+    assert facts["pH"]["method"] == "bias"
+    assert facts["pH"]["rmse"]["bias"] < 0.6 * facts["pH"]["rmse"]["none"]
+    measured = pd.read_csv(adapted / "local.csv")["pH"]
+    assert np.mean(after["pH"] - measured) == pytest.approx(0, abs=0.02)
+    differences = after["pH"] - before["pH"]
+    # But for estimates at the end of the range of the library, which the adapted model exceeds.
+    assert np.sum(np.abs(differences - np.median(differences)) < 1e-4) >= 18
+
+
+def test_the_adapted_run_is_complete_and_holds_the_local_soils_as_its_test_part(run, adapted):
+    RunFolder(path=adapted / "run").verify()
+    library, parts = load_data(adapted / "run" / "data.npz")
+    original, original_parts = load_data(run / "data.npz")
+    assert len(library) == len(original) + 20
+    np.testing.assert_array_equal(parts[:-20], original_parts)
+    assert set(parts[-20:]) == {"test"}
+    train = parts == "train"
+    np.testing.assert_array_equal(library.targets["pH"][train], original.targets["pH"][original_parts == "train"])
+    # The error of an adapted target is that of local soils only.
+    assert np.isnan(library.targets["pH"][:-20][original_parts == "test"]).all()
+    assert np.isnan(library.targets["OC_g_kg"][-20:]).all()
+
+
+def test_the_report_states_methods_and_limits(adapted):
+    text = (adapted / "run" / "report.html").read_text()
+    facts = json.loads((adapted / "run" / "card.json").read_text())["adaptation"]["targets"]["pH"]
+    assert "corrected by bias" in text
+    assert f"<strong>{facts['rmse']['bias']:.3f}</strong>" in text
+    assert "http" not in text
+    assert text.count("<img") == 1
+
+
+def test_an_adapted_run_can_be_adapted_again(adapted, tmp_path, capsys):
+    table = local_table(tmp_path / "more.csv", slice(140, 160))
+    code, output = ended([adapted / "run", "--data", table, "--out", tmp_path / "again"], capsys)
+    assert code == 0
+    assert "pH, unchanged" in output.out
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "message"),
+    [
+        (slice(120, 124), {}, "expected at least 5 samples with a laboratory value, received 4"),
+        (slice(120, 121), {}, "expected at least 5 samples with a laboratory value, received 1"),
+        (slice(120, 130), {"pH": 6.5}, "expected laboratory values that differ, received 10 times 6.5"),
+        (slice(120, 130), {"pH": None, "clay_pct": 20.0 + np.arange(10)}, "which are OC_g_kg, pH; received clay_pct"),
+        (slice(0, 10), {}, "10 of 10 scans are, such as l0; leave them out"),
+    ],
+    ids=["four soils", "one soil", "equal values", "no common target", "soils of the library"],
+)
+def test_what_cannot_be_adapted_is_refused_in_one_line(run, tmp_path, capsys, rows, columns, message):
+    table = local_table(tmp_path / "local.csv", rows, **columns)
+    code, output = ended([run, "--data", table, "--out", tmp_path / "out"], capsys)
+    errors = [line for line in output.err.splitlines() if line.startswith("error: ")]
+    assert code == 2
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_stored_data_and_a_folder_that_is_no_run_are_refused(tmp_path, capsys):
+    table = local_table(tmp_path / "local.csv")
+    code, output = ended([tmp_path, "--data", table, "--out", tmp_path / "out"], capsys)
+    assert code == 2
+    assert "not a run folder" in output.err
+
+
+INTERVAL = Interval(target="pH", coverage=0.9, half_width=0.5, growth=0.0, root=False, non_negative=False, n=500)
+SCALE = TargetScale.fit("pH", np.random.default_rng(0).normal(6, 1, 400))
+
+
+def test_the_interval_goes_from_that_of_the_library_to_that_of_many_local_errors():
+    rng = np.random.default_rng(1)
+    no_error = local_interval(INTERVAL, SCALE, np.full(3, np.nan), np.zeros(3), np.zeros(3))
+    assert no_error.half_width > INTERVAL.half_width  # with as few degrees of freedom as LIBRARY_SOILS
+    errors = rng.normal(0, 2.0, 20_000) / SCALE.sd
+    many = local_interval(INTERVAL, SCALE, np.zeros(20_000), errors, np.zeros(20_000))
+    assert many.half_width == pytest.approx(1.645 * 2.0, rel=0.02)
+    widths = [local_interval(INTERVAL, SCALE, np.zeros(n), np.full(n, 3.0), np.zeros(n)).half_width for n in (1, 5, 50)]
+    assert widths == sorted(widths)
+
+
+@pytest.mark.parametrize("k", [10, 20])
+@pytest.mark.parametrize("ratio", [1.0, 3.0], ids=["as the library", "three times the error"])
+def test_intervals_of_few_local_soils_cover_about_as_stated(k, ratio):
+    """Normal errors with a SD of the library's error times `ratio`; mean over many draws of k soils."""
+    rng = np.random.default_rng(2)
+    sd = ratio * INTERVAL.half_width / 1.645
+    covered = []
+    for _ in range(2000):
+        errors = rng.normal(0, sd, k)
+        interval = local_interval(INTERVAL, SCALE, np.zeros(k), errors / SCALE.sd, np.zeros(k))
+        covered.append(np.abs(rng.normal(0, sd, 50)) <= interval.half_width)
+    assert 0.85 < np.mean(covered) < 0.95
+
+
+def outputs(t2):
+    """A model whose T2 is `t2` for every scan."""
+    return lambda scans: {name: np.full(len(scans), value) for name, value in {"pH": 1.0, "T2": t2, "Q": 0.0}.items()}
+
+
+@pytest.mark.parametrize(("foreign_t2", "limit"), [(1e6, 40.0), (39.0, 10 * 4 ** (7 / 8)), (5.0, 10.0)])
+def test_limits_are_widened_to_the_local_soils_as_far_as_foreign_scans_stay_outside(foreign_t2, limit):
+    limits = Limits(t2=10.0, q=2.0, share=0.99)
+    local = {"T2": np.array([3.0, 40.0]), "Q": np.array([0.5, 1.0])}
+    nm = np.arange(1100.0, 2400.0, 10)
+    wide = widened_limits(limits, local, outputs(foreign_t2), nm, "reflectance", ("pH",))
+    assert wide.t2 == pytest.approx(limit, rel=1e-5)
+    assert wide.q == 2.0
+    assert FEWEST_FLAGGED == 0.95
