@@ -6,8 +6,8 @@ TABLE is a spectral library such as NIRsoil. Each split draws a fifth of the row
 sample are removed from the development set. Writes DIR/SEED.csv, with half width, error and status of every test scan
 and target, and DIR/keep_or_send.csv. Prints per target and need: the fraction of test scans that are kept, their
 RMSE, the fraction of the kept laboratory values within the need (pooled, and in the worst split), and the coverage that
-the intervals state. The needs are quantiles of the half widths of the ok test scans of all splits. Repeat the command to
-continue after an interruption.
+the intervals state. The needs are quantiles of the half widths of the ok test scans of all splits. Repeat the command
+to continue after an interruption.
 """
 
 import argparse

@@ -89,7 +89,9 @@ def needs_at(half_width: Floats, quantiles: npt.ArrayLike) -> list[float]:
     known = half_width[np.isfinite(half_width) & (half_width > 0)]
     if not len(known):
         return []
-    return sorted({float(f"{need:.6g}") for need in np.quantile(known, quantiles, method="inverted_cdf")})
+    return sorted(
+        {float(f"{need:.6g}") for need in np.quantile(known, np.asarray(quantiles, "float64"), method="inverted_cdf")}
+    )
 
 
 def typical_need(half_width: Floats) -> float | None:

@@ -40,7 +40,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.attributes, self.images, self.rows = [], [], [], []
-        self.bold, self.tables = [], []
+        self.bold, self.tables, self.in_row = [], [], False
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -54,13 +54,17 @@ class Page(HTMLParser):
             self.rows.append([])
             self.tables[-1].append(self.rows[-1])
             self.bold.append(set())
+            self.in_row = True
         if tag in ("td", "th"):
             self.rows[-1].append("")
-        if tag == "strong" and self.rows:
+        if tag == "strong" and self.in_row:
             self.bold[-1].add(len(self.rows[-1]) - 1)
 
+    def handle_endtag(self, tag):
+        self.in_row = self.in_row and tag != "tr"
+
     def handle_data(self, text):
-        if self.tags and self.tags[-1] in ("td", "th", "strong", "span") and self.rows:
+        if self.in_row and self.tags[-1] in ("td", "th", "strong", "span"):
             self.rows[-1][-1] += text
 
 
