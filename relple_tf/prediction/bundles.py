@@ -48,7 +48,7 @@ def predict_bundle(
             the model, or the bundle cannot decide by the needs.
     """
     card, file, estimate = open_bundle(folder)
-    check_needs(needs, card, folder)
+    check_needs(needs, card["targets"], folder)
     scan_table = open_scans(scans, card.get("id_column", ""), card["input"]["quantity"])
     table, notes = predict_scans(folder, card, scan_table, estimate, needs=needs)
     return table, (f"predicted by {file} of {folder}", *notes)

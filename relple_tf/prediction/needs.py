@@ -34,22 +34,22 @@ def parse_needs(text: str) -> dict[str, float]:
     return needs
 
 
-def check_needs(needs: Mapping[str, Any], card: Mapping[str, Any], source: Path) -> None:
+def check_needs(needs: Mapping[str, Any], targets: Mapping[str, Any], source: Path | str) -> None:
     """Check that a model can decide by these needs.
 
     Args:
         needs: Target -> largest half width.
-        card: Card of the run or bundle, checked.
-        source: Folder of the run or bundle, for messages.
+        targets: Target -> entry with its `interval`, as in the card of a run or bundle.
+        source: The model, for messages.
 
     Raises:
         InputError: the model has no such target or no interval for it, or a width is not a finite number above 0.
     """
     for target, width in needs.items():
-        if target not in card["targets"]:
-            raise InputError(f"need: {source} has no target {target}; it has {', '.join(card['targets'])}")
+        if target not in targets:
+            raise InputError(f"need: {source} has no target {target}; it has {', '.join(targets)}")
         _check_width(target, width)
-        interval = card["targets"][target]["interval"]
+        interval = targets[target]["interval"]
         if interval is None or interval["half_width"] is None:
             reason = "training.cv_folds is 0; train with cross-validation folds"
             if interval is not None:

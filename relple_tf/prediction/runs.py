@@ -50,7 +50,7 @@ def predict_table(
             cannot decide by the needs.
     """
     card, estimate = open_run_model(folder)
-    check_needs(needs, card, folder.path)
+    check_needs(needs, card["targets"], folder.path)
     config = read_config(folder.path / CONFIG)
     table = open_scans(scans, config.data.id_column, card["input"]["quantity"], config.limits, config.data.scale)
     return predict_scans(folder.path, card, table, estimate, needs=needs)

@@ -73,7 +73,7 @@ class SavedModel:
                 is unknown, has no interval, or its width is not a finite number above 0.
         """
         needs = {} if need is None else dict(need)
-        check_needs(needs, self.card, self.path)
+        check_needs(needs, self.card["targets"], self.path)
         if isinstance(scans, str | Path):
             if is_bundle(self.path):
                 return predict_bundle(self.path, Path(scans), needs)[0]

@@ -57,7 +57,13 @@ def need_curve(
     shares.axhline(100 * (1 - coverage), color="0.5", linewidth=0.7, linestyle=":", label=at_most)
     errors.plot(needs, steps(np.nan, kept_rmse), **line)
     errors.axhline(rmse, color="0.5", linewidth=0.7, linestyle=":")
-    errors.annotate("RMSE of all test soils; line: of the kept", (0.01, rmse), xycoords=("axes fraction", "data"), fontsize=7, va="bottom")
+    errors.annotate(
+        "RMSE of all test soils; line: of the kept",
+        (0.01, rmse),
+        xycoords=("axes fraction", "data"),
+        fontsize=7,
+        va="bottom",
+    )
     for axes in (shares, errors):
         axes.axvline(marked, color="0.8", linewidth=0.8, zorder=0)
     shares.set(ylim=(-2, 102), xlim=(0, max(last, 1.02 * marked)), title=shortened(target, 32))
