@@ -82,15 +82,15 @@ def curve_point(half_width: Floats, status: npt.NDArray[np.str_], error: Floats,
 
 
 def needs_at(half_width: Floats, quantiles: npt.ArrayLike) -> list[float]:
-    """Different needs, ascending, of six digits, at quantiles of the finite half widths that are above 0.
+    """Different needs, ascending, at quantiles of the finite half widths that are above 0.
 
-    Equal half widths give a single need.
+    They have seven digits, so that equal half widths give a single need; TOLERANCE exceeds this rounding.
     """
     known = half_width[np.isfinite(half_width) & (half_width > 0)]
     if not len(known):
         return []
     return sorted(
-        {float(f"{need:.6g}") for need in np.quantile(known, np.asarray(quantiles, "float64"), method="inverted_cdf")}
+        {float(f"{need:.7g}") for need in np.quantile(known, np.asarray(quantiles, "float64"), method="inverted_cdf")}
     )
 
 

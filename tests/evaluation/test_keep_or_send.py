@@ -91,6 +91,12 @@ def test_equal_half_widths_give_a_single_need_which_keeps_every_ok_scan():
     assert is_kept(width, np.full(300, "ok"), need).all()
 
 
+@pytest.mark.parametrize("width", [1.0000005, 1.00000049999, 9.9999995, 0.123456749, 123456.749])
+def test_rounding_of_a_need_sends_no_scan(width):
+    (need,) = needs_at(np.array([width]), [1.0])
+    assert is_kept(np.array(width), np.array("ok"), need)
+
+
 def test_needs_ascend_and_the_last_keeps_every_ok_scan():
     half_width, status, error = scans()
     needs = needs_at(half_width[status == "ok"], np.linspace(0, 1, 11))

@@ -273,7 +273,7 @@ def test_predict_asks_for_the_missing_hashes_of_a_bundle(folder, scans, tmp_path
 
 
 def test_run_bundle_and_soil_scan_decide_alike(trained, folder, scans, tmp_path, capsys):
-    """The needs are half widths of the scans themselves, printed with six digits, and one that is not a number there."""
+    """The needs are half widths of the scans themselves; a scan has a cell that is not a number."""
     table = pd.read_csv(scans, dtype=str)
     table.loc[3, table.columns[5]] = "wet"
     path = tmp_path / "scans.csv"
