@@ -209,9 +209,8 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         needs = {} if need is None else dict(need)
         intervals = {name: fit_interval(*self._residuals[name]) for name in needs if name in self._residuals}
-        entries = {name: {"interval": None} for name in self.target_names_}
-        entries |= {name: {"interval": vars(interval)} for name, interval in intervals.items()}
-        check_needs(needs, entries, "the estimator")
+        entries = {name: vars(intervals[name]) if name in intervals else None for name in self.target_names_}
+        check_needs(needs, {name: {"interval": entry} for name, entry in entries.items()}, "the estimator")
         outputs = self._outputs(X)
         values = {name: outputs[name] for name in self.target_names_}
         states = status(values, outputs[T2], outputs[Q], self._limits)
