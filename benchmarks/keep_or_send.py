@@ -4,10 +4,11 @@
 
 TABLE is a spectral library such as NIRsoil. Each split draws a fifth of the rows as test rows by seed; rows of a tested
 sample are removed from the development set. Writes DIR/SEED.csv, with half width, error and status of every test scan
-and target, and DIR/keep_or_send.csv. Prints per target and need: the fraction of test scans that are kept, their
-RMSE, the fraction of the kept laboratory values within the need (pooled, and in the worst split), and the coverage that
-the intervals state. The needs are quantiles of the half widths of the ok test scans of all splits. Repeat the command
-to continue after an interruption.
+and target, and DIR/keep_or_send.csv. The needs are quantiles of the half widths of the ok test scans of all splits.
+Prints per target and need: the fraction of test scans that are kept; n, the number of their laboratory values; their
+RMSE; the fraction of these values within the need, pooled and in the worst split; the number of splits below the coverage
+that the intervals state; `band`, the fraction of values within the half width of their scan, for scans that are kept at
+this need and not at the one before; the stated coverage. Repeat the command to continue after an interruption.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import pandas as pd
 from relple_tf.atomic_files import write_table
 from relple_tf.config import Config, DataConfig
 from relple_tf.config import replace as changed
-from relple_tf.evaluation.keep_or_send import QUANTILES, curve_point, half_widths, needs_at
+from relple_tf.evaluation.keep_or_send import QUANTILES, curve_point, half_widths, is_kept, needs_at
 from relple_tf.models import front_end
 from relple_tf.models.deployed import T2, Q
 from relple_tf.models.domain import status
@@ -76,6 +77,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """A row per target and need, pooled over the splits; columns as the head of this module lists them."""
     rows = []
     for target, scans in table.groupby("target", sort=False):
+        lower = 0.0
         for need in needs_at(scans["half_width"][scans["status"] == "ok"].to_numpy(), QUANTILES):
             pooled, splits = point_of(scans, need), [point_of(split, need) for _, split in scans.groupby("seed")]
             rows.append(
@@ -88,9 +90,11 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
                     "within need": 1 - pooled["beyond"],
                     "worst split": 1 - max(point["beyond"] for point in splits if point["n"]),
                     "splits below": sum(1 - point["beyond"] < COVERAGE for point in splits if point["n"]),
+                    "band": band_coverage(scans, lower, need),
                     "stated": COVERAGE,
                 }
             )
+            lower = need
     return pd.DataFrame(rows)
 
 
@@ -98,6 +102,14 @@ def point_of(scans: pd.DataFrame, need: float) -> dict[str, float]:
     """The point of the curve of some scans at a need."""
     columns = scans["half_width"].to_numpy(), scans["status"].to_numpy("U10"), scans["error"].to_numpy()
     return curve_point(*columns, need)
+
+
+def band_coverage(scans: pd.DataFrame, lower: float, need: float) -> float:
+    """Fraction of laboratory values within the half width of their scan, for scans kept at `need`, not at `lower`."""
+    half_width, states = scans["half_width"].to_numpy(), scans["status"].to_numpy("U10")
+    band = is_kept(half_width, states, need) & ~is_kept(half_width, states, lower)
+    measured = scans[band & scans["error"].notna()]
+    return float((measured["error"].abs() <= measured["half_width"]).mean())
 
 
 def main() -> None:
