@@ -6,9 +6,10 @@ TABLE is a spectral library such as NIRsoil. Each split draws a fifth of the row
 sample are removed from the development set. Writes DIR/SEED.csv, with half width, error and status of every test scan
 and target, and DIR/keep_or_send.csv. The needs are quantiles of the half widths of the ok test scans of all splits.
 Prints per target and need: the fraction of test scans that are kept; n, the number of their laboratory values; their
-RMSE; the fraction of these values within the need, pooled and in the worst split; the number of splits below the coverage
-that the intervals state; `band`, the fraction of values within the half width of their scan, for scans that are kept at
-this need and not at the one before; the stated coverage. Repeat the command to continue after an interruption.
+RMSE; the fraction of these values within the need, pooled and in the worst split; the number of splits below the
+coverage that the intervals state; `band`, the fraction of values within the half width of their scan, for scans that
+are kept at this need and not at the one before; the stated coverage. Repeat the command to continue after an
+interruption.
 """
 
 import argparse
