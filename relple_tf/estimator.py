@@ -17,11 +17,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from relple_tf.config import Config, DataConfig, changed, sections
 from relple_tf.errors import InputError
+from relple_tf.evaluation.keep_or_send import KEEP, SEND, SUFFIX, half_widths, is_kept
 from relple_tf.models import front_end
 from relple_tf.models.deployed import T2, Q
 from relple_tf.models.domain import Limits, status
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.pipeline import FittedModel, fit_model
+from relple_tf.prediction.needs import check_needs
 from relple_tf.prediction.runs import estimates
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.readers.laboratory_columns import select_targets
@@ -189,19 +191,35 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             return pd.DataFrame(stacked.reshape(len(stacked), -1), columns=columns, index=getattr(X, "index", None))
         return stacked
 
-    def predict_domain(self, X: Any) -> pd.DataFrame:  # noqa: N803
-        """State whether each scan lies in the calibration domain.
+    def predict_domain(self, X: Any, need: Mapping[str, float] | None = None) -> pd.DataFrame:  # noqa: N803
+        """State whether each scan lies in the calibration domain, and which predictions are precise enough.
+
+        Args:
+            X: (n, n_bands) spectra.
+            need: Target -> largest half width of its 90 % interval that you accept, in the unit of the target.
 
         Returns:
-            DataFrame with `status` (`ok`, `outside`, `invalid`), `T2` and `Q`, one row per scan.
+            DataFrame with `status` (`ok`, `outside`, `invalid`), `T2` and `Q`, one row per scan. A target in `need` has
+            a column `_decision` in addition: `keep` if the status is `ok` and the half width is within the need, else
+            `send`.
+
+        Raises:
+            InputError: a target in `need` is unknown, has no interval, or its width is not a finite number above 0.
         """
+        check_is_fitted(self)
+        needs = {} if need is None else dict(need)
+        intervals = {name: fit_interval(*self._residuals[name]) for name in needs if name in self._residuals}
+        entries = {name: vars(intervals[name]) if name in intervals else None for name in self.target_names_}
+        check_needs(needs, {name: {"interval": entry} for name, entry in entries.items()}, "the estimator")
         outputs = self._outputs(X)
         values = {name: outputs[name] for name in self.target_names_}
         states = status(values, outputs[T2], outputs[Q], self._limits)
-        return pd.DataFrame(
-            {"status": states, T2: outputs[T2], Q: outputs[Q]},
-            index=getattr(X, "index", None),
-        )
+        columns = {"status": states, T2: outputs[T2], Q: outputs[Q]}
+        for name, width in needs.items():
+            bounds = intervals[name].bounds(outputs[name], self._limits.difficulty(outputs[T2]))
+            kept = is_kept(half_widths(outputs[name], *bounds), states, width)
+            columns[f"{name}{SUFFIX}"] = np.where(kept, KEEP, SEND)
+        return pd.DataFrame(columns, index=getattr(X, "index", None))
 
     def save(self, path: str | Path, X_test: Any, y_test: Any) -> None:  # noqa: N803
         """Write a run folder, which every command reads: model, card, report, metrics, data.

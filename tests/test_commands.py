@@ -543,3 +543,49 @@ def test_help_imports_nothing_slow(module):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def curve_of(predicted, stored, target, need):
+    """Point of the curve at a need, from the tables that predict and train wrote."""
+    test = stored["part"] == "test"
+    kept = (predicted[f"{target}_decision"] == "keep")[test]
+    errors = (predicted[target] - stored[f"{target}_measured"])[test][kept]
+    return kept.mean(), np.sqrt(np.mean(errors**2)), np.mean(np.abs(errors) > need)
+
+
+def test_the_curve_in_the_card_equals_that_of_the_decisions(finished, csv, tmp_path):
+    card = json.loads((finished / "card.json").read_text())
+    stored = pd.read_csv(finished / "predictions.csv")
+    for target in ("OC_g_kg", "pH"):
+        points = card["targets"][target]["need_curve"]
+        assert [point["need"] for point in points] == sorted({point["need"] for point in points})
+        for point in points[1:]:
+            need = point["need"]
+            assert call(predict, finished, csv, "--out", tmp_path / "p.csv", "--need", f"{target}={need!r}") == 0
+            kept, rmse, beyond = curve_of(pd.read_csv(tmp_path / "p.csv"), stored, target, need)
+            assert point["kept"] == pytest.approx(kept)
+            assert point["rmse"] == pytest.approx(rmse, rel=1e-4)
+            assert point["beyond"] == pytest.approx(beyond)
+
+
+@pytest.mark.parametrize(
+    ("need", "named"),
+    [
+        ("", ["--need", "TARGET=WIDTH"]),
+        ("OC_g_kg=3,OC_g_kg=4", ["OC_g_kg is given twice"]),
+        ("OC_g_kg=-3", ["OC_g_kg", "finite number above 0", "-3"]),
+        ("OC_g_kg=nan", ["finite number above 0", "nan"]),
+        ("Au_ppm=3", ["has no target Au_ppm", "OC_g_kg, pH"]),
+    ],
+)
+def test_a_wrong_need_is_refused_and_nothing_is_written(finished, csv, tmp_path, capsys, need, named):
+    out = tmp_path / "p.csv"
+    assert call(predict, finished, csv, "--out", out, "--need", need) == 2
+    check_refusal(capsys, named, out)
+
+
+def test_a_run_without_intervals_cannot_decide(csv, tmp_path, capsys):
+    assert call(train, "--data", csv, "--targets", "OC_g_kg,pH", *NANO, "--out", tmp_path / "run") == 0
+    capsys.readouterr()
+    assert call(predict, tmp_path / "run", csv, "--out", tmp_path / "p.csv", "--need", "pH=1") == 2
+    check_refusal(capsys, ["pH has no prediction interval", "training.cv_folds is 0"], tmp_path / "p.csv")

@@ -382,3 +382,16 @@ def test_test_soils_share_no_id_with_fitted_ones(soils, frame, tmp_path):
     regressor.save(tmp_path / "run", soils.spectra[70:], frame[70:])
     split = pd.read_csv(tmp_path / "run" / "split.csv", dtype=str)
     assert split.groupby("id")["part"].nunique().max() == 1
+
+
+def test_decisions_of_the_estimator_are_those_of_its_saved_run(soils, saved):
+    regressor, path = saved
+    table = relple_tf.load(path).predict(soils.spectra)
+    widths = np.maximum(table["pH"] - table["pH_low"], table["pH_high"] - table["pH"])
+    for need in (1e-9, float(np.median(widths)) * 1.001, 1e9):
+        decided = regressor.predict_domain(soils.spectra, need={"pH": need})["pH_decision"].tolist()
+        assert decided == np.where((table["status"] == "ok") & (widths <= need), "keep", "send").tolist()
+        assert relple_tf.load(path).predict(soils.spectra, need={"pH": need})["pH_decision"].tolist() == decided
+    for need, message in (({"Au": 1}, "the estimator has no target Au"), ({"pH": -1}, "finite number above 0")):
+        with pytest.raises(InputError, match=message):
+            regressor.predict_domain(soils.spectra, need=need)

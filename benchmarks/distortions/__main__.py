@@ -3,8 +3,7 @@
     python -m benchmarks.distortions RUN [--model BUNDLE_OR_VARIANT] [--corn FILE] [--ossl FILE] [--out DIR]
 
 RUN is the folder of a training; its test scans are distorted in absorbance (`kinds.py`) and predicted by its Keras
-model. With --model they are predicted by a bundle of the run instead: the folder, or one .tflite in it that reads
-scans. Prints a Markdown table, and the rows that miss a goal (`figures.py`); writes DIR/distortions.csv with further
+model. With --model they are predicted by a bundle of the run instead: the folder, or one .tflite in it. Prints a Markdown table, and the rows that miss a goal (`figures.py`); writes DIR/distortions.csv with further
 figures. --corn (corn_three_instruments.csv.gz) and --ossl (ossl_neospectra_slice.csv.gz) add the fractions of these
 scans that are ok, outside and invalid, if their wavelengths are those of the model: corn is not soil, and OSSL is
 another instrument.
@@ -33,11 +32,10 @@ from relple_tf.prediction.saved import SavedModel, load
 from relple_tf.runs.card_schema import CARD, bundle_card
 from relple_tf.runs.stored_data import DATA, load_data
 from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary, impossible_scans
+from relple_tf.spectra.range_ends import SAME_NM
 
 SEED = 0
 """Seed of the random numbers of each distortion; the same at all strengths."""
-SAME_NM = 1e-3
-"""Largest difference of wavelengths that are equal."""
 
 
 def main() -> None:
@@ -68,18 +66,18 @@ def main() -> None:
 
 
 def open_model(path: Path) -> SavedModel:
-    """Open a bundle, or one .tflite of it that reads scans.
+    """Open a bundle, or one .tflite of it.
 
     Raises:
-        InputError: the bundle is damaged, or the file is not one of its models that read scans.
+        InputError: the bundle is damaged, or the file is not one of its models.
     """
     if path.is_dir():
         return load(path)
     folder = path.parent
     card = bundle_card(read_checked(folder, CARD, LARGEST_JSON_BYTES), folder / CARD)
-    files = [variant["file"] for variant in card["variants"].values() if variant["reads"] == "scan"]
+    files = [variant["file"] for variant in card["variants"].values()]
     if path.name not in files:
-        raise InputError(f"{path}: expected a model that reads scans: {', '.join(files) or 'the bundle has none'}")
+        raise InputError(f"{path}: expected a model of the bundle: {', '.join(files)}")
     content = read_checked(folder, path.name, path.stat().st_size)
     check_model(content, card, path)
     return SavedModel(path=path, card=card, estimate=partial(outputs, content))

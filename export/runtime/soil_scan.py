@@ -1,5 +1,9 @@
 """Predict soil values from raw scans on a device: `python soil_scan.py BUNDLE [SCANS.csv|-] [--variant NAME] [--json]`.
 
+`--need OC_g_kg=3,pH=0.3` adds a decision per named target: `keep` while the scan is `ok` and the larger distance of the
+value to the ends of its interval is at most this number, in the unit of the target; otherwise `send`: send the soil to
+the laboratory.
+
 `python soil_scan.py BUNDLE --golden` runs the golden scans of the bundle on every variant and compares the results with
 the output of Keras and with the recorded results.
 
@@ -78,6 +82,9 @@ MOST_COLUMNS = 100_000
 
 LISTED = re.compile(r"([0-9a-f]{64})  ((?:c/(?:\w[\w.-]*/)?)?\w[\w.-]*)", re.ASCII)
 """A line of SHA256SUMS: the hash and the name of a file, in the bundle or below its folder `c`."""
+
+NEED_TOLERANCE = 1e-6
+"""A half width may exceed the need by this fraction, so that rounding of float32 does not change a decision."""
 
 WIDTHS = {"id": 12, "value": 9, "interval": 24, "status": 7}
 """Smallest widths of printed columns, in characters; fixed, because the rest of the table is not known yet."""
@@ -201,6 +208,19 @@ class SoilScan:
             t2=t2,
             q=q,
         )
+
+    def decisions(self, estimate: Estimate, needs: dict[str, float]) -> dict[str, str]:
+        """Decide for each target in `needs` whether its value is precise enough.
+
+        Args:
+            estimate: Result of `estimate`.
+            needs: Target -> largest half width that is accepted, in the unit of the target; from `needs_of`.
+
+        Returns:
+            Target -> `keep` while the status is `ok` and the larger distance of the value to the ends of its interval
+            is at most the need; otherwise `send`: send the soil to the laboratory.
+        """
+        return {target: "keep" if is_kept(estimate, target, need) else "send" for target, need in needs.items()}
 
     def impossible(self, scan: np.ndarray) -> str:
         """Why the scan is not possible; empty if it is possible."""
@@ -357,6 +377,46 @@ def from_modelled(facts: dict[str, Any], value: float) -> float:
         value = max(value, 0.0)
         value = value * value
     return max(value, 0.0) if facts["non_negative"] else value
+
+
+def is_kept(estimate: Estimate, target: str, need: float) -> bool:
+    """Whether an estimate has status `ok` and a half width of the target's interval within the need."""
+    if estimate.status != "ok" or estimate.values is None or estimate.intervals is None:
+        return False
+    value, ends = estimate.values[target], estimate.intervals[target]
+    return ends is not None and max(value - ends[0], ends[1] - value) <= need * (1 + NEED_TOLERANCE)
+
+
+def needs_of(words: str, targets: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Parse needs such as `OC_g_kg=3,pH=0.3`: target -> largest half width that is accepted, in its unit.
+
+    Args:
+        words: The needs.
+        targets: Entry `targets` of the card.
+
+    Raises:
+        SoilScanError: a target is unknown, repeated or without interval, or a width is not a finite number above 0.
+    """
+    needs: dict[str, float] = {}
+    for part in words.split(","):
+        target, equals, width = (piece.strip() for piece in part.partition("="))
+        if not (target and equals and width):
+            raise SoilScanError(
+                f"--need: expected TARGET=WIDTH,... such as OC_g_kg=3,pH=0.3, received {part.strip() or 'nothing'!r}"
+            )
+        if target in needs:
+            raise SoilScanError(f"--need: {target} is given twice; give one width per target")
+        if target not in targets:
+            raise SoilScanError(f"--need: the bundle has no target {target}; it has {', '.join(targets)}")
+        if not targets[target]["interval"] or targets[target]["interval"]["half_width"] is None:
+            raise SoilScanError(f"--need: {target} has no prediction interval in this bundle; train again with folds")
+        try:
+            needs[target] = float(width)
+        except ValueError:
+            needs[target] = math.nan
+        if not 0 < needs[target] < math.inf:
+            raise SoilScanError(f"--need: {target}: expected a finite number above 0, received {width!r}")
+    return needs
 
 
 def invalid(reason: str) -> Estimate:
@@ -752,13 +812,16 @@ def number_of(cell: str) -> float:
         return math.nan
 
 
-def head_line(targets: dict[str, dict[str, Any]]) -> str:
-    """The header of the lines of `line_of`."""
-    return padded(targets, ["id", *targets, "status", ""])
+def head_line(targets: dict[str, dict[str, Any]], needs: Sequence[str] = ()) -> str:
+    """The header of the lines of `line_of`; `needs` are the targets that have a decision."""
+    return padded(targets, ["id", *targets, *decision_names(needs), "status", ""], needs)
 
 
-def line_of(targets: dict[str, dict[str, Any]], identity: str, estimate: Estimate) -> str:
-    """A result as a line of the table: a value with its interval for each target, then the status."""
+def line_of(
+    targets: dict[str, dict[str, Any]], identity: str, estimate: Estimate, decisions: dict[str, str] | None = None
+) -> str:
+    """A result as a line of the table: a value with its interval for each target, decisions, then the status."""
+    decisions = decisions or {}
     cells = []
     for name in targets:
         if estimate.values is None or estimate.intervals is None:
@@ -766,14 +829,20 @@ def line_of(targets: dict[str, dict[str, Any]], identity: str, estimate: Estimat
             continue
         ends = estimate.intervals[name]
         cells.append(f"{estimate.values[name]:.4g}" + (f" ({ends[0]:.4g} to {ends[1]:.4g})" if ends else ""))
-    return padded(targets, [as_text(identity), *cells, estimate.status, estimate.reason])
+    cells = [as_text(identity), *cells, *decisions.values(), estimate.status, estimate.reason]
+    return padded(targets, cells, list(decisions))
 
 
-def padded(targets: dict[str, dict[str, Any]], cells: list[str]) -> str:
+def decision_names(targets: Sequence[str]) -> list[str]:
+    """Names of the columns of decisions, as `relple_tf.predict` names them."""
+    return [f"{target}_decision" for target in targets]
+
+
+def padded(targets: dict[str, dict[str, Any]], cells: list[str], needs: Sequence[str] = ()) -> str:
     """Join the cells of a line; each has at least the width in WIDTHS and that of its target's name."""
     kinds = ["value" if facts["interval"] is None else "interval" for facts in targets.values()]
     widths = [max(WIDTHS[kind], len(name)) for kind, name in zip(kinds, targets, strict=True)]
-    columns = [WIDTHS["id"], *widths, WIDTHS["status"], 0]
+    columns = [WIDTHS["id"], *widths, *map(len, decision_names(needs)), WIDTHS["status"], 0]
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, columns, strict=True)).rstrip()
 
 
@@ -807,22 +876,30 @@ def notify(note: str) -> None:
     print(f"note: {note}", file=sys.stderr, flush=True)
 
 
-def answer_all(device: SoilScan, table: TextIO, *, as_json: bool) -> None:
+def answer_all(device: SoilScan, table: TextIO, needs: dict[str, float], *, as_json: bool) -> None:
     """Predict from each row of a table and print the result before the next row is read.
+
+    Args:
+        device: The open bundle.
+        table: The table.
+        needs: From `needs_of`; empty prints no decisions.
+        as_json: Whether to print a JSON object per line.
 
     Raises:
         SoilScanError: see `read_scans`.
     """
-    head = "" if as_json else head_line(device.targets)
+    head = "" if as_json else head_line(device.targets, list(needs))
     for identity, scan in read_scans(table, device.bands, device.card.get("id_column", ""), notify):
         estimate = device.estimate(scan)
+        decisions = device.decisions(estimate, needs)
         if as_json:
-            answer(json.dumps({"id": identity, **estimate.as_dict()}, allow_nan=False))
+            facts = {"id": identity, **estimate.as_dict(), **({"decisions": decisions} if needs else {})}
+            answer(json.dumps(facts, allow_nan=False))
             continue
         if head:
             answer(head)
             head = ""
-        answer(line_of(device.targets, identity, estimate))
+        answer(line_of(device.targets, identity, estimate, decisions))
 
 
 def opened(scans: str) -> TextIO:
@@ -855,13 +932,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "scans", metavar="SCANS", nargs="?", default="-", help="CSV file; -, the default, is standard input"
     )
     parser.add_argument("--variant", metavar="NAME", help="variant of the bundle; default: that of card.json")
+    parser.add_argument(
+        "--need",
+        metavar="TARGET=WIDTH,...",
+        help="largest half width of the interval that you accept, in the unit of the target, such as OC_g_kg=3,pH=0.3; "
+        "adds keep, or send the soil to the laboratory",
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object per line instead of a table")
     parser.add_argument(
         "--golden", action="store_true", help="run the golden scans; without --variant, on every variant"
     )
     options = parser.parse_args(arguments)
-    if options.golden and (options.json or options.scans != "-"):
-        parser.error("--golden reads the scans of the bundle and prints a line per variant; omit SCANS and --json")
+    if options.golden and (options.json or options.scans != "-" or options.need is not None):
+        parser.error(
+            "--golden reads the scans of the bundle and prints a line per variant; omit SCANS, --json and --need"
+        )
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # ids may have characters that the terminal's encoding lacks
     try:
@@ -870,8 +955,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name in [options.variant] if options.variant else device.card["variants"]:
                 answer(repeat_golden(SoilScan(options.bundle, name)))
             return 0
+        needs = {} if options.need is None else needs_of(options.need, device.targets)
         with opened(options.scans) as table:
-            answer_all(device, table, as_json=options.json)
+            answer_all(device, table, needs, as_json=options.json)
     except BrokenPipeError:
         return 0  # the reader closed the pipe, as `| head` does
     except KeyboardInterrupt:

@@ -21,6 +21,13 @@ def digits(value: float, count: int = 3) -> str:
     return f"{value:.{max(0, count - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
+def rounded_up(value: float) -> float:
+    """The smallest number of two significant digits that is at least `value`, which is above 0 and finite."""
+    exponent = math.floor(math.log10(value)) - 1
+    # The margin leaves a value that has two digits, such as 0.29, unchanged.
+    return float(f"{math.ceil(value / 10.0**exponent * (1 - 1e-9))}e{exponent}")
+
+
 def percent(fraction: float) -> str:
     """A fraction in whole percent; with one decimal below 1 %, so that a small fraction is not shown as 0 %."""
     return f"{100 * fraction:.1f} %" if 0 < fraction < 0.01 else f"{100 * fraction:.0f} %"

@@ -22,7 +22,8 @@ from relple_tf.artefacts.reading import LARGEST_JSON_BYTES, read_bytes, readable
 from relple_tf.errors import InputError
 from relple_tf.models.deployed import T2, Q
 from relple_tf.prediction.litert import LiteRtModel
-from relple_tf.prediction.runs import Estimate, predict_scans
+from relple_tf.prediction.needs import check_needs
+from relple_tf.prediction.runs import NO_NEEDS, Estimate, predict_scans
 from relple_tf.runs.card_schema import BUNDLE_REMEDY, CARD, bundle_card
 from relple_tf.spectra.readers.scans import open_scans
 
@@ -37,16 +38,19 @@ def is_bundle(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (SUMS, "golden.json", "soil_scan.py"))
 
 
-def predict_bundle(folder: Path, scans: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def predict_bundle(
+    folder: Path, scans: Path, needs: Mapping[str, float] = NO_NEEDS
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Predict a table of scans; returns the same table and notes as `predict_table`, and a note on the model file.
 
     Raises:
-        InputError: the bundle is damaged or has another format, the table is invalid, or its bands do not cover those
-            of the model.
+        InputError: the bundle is damaged or has another format, the table is invalid, its bands do not cover those of
+            the model, or the bundle cannot decide by the needs.
     """
     card, file, estimate = open_bundle(folder)
+    check_needs(needs, card["targets"], folder)
     scan_table = open_scans(scans, card.get("id_column", ""), card["input"]["quantity"])
-    table, notes = predict_scans(folder, card, scan_table, estimate)
+    table, notes = predict_scans(folder, card, scan_table, estimate, needs=needs)
     return table, (f"predicted by {file} of {folder}", *notes)
 
 

@@ -14,8 +14,10 @@ import pandas as pd
 
 from relple_tf.artefacts.reading import LARGEST_JSON_BYTES, read_bytes
 from relple_tf.errors import InputError
+from relple_tf.evaluation.keep_or_send import KEEP, SEND, SUFFIX, half_widths, is_kept
 from relple_tf.models.deployed import T2, Q
 from relple_tf.models.domain import Limits, status
+from relple_tf.prediction.needs import check_needs
 from relple_tf.progress import tqdm
 from relple_tf.runs.card_schema import CARD, input_end_tolerance_nm, run_card
 from relple_tf.runs.folder import CONFIG, REMEDY, RunFolder, read_config
@@ -31,20 +33,27 @@ CHUNK_SCANS = 8 * BATCH_SCANS
 """Scans in memory at a time; a multiple of the batch, because the last digits of a prediction depend on the length of
 its batch."""
 
+NO_NEEDS: Mapping[str, float] = {}
+"""Predicts without decisions."""
+
 Estimate = Callable[[npt.NDArray[np.float32]], Mapping[str, npt.NDArray[Any]]]
 """Spectra (n, bands), on the bands and in the quantity of the model -> target, T2 and Q, (n,) each."""
 
 
-def predict_table(folder: RunFolder, scans: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Predict a table of scans with a run; returns as `predict_scans`.
+def predict_table(
+    folder: RunFolder, scans: Path, needs: Mapping[str, float] = NO_NEEDS
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Predict a table of scans with a run; arguments and result as those of `predict_scans`.
 
     Raises:
-        InputError: the run is damaged, the table is invalid, or its bands do not cover those of the model.
+        InputError: the run is damaged, the table is invalid, its bands do not cover those of the model, or the run
+            cannot decide by the needs.
     """
     card, estimate = open_run_model(folder)
+    check_needs(needs, card["targets"], folder.path)
     config = read_config(folder.path / CONFIG)
     table = open_scans(scans, config.data.id_column, card["input"]["quantity"], config.limits, config.data.scale)
-    return predict_scans(folder.path, card, table, estimate)
+    return predict_scans(folder.path, card, table, estimate, needs=needs)
 
 
 def open_run_model(folder: RunFolder) -> tuple[dict[str, Any], Estimate]:
@@ -62,7 +71,13 @@ def open_run_model(folder: RunFolder) -> tuple[dict[str, Any], Estimate]:
 
 
 def predict_scans(
-    source: Path, card: Mapping[str, Any], scans: Scans, estimate: Estimate, chunk: int = CHUNK_SCANS
+    source: Path,
+    card: Mapping[str, Any],
+    scans: Scans,
+    estimate: Estimate,
+    chunk: int = CHUNK_SCANS,
+    *,
+    needs: Mapping[str, float] = NO_NEEDS,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Predict a table of scans, chunk by chunk.
 
@@ -72,12 +87,14 @@ def predict_scans(
         scans: The table.
         estimate: The deployed model.
         chunk: Scans in memory at a time.
+        needs: Target -> largest half width that the user accepts, in the unit of the target; from `check_needs`.
 
     Returns:
         A row per scan, in the order of the table: id; scan, if the table has names of scans beside those of samples;
         per target its prediction in laboratory units and, if the model
-        has intervals, the bounds of its interval (`_low`, `_high`); status, from domain.STATUSES. And notes: which
-        conversions were made, and how many scans are out of domain.
+        has intervals, the bounds of its interval (`_low`, `_high`), and, for a target in `needs`, `_decision`: `keep`
+        if the status is `ok` and the half width is within the need, else `send`; status, from domain.STATUSES. And
+        notes: which conversions were made, how many scans are out of domain, and how many are kept.
 
     Raises:
         InputError: the bands do not cover those of the model, or a scan is impossible in the quantity of the model.
@@ -91,19 +108,25 @@ def predict_scans(
                 outputs = estimate(ready.spectra)
             else:
                 outputs = no_estimates(card)
-            tables.append(with_invalid(predictions_table(card, rows.library.name_columns, outputs), rows))
+            tables.append(with_invalid(predictions_table(card, rows.library.name_columns, outputs, needs), rows))
             bar.update(len(rows.ids))
     table = pd.concat(tables, ignore_index=True)
     notes = [*scans.notes, *conversions, *(f"warning: {warning}" for warning in scans.warnings)]
     if outside := int((table["status"] != "ok").sum()):
         notes.append(f"{outside} of {len(table)} scans have status outside or invalid: do not use their values")
+    for name, need in needs.items():
+        kept = int((table[f"{name}{SUFFIX}"] == KEEP).sum())
+        notes.append(f"{name}: {kept} of {len(table)} scans kept with a need of {need:g}; send the others")
     if card["simulated"]:
         notes.append(f"{source}: trained on simulated spectra; the values are not valid for real soils")
     return table, tuple(notes)
 
 
 def predictions_table(
-    card: Mapping[str, Any], names: Mapping[str, npt.NDArray[np.str_]], outputs: Mapping[str, npt.NDArray[Any]]
+    card: Mapping[str, Any],
+    names: Mapping[str, npt.NDArray[np.str_]],
+    outputs: Mapping[str, npt.NDArray[Any]],
+    needs: Mapping[str, float] = NO_NEEDS,
 ) -> pd.DataFrame:
     """Table of `predict_scans` for a chunk of scans.
 
@@ -111,6 +134,7 @@ def predictions_table(
         card: Card of the run or bundle.
         names: `id` and, if there is one, `scan` -> (n,).
         outputs: Target, T2 and Q -> (n,).
+        needs: As in `predict_scans`; its targets have intervals.
     """
     domain = card["domain"]
     limits = Limits(t2=domain["limits"][T2], q=domain["limits"][Q], share=domain["share_within"])
@@ -122,6 +146,9 @@ def predictions_table(
             interval = Interval(**{field.name: target["interval"][field.name] for field in fields(Interval)})
             bounds = interval.bounds(outputs[name], limits.difficulty(outputs[T2]))
             columns[f"{name}_low"], columns[f"{name}_high"] = (bound.astype("float32") for bound in bounds)
+        if name in needs:
+            kept = is_kept(half_widths(outputs[name], *bounds), states, needs[name])
+            columns[f"{name}{SUFFIX}"] = np.where(kept, KEEP, SEND)
     return pd.DataFrame({**names, **columns, "status": states})
 
 
@@ -131,15 +158,18 @@ def no_estimates(card: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def with_invalid(table: pd.DataFrame, rows: Chunk) -> pd.DataFrame:
-    """Predictions of all rows of a chunk: those of `table`, one per usable scan, else no values and status invalid."""
+    """Predictions of all rows of a chunk: those of `table`, one per usable scan; the others are invalid.
+
+    An invalid scan has no values, and its decisions are `send`.
+    """
     if rows.usable.all():
         return table
     whole = table.set_index(np.flatnonzero(rows.usable)).reindex(range(len(rows.ids)))
     whole["id"] = rows.ids
     if rows.scans is not None:
         whole["scan"] = rows.scans
-    whole["status"] = whole["status"].fillna("invalid")
-    return whole
+    decided = [name for name in whole if name.endswith(SUFFIX)]
+    return whole.fillna({"status": "invalid", **dict.fromkeys(decided, SEND)})
 
 
 def estimates(model: keras.Model, spectra: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:

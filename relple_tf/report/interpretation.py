@@ -54,7 +54,7 @@ def interpretation(result: RunResult, target: str, facts: Mapping[str, Any]) -> 
     where = "" if new_group is None else " in the fields of the calibration set"
     sentences = [
         f"{use(network)}{where}: RPIQ {shown['rpiq']} and RPD {shown['rpd']} on {shown['n']} test soils",
-        f"RMSE {_with_unit(shown['rmse'], facts['unit'])}, {compared_with_plsr(network['rmse'], plsr['rmse'])}",
+        f"RMSE {number_with_unit(shown['rmse'], facts['unit'])}, {compared_with_plsr(network['rmse'], plsr['rmse'])}",
         interval_sentence(facts["interval"], facts["unit"]),
         f"{percent(result.outside)} of the test scans are outside the domain or invalid",
     ]
@@ -82,11 +82,12 @@ def interval_sentence(interval: Mapping[str, Any] | None, unit: str) -> str:
     test, name = interval["test"], f"{percent(interval['coverage'])} prediction interval"
     if not test["n"]:
         return f"The width of the {name} is unknown, because no test soil has a laboratory value"
-    half_width = f"±{_with_unit(digits(test['typical_half_width'], 2), unit)}"
+    half_width = f"±{number_with_unit(digits(test['typical_half_width'], 2), unit)}"
     coverage = f"contains {percent(test['coverage'])} of {test['n']} laboratory values"
     return f"The {name} is typically {half_width} and {coverage} of the test set"
 
 
-def _with_unit(number: str, unit: str) -> str:
+def number_with_unit(number: str, unit: str) -> str:
+    """A number with its unit."""
     # An RMSE in `%` next to a difference in `%` would be ambiguous.
     return f"{number} {'percentage points' if unit == '%' else unit}".rstrip()

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from relple_tf.config_text import to_toml
 from relple_tf.evaluation.formatting import percent
 from relple_tf.evaluation.result import RunResult, source_name
-from relple_tf.report import sections, tables
+from relple_tf.report import keep_or_send, sections, tables
 from relple_tf.report.interpretation import CLOSE, NO_USE, interpretation, rule
+from relple_tf.report.plots.needs import FEWEST
 from relple_tf.report.plots.training import LOWEST_R2
 from relple_tf.runs.card import card
 
@@ -58,6 +59,8 @@ def report(result: RunResult) -> str:
         domain_rows=tables.domain_rows(result),
         domain=sections.domain(result),
         share=percent(result.fitted.reliability.limits.share),
+        keep_or_send=keep_or_send.section(result, units),
+        fewest_kept=FEWEST,
         importance=sections.importance(result),
         learning_curves=sections.learning_curves(result),
         outliers=outlier_table(result),

@@ -9,6 +9,7 @@ import numpy as np
 
 from relple_tf import __version__
 from relple_tf.evaluation.formatting import unit
+from relple_tf.evaluation.need_curve import need_curve
 from relple_tf.evaluation.result import RunResult
 from relple_tf.models.deployed import T2, Q
 from relple_tf.models.relevance import relevant_targets
@@ -38,6 +39,7 @@ def card(result: RunResult) -> dict[str, Any]:
                 "lowest": float(scale.to_lab(np.array(scale.low))),
                 "highest": float(scale.to_lab(np.array(scale.high))),
                 "interval": interval_entry(result, scale.name),
+                "need_curve": need_curve(result, scale.name),
                 "test": result.metrics["test"][scale.name],
             }
             for scale in result.fitted.prepared.scales

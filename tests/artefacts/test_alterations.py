@@ -179,6 +179,7 @@ HOSTILE_IN_BUNDLE = {
     "default_variant": ("none", None, ["float32"], "../float32", ABSENT),
     "id_column": (None, 3, ["id"]),
 }
+POINT = {"need": 3.0, "kept": 0.5, "n": 20, "rmse": 1.2, "beyond": 0.05}
 HOSTILE_IN_RUN = {
     "simulated": (None, 1, "false", ABSENT),
     "front_end.grid_nm": ([], [1000], [2, 1], None, ABSENT),
@@ -195,6 +196,15 @@ HOSTILE_IN_RUN = {
     "data_sha256": ("", "x" * 64, None, ABSENT),
     "notes": (None, [1], ["\ud800"], ABSENT),
     "targets.pH.lowest": (None, "0", 1e308, ABSENT),
+    "targets.pH.need_curve": (
+        *(3, "none", {}, [None], [[]], [1], [POINT] * 101),
+        *([POINT | {"need": value}] for value in (-1, None, "3", 1e308)),
+        *([POINT | {"kept": value}] for value in (-0.1, 1.1, None, True)),
+        *([POINT | {"n": value}] for value in (-1, 1.5, None)),
+        *([POINT | {"rmse": value}] for value in (-1, "3", 1e308)),
+        *([POINT | {"beyond": value}] for value in (-0.1, 1.1, "0")),
+        [{"need": 3}],
+    ),
 }
 
 
@@ -243,6 +253,19 @@ def test_a_card_that_is_changed_to_a_valid_value_is_accepted(run, bundle, scans,
     """This shows that the cards of the tests above are refused because of the hostile value."""
     for source, command in ((run, "predict RUN"), (bundle, "predict BUNDLE"), (bundle, "soil_scan")):
         folder = damaged(source, tmp_path / source.name, lambda folder: write_card(folder, "targets.pH.interval.n", 50))
+        assert outcome(command, folder, scans[source])[0] == "answered"
+
+
+@pytest.mark.parametrize("curve", [ABSENT, None, [], [POINT], [POINT | {"rmse": None, "beyond": None, "n": 0}]])
+def test_a_card_with_or_without_a_curve_of_needs_is_read(run, bundle, scans, undamaged, tmp_path, curve):
+    """Cards of version 0.2.0 have none."""
+
+    def alter(folder):
+        write_card(folder, "targets.pH.need_curve", None)
+        write_card(folder, "targets.pH.need_curve", curve)
+
+    for source, command in ((run, "predict RUN"), (bundle, "predict BUNDLE"), (bundle, "soil_scan")):
+        folder = damaged(source, tmp_path / source.name / command.split()[-1], alter)
         assert outcome(command, folder, scans[source])[0] == "answered"
 
 

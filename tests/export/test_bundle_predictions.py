@@ -270,3 +270,43 @@ def test_predict_asks_for_the_missing_hashes_of_a_bundle(folder, scans, tmp_path
     (copy / "SHA256SUMS").write_bytes(b"\xff\xfe\x00")
     assert exit_code(predict.main, copy, scans) == 2
     assert "SHA256SUMS: line 1: expected a SHA-256" in capsys.readouterr().err
+
+
+def test_run_bundle_and_soil_scan_decide_alike(trained, folder, scans, tmp_path, capsys):
+    """The needs are half widths of the scans themselves; a scan has a cell that is not a number."""
+    table = pd.read_csv(scans, dtype=str)
+    table.loc[3, table.columns[5]] = "wet"
+    path = tmp_path / "scans.csv"
+    table.to_csv(path, index=False)
+    predicted, _ = predict_table(RunFolder(path=trained.folder), path)
+    reach = {
+        name: np.maximum(predicted[name] - predicted[f"{name}_low"], predicted[f"{name}_high"] - predicted[name])
+        for name in ("OC_g_kg", "pH")
+    }
+    for row in (0, 2, 5):
+        # A thousandth more: run and bundle differ in the last digits.
+        needs = {name: float(f"{1.001 * widths[row]:.6g}") for name, widths in reach.items()}
+        text = ",".join(f"{name}={need!r}" for name, need in needs.items())
+        decided = {}
+        for model in (trained.folder, folder):
+            capsys.readouterr()
+            assert exit_code(predict.main, model, path, "--need", text) == 0
+            decided[model] = pd.read_csv(io.StringIO(capsys.readouterr().out))
+        script = [sys.executable, folder / "soil_scan.py", folder, path, "--json", "--need", text]
+        child = subprocess.run(script, capture_output=True, text=True, check=True)
+        lines = [json.loads(line) for line in child.stdout.splitlines()]
+        in_python = load(folder).predict(path, need=needs)
+        for name, need in needs.items():
+            kept = (predicted["status"] == "ok") & (reach[name] <= need)
+            words = np.where(kept, "keep", "send").tolist()
+            assert words[3] == "send"
+            assert decided[trained.folder][f"{name}_decision"].tolist() == words
+            assert decided[folder][f"{name}_decision"].tolist() == words
+            assert in_python[f"{name}_decision"].tolist() == words
+            assert [line["decisions"][name] for line in lines] == words
+
+
+def test_the_bundle_card_repeats_the_curve_of_the_run(trained, card):
+    for name, facts in trained.card["targets"].items():
+        assert facts["need_curve"]
+        assert card["targets"][name]["need_curve"] == facts["need_curve"]

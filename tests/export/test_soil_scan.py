@@ -16,6 +16,7 @@ import pytest
 from export.runtime import soil_scan
 from export.runtime.soil_scan import SoilScan, SoilScanError
 from relple_tf.errors import InputError
+from relple_tf.evaluation import keep_or_send
 from relple_tf.models.domain import Limits
 from relple_tf.prediction import bundles as bundled
 from relple_tf.prediction.runs import to_model_input
@@ -189,6 +190,7 @@ def test_format_and_ranges_are_those_of_relple_tf():
     assert soil_scan.FLATTEST_ABSORBANCE == library.FLATTEST_ABSORBANCE
     assert soil_scan.REFLECTANCE_FLOOR == library.REFLECTANCE_FLOOR
     assert soil_scan.SAME_NM == range_ends.SAME_NM
+    assert soil_scan.NEED_TOLERANCE == keep_or_send.TOLERANCE
 
 
 @pytest.mark.parametrize("limit", ["T2", "Q"])
@@ -625,3 +627,50 @@ def test_the_script_refuses_in_one_line(copied):
     assert err.startswith("error: ")
     assert "float32.tflite" in err
     assert err.count("\n") == 1
+
+
+def test_decisions_follow_the_half_width_and_the_status(device):
+    for scan in hand_made.soils():
+        estimate = device.estimate(scan)
+        low, high = estimate.intervals["OC_g_kg"]
+        width = max(estimate.values["OC_g_kg"] - low, high - estimate.values["OC_g_kg"])
+        kept = [device.decisions(estimate, {"OC_g_kg": width * factor}) for factor in (1e-9, 0.999, 1.0, 1e9)]
+        ok = "keep" if estimate.status == "ok" else "send"
+        assert [decision["OC_g_kg"] for decision in kept] == ["send", "send", ok, ok]
+    for scan in (spoiled(with_band(np.nan)), np.float32([0.01, 1.4] * 12)):
+        estimate = device.estimate(scan)
+        assert estimate.status != "ok"
+        assert device.decisions(estimate, {"OC_g_kg": 1e300}) == {"OC_g_kg": "send"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected TARGET=WIDTH,... such as OC_g_kg=3,pH=0.3, received 'nothing'"),
+        ("OC_g_kg", "received 'OC_g_kg'"),
+        ("OC_g_kg=3,", "received 'nothing'"),
+        ("OC_g_kg=3,OC_g_kg=4", "OC_g_kg is given twice"),
+        ("Au_ppm=3", "the bundle has no target Au_ppm; it has OC_g_kg, pH"),
+        ("pH=0.3", "pH has no prediction interval in this bundle"),
+        *((f"OC_g_kg={width}", "expected a finite number above 0") for width in ("0", "-1", "nan", "inf", "wide")),
+    ],
+)
+def test_a_wrong_need_is_refused_in_one_line(made, text, message):
+    out, line = refused(command(made[0], "-", "--need", text, text=csv_of(hand_made.soils(1))))
+    assert out == ""
+    assert message in line
+
+
+def test_the_table_and_the_json_lines_hold_the_decisions(made, device):
+    scans = [*hand_made.soils(2), spoiled(with_band(np.nan))]
+    text = csv_of(scans, ["a", "b", "c"])
+    code, out, _ = command(made[0], "-", "--need", "OC_g_kg=1e9", text=text)
+    assert code == 0
+    head, *rows = out.splitlines()
+    assert head.split() == ["id", "OC_g_kg", "pH", "OC_g_kg_decision", "status"]
+    column = head.index("OC_g_kg_decision")
+    expected = ["keep" if device.estimate(scan).status == "ok" else "send" for scan in scans]
+    assert [row[column:].split()[0] for row in rows] == expected
+    code, out, _ = command(made[0], "-", "--need", "OC_g_kg=1e9", "--json", text=text)
+    assert [json.loads(line)["decisions"] for line in out.splitlines()] == [{"OC_g_kg": word} for word in expected]
+    assert command(made[0], "-", "--golden", "--need", "OC_g_kg=3")[0] == 2

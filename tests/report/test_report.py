@@ -16,9 +16,11 @@ from relple_tf.config import Config, ModelConfig, SplitConfig, TrainingConfig
 from relple_tf.config import replace as changed
 from relple_tf.evaluation.formatting import COLUMNS, digits, percent, texts
 from relple_tf.evaluation.metrics import scores
+from relple_tf.evaluation.need_curve import scans_of_test
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.pipeline import FittedModel
 from relple_tf.report.interpretation import USES, interpretation, interval_sentence
+from relple_tf.report.keep_or_send import sentence
 from relple_tf.report.page import report
 from relple_tf.report.plots.parity import one_to_one
 from relple_tf.report.sections import quantile_rows
@@ -40,7 +42,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.attributes, self.images, self.rows = [], [], [], []
-        self.bold, self.tables = [], []
+        self.bold, self.tables, self.in_row = [], [], False
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -54,13 +56,17 @@ class Page(HTMLParser):
             self.rows.append([])
             self.tables[-1].append(self.rows[-1])
             self.bold.append(set())
+            self.in_row = True
         if tag in ("td", "th"):
             self.rows[-1].append("")
-        if tag == "strong" and self.rows:
+        if tag == "strong" and self.in_row:
             self.bold[-1].add(len(self.rows[-1]) - 1)
 
+    def handle_endtag(self, tag):
+        self.in_row = self.in_row and tag != "tr"
+
     def handle_data(self, text):
-        if self.tags and self.tags[-1] in ("td", "th", "strong", "span") and self.rows:
+        if self.in_row and self.tags[-1] in ("td", "th", "strong", "span"):
             self.rows[-1][-1] += text
 
 
@@ -441,3 +447,81 @@ def test_numbers_have_the_given_digits_but_whole_numbers_are_not_rounded(value, 
 @pytest.mark.parametrize(("fraction", "shown"), [(0.0, "0 %"), (0.004, "0.4 %"), (0.04, "4 %"), (1.0, "100 %")])
 def test_a_fraction_below_one_percent_is_not_rounded_to_zero(fraction, shown):
     assert percent(fraction) == shown
+
+
+def needs_text(text):
+    """Target -> sentence of the section Keep or send as plain text."""
+    matches = re.findall('<p class="need"><strong>(.*?)</strong>: (.*?)</p>', text)
+    return {html.unescape(name): html.unescape(words).replace("\xa0", " ") for name, words in matches}
+
+
+def kept_by_hand(result, name, need):
+    """Test scans that are kept, and their absolute errors, by definition."""
+    kept, errors = 0, []
+    for row in np.flatnonzero(result.parts == "test"):
+        low, high = (bound[row] for bound in result.bounds(name))
+        estimate, measured = result.predictions[name][row], result.library.targets[name][row]
+        if result.status[row] == "ok" and max(estimate - low, high - estimate) <= need * (1 + 1e-6):
+            kept += 1
+            errors += [] if np.isnan(measured) else [abs(estimate - measured)]
+    return kept, np.array(errors)
+
+
+def with_growth(result, growth):
+    """The result with intervals that widen with the distance from the training mean."""
+    reliability = result.fitted.reliability
+    intervals = {name: replace(interval, growth=growth) for name, interval in reliability.intervals.items()}
+    fitted = replace(result.fitted, reliability=replace(reliability, intervals=intervals))
+    return replace(result, fitted=fitted, t2=result.t2 * np.linspace(0.2, 1.5, len(result.t2)))
+
+
+@pytest.mark.parametrize("growth", [0.0, 2.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_kept_soils_of_text_and_card_equal_those_counted_by_hand(result, name, growth):
+    changed_result = with_growth(result, growth)
+    words = needs_text(report(changed_result))[name]
+    unit = {"OC_g_kg": " g/kg", "pH": "", "a<b&c_pct": " percentage points"}[name]
+    need = float(re.match(rf"With a need of ±([\d.]+){unit}, ", words)[1])
+    kept, errors = kept_by_hand(changed_result, name, need)
+    assert kept > 0
+    within = percent(np.mean(errors <= need * (1 + 1e-6)))
+    assert words.startswith(
+        f"With a need of ±{digits(need, 2)}{unit}, {percent(kept / 25)} of the 25 test scans are kept; {within} of the "
+        f"{len(errors)} laboratory values of these are within ±{digits(need, 2)}{unit} of the prediction (nominal: at "
+        f"least 90 %), and their RMSE is {digits(np.sqrt(np.mean(errors**2)))}{unit}."
+    )
+    points = card(changed_result)["targets"][name]["need_curve"]
+    for point in points:
+        kept, errors = kept_by_hand(changed_result, name, point["need"])
+        assert (point["kept"], point["n"]) == (kept / 25, len(errors))
+        if len(errors):
+            assert point["rmse"] == pytest.approx(np.sqrt(np.mean(errors**2)))
+            assert point["beyond"] == np.mean(errors > point["need"] * (1 + 1e-6))
+    is_step = not growth and not changed_result.fitted.reliability.intervals[name].root
+    assert ("All intervals inside the domain have the same half width" in words) is is_step
+    assert len(points) == 1 if is_step else len(points) > 1
+    assert points[-1]["kept"] == np.mean(changed_result.status[changed_result.parts == "test"] == "ok")
+
+
+def test_each_target_has_a_curve_of_its_needs(page):
+    alts = [image["alt"] for image in page.images]
+    for name in NAMES:
+        assert sum(alt.startswith(f"Test scans kept against the need of {name}: need ") for alt in alts) == 1
+
+
+def test_without_intervals_or_scans_in_the_domain_there_is_no_curve(result):
+    alone = result_of(cv_folds=0)
+    assert set(needs_text(report(alone)).values()) == {"There is no curve, because there are no prediction intervals."}
+    assert [entry["need_curve"] for entry in card(alone)["targets"].values()] == [None] * 3
+    far = replace(result, t2=np.full(90, 9 * result.fitted.reliability.limits.t2))
+    assert set(needs_text(report(far)).values()) == {
+        "No test scan is inside the domain, so none is kept, whatever the need."
+    }
+    assert [entry["need_curve"] for entry in card(far)["targets"].values()] == [[]] * 3
+
+
+def test_kept_scans_without_laboratory_values_are_stated(result):
+    values = result.library.targets | {"pH": np.where(result.parts == "test", np.nan, result.library.targets["pH"])}
+    unmeasured = replace(result, library=replace(result.library, targets=values))
+    words = sentence(scans_of_test(unmeasured, "pH"), "", 0.9)
+    assert "88 % of the 25 test scans are kept; none of these has a laboratory value." in words
