@@ -45,7 +45,8 @@ def trained(field: str, preset: str, out: Path) -> StoredRun:
     config = replace(PRESETS[preset](), split__method="random", split__within_groups=True)
     if not folder.is_complete:
         library = load(config)
-        others: npt.NDArray[np.bool_] = np.not_equal(library.groups, field)
+        others = np.array([group != field for group in ([] if library.groups is None else library.groups)])
+        folder = dataclasses.replace(folder, resumed=folder.is_started)
         train_run(library.rows(others), config, folder, notify=lambda _: None)
     return read_run(folder.path)
 

@@ -3,10 +3,10 @@
     python -m benchmarks.distortions RUN [--model BUNDLE_OR_VARIANT] [--corn FILE] [--ossl FILE] [--out DIR]
 
 RUN is the folder of a training; its test scans are distorted in absorbance (`kinds.py`) and predicted by its Keras
-model. With --model they are predicted by a bundle of the run instead: the folder, or one .tflite in it. Prints a Markdown table, and the rows that miss a goal (`figures.py`); writes DIR/distortions.csv with further
-figures. --corn (corn_three_instruments.csv.gz) and --ossl (ossl_neospectra_slice.csv.gz) add the fractions of these
-scans that are ok, outside and invalid, if their wavelengths are those of the model: corn is not soil, and OSSL is
-another instrument.
+model. With --model they are predicted by a bundle of the run instead: the folder, or one .tflite in it. Prints a
+Markdown table, and the rows that miss a goal (`figures.py`); writes DIR/distortions.csv with further figures. --corn
+(corn_three_instruments.csv.gz) and --ossl (ossl_neospectra_slice.csv.gz) add the fractions of these scans that are ok,
+outside and invalid, if their wavelengths are those of the model: corn is not soil, and OSSL is another instrument.
 """
 
 import argparse

@@ -38,8 +38,8 @@ from relple_tf.training.intervals import Interval
 
 Floats = npt.NDArray[np.float64]
 SAME_SCAN = 1e-4
-"""Scans that differ by less at every band are the same scan: less than the noise of an instrument, more than the rounding
-of a table."""
+"""Scans that differ by less at every band are the same scan: more than the rounding of a table, less than the noise of
+an instrument."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -305,7 +305,7 @@ def _card(run: StoredRun, result: Adaptation, library: SpectralLibrary, parts: n
     card["soils"] = {part: int(np.sum(parts == part)) for part in PARTS}
     card["targets"] = {
         name: {
-            **entry,
+            **{key: value for key, value in entry.items() if key != "need_curve"},
             "lowest": float(result.scale_after(name).to_lab(np.array(-np.inf))),
             "highest": float(result.scale_after(name).to_lab(np.array(np.inf))),
             "interval": result.interval_entry(name) if name in result.adapted else entry["interval"],
