@@ -103,7 +103,7 @@ def test_an_adapted_run_can_be_adapted_again(adapted, tmp_path, capsys):
         (slice(120, 121), {}, "expected at least 5 samples with a laboratory value, received 1"),
         (slice(120, 130), {"pH": 6.5}, "expected laboratory values that differ, received 10 times 6.5"),
         (slice(120, 130), {"pH": None, "clay_pct": 20.0 + np.arange(10)}, "which are OC_g_kg, pH; received clay_pct"),
-        (slice(0, 10), {}, "10 of 10 scans are, such as l0; leave them out"),
+        (slice(0, 10), {}, "10 of 10 scans are, such as row 1 (l0); leave them out"),
     ],
     ids=["four soils", "one soil", "equal values", "no common target", "soils of the library"],
 )

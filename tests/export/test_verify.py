@@ -96,6 +96,18 @@ def test_an_exceeded_tolerance_is_reported_with_runtime_target_and_excess(verifi
     assert message in tolerance_exceeded(dataclasses.replace(verification, runtimes=runtimes), RECIPES["float32"])
 
 
+def test_the_loss_of_r2_of_few_values_is_not_limited(verification):
+    """Errors in SDs are, at any number of values."""
+    few = verification.keras | {"pH": verification.keras["pH"] | {"n": 19}}
+    result = verification.runtimes["LiteRT"]
+    for figures, exceeded in (({"r2": -3.0}, False), ({"r2": -3.0, "largest_error_sd": 0.5}, True)):
+        runtimes = {
+            "LiteRT": dataclasses.replace(result, targets=result.targets | {"pH": result.targets["pH"] | figures})
+        }
+        changed = dataclasses.replace(verification, runtimes=runtimes, keras=few)
+        assert (tolerance_exceeded(changed, RECIPES["float32"]) is not None) == exceeded
+
+
 def test_a_file_fails_with_varying_bits_numbers_for_an_impossible_scan_or_no_runtime(verification):
     recipe = RECIPES["float32"]
     runtimes = {
