@@ -50,11 +50,9 @@ def main(arguments: list[str]) -> None:
 
     known = CalibratedRun.read(options.run) if options.run else None
     library = read_candidates(options.scans, options.group or "", known)
-    for note in (*library.notes, *(f"warning: {doubt}" for doubt in library.doubts)):
-        notify(note)
     by_group = options.group is not None
     selection = select(library, options.count, run=known, by_group=by_group, method=options.method)
-    for note in selection.notes:
+    for note in (*library.notes, *(f"warning: {doubt}" for doubt in library.doubts), *selection.notes):
         notify(note)
     if picture:
         from relple_tf.selection.plot import selection_png

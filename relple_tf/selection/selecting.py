@@ -100,7 +100,7 @@ def select(
         notes += [*conversions, *reasons]
     candidates = np.flatnonzero(~passed_over)
     if not candidates.size:
-        raise InputError(f"{library.source}: expected samples that can be selected; {'; '.join(notes)}")
+        raise InputError(f"{library.source}: expected samples that can be selected, received none: {'; '.join(notes)}")
     if len(candidates) < count:
         notes.append(f"only {len(candidates)} of {count} samples are selected: no others can be")
     rows, reasons_of = _by_group(samples, scores, candidates, assessed, count, METHODS[method], by_group, seed)

@@ -10,9 +10,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.near_scans import NearScans, Pair, near_scans
+from relple_tf.spectra.near_scans import NearScans, Pair, near_pairs, near_scans
 from relple_tf.spectra.readers.table_file import shortened
-from relple_tf.spectra.scan_names import link_by_name
+from relple_tf.spectra.scan_names import link_by_name, numbered_stems
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -61,6 +61,38 @@ def link_samples(
         notes=(*library.notes, *notes),
         warnings=(*library.warnings, *_copies(library, samples)),
     )
+
+
+def link_numbered_scans(library: SpectralLibrary) -> SpectralLibrary:
+    """Link rows whose names differ only in the number of the scan and whose spectra are nearly equal.
+
+    For scans without laboratory values, of which `link_samples` links rows of equal id only. The limit of the distance
+    is that of `near_scans` for two equal values; noisy replicates are farther apart and stay different samples.
+
+    Returns:
+        The library with `samples`, if rows were linked, and a note that counts them and the stems that were not linked.
+    """
+    stems = numbered_stems(library.ids.tolist())
+    before: Indices = np.unique(library.sample_labels, return_inverse=True)[1]
+    after = _joined(before, near_pairs(library, stems))
+    count = before.max() - after.max()
+    apart = [rows for rows in stems if len(np.unique(after[rows])) > 1]
+    notes = []
+    if count:
+        notes.append(
+            f"rows whose names differ in the number of the scan and whose spectra are nearly equal are scans of one "
+            f"sample: {before.max() + 1} names, {after.max() + 1} samples"
+        )
+    if apart:
+        notes.append(
+            f"ids such as {_both(library, (apart[0][0], apart[0][1]))} count as different samples, because their "
+            f"spectra differ ({len(apart)} such stems); give scans of one sample the same id"
+        )
+    library = replace(library, notes=(*library.notes, *notes))
+    if not count:
+        return library
+    first = np.unique(after, return_index=True)[1]
+    return replace(library, samples=library.sample_labels[first][after])
 
 
 def _joined(groups: Indices, pairs: Sequence[Pair]) -> Indices:

@@ -34,7 +34,7 @@ from relple_tf.spectra.readers.laboratory_table import join_laboratory
 from relple_tf.spectra.readers.measured_values import measured_values
 from relple_tf.spectra.readers.table_file import Cells, Layout, cell_name, quoted, shortened
 from relple_tf.spectra.replicates import average_replicates
-from relple_tf.spectra.samples import link_samples
+from relple_tf.spectra.samples import link_numbered_scans, link_samples
 from relple_tf.spectra.splitting.coordinates import read_coordinates
 
 _PARTS = {
@@ -108,6 +108,9 @@ def read_scans(
 ) -> SpectralLibrary:
     """Read scans without laboratory values; scans that cannot be soils are dropped by name, whatever their number.
 
+    Scans of one sample are linked by id, by the laboratory values of the table, if it has any, and by names
+    (`link_numbered_scans`).
+
     Args:
         path: As for `read_table`.
         data: `id_column` is used if the table has it; `group_column` is read if it is given, and an empty cell stays
@@ -125,7 +128,8 @@ def read_scans(
         column = find_column(str(path), list(texts), "group", data.group_column)
         _check_names(str(path), column, texts[column])
         library = replace(library, groups=np.array(texts[column], dtype=str))
-    return _checked_rows(library, texts, assessment.bad, NO_VALUES, data, may_refuse=False).checked()
+    library = _checked_rows(library, texts, assessment.bad, NO_VALUES, data, may_refuse=False).checked()
+    return link_numbered_scans(library) if data.samples == "auto" else library
 
 
 def _checked_rows(
