@@ -15,7 +15,7 @@ from relple_tf.processes import import_tensorflow
 if TYPE_CHECKING:
     from relple_tf.artefacts.outputs import OutputFile
 
-METHODS = ("kennard_stone", "k_medoids", "latin_hypercube")
+METHODS = ("k_medoids", "kennard_stone", "latin_hypercube")
 """Same as in `relple_tf.selection.methods`, which imports SciPy; the first is the default."""
 REQUIRED = ["id", "order", "reason", "represents", "distance"]
 OPTIONAL = {"scan", "group", "calibration_distance", "status", "widest_interval", "widest_target"}

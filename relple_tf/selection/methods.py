@@ -33,15 +33,15 @@ class Method:
 
 
 METHODS = {
-    "kennard_stone": Method(
-        choose=lambda scores, count, _: kennard_stone(scores, count),
-        reason="farthest from the samples above",
-        first_reason="farthest pair",
-    ),
     "k_medoids": Method(
         choose=lambda scores, count, _: k_medoids(scores, count),
         reason="medoid of a cluster",
         first_reason="medoid of a cluster",
+    ),
+    "kennard_stone": Method(
+        choose=lambda scores, count, _: kennard_stone(scores, count),
+        reason="farthest from the samples above",
+        first_reason="farthest pair",
     ),
     "latin_hypercube": Method(
         choose=latin_hypercube,

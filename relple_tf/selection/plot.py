@@ -49,8 +49,8 @@ def _scatter(axes: Axes, selection: Selection, x: int, y: int) -> None:
     if count := int(selection.passed_over.sum()):
         passed = scores[selection.passed_over].T
         axes.scatter(*passed, s=14, color="0.35", linewidths=0.7, marker="x", label=f"passed over ({count})")
-    style: dict[str, Any] = {"facecolors": "white", "edgecolors": "0.35", "linewidths": 0.7}
-    axes.scatter(*scores[other].T, s=12, label=f"not selected ({int(other.sum())})", **style)
+    style: dict[str, Any] = {"facecolors": "none", "edgecolors": "0.45", "linewidths": 0.5}
+    axes.scatter(*scores[other].T, s=9, label=f"not selected ({int(other.sum())})", **style)
     for label, places, colour in _coloured(selection):
         points = scores[selection.rows[places]].T
         axes.scatter(*points, s=62, color=colour, edgecolors="white", linewidths=0.6, label=label, zorder=3)
