@@ -1,14 +1,16 @@
 """Soils selected by their scans, compared with soils drawn at random: error of a PLSR that is calibrated on them.
 
-    python -m benchmarks.selection DATA [--counts 20,40] [--splits 5] [--draws 10]
+    python -m benchmarks.selection DATA [--counts 20,40] [--splits 20] [--draws 10]
 
 DATA is a folder with nirsoil.csv.gz and datsoilspc.csv.gz; the third set is the field SSP.460 of LimeSoDa. For each
-target and split, 30 % of the samples with a laboratory value are test samples, and the others are candidates. Each method of
-`relple_tf.select` (without a run) selects from the candidates, and as many are drawn at random, in several draws. PLSR
-(SNV, first derivative; components and scale by cross-validation on the selected samples) is fitted on each selection.
-Printed per set, target and number: the RMSE on the test samples divided by the median RMSE of the random draws of the same
-split, median over the splits and, in brackets, the number of splits in which it is below 1; the column random holds the
-mean over the splits of the ratio of the worst tenth (90 % quantile) of the draws.
+target and split, 30 % of the samples with a laboratory value are test samples, and the others are candidates. Each
+method of `relple_tf.select` (without a run) selects from the candidates, and as many are drawn at random, in several
+draws. PLSR (SNV, first derivative; components and scale by cross-validation on the selected samples) is fitted on each
+selection.
+
+Printed per set, target and number: the RMSE on the test samples divided by the median RMSE of the random draws of the
+same split, median over the splits, and in brackets the number of splits in which it is below 1. The column random holds
+the ratio of the 90 % quantile of the draws to their median, mean over the splits.
 """
 
 import argparse
@@ -81,7 +83,8 @@ def split_rows(library: SpectralLibrary, target: str, seed: int) -> tuple[Indice
 def selected_rows(library: SpectralLibrary, candidates: Indices, count: int, method: str) -> Indices:
     """Rows of the library that a method selects from the candidates."""
     numbered = replace(library.rows(candidates), ids=candidates.astype(str), samples=None)
-    return select(numbered, count, method=method).table["id"].to_numpy().astype(np.intp)
+    rows: Indices = select(numbered, count, method=method).table["id"].to_numpy().astype(np.intp)
+    return rows
 
 
 def measure(name: str, library: SpectralLibrary, counts: list[int], splits: int, draws: int) -> list[dict[str, object]]:
@@ -123,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--counts", default="20,40")
-    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--draws", type=int, default=10)
     options = parser.parse_args()
     counts = [int(count) for count in options.counts.split(",")]

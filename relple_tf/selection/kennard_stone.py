@@ -26,7 +26,7 @@ def kennard_stone(scores: Floats, count: int) -> Indices:
         (count,) rows in the order of selection.
     """
     if count == 1:
-        return np.argmin(np.sum((scores - scores.mean(axis=0)) ** 2, axis=1), keepdims=True)
+        return np.array([np.argmin(np.sum((scores - scores.mean(axis=0)) ** 2, axis=1))], dtype=np.intp)
     chosen = list(_farthest_pair(scores))
     nearest = np.min(cdist(scores, scores[chosen]), axis=1)
     while len(chosen) < count:

@@ -45,21 +45,36 @@ def _scatter(axes: Axes, selection: Selection, x: int, y: int) -> None:
     other = ~selection.passed_over
     other[selection.rows] = False
     if len(calibration):
-        axes.scatter(*calibration.T, s=5, color=GREY, linewidths=0, label=f"soils of the run ({len(calibration)})")
+        axes.scatter(
+            calibration[:, 0],
+            calibration[:, 1],
+            s=5,
+            color=GREY,
+            linewidths=0,
+            label=f"soils of the run ({len(calibration)})",
+        )
     if count := int(selection.passed_over.sum()):
-        passed = scores[selection.passed_over].T
-        axes.scatter(*passed, s=14, color="0.35", linewidths=0.7, marker="x", label=f"passed over ({count})")
+        passed = scores[selection.passed_over]
+        axes.scatter(
+            passed[:, 0], passed[:, 1], s=14, color="0.35", linewidths=0.7, marker="x", label=f"passed over ({count})"
+        )
     style: dict[str, Any] = {"facecolors": "none", "edgecolors": "0.45", "linewidths": 0.5}
-    axes.scatter(*scores[other].T, s=9, label=f"not selected ({int(other.sum())})", **style)
+    axes.scatter(scores[other, 0], scores[other, 1], s=9, label=f"not selected ({int(other.sum())})", **style)
     for label, places, colour in _coloured(selection):
-        points = scores[selection.rows[places]].T
-        axes.scatter(*points, s=62, color=colour, edgecolors="white", linewidths=0.6, label=label, zorder=3)
-    if len(selection.rows) <= MOST_NUMBERS:
-        for number, row in zip(selection.table["order"], selection.rows, strict=True):
-            place: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": 5.5}
-            axes.text(*scores[row], str(number), color="white", zorder=4, **place)
+        axes.scatter([], [], s=46, color=colour, linewidths=0, label=label)
+        for place in places.tolist():
+            _selected(axes, *scores[selection.rows[place]].tolist(), place, len(selection.rows), colour)
     _limits(axes, scores, calibration)
     axes.set(xlabel=f"score {x + 1}", ylabel=f"score {y + 1}" if scores[:, 1].any() else "")
+
+
+def _selected(axes: Axes, x: float, y: float, place: int, count: int, colour: str) -> None:
+    """A selected sample with its number; where two overlap, the first in the list is on top, with its number."""
+    above = 3.0 + (count - place) / count
+    axes.scatter([x], [y], s=46, color=colour, edgecolors="white", linewidths=0.6, zorder=above)
+    if count <= MOST_NUMBERS:
+        style: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": 5, "color": "white"}
+        axes.text(x, y, str(place + 1), zorder=above, **style)
 
 
 def _two_columns(scores: Array, x: int, y: int) -> Array:
@@ -79,7 +94,7 @@ def _coloured(selection: Selection) -> list[tuple[str, Array, str]]:
         return everything
     return [
         (
-            f"selected, {shortened(name) or 'no group'} ({np.sum(groups == name)})",
+            f"selected, {f'group {shortened(name)}' if name else 'no group'} ({np.sum(groups == name)})",
             np.flatnonzero(groups == name),
             colour,
         )

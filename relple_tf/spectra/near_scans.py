@@ -89,18 +89,16 @@ def near_scans(library: SpectralLibrary, values: Floats, groups: Indices) -> Nea
     )
 
 
-def near_pairs(library: SpectralLibrary, sets: Sequence[Sequence[int]]) -> list[Pair]:
-    """Pairs of rows within each set whose spectra are as near as those of two scans with equal laboratory values."""
+def are_near(library: SpectralLibrary, sets: Sequence[Sequence[int]]) -> list[bool]:
+    """Whether all spectra of each set of rows are as near as those of two scans with equal laboratory values."""
     if not sets:
         return []
     bands = _compared_bands(library)
     limit = _largest_distance(library, bands)
-    pairs: list[Pair] = []
-    for rows in sets:
-        distance = distances(snv_absorbance(library.spectra[list(rows)][:, bands], library.quantity))
-        first, second = np.nonzero(np.triu(distance < limit, 1))
-        pairs += [(rows[i], rows[j]) for i, j in zip(first.tolist(), second.tolist(), strict=True)]
-    return pairs
+    return [
+        bool(np.all(distances(snv_absorbance(library.spectra[list(rows)][:, bands], library.quantity)) < limit))
+        for rows in sets
+    ]
 
 
 def _compared_bands(library: SpectralLibrary) -> npt.NDArray[np.bool_]:

@@ -57,9 +57,9 @@ def link_by_name(
     return [pair for rows in samples for pair in pairwise(rows)], doubt
 
 
-def numbered_stems(ids: Sequence[str]) -> list[list[int]]:
-    """Rows of each stem of `NUMBERED`: rows whose names differ only in the number of the scan, two or more each."""
-    return [rows for form in NUMBERED for rows in _numbered(ids, form).values()]
+def numbered_stems(ids: Sequence[str]) -> list[list[list[int]]]:
+    """For each form of NUMBERED, the rows of each stem: names that differ only in the number, two or more each."""
+    return [list(_numbered(ids, form).values()) for form in NUMBERED]
 
 
 def _numbered(ids: Sequence[str], form: re.Pattern[str]) -> dict[str, list[int]]:

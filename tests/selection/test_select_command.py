@@ -128,8 +128,18 @@ def test_scans_that_differ_in_their_number_are_one_sample_if_their_spectra_agree
     table.loc[second, bands] = np.roll(table.loc[second, bands].to_numpy(), 7, axis=0)  # scans of other soils
     table.to_csv(tmp_path / "scans.csv", index=False)
     read = read_candidates(tmp_path / "scans.csv")
-    assert len(np.unique(read.sample_labels)) > 70
+    assert len(np.unique(read.sample_labels)) == 80
     assert any("count as different samples" in note for note in read.notes)
+
+
+def test_soils_that_are_numbered_are_different_samples(tmp_path):
+    """A field whose soils are `a_1`, `a_2`, ...: some of them have nearly equal spectra."""
+    library = soils()
+    spectra = library.spectra.copy()
+    spectra[1::2] = 1.001 * spectra[::2]
+    named = replace(library, spectra=spectra, ids=np.array([f"a_{row}" for row in range(1, 41)]))
+    scan_table(named).to_csv(tmp_path / "scans.csv", index=False)
+    assert len(np.unique(read_candidates(tmp_path / "scans.csv").sample_labels)) == 40
 
 
 def test_samples_close_to_the_calibration_set_are_passed_over(known):
