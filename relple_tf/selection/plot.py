@@ -51,7 +51,7 @@ def _scatter(axes: Axes, selection: Selection, x: int, y: int) -> None:
             s=5,
             color=GREY,
             linewidths=0,
-            label=f"soils of the run ({len(calibration)})",
+            label=f"scans of the run ({len(calibration)})",
         )
     if count := int(selection.passed_over.sum()):
         passed = scores[selection.passed_over]
@@ -63,14 +63,14 @@ def _scatter(axes: Axes, selection: Selection, x: int, y: int) -> None:
     for label, places, colour in _coloured(selection):
         axes.scatter([], [], s=46, color=colour, linewidths=0, label=label)
         for place in places.tolist():
-            _selected(axes, *scores[selection.rows[place]].tolist(), place, len(selection.rows), colour)
+            _selected(axes, scores[selection.rows[place]], place, len(selection.rows), colour)
     _limits(axes, scores, calibration)
     axes.set(xlabel=f"score {x + 1}", ylabel=f"score {y + 1}" if scores[:, 1].any() else "")
 
 
-def _selected(axes: Axes, x: float, y: float, place: int, count: int, colour: str) -> None:
+def _selected(axes: Axes, point: Array, place: int, count: int, colour: str) -> None:
     """A selected sample with its number; where two overlap, the first in the list is on top, with its number."""
-    above = 3.0 + (count - place) / count
+    (x, y), above = point.tolist(), 3.0 + (count - place) / count
     axes.scatter([x], [y], s=46, color=colour, edgecolors="white", linewidths=0.6, zorder=above)
     if count <= MOST_NUMBERS:
         style: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": 5, "color": "white"}

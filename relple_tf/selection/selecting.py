@@ -13,7 +13,7 @@ from relple_tf.errors import InputError
 from relple_tf.prediction.runs import to_model_input
 from relple_tf.selection.allocation import allocate
 from relple_tf.selection.calibrated_run import CalibratedRun
-from relple_tf.selection.methods import METHODS, Method
+from relple_tf.selection.methods import METHODS
 from relple_tf.selection.samples import one_row_per_sample
 from relple_tf.selection.view_scores import fitted_scores
 from relple_tf.spectra.library import SpectralLibrary
@@ -97,16 +97,20 @@ def select(
         scores, calibration_scores = opened.scores(ready), opened.calibration_scores
         assessed = opened.assess(ready)
         assessed.insert(0, "calibration_distance", opened.distances(scores))
-        passed_over, reasons = _passed_over(assessed, opened.path)
-        notes += [*conversions, *reasons]
+        passed_over, passed_notes = _passed_over(assessed, opened.path)
+        notes += [*conversions, *passed_notes]
     candidates = np.flatnonzero(~passed_over)
     if not candidates.size:
         raise InputError(f"{library.source}: expected samples that can be selected, received none: {'; '.join(notes)}")
     if len(candidates) < count:
         notes.append(f"only {len(candidates)} of {count} samples are selected: no others can be")
-    rows, reasons_of = _by_group(samples, scores, candidates, assessed, count, METHODS[method], by_group, seed)
+    groups = samples.groups if by_group and samples.groups is not None else np.full(len(samples), "")
+    pools = _pools(groups, candidates, assessed, min(count, len(candidates)))
+    chosen = METHODS[method]
+    rows = np.concatenate([members[chosen.choose(scores[members], share, seed)] for members, share in pools])
     table = _table(samples, scores, candidates, rows, by_group)
-    table.insert(table.columns.get_loc("represents"), "reason", reasons_of)
+    reasons = [reason for _, share in pools for reason in chosen.reasons(share)]
+    table.insert(table.columns.get_loc("represents"), "reason", reasons)
     table = pd.concat([table, assessed.iloc[rows].reset_index(drop=True)], axis=1)
     return Selection(
         table=table,
@@ -140,30 +144,24 @@ def _passed_over(assessed: pd.DataFrame, run: Path) -> tuple[npt.NDArray[np.bool
     return invalid | close, notes
 
 
-def _by_group(
-    samples: SpectralLibrary,
-    scores: Floats,
-    candidates: Indices,
-    assessed: pd.DataFrame,
-    count: int,
-    method: Method,
-    by_group: bool,
-    seed: int,
-) -> tuple[Indices, list[str]]:
-    """Selected rows, group by group, and the reason of each."""
-    groups = np.full(len(samples), "") if samples.groups is None or not by_group else samples.groups
+def _pools(
+    groups: npt.NDArray[np.str_], candidates: Indices, assessed: pd.DataFrame, count: int
+) -> list[tuple[Indices, int]]:
+    """Divide a count over the groups (n,) of the candidates.
+
+    Returns:
+        For each group that gets samples: the rows to select from, and the number of samples to select.
+    """
     names, sizes = np.unique(groups[candidates], return_counts=True)
-    shares = allocate(dict(zip(names.tolist(), sizes.tolist(), strict=True)), min(count, len(candidates)))
-    rows: list[Indices] = []
-    reasons: list[str] = []
+    shares = allocate(dict(zip(names.tolist(), sizes.tolist(), strict=True)), count)
+    pools = []
     for name, share in shares.items():
+        members = candidates[groups[candidates] == name]
+        if "widest_interval" in assessed:
+            members = members[_wider_half(assessed["widest_interval"].to_numpy()[members], share)]
         if share:
-            members = candidates[groups[candidates] == name]
-            if "widest_interval" in assessed:
-                members = members[_wider_half(assessed["widest_interval"].to_numpy()[members], share)]
-            rows.append(members[method.choose(scores[members], share, seed)])
-            reasons += method.reasons(share)
-    return np.concatenate(rows), reasons
+            pools.append((members, share))
+    return pools
 
 
 def _wider_half(widths: Floats, count: int) -> Indices:
