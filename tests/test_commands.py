@@ -530,7 +530,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_run_and_prints_its_met
             assert f"{scores['rmse']:.3f}" in printed
 
 
-@pytest.mark.parametrize("module", ["relple_tf.train", "relple_tf.predict"])
+@pytest.mark.parametrize("module", ["relple_tf.train", "relple_tf.predict", "relple_tf.select"])
 def test_help_imports_nothing_slow(module):
     script = (
         "import sys, runpy\n"

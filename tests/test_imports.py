@@ -9,11 +9,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("relple_tf", "tuning", "export", "benchmarks")
 LAYERS = (
     *("artefacts", "spectra", "models", "training", "pipeline", "baselines", "evaluation", "runs"),
-    *("prediction", "report", "inspection", "comparison", "training_run", "adaptation"),
+    *("prediction", "report", "inspection", "selection", "comparison", "training_run", "adaptation"),
 )
 """From bottom to top: each layer may import the layers before it."""
 COMMANDS = (
-    *("relple_tf/train", "relple_tf/inspect", "relple_tf/predict", "relple_tf/compare", "relple_tf/adapt"),
+    *("relple_tf/train", "relple_tf/inspect", "relple_tf/predict", "relple_tf/select", "relple_tf/compare"),
+    "relple_tf/adapt",
     *("tuning/search", "export/bundle"),
 )
 SLOW = {"keras", "tensorflow", "tf_keras", "keras_tuner", "sklearn", "matplotlib"}

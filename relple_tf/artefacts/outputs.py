@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from relple_tf.atomic_files import atomic_file, name_in_errors
+from relple_tf.atomic_files import atomic_file, name_in_errors, write_bytes
 from relple_tf.errors import InputError
 
 _KINDS = {
@@ -71,7 +71,7 @@ class OutputFile:
         """
         real = _resolved(self.path)
         _check_apart(self.path, real, self.inputs)
-        if self._is_direct():
+        if self.is_direct:
             return
         if self.path.exists():
             if not self.path.is_file():
@@ -97,7 +97,7 @@ class OutputFile:
             if self._is_standard_output():
                 with os.fdopen(os.dup(1), "w", encoding="utf-8", newline="") as file:
                     yield file
-            elif self._is_direct():
+            elif self.is_direct:
                 with self.path.open("w", encoding="utf-8", newline="") as file:
                     yield file
             else:
@@ -107,7 +107,22 @@ class OutputFile:
                 ):
                     yield file
 
-    def _is_direct(self) -> bool:
+    def write(self, content: bytes) -> None:
+        """Write a file that is not text, as an atomic file.
+
+        Raises:
+            InputError: see `check`.
+            OSError: the file cannot be written; the error names `path`.
+        """
+        self.check()
+        with name_in_errors(self.path, _resolved(self.path)):
+            if self.is_direct:
+                self.path.write_bytes(content)
+            else:
+                write_bytes(_resolved(self.path), content)
+
+    @property
+    def is_direct(self) -> bool:
         """Whether the file is written in place, because a rename would replace a device or pipe."""
         if self._is_standard_output():
             return True

@@ -57,7 +57,7 @@ def predict_table(
 
 
 def open_run_model(folder: RunFolder) -> tuple[dict[str, Any], Estimate]:
-    """Read and check the card and the deployed model of a run.
+    """Open a run for predictions.
 
     Returns:
         The card, and a function from spectra (n, bands) to outputs (n,).
@@ -65,9 +65,19 @@ def open_run_model(folder: RunFolder) -> tuple[dict[str, Any], Estimate]:
     Raises:
         InputError: the folder is not a finished run, or is damaged.
     """
+    card, model = load_run(folder)
+    return card, partial(estimates, model)
+
+
+def load_run(folder: RunFolder) -> tuple[dict[str, Any], keras.Model]:
+    """Read and check the card and the deployed model of a run.
+
+    Raises:
+        InputError: the folder is not a finished run, or is damaged.
+    """
     folder.verify()
     card = run_card(read_bytes(folder.path / CARD, REMEDY, LARGEST_JSON_BYTES), folder.path / CARD)
-    return card, partial(estimates, load_model(folder.path / "model.keras", card))
+    return card, load_model(folder.path / "model.keras", card)
 
 
 def predict_scans(

@@ -1,7 +1,7 @@
 """Rows with equal laboratory values and nearly equal spectra: scans of one sample under different names."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,10 +63,8 @@ def near_scans(library: SpectralLibrary, values: Floats, groups: Indices) -> Nea
         groups: (n,) rows of equal number are linked already, and not compared.
     """
     sets = list(_equal_values(values, groups))
-    bands = library.wavelengths_nm >= START_NM
-    if bands.sum() < FEWEST_BANDS:
-        bands = np.ones_like(bands)
-    limit = min(LARGEST_DISTANCE, SHARE_OF_SPREAD * _spread(library, bands)) if sets else 0.0
+    bands = _compared_bands(library)
+    limit = _largest_distance(library, bands) if sets else 0.0
     pairs: list[Pair] = []
     single: list[Pair] = []
     apart: list[tuple[float, Pair]] = []
@@ -89,6 +87,29 @@ def near_scans(library: SpectralLibrary, values: Floats, groups: Indices) -> Nea
         nearest_apart=min(apart, default=None),
         single=tuple(single),
     )
+
+
+def are_near(library: SpectralLibrary, sets: Sequence[Sequence[int]]) -> list[bool]:
+    """Whether all spectra of each set of rows are as near as those of two scans with equal laboratory values."""
+    if not sets:
+        return []
+    bands = _compared_bands(library)
+    limit = _largest_distance(library, bands)
+    return [
+        bool(np.all(distances(snv_absorbance(library.spectra[list(rows)][:, bands], library.quantity)) < limit))
+        for rows in sets
+    ]
+
+
+def _compared_bands(library: SpectralLibrary) -> npt.NDArray[np.bool_]:
+    """(bands,) true for the bands in which spectra are compared."""
+    bands = library.wavelengths_nm >= START_NM
+    return bands if bands.sum() >= FEWEST_BANDS else np.ones_like(bands)
+
+
+def _largest_distance(library: SpectralLibrary, bands: npt.NDArray[np.bool_]) -> float:
+    """Distance below which two scans with a further sign of one sample are one."""
+    return min(LARGEST_DISTANCE, SHARE_OF_SPREAD * _spread(library, bands))
 
 
 def snv_absorbance(spectra: npt.NDArray[np.float32], quantity: str) -> Floats:

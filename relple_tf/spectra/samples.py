@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +11,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from relple_tf.spectra.library import SpectralLibrary
-from relple_tf.spectra.near_scans import NearScans, Pair, near_scans
+from relple_tf.spectra.near_scans import NearScans, Pair, are_near, near_scans
 from relple_tf.spectra.readers.table_file import shortened
-from relple_tf.spectra.scan_names import link_by_name
+from relple_tf.spectra.scan_names import link_by_name, numbered_stems
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -61,6 +62,44 @@ def link_samples(
         notes=(*library.notes, *notes),
         warnings=(*library.warnings, *_copies(library, samples)),
     )
+
+
+def link_numbered_scans(library: SpectralLibrary) -> SpectralLibrary:
+    """Link rows whose names differ only in the number of the scan and whose spectra are nearly equal.
+
+    For scans without laboratory values, of which `link_samples` links rows of equal id only. A form of names numbers
+    scans if in more than half of its stems all spectra are nearly equal (`are_near`); in `field_1` to `field_60`, one
+    stem, they are not. Rows of the other stems, and noisy replicates, stay different samples.
+
+    Returns:
+        The library with `samples`, if rows were linked, and a note on the stems that were linked or not.
+    """
+    before: Indices = np.unique(library.sample_labels, return_inverse=True)[1]
+    pairs: list[Pair] = []
+    apart: list[Pair] = []
+    for stems in numbered_stems(library.ids.tolist()):
+        near = are_near(library, stems)
+        numbers_scans = 2 * sum(near) > len(stems)
+        for rows, is_near in zip(stems, near, strict=True):
+            if numbers_scans and is_near:
+                pairs += pairwise(rows)
+            else:
+                apart.append((rows[0], rows[1]))
+    after = _joined(before, pairs)
+    notes = []
+    if count := int(before.max() - after.max()):
+        reason = "names that differ in the number of the scan and nearly equal spectra"
+        notes += _link_notes(library, before, after, reason)
+    if apart and not count:
+        notes.append(
+            f"ids such as {_both(library, apart[0])} count as different samples, because the spectra of such names "
+            "differ; give scans of one sample the same id"
+        )
+    library = replace(library, notes=(*library.notes, *notes))
+    if not count:
+        return library
+    first = np.unique(after, return_index=True)[1]
+    return replace(library, samples=library.sample_labels[first][after])
 
 
 def _joined(groups: Indices, pairs: Sequence[Pair]) -> Indices:

@@ -57,6 +57,11 @@ def link_by_name(
     return [pair for rows in samples for pair in pairwise(rows)], doubt
 
 
+def numbered_stems(ids: Sequence[str]) -> list[list[list[int]]]:
+    """For each form of NUMBERED, the rows of each stem: names that differ only in the number, two or more each."""
+    return [list(_numbered(ids, form).values()) for form in NUMBERED]
+
+
 def _numbered(ids: Sequence[str], form: re.Pattern[str]) -> dict[str, list[int]]:
     """Stem -> its rows, for stems of at least two names with different numbers; empty if no stem begins at 0 or 1."""
     stems: dict[str, list[int]] = defaultdict(list)

@@ -34,7 +34,7 @@ from relple_tf.spectra.readers.laboratory_table import join_laboratory
 from relple_tf.spectra.readers.measured_values import measured_values
 from relple_tf.spectra.readers.table_file import Cells, Layout, cell_name, quoted, shortened
 from relple_tf.spectra.replicates import average_replicates
-from relple_tf.spectra.samples import link_samples
+from relple_tf.spectra.samples import link_numbered_scans, link_samples
 from relple_tf.spectra.splitting.coordinates import read_coordinates
 
 _PARTS = {
@@ -51,6 +51,8 @@ _LONGEST_NAME = 200
 """Maximum number of characters of an id or a group; a NumPy array stores all texts at the longest length."""
 
 DEFAULT_LIMITS = LimitsConfig()
+UNDECLARED = Declared()
+"""No model states the quantity and the scale of the scans."""
 
 Texts = Mapping[str, Sequence[str]]
 Names = npt.NDArray[np.str_]
@@ -102,16 +104,55 @@ def read_table(
     return (select_targets(library, data) if laboratory and select else library).checked()
 
 
-def _checked_rows(
-    library: SpectralLibrary, texts: Texts, bad_scans: Mapping[int, str], laboratory: LaboratoryTable, data: DataConfig
+def read_scans(
+    path: Path, data: DataConfig, limits: LimitsConfig = DEFAULT_LIMITS, declared: Declared = UNDECLARED
 ) -> SpectralLibrary:
-    """Drop bad scans and rows of statistics, link the scans of each sample, check the laboratory values."""
+    """Read scans without laboratory values; scans that cannot be soils are dropped by name, whatever their number.
+
+    Scans of one sample are linked by id, by the laboratory values of the table, if it has any, and by names
+    (`link_numbered_scans`).
+
+    Args:
+        path: As for `read_table`.
+        data: `id_column` is used if the table has it; `group_column` is read if it is given, and an empty cell stays
+            empty.
+        limits: Limits on the size of the table.
+        declared: `fallback` and `model_scale` of the model that reads the scans.
+
+    Raises:
+        InputError: the file or a band is invalid, there is no column `group_column`, or no scan can be a soil.
+    """
+    if data.id_column and data.id_column not in source_layout(path, limits, data.id_column).header:
+        data = replace(data, id_column="")
+    library, texts, assessment, _ = _read(path, data, limits, declared)
+    if data.group_column:
+        column = find_column(str(path), list(texts), "group", data.group_column)
+        _check_names(str(path), column, texts[column])
+        library = replace(library, groups=np.array(texts[column], dtype=str))
+    library = _checked_rows(library, texts, assessment.bad, NO_VALUES, data, may_refuse=False).checked()
+    return link_numbered_scans(library) if data.samples == "auto" else library
+
+
+def _checked_rows(
+    library: SpectralLibrary,
+    texts: Texts,
+    bad_scans: Mapping[int, str],
+    laboratory: LaboratoryTable,
+    data: DataConfig,
+    *,
+    may_refuse: bool = True,
+) -> SpectralLibrary:
+    """Drop bad scans and rows of statistics, link the scans of each sample, check the laboratory values.
+
+    With `may_refuse`, too many bad rows refuse the table (`check_share`).
+    """
     source, bad = library.source, dict(bad_scans)
     statistics = statistic_rows(library.ids, library.targets)
     for finding in statistics:
         for row in finding.rows:
             bad.setdefault(row, f"{source}: row {row + 1} ({shortened(str(library.ids[row]))}): {finding.message}")
-    check_share(source, bad, len(library), data.bad_scans)
+    if may_refuse:
+        check_share(source, bad, len(library), data.bad_scans)
     sound = ~np.isin(np.arange(len(library)), list(bad))
     library = without_bad_scans(library, bad)
     if data.samples == "auto":
@@ -313,7 +354,7 @@ def without_bad_scans(library: SpectralLibrary, bad: Mapping[int, str]) -> Spect
 
 
 def _read(
-    path: Path, data: DataConfig, limits: LimitsConfig
+    path: Path, data: DataConfig, limits: LimitsConfig, model: Declared = UNDECLARED
 ) -> tuple[SpectralLibrary, Texts, Assessment, tuple[str, ...]]:
     """The library without laboratory values; cells of the columns that are not bands; bad scans; names of columns."""
     apart = [Path(data.lab).expanduser()] if data.lab else []
@@ -327,8 +368,8 @@ def _read(
     summary = ScanSummary(bands.wavelengths_nm)
     for start in range(0, rows, BLOCK_ROWS):
         summary.add(spectra[start : start + BLOCK_ROWS])
-    declared = Declared(
-        quantity=data.quantity, stated=columns.quantity, scale=data.scale, ambiguous_order=columns.question
+    declared = replace(
+        model, quantity=data.quantity, stated=columns.quantity, scale=data.scale, ambiguous_order=columns.question
     )
     assessment = assess(source, summary, declared, cells.bad, lambda row: f"row {row + 1} ({shortened(str(ids[row]))})")
     spectra /= np.float32(assessment.quantity.scale)
