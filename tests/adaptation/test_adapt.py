@@ -165,7 +165,10 @@ def test_the_interval_goes_from_that_of_the_library_to_that_of_many_local_errors
     zeros = np.zeros(20_000)
     many = local_interval(INTERVAL, SCALE, zeros, errors, zeros, np.arange(20_000))
     assert many.half_width == pytest.approx(1.645 * 2.0, rel=0.02)
-    widths = [local_interval(INTERVAL, SCALE, np.zeros(n), np.full(n, 3.0), np.zeros(n)).half_width for n in (1, 5, 50)]
+    widths = [
+        local_interval(INTERVAL, SCALE, np.zeros(n), np.full(n, 3.0), np.zeros(n), np.arange(n)).half_width
+        for n in (1, 5, 50)
+    ]
     assert widths == sorted(widths)
 
 
