@@ -409,7 +409,9 @@ def needs_of(words: str, targets: dict[str, dict[str, Any]]) -> dict[str, float]
         if target not in targets:
             raise SoilScanError(f"--need: the bundle has no target {target}; it has {', '.join(targets)}")
         if not targets[target]["interval"] or targets[target]["interval"]["half_width"] is None:
-            raise SoilScanError(f"--need: {target} has no prediction interval in this bundle; train again with folds")
+            raise SoilScanError(
+                f"--need: {target} has no prediction interval in this bundle (no folds, or too few soils)"
+            )
         try:
             needs[target] = float(width)
         except ValueError:

@@ -153,7 +153,7 @@ def tolerance_exceeded(verification: Verification, recipe: Recipe) -> str | None
                     f"{recipe.name}: {target} on {runtime} differs from Keras by up to {error:.3g} test SDs, "
                     f"{error - recipe.largest_error:.2g} above the tolerance {recipe.largest_error:g}"
                 )
-            # An adapted run has few soils with values: their R2 changes by hundredths with any small difference.
+            # R2 of few values, such as the local soils of an adapted run, changes by hundredths with any difference.
             if keras["n"] >= FEWEST_R2_VALUES and not loss <= recipe.largest_r2_loss:
                 return (
                     f"{recipe.name}: {target} on {runtime} loses {loss:.4f} of R2, "

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from relple_tf.runs.model_loading import load_model
 from relple_tf.runs.saved_model import save_model
 from relple_tf.runs.stored_data import DATA, load_data, save_data
 from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.readers.laboratory_columns import NoLaboratoryValuesError
 from relple_tf.spectra.readers.laboratory_names import TARGETS
 from relple_tf.spectra.sources.named import load
 from relple_tf.spectra.splitting.grouping import group_labels
@@ -38,8 +40,8 @@ from relple_tf.training.intervals import Interval
 
 Floats = npt.NDArray[np.float64]
 SAME_SCAN = 1e-4
-"""Scans that differ by less at every band are the same scan: more than the rounding of a table, less than the noise of
-an instrument."""
+"""Scans whose reflectances differ by less at every band are the same scan: more than the rounding of a table, less than
+the noise of an instrument."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,10 +77,20 @@ def read_local(run_folder: Path, source: str, lab: str) -> SpectralLibrary:
     folder.verify()
     config = read_config(run_folder / CONFIG)
     card = run_card(read_bytes(run_folder / CARD, REMEDY, LARGEST_JSON_BYTES), run_folder / CARD)
-    names = tuple(card["targets"])
-    wanted = () if set(names) <= set(TARGETS) else names
-    data = dataclasses.replace(config.data, source=source, lab=lab, sensor="", targets=wanted, group_column="")
-    return load(dataclasses.replace(config, data=data), select=False)
+    data = dataclasses.replace(config.data, source=source, lab=lab, sensor="", targets=(), group_column="")
+    others = [name for name in card["targets"] if name not in TARGETS]
+    try:
+        local = load(dataclasses.replace(config, data=data), select=False)
+    except NoLaboratoryValuesError:
+        if not others:
+            raise
+        local = load(dataclasses.replace(config, data=dataclasses.replace(data, targets=(others[0],))), select=False)
+    for name in others:
+        # Read one by one: the source may lack some of them.
+        with suppress(InputError):
+            one = load(dataclasses.replace(config, data=dataclasses.replace(data, targets=(name,))), select=False)
+            local = dataclasses.replace(local, targets=local.targets | one.targets)
+    return local
 
 
 def adapt_run(
@@ -108,7 +120,6 @@ def adapt_run(
     result = adaptation(run, converted, (*local.notes, *notes))
     for note in (*result.notes, *(f"warning: {doubt}" for doubt in local.doubts)):
         notify(note)
-    folder.begin(run.config)
     _write(run, result, folder)
     return result
 
@@ -134,10 +145,12 @@ def read_run(run_folder: Path) -> StoredRun:
 
 def _refuse_known_scans(run: StoredRun, local: SpectralLibrary) -> None:
     """The run was fitted on its library, so these soils would seem to be estimated without error."""
+    stored, scans = (
+        library.spectra if library.quantity == "reflectance" else 10.0**-library.spectra
+        for library in (run.library, local)
+    )
     known = [
-        local.row_name(row)
-        for row, scan in enumerate(local.spectra)
-        if np.abs(run.library.spectra - scan).max(axis=1).min() < SAME_SCAN
+        local.row_name(row) for row, scan in enumerate(scans) if np.abs(stored - scan).max(axis=1).min() < SAME_SCAN
     ]
     if known:
         raise InputError(
@@ -161,6 +174,7 @@ def adaptation(run: StoredRun, local: SpectralLibrary, notes: tuple[str, ...] = 
     samples = group_labels(local, keep_groups=False)
     before = estimates(run.model, local.spectra)
     choices: dict[str, Choice] = {}
+    reasons: dict[str, str] = {}
     scales: list[TargetScale] = []
     modelled: dict[str, Floats] = {}
     for column, scale in enumerate(run.scales):
@@ -168,14 +182,16 @@ def adaptation(run: StoredRun, local: SpectralLibrary, notes: tuple[str, ...] = 
         modelled[scale.name] = scale.to_model(values)
         if reason := _reason_against(values, samples):
             scales.append(scale)
-            notes = (*notes, f"warning: {scale.name}: {reason}; its estimates are unchanged")
+            reasons[scale.name] = reason
             continue
         choice = choose_correction(scale, stacked[:, column].astype("float64"), values, samples)
         choices[scale.name] = choice
         scales.append(corrected_scale(scale, choice.correction, values))
     if not choices:
-        reasons = [note.removeprefix("warning: ") for note in notes if note.startswith("warning: ")]
-        raise InputError(f"{local.source}: {reasons[-1]}; nothing can be adapted; measure more local soils")
+        given = "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if name in local.targets)
+        raise InputError(f"{local.source}: {given}; nothing can be adapted; measure more local soils")
+    unchanged = (f"warning: {name}: {reason}; its estimates are unchanged" for name, reason in reasons.items())
+    notes = (*notes, *unchanged)
     model = _rebuilt(run, scales)
     domain = run.card["domain"]
     limits = Limits(t2=domain["limits"][T2], q=domain["limits"][Q], share=domain["share_within"])
@@ -188,14 +204,12 @@ def adaptation(run: StoredRun, local: SpectralLibrary, notes: tuple[str, ...] = 
         tuple(run.card["targets"]),
     )
     after = estimates(model, local.spectra)
-    targets = {
-        scale.name: TargetAdaptation(
-            scale=scale,
-            choice=choices.get(scale.name),
-            interval=_interval(run, scale, choices.get(scale.name), modelled[scale.name], wide.difficulty(after[T2])),
-        )
-        for scale in run.scales
-    }
+    widening = (wide.t2 / limits.t2) ** 0.5
+    targets = {}
+    for scale in run.scales:
+        of_target, measured = choices.get(scale.name), modelled[scale.name]
+        interval = _interval(run, scale, of_target, measured, wide.difficulty(after[T2]), widening, samples)
+        targets[scale.name] = TargetAdaptation(scale=scale, choice=of_target, interval=interval)
     return Adaptation(
         source=str(run.folder),
         local=local,
@@ -222,16 +236,24 @@ def _reason_against(values: Floats, samples: npt.NDArray[np.intp]) -> str:
 
 
 def _interval(
-    run: StoredRun, scale: TargetScale, choice: Choice | None, measured: Floats, difficulty: Floats
+    run: StoredRun,
+    scale: TargetScale,
+    choice: Choice | None,
+    measured: Floats,
+    difficulty: Floats,
+    widening: float,
+    samples: npt.NDArray[np.intp],
 ) -> Interval | None:
     entry = run.card["targets"][scale.name]["interval"]
     if entry is None:
         return None
-    interval = Interval(**{field.name: entry[field.name] for field in dataclasses.fields(Interval)})
+    stored = Interval(**{field.name: entry[field.name] for field in dataclasses.fields(Interval)})
+    # The difficulty is measured in units of the limit of T2, which is wider now; the intervals are not narrower for it.
+    interval = dataclasses.replace(stored, growth=stored.growth * widening)
     if choice is None:
         return interval
     held_out = choice.held_out[choice.correction.method]
-    return local_interval(interval, scale, measured, held_out, difficulty)
+    return local_interval(interval, scale, measured, held_out, difficulty, samples)
 
 
 def _rebuilt(run: StoredRun, scales: list[TargetScale]) -> keras.Model:
@@ -248,7 +270,11 @@ def _rebuilt(run: StoredRun, scales: list[TargetScale]) -> keras.Model:
 
 
 def _write(run: StoredRun, result: Adaptation, folder: RunFolder) -> None:
-    """Write every file of the run folder; the manifest is written last."""
+    """Write every file of the run folder.
+
+    The config is written next to last, and the manifest last: a folder with a config and no manifest is an interrupted
+    training, which `relple_tf.train --resume` would continue.
+    """
     path, local = folder.path, result.local
     library = _joined(run, result)
     parts = np.concatenate([run.parts, np.full(len(local), "test")])
@@ -273,6 +299,7 @@ def _write(run: StoredRun, result: Adaptation, folder: RunFolder) -> None:
     write_with(path / DATA, lambda file: save_data(file, library, parts))
     write_with(path / "model.keras", lambda file: save_model(result.model, file))
     write_text(path / "report.html", adaptation_page(result))
+    folder.begin(run.config)
     folder.finish()
 
 
@@ -300,15 +327,19 @@ def _joined(run: StoredRun, result: Adaptation) -> SpectralLibrary:
 
 
 def _card(run: StoredRun, result: Adaptation, library: SpectralLibrary, parts: npt.NDArray[np.str_]) -> dict[str, Any]:
-    card = {name: entry for name, entry in run.card.items() if name != "samples"}
+    card = dict(run.card)
     card["data_sha256"] = data_hash(library)
     card["soils"] = {part: int(np.sum(parts == part)) for part in PARTS}
+    labels = library.sample_labels
+    card["samples"] = {part: len(np.unique(labels[parts == part])) for part in PARTS}
+    if card["samples"] == card["soils"]:
+        del card["samples"]
     card["targets"] = {
         name: {
             **{key: value for key, value in entry.items() if key != "need_curve"},
             "lowest": float(result.scale_after(name).to_lab(np.array(-np.inf))),
             "highest": float(result.scale_after(name).to_lab(np.array(np.inf))),
-            "interval": result.interval_entry(name) if name in result.adapted else entry["interval"],
+            "interval": result.interval_entry(name, entry["interval"]),
             "test": scores(result.local.targets[name], result.held_out(name))
             if name in result.adapted
             else entry["test"],

@@ -38,7 +38,7 @@ def adaptation_page(result: Adaptation) -> str:
 def _interpretation(result: Adaptation, name: str) -> str:
     """What the correction of a target does, and how far to trust it."""
     correction = result.choice(name).correction
-    count = int(np.sum(np.isfinite(result.local.targets[name])))
+    count = result.count(name)
     title = f"<strong>{escape(with_unit(name, unit(name)))}</strong>"
     before, after = result.rmse(name, "none"), result.rmse(name)
     sd = float(np.nanstd(result.local.targets[name], ddof=1))
@@ -69,7 +69,7 @@ def _row(result: Adaptation, name: str) -> str:
         f"{'</strong>' if method == chosen else ''}</td>"
         for method in METHODS
     )
-    correction, count = result.choice(name).correction, int(np.sum(np.isfinite(result.local.targets[name])))
+    correction, count = result.choice(name).correction, result.count(name)
     return (
         f'<tr><th scope="row">{escape(with_unit(name, unit(name)))}</th><td>{count}</td>{cells}'
         f"<td>{digits(correction.slope)}</td><td>{digits(correction.intercept)}</td></tr>"
@@ -90,13 +90,13 @@ def _picture(result: Adaptation, name: str, position: int) -> str:
 
 
 def _interval_row(result: Adaptation, name: str) -> str:
-    entry = result.interval_entry(name)
-    if entry is None or entry["half_width"] is None:
-        return f'<tr><th scope="row">{escape(name)}</th><td colspan="4">the run has no intervals</td></tr>'
-    test = entry["test"]
+    interval, bounds = result.targets[name].interval, result.bounds(name)
+    if interval is None or bounds is None:
+        return f'<tr><th scope="row">{escape(name)}</th><td colspan="3">the run has no intervals</td></tr>'
+    half_width = float(np.nanmedian(bounds[1] - bounds[0])) / 2
     return (
-        f'<tr><th scope="row">{escape(with_unit(name, unit(name)))}</th><td>{percent(entry["coverage"])}</td>'
-        f"<td>{digits(test['typical_half_width'])}</td><td>{percent(test['coverage'])}</td><td>{test['n']}</td></tr>"
+        f'<tr><th scope="row">{escape(with_unit(name, unit(name)))}</th><td>{percent(interval.coverage)}</td>'
+        f"<td>{digits(half_width)}</td><td>{result.count(name)}</td></tr>"
     )
 
 

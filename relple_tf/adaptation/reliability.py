@@ -29,7 +29,12 @@ STEPS = 8
 
 
 def local_interval(
-    interval: Interval, scale: TargetScale, measured: Floats, held_out: Floats, difficulty: Floats
+    interval: Interval,
+    scale: TargetScale,
+    measured: Floats,
+    held_out: Floats,
+    difficulty: Floats,
+    samples: npt.NDArray[np.intp],
 ) -> Interval:
     """Estimate the half-width of an interval again, from local errors and that of the library.
 
@@ -44,16 +49,19 @@ def local_interval(
         measured: (n,) in standard deviations on the modelled scale, NaN where not measured.
         held_out: (n,) estimates, corrected without the soil.
         difficulty: (n,) of the scans.
+        samples: (n,) numbers of the samples; the scans of a sample count as one soil.
     """
     if interval.half_width is None:
         return interval
     known = np.isfinite(measured)
     errors = scale.sd * (held_out - measured)[known] / (1 + interval.growth * difficulty[known])
+    _, sample = np.unique(samples[known], return_inverse=True)
+    squares = np.bincount(sample, errors**2) / np.bincount(sample) if len(errors) else np.zeros(0)
     tail = 0.5 + interval.coverage / 2
     library_sd = interval.half_width / float(t.ppf(tail, 1e6))
-    count = LIBRARY_SOILS + len(errors)
-    sd = float(np.sqrt((LIBRARY_SOILS * library_sd**2 + np.sum(errors**2)) / count))
-    return replace(interval, half_width=sd * float(t.ppf(tail, count)), n=len(errors))
+    count = LIBRARY_SOILS + len(squares)
+    sd = float(np.sqrt((LIBRARY_SOILS * library_sd**2 + squares.sum()) / count))
+    return replace(interval, half_width=sd * float(t.ppf(tail, count)), n=len(squares))
 
 
 def widened_limits(

@@ -90,16 +90,27 @@ class Adaptation:
             return None
         return interval.bounds(self.held_out(name), self.limits.difficulty(self.after[T2]))
 
-    def interval_entry(self, name: str) -> dict[str, Any] | None:
-        """Entry `interval` of the card for a target of `adapted`; its coverage is that of the local soils."""
+    def interval_entry(self, name: str, before: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Entry `interval` of the card; its coverage is that of the local soils that determined it.
+
+        Args:
+            name: A target.
+            before: Entry of the run.
+        """
         interval = self.targets[name].interval
-        if interval is None:
+        if interval is None or before is None:
             return None
+        if name not in self.adapted:
+            return before | asdict(interval)
         difficulty = self.limits.difficulty(self.after[T2])
         achieved = achieved_coverage(interval, self.local.targets[name], self.held_out(name), difficulty)
         bounds = self.bounds(name)
         typical = None if bounds is None else float(np.nanmedian(bounds[1] - bounds[0])) / 2
         return asdict(interval) | {"test": achieved | {"typical_half_width": typical}}
+
+    def count(self, name: str) -> int:
+        """Number of local samples with a laboratory value of a target."""
+        return len(np.unique(self.local.sample_labels[np.isfinite(self.local.targets[name])]))
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -66,9 +66,9 @@ class Checkpoints:
         arrays, facts = load_state(path, self.fingerprint)
         with readable(path, REMEDY):
             (predictions,) = arrays["predictions"]
-            if (predictions.shape[1:], predictions.dtype.kind) != (shape, "f"):
+            if (predictions.shape, predictions.dtype.kind) not in (((members, *shape), "f") for members in (2, 3)):
                 raise ValueError(
-                    f"expected predictions, numbers of shape (members, *{shape}); received shape {predictions.shape}"
+                    f"expected predictions, numbers of shape (2 or 3, *{shape}); received shape {predictions.shape}"
                 )
             history = pd.DataFrame(facts["history"])
             if "epoch" not in history or not all(pd.api.types.is_numeric_dtype(dtype) for dtype in history.dtypes):

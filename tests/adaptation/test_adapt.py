@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ from export_fixtures import TINY_RUN, fixture_run  # noqa: F401
 
 import relple_tf
 from relple_tf import adapt
-from relple_tf.adaptation.reliability import FEWEST_FLAGGED, local_interval, widened_limits
+from relple_tf.adaptation import adapted_run
+from relple_tf.adaptation.reliability import local_interval, widened_limits
 from relple_tf.command_line import run as run_command
 from relple_tf.models.domain import Limits
 from relple_tf.models.target_scaling import TargetScale
@@ -99,13 +101,14 @@ def test_an_adapted_run_can_be_adapted_again(adapted, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("rows", "columns", "message"),
     [
+        (slice(120, 124), {"pH": None, "OC_g_kg": [3.0, 4, 5, 6]}, "OC_g_kg: expected at least 5 samples"),
         (slice(120, 124), {}, "expected at least 5 samples with a laboratory value, received 4"),
         (slice(120, 121), {}, "expected at least 5 samples with a laboratory value, received 1"),
         (slice(120, 130), {"pH": 6.5}, "expected laboratory values that differ, received 10 times 6.5"),
         (slice(120, 130), {"pH": None, "clay_pct": 20.0 + np.arange(10)}, "which are OC_g_kg, pH; received clay_pct"),
         (slice(0, 10), {}, "10 of 10 scans are, such as row 1 (l0); leave them out"),
     ],
-    ids=["four soils", "one soil", "equal values", "no common target", "soils of the library"],
+    ids=["four soils of OC", "four soils", "one soil", "equal values", "no common target", "soils of the library"],
 )
 def test_what_cannot_be_adapted_is_refused_in_one_line(run, tmp_path, capsys, rows, columns, message):
     table = local_table(tmp_path / "local.csv", rows, **columns)
@@ -117,11 +120,37 @@ def test_what_cannot_be_adapted_is_refused_in_one_line(run, tmp_path, capsys, ro
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_without_stored_data_and_a_folder_that_is_no_run_are_refused(tmp_path, capsys):
+def test_a_run_without_stored_data_is_refused(run, tmp_path, capsys):
+    table = local_table(tmp_path / "local.csv")
+    bare = tmp_path / "bare"
+    shutil.copytree(run, bare)
+    (bare / "data.npz").unlink()
+    manifest = json.loads((bare / "manifest.json").read_text())
+    del manifest["data.npz"]
+    (bare / "manifest.json").write_text(json.dumps(manifest))
+    code, output = ended([bare, "--data", table, "--out", tmp_path / "out"], capsys)
+    assert code == 2
+    assert "run.keep_data was false" in output.err
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
     table = local_table(tmp_path / "local.csv")
     code, output = ended([tmp_path, "--data", table, "--out", tmp_path / "out"], capsys)
     assert code == 2
     assert "not a run folder" in output.err
+
+
+def test_what_an_interruption_leaves_is_not_taken_for_a_training(run, tmp_path, capsys, monkeypatch):
+    """`relple_tf.train --resume` would continue it with the config of the first run."""
+    table = local_table(tmp_path / "local.csv")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adapted_run, "adaptation_page", interrupt)
+    code, _ = ended([run, "--data", table, "--out", tmp_path / "out"], capsys)
+    assert code == 130
+    assert not RunFolder(path=tmp_path / "out").is_started
 
 
 INTERVAL = Interval(target="pH", coverage=0.9, half_width=0.5, growth=0.0, root=False, non_negative=False, n=500)
@@ -130,13 +159,36 @@ SCALE = TargetScale.fit("pH", np.random.default_rng(0).normal(6, 1, 400))
 
 def test_the_interval_goes_from_that_of_the_library_to_that_of_many_local_errors():
     rng = np.random.default_rng(1)
-    no_error = local_interval(INTERVAL, SCALE, np.full(3, np.nan), np.zeros(3), np.zeros(3))
+    no_error = local_interval(INTERVAL, SCALE, np.full(3, np.nan), np.zeros(3), np.zeros(3), np.arange(3))
     assert no_error.half_width > INTERVAL.half_width  # with as few degrees of freedom as LIBRARY_SOILS
     errors = rng.normal(0, 2.0, 20_000) / SCALE.sd
-    many = local_interval(INTERVAL, SCALE, np.zeros(20_000), errors, np.zeros(20_000))
+    zeros = np.zeros(20_000)
+    many = local_interval(INTERVAL, SCALE, zeros, errors, zeros, np.arange(20_000))
     assert many.half_width == pytest.approx(1.645 * 2.0, rel=0.02)
-    widths = [local_interval(INTERVAL, SCALE, np.zeros(n), np.full(n, 3.0), np.zeros(n)).half_width for n in (1, 5, 50)]
+    widths = [
+        local_interval(INTERVAL, SCALE, np.zeros(n), np.full(n, 3.0), np.zeros(n), np.arange(n)).half_width
+        for n in (1, 5, 50)
+    ]
     assert widths == sorted(widths)
+
+
+def test_scans_of_a_sample_count_as_one_soil():
+    errors = np.array([0.3, -0.8, 0.5, 0.1, -0.4])
+    once = local_interval(INTERVAL, SCALE, np.zeros(5), errors, np.zeros(5), np.arange(5))
+    twice = local_interval(
+        INTERVAL, SCALE, np.zeros(10), np.repeat(errors, 2), np.zeros(10), np.repeat(np.arange(5), 2)
+    )
+    assert twice.half_width == pytest.approx(once.half_width)
+    assert once.n == twice.n == 5
+
+
+def test_an_error_counts_in_units_of_the_width_at_its_difficulty():
+    growing = dataclasses.replace(INTERVAL, growth=2.0)
+    errors, difficulty = np.array([0.3, -0.8, 0.5]), np.array([0.0, 1.0, 2.0])
+    received = local_interval(growing, SCALE, np.zeros(3), errors * (1 + 2 * difficulty), difficulty, np.arange(3))
+    expected = local_interval(INTERVAL, SCALE, np.zeros(3), errors, np.zeros(3), np.arange(3))
+    assert received.half_width == pytest.approx(expected.half_width)
+    assert received.growth == 2
 
 
 @pytest.mark.parametrize("k", [10, 20])
@@ -148,7 +200,7 @@ def test_intervals_of_few_local_soils_cover_about_as_stated(k, ratio):
     covered = []
     for _ in range(2000):
         errors = rng.normal(0, sd, k)
-        interval = local_interval(INTERVAL, SCALE, np.zeros(k), errors / SCALE.sd, np.zeros(k))
+        interval = local_interval(INTERVAL, SCALE, np.zeros(k), errors / SCALE.sd, np.zeros(k), np.arange(k))
         covered.append(np.abs(rng.normal(0, sd, 50)) <= interval.half_width)
     assert 0.85 < np.mean(covered) < 0.95
 
@@ -166,4 +218,3 @@ def test_limits_are_widened_to_the_local_soils_as_far_as_foreign_scans_stay_outs
     wide = widened_limits(limits, local, outputs(foreign_t2), nm, "reflectance", ("pH",))
     assert wide.t2 == pytest.approx(limit, rel=1e-5)
     assert wide.q == 2.0
-    assert FEWEST_FLAGGED == 0.95

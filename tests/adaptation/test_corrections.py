@@ -85,10 +85,10 @@ def test_held_out_estimates_do_not_depend_on_the_value_of_the_sample():
     samples = np.repeat(np.arange(10), 2)
     changed = measured.copy()
     changed[4:6] += 50
-    one, other = (choose_correction(PLAIN, estimated, values, samples).held_out for values in (measured, changed))
+    before, after = (choose_correction(PLAIN, estimated, values, samples).held_out for values in (measured, changed))
     for method in ("bias", "slope and bias"):
-        np.testing.assert_array_equal(one[method][4:6], other[method][4:6])
-        assert (np.delete(one[method], (4, 5)) != np.delete(other[method], (4, 5))).all()
+        np.testing.assert_array_equal(before[method][4:6], after[method][4:6])
+        assert (np.delete(before[method], (4, 5)) != np.delete(after[method], (4, 5))).all()
 
 
 def test_soils_without_a_value_have_no_influence():
