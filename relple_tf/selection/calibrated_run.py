@@ -87,7 +87,8 @@ class CalibratedRun:
         # With too few soils for an interval, its bounds are NaN.
         relative = pd.DataFrame(widths, index=assessed.index).dropna(axis=1, how="all")
         if len(relative.columns):
-            assessed["widest_interval"] = relative.max(axis=1)
+            # Rounded, so that the last digits of float32 do not decide between intervals of equal width.
+            assessed["widest_interval"] = relative.max(axis=1).astype("float64").round(4)
             assessed["widest_target"] = relative.fillna(-1.0).idxmax(axis=1)  # NaN: a scan of status invalid
         return assessed
 

@@ -13,7 +13,7 @@ from relple_tf.command_line import run
 from relple_tf.config import SimulatedConfig
 from relple_tf.errors import InputError
 from relple_tf.prediction.saved import load
-from relple_tf.selection import select
+from relple_tf.selection import select, selecting
 from relple_tf.selection.calibrated_run import CalibratedRun
 from relple_tf.selection.methods import METHODS
 from relple_tf.selection.plot import selection_png
@@ -312,3 +312,8 @@ def test_only_earlier_results_are_replaced(scans, trained, tmp_path, capsys):
 def test_a_device_has_no_picture(scans, tmp_path):
     assert call(scans, "--count", 5, "--out", "/dev/null") == 0
     assert not Path("/dev/null.png").exists()
+
+
+@pytest.mark.parametrize(("count", "rows"), [(2, [1, 2, 4]), (4, [1, 2, 3, 4]), (5, [0, 1, 2, 3, 4])])
+def test_the_wider_half_has_the_intervals_from_the_median_on_and_more_if_needed(count, rows):
+    assert selecting._wider_half(np.array([1.0, 5.0, 3.0, 2.0, 4.0]), count).tolist() == rows
