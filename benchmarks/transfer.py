@@ -1,40 +1,57 @@
-"""A run in a field that it was not trained on: as it is, adapted with k local soils, and PLSR of these soils alone.
+"""A run in a field that it was not trained on: as it is, adapted with k local soils, and the usual alternatives.
 
     python -m benchmarks.transfer [--preset rs_ple_nano] [--draws 10] [--sizes 5,10,20,40] [--fields A,B] [--out DIR]
 
 Each field of LimeSoDa is left out of the library in turn; a run is trained on the others (random split within fields).
 k soils of the field are drawn at random and adapt the run, as `python -m relple_tf.adapt` does; the other soils of the
-field are predicted. Everything is chosen from the k soils alone. Writes DIR/transfer.csv with a row per field, k, draw,
-target and method; prints medians of the RMSE, its ratio to the run as it is, coverage of the 90 % intervals, and the
-fraction of simulated out-of-domain scans that stay outside. Repeat the command to continue after an interruption.
+field are predicted. Everything is chosen from the k soils alone. The alternatives: the run as it is; its estimates with
+a bias; PLSR of the k soils alone; PLSR of the library with a bias; PLSR of the library with the k soils repeated until
+they have LOCAL_SHARE of all rows (components as for the library).
+
+Writes DIR/transfer.csv with a row per field, k, draw, target and method; prints medians of the RMSE in SDs of the
+field, ratios to the run as it is, and the ratio of `adapt` to the better of "as it is" and "bias", with the 90 %
+interval of the paired draws; coverage of the 90 % intervals, and the fraction of simulated out-of-domain scans that
+stay outside. Repeat the command to continue after an interruption.
 """
 
 import argparse
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.cross_decomposition import PLSRegression
 from tqdm import tqdm
 
 from relple_tf.adaptation.adapted_run import StoredRun, adaptation, read_run
+from relple_tf.adaptation.corrections import BIAS, fit_correction, in_lab_units
 from relple_tf.atomic_files import write_table
+from relple_tf.baselines.plsr import CrossValidated, cross_validated, snv_first_derivative
 from relple_tf.comparison.jobs import baseline_predictions
 from relple_tf.config import Config, replace
 from relple_tf.models import front_end
 from relple_tf.models.deployed import T2, Q
 from relple_tf.models.domain import status
+from relple_tf.models.target_scaling import TargetScale
 from relple_tf.prediction.runs import estimates
 from relple_tf.runs.folder import RunFolder
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.spectra.sources.named import LIMESODA_SETS, limesoda_field, load
 from relple_tf.spectra.sources.out_of_domain import KINDS, out_of_domain_scans
+from relple_tf.spectra.splitting.grouping import group_labels
 from relple_tf.training_run import train_run
 from relple_tf.zoo import PRESETS
 
+Floats = npt.NDArray[np.float64]
+
 SCANS_PER_KIND = 40
+LOCAL_SHARE = 0.3
+"""Share of the local soils among the rows of the up-weighted PLSR."""
+AS_IT_IS, WITH_BIAS, ADAPT = "as it is", "bias", "adapt"
+"""Names of methods."""
 OTHER_SEED = 1
 """Seed of the out-of-domain scans; `adaptation` checks its limits with others."""
 
@@ -65,7 +82,54 @@ def local_plsr(local: SpectralLibrary, rest: SpectralLibrary, config: Config) ->
     return {name: values[len(local) :] for name, values in predictions.items()}
 
 
-def measure(run: StoredRun, field: SpectralLibrary, k: int, draw: int) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LibraryPlsr:
+    """PLSR of the library of a run; its components come from cross-validation with whole fields left out."""
+
+    run: StoredRun
+    features: Floats
+    chosen: dict[str, CrossValidated]
+
+    @classmethod
+    def of(cls, run: StoredRun) -> "LibraryPlsr":
+        """Choose components and scale of each target; test rows of the run are not read."""
+        used = run.library.rows(run.parts != "test")
+        features, groups = plsr_features(run, used), group_labels(used, keep_groups=True)
+        chosen = {
+            scale.name: cross_validated(features, used.targets[scale.name], groups, scale, run.config.training.seed)
+            for scale in run.scales
+        }
+        return cls(run=run, features=features, chosen=chosen)
+
+    def predict(self, local: SpectralLibrary, rest: SpectralLibrary, name: str, repeats: int) -> tuple[Floats, Floats]:
+        """Predict a target of local and other soils, (n,) each; with `repeats` copies of the local soils."""
+        best = self.chosen[name]
+        values = self.run.library.targets[name][self.run.parts != "test"]
+        of_local = plsr_features(self.run, local)
+        x = np.concatenate([self.features, *[of_local] * repeats])
+        y = best.scale.to_model(np.concatenate([values, *[local.targets[name]] * repeats]))
+        model = PLSRegression(best.components, scale=True).fit(x, y)
+        both = (model.predict(x).ravel() for x in (of_local, plsr_features(self.run, rest)))
+        first, second = (in_lab_units(best.scale, predicted) for predicted in both)
+        return first, second
+
+
+def plsr_features(run: StoredRun, library: SpectralLibrary) -> Floats:
+    """SNV and first derivative (n, bands) on the grid of the run."""
+    config = run.config.front_end
+    absorbance = front_end.apply(run.model.get_layer("absorbance_stage"), library.spectra)
+    return snv_first_derivative(absorbance, front_end.window_points(config), config.derivative_polynomial)
+
+
+def with_bias(scale: TargetScale, of_local: Floats, of_rest: Floats, measured: Floats) -> Floats:
+    """Estimates of the other soils, corrected by the mean error of the local soils on the modelled scale."""
+    correction = fit_correction(BIAS, scale.to_model(of_local), scale.to_model(measured))
+    return in_lab_units(scale, correction(scale.to_model(of_rest)))
+
+
+def measure(
+    run: StoredRun, library_plsr: LibraryPlsr, field: SpectralLibrary, k: int, draw: int
+) -> list[dict[str, Any]]:
     """Adapt a run with `k` soils of a field, and score all methods on the others."""
     order = np.random.default_rng(1000 * k + draw).permutation(len(field))
     local, rest = field.rows(np.sort(order[:k])), field.rows(np.sort(order[k:]))
@@ -80,6 +144,7 @@ def measure(run: StoredRun, field: SpectralLibrary, k: int, draw: int) -> list[d
     )
     ok = status({n: after[n] for n in field.targets}, after[T2], after[Q], result.limits) == "ok"
     plsr = local_plsr(local, rest, run.config)
+    repeats = max(1, round(LOCAL_SHARE / (1 - LOCAL_SHARE) * len(library_plsr.features) / k))
     rows = []
     for name, values in rest.targets.items():
         interval = result.targets[name].interval
@@ -88,12 +153,43 @@ def measure(run: StoredRun, field: SpectralLibrary, k: int, draw: int) -> list[d
         low, high = interval.bounds(after[name], result.limits.difficulty(after[T2]))
         facts = {"field": field.source, "k": k, "draw": draw, "target": name, "sd": float(np.std(values, ddof=1))}
         facts |= {"foreign_outside": outside, "ok": float(ok.mean())}
-        method = result.choice(name).correction.method if name in result.adapted else "none"
-        for label, predicted in (("as it is", before[name]), ("adapt", after[name]), ("local PLSR", plsr[name])):
+        if name in result.adapted:
+            facts |= {f"weight of {method}": weight for method, weight in result.combination(name).weights.items()}
+        measured, scale = local.targets[name], result.targets[name].scale
+        methods = {
+            AS_IT_IS: before[name],
+            WITH_BIAS: with_bias(scale, result.before[name], before[name], measured),
+            ADAPT: after[name],
+            "local PLSR": plsr[name],
+            "PLSR, bias": with_bias(
+                library_plsr.chosen[name].scale, *library_plsr.predict(local, rest, name, 0), measured
+            ),
+            "PLSR, up-weighted": library_plsr.predict(local, rest, name, repeats)[1],
+        }
+        for label, predicted in methods.items():
             rmse = float(np.sqrt(np.mean((predicted - values) ** 2)))
-            covered = float(np.mean((low <= values) & (values <= high))) if label == "adapt" else np.nan
-            rows.append(facts | {"method": label, "rmse": rmse, "coverage": covered, "chosen": method})
+            covered = float(np.mean((low <= values) & (values <= high))) if label == ADAPT else np.nan
+            rows.append(facts | {"method": label, "rmse": rmse, "coverage": covered})
     return rows
+
+
+def paired_ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """RMSE of `adapt` divided by the better of "as it is" and "bias", in a place with k soils: median and interval.
+
+    The better one is that with the smaller median over the draws; the ratio is paired within a draw.
+
+    Returns:
+        Index target, field, k; columns median, low and high: the 5 and 95 % quantiles of 2,000 bootstrap medians.
+    """
+    wide = table.pivot_table(index=["target", "field", "k", "draw"], columns="method", values="rmse")
+    rows = {}
+    for place, draws in wide.groupby(["target", "field", "k"]):
+        better = draws[[AS_IT_IS, WITH_BIAS]].median().idxmin()
+        ratios = (draws[ADAPT] / draws[better]).to_numpy()
+        resampled = np.random.default_rng(0).choice(ratios, (2000, len(ratios)))
+        low, high = np.quantile(np.median(resampled, axis=1), [0.05, 0.95])
+        rows[place] = {"median": float(np.median(ratios)), "low": low, "high": high}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["target", "field", "k"])
 
 
 def main() -> None:
@@ -116,16 +212,19 @@ def main() -> None:
         if not jobs:
             continue
         run = trained(name, options.preset, options.out)
+        library_plsr = LibraryPlsr.of(run)
         for k, draw in tqdm(jobs, desc=name):
-            tables.append(pd.DataFrame(measure(run, field, k, draw)))
+            tables.append(pd.DataFrame(measure(run, library_plsr, field, k, draw)))
         write_table(file, pd.concat(tables))
     table = pd.concat(tables)
     table["rmse / sd"] = table["rmse"] / table["sd"]
     print(table.groupby(["target", "k", "method"], sort=False)["rmse / sd"].median().unstack().round(2).to_string())
-    adapted = table[table["method"] == "adapt"]
+    adapted = table[table["method"] == ADAPT]
     print(adapted.groupby("k")[["coverage", "foreign_outside", "ok"]].mean().round(3).to_string())
+    print(adapted.groupby(["target", "k"])[[name for name in adapted if name.startswith("weight")]].mean().round(2))
     fields = table.groupby(["target", "k", "field", "method"], sort=False)["rmse"].median().unstack()
-    print((fields["adapt"] / fields["as it is"]).unstack("field").round(2).to_string())
+    print((fields[ADAPT] / fields[AS_IT_IS]).unstack("field").round(2).to_string())
+    print(paired_ratios(table).round(2).to_string())
 
 
 if __name__ == "__main__":

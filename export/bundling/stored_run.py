@@ -12,7 +12,7 @@ import numpy.typing as npt
 from relple_tf.artefacts.reading import LARGEST_JSON_BYTES, read_bytes, readable
 from relple_tf.config import Config
 from relple_tf.models import front_end
-from relple_tf.models.deployed import T2, KernelPart, Q
+from relple_tf.models.deployed import T2, KernelPart, LocalPart, Q
 from relple_tf.models.domain import DomainStatistics, Limits
 from relple_tf.models.network_spec import NetworkSpec
 from relple_tf.models.robust_views import usable_views
@@ -83,6 +83,11 @@ class StoredRun:
     def kernels(self) -> KernelPart:
         """The kernel regressions, which are added to the output of the network."""
         return KernelPart.of(self.model)
+
+    @cached_property
+    def local(self) -> tuple[LocalPart, ...]:
+        """The adaptations to local soils, in the order in which they act."""
+        return LocalPart.all_of(self.model)
 
     @property
     def _network_with_projections(self) -> keras.Model:

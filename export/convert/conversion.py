@@ -150,7 +150,7 @@ def shell_file(trained: "StoredRun") -> bytes:
     """Convert everything but the network: scan -> features, scores, T2, Q; the network's output -> laboratory units."""
     import tensorflow as tf
 
-    from relple_tf.models.deployed import GUARD, per_target
+    from relple_tf.models.deployed import GUARD, adapted, per_target
     from relple_tf.models.views import view_name
 
     @tf.function(  # type: ignore[untyped-decorator]
@@ -168,6 +168,7 @@ def shell_file(trained: "StoredRun") -> bytes:
         bands, scores = trained.projections(features)
         t2, q = trained.domain_statistics((bands, scores[0]))
         stacked, q = trained.kernels(modelled, scores, absorbance, q)
+        stacked = adapted(stacked, scores, trained.local)
         return {
             FEATURES: features,
             T2: guard(t2),

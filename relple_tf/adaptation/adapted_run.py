@@ -1,4 +1,4 @@
-"""Adapt a run: read its folder and the local soils, correct each target, and write an ordinary run folder."""
+"""Adapt a run: read its folder and the local soils, adapt each target, and write an ordinary run folder."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from relple_tf.adaptation.corrections import FEWEST_SAMPLES, Choice, choose_correction, corrected_scale
+from relple_tf.adaptation.combination import COMBINED, FEWEST_SAMPLES, Combination, LocalSoils, combine
+from relple_tf.adaptation.corrections import widened_scale
 from relple_tf.adaptation.page import adaptation_page
 from relple_tf.adaptation.reliability import local_interval, widened_limits
 from relple_tf.adaptation.result import Adaptation, TargetAdaptation
@@ -21,9 +22,20 @@ from relple_tf.atomic_files import write_table, write_text, write_with
 from relple_tf.config import Config
 from relple_tf.errors import InputError
 from relple_tf.evaluation.metrics import scores
-from relple_tf.models.deployed import T2, KernelPart, Q, deployed_model
+from relple_tf.models.deployed import (
+    KERNEL_REGRESSION,
+    LOCAL_REGRESSION,
+    LOCAL_SLOPE,
+    T2,
+    KernelPart,
+    LocalPart,
+    Q,
+    deployed_model,
+)
 from relple_tf.models.domain import Limits, status
 from relple_tf.models.target_scaling import TargetScale
+from relple_tf.models.views import view_name
+from relple_tf.pipeline import scaled
 from relple_tf.prediction.runs import estimates, to_model_input
 from relple_tf.runs.card_schema import CARD, run_card
 from relple_tf.runs.folder import CONFIG, REMEDY, RunFolder, data_hash, read_config, write_json
@@ -160,7 +172,7 @@ def _refuse_known_scans(run: StoredRun, local: SpectralLibrary) -> None:
 
 
 def adaptation(run: StoredRun, local: SpectralLibrary, notes: tuple[str, ...] = ()) -> Adaptation:
-    """Choose the corrections, intervals and limits of all targets, and build the adapted model.
+    """Adapt all targets, intervals and limits, and build the adapted model.
 
     Args:
         run: From `read_run`.
@@ -170,29 +182,30 @@ def adaptation(run: StoredRun, local: SpectralLibrary, notes: tuple[str, ...] = 
     Raises:
         InputError: no target has enough laboratory values.
     """
-    stacked = keras.Model(run.model.input, run.model.get_layer("stack").output).predict(local.spectra, verbose=0)
     samples = group_labels(local, keep_groups=False)
     before = estimates(run.model, local.spectra)
-    choices: dict[str, Choice] = {}
-    reasons: dict[str, str] = {}
-    scales: list[TargetScale] = []
-    modelled: dict[str, Floats] = {}
-    for column, scale in enumerate(run.scales):
+    scales, measured, reasons = [], {}, {}
+    for scale in run.scales:
         values = local.targets.get(scale.name, np.full(len(local), np.nan))
-        modelled[scale.name] = scale.to_model(values)
         if reason := _reason_against(values, samples):
-            scales.append(scale)
             reasons[scale.name] = reason
-            continue
-        choice = choose_correction(scale, stacked[:, column].astype("float64"), values, samples)
-        choices[scale.name] = choice
-        scales.append(corrected_scale(scale, choice.correction, values))
-    if not choices:
+            scales.append(scale)
+        else:
+            measured[scale.name] = scale.to_model(values)
+            scales.append(widened_scale(scale, values))
+    if not measured:
         given = "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if name in local.targets)
         raise InputError(f"{local.source}: {given}; nothing can be adapted; measure more local soils")
     unchanged = (f"warning: {name}: {reason}; its estimates are unchanged" for name, reason in reasons.items())
     notes = (*notes, *unchanged)
-    model = _rebuilt(run, scales)
+    soils = local_soils(run, local.spectra, measured, samples)
+    number = len(LocalPart.all_of(run.model)) + 1
+    combinations, regression = combine(
+        soils, run.config.model.landmarks, run.config.training.seed, LOCAL_REGRESSION.format(number)
+    )
+    slopes = [combinations[name].slope if name in combinations else 1.0 for name in soils.estimated]
+    part = LocalPart(slope=scaled(np.array(slopes), LOCAL_SLOPE.format(number)), regression=regression)
+    model = _rebuilt(run, scales, part)
     domain = run.card["domain"]
     limits = Limits(t2=domain["limits"][T2], q=domain["limits"][Q], share=domain["share_within"])
     wide = widened_limits(
@@ -207,9 +220,9 @@ def adaptation(run: StoredRun, local: SpectralLibrary, notes: tuple[str, ...] = 
     widening = (wide.t2 / limits.t2) ** 0.5
     targets = {}
     for scale in run.scales:
-        of_target, measured = choices.get(scale.name), modelled[scale.name]
-        interval = _interval(run, scale, of_target, measured, wide.difficulty(after[T2]), widening, samples)
-        targets[scale.name] = TargetAdaptation(scale=scale, choice=of_target, interval=interval)
+        name, combination = scale.name, combinations.get(scale.name)
+        interval = _interval(run, scale, combination, measured.get(name), wide.difficulty(after[T2]), widening, samples)
+        targets[name] = TargetAdaptation(scale=scale, combination=combination, interval=interval)
     return Adaptation(
         source=str(run.folder),
         local=local,
@@ -235,11 +248,32 @@ def _reason_against(values: Floats, samples: npt.NDArray[np.intp]) -> str:
     return ""
 
 
+def local_soils(
+    run: StoredRun,
+    spectra: npt.NDArray[np.float32],
+    measured: dict[str, Floats],
+    samples: npt.NDArray[np.intp],
+) -> LocalSoils:
+    """Estimates and scores of local scans (n, bands); `measured` and `samples` as in `LocalSoils`."""
+    model, regression = run.model, run.model.get_layer(KERNEL_REGRESSION)
+    inside = keras.Model(model.input, [model.get_layer("target_scaling").input, *keras.tree.flatten(regression.input)])
+    estimated, *scores = inside.predict(spectra, verbose=0)
+    network = model.get_layer(run.config.model.architecture)
+    columns = estimated.astype("float64").T
+    return LocalSoils(
+        estimated={scale.name: column for scale, column in zip(run.scales, columns, strict=True)},
+        measured=measured,
+        scores=tuple(scores),
+        kernels=tuple(np.asarray(network.get_layer(view_name(number)).kernel) for number in range(len(scores))),
+        samples=samples,
+    )
+
+
 def _interval(
     run: StoredRun,
     scale: TargetScale,
-    choice: Choice | None,
-    measured: Floats,
+    combination: Combination | None,
+    measured: Floats | None,
     difficulty: Floats,
     widening: float,
     samples: npt.NDArray[np.intp],
@@ -250,14 +284,13 @@ def _interval(
     stored = Interval(**{field.name: entry[field.name] for field in dataclasses.fields(Interval)})
     # The difficulty is measured in units of the limit of T2, which is wider now; the intervals are not narrower for it.
     interval = dataclasses.replace(stored, growth=stored.growth * widening)
-    if choice is None:
+    if combination is None or measured is None:
         return interval
-    held_out = choice.held_out[choice.correction.method]
-    return local_interval(interval, scale, measured, held_out, difficulty, samples)
+    return local_interval(interval, scale, measured, combination.held_out[COMBINED], difficulty, samples)
 
 
-def _rebuilt(run: StoredRun, scales: list[TargetScale]) -> keras.Model:
-    """The deployed model with other scales of the targets."""
+def _rebuilt(run: StoredRun, scales: list[TargetScale], local: LocalPart) -> keras.Model:
+    """The deployed model with other scales of the targets, and a further adaptation."""
     full = run.model.get_layer(run.config.model.architecture)
     return deployed_model(
         run.model.get_layer("absorbance_stage"),
@@ -266,6 +299,7 @@ def _rebuilt(run: StoredRun, scales: list[TargetScale]) -> keras.Model:
         scales,
         run.model.get_layer("domain_statistics"),
         KernelPart.of(run.model),
+        (*LocalPart.all_of(run.model), local),
     )
 
 
@@ -328,6 +362,7 @@ def _joined(run: StoredRun, result: Adaptation) -> SpectralLibrary:
 
 def _card(run: StoredRun, result: Adaptation, library: SpectralLibrary, parts: npt.NDArray[np.str_]) -> dict[str, Any]:
     card = dict(run.card)
+    card["model"] = card["model"] | {"weights": int(result.model.count_params())}
     card["data_sha256"] = data_hash(library)
     card["soils"] = {part: int(np.sum(parts == part)) for part in PARTS}
     labels = library.sample_labels

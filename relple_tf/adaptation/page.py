@@ -6,9 +6,11 @@ from string import Template
 
 import numpy as np
 
-from relple_tf.adaptation.corrections import METHODS
+from relple_tf.adaptation.combination import COMBINED, LOCAL, METHODS
+from relple_tf.adaptation.corrections import NONE
 from relple_tf.adaptation.result import Adaptation
 from relple_tf.evaluation.formatting import digits, percent, unit, with_unit
+from relple_tf.models.deployed import LocalPart
 from relple_tf.report.plots.figures import PALETTE
 from relple_tf.report.plots.parity import one_to_one
 
@@ -24,8 +26,9 @@ def adaptation_page(result: Adaptation) -> str:
         scans=len(result.local),
         interpretations="\n".join(f"<p>{_interpretation(result, name)}</p>" for name in result.adapted),
         notes="\n".join(f"<li>{escape(note)}</li>" for note in result.notes or ("none",)),
-        methods="".join(f"<th>{method}</th>" for method in METHODS),
+        methods="".join(f"<th>{method}</th>" for method in (*METHODS, COMBINED)),
         rows="\n".join(_row(result, name) for name in result.adapted),
+        bytes=f"{4 * LocalPart.all_of(result.model)[-1].regression.count_params():,}",
         pictures="\n".join(_picture(result, name, position) for position, name in enumerate(result.adapted)),
         intervals="\n".join(_interval_row(result, name) for name in result.adapted),
         t2=_limit(result.limits_before.t2, result.limits.t2),
@@ -36,21 +39,17 @@ def adaptation_page(result: Adaptation) -> str:
 
 
 def _interpretation(result: Adaptation, name: str) -> str:
-    """What the correction of a target does, and how far to trust it."""
-    correction = result.choice(name).correction
-    count = result.count(name)
+    """What the adaptation of a target does, and how far to trust it."""
+    count, weights = result.count(name), result.combination(name).weights
     title = f"<strong>{escape(with_unit(name, unit(name)))}</strong>"
-    before, after = result.rmse(name, "none"), result.rmse(name)
+    before, after = result.rmse(name, NONE), result.rmse(name)
     sd = float(np.nanstd(result.local.targets[name], ddof=1))
-    if correction.method == "none":
-        text = (
-            "No correction is better than the estimates of the run by more than a standard error: they are unchanged."
-        )
-    else:
-        text = (
-            f"The estimates are corrected by {correction.method}. On local soils that were left out in turn, the RMSE "
-            f"is {digits(after)} instead of {digits(before)}."
-        )
+    text = (
+        f"On local soils that were left out in turn, the RMSE is {digits(after)} instead of {digits(before)}. The "
+        f"regression of the local soils alone has {percent(weights[LOCAL])} of the weight."
+    )
+    if after > before:
+        text += " The local soils do not improve the estimates of the run: use the run as it is, or measure more soils."
     if after > sd:
         text += (
             f" The mean of the local soils is as good (SD {digits(sd)}): do not use the estimates to tell them apart."
@@ -58,21 +57,20 @@ def _interpretation(result: Adaptation, name: str) -> str:
     bias_error = after / count**0.5
     return (
         f"{title}: {text} With {count} soils, the remaining bias is about {digits(bias_error, 2)} (one standard "
-        f"error); {2 * count} soils would make it {digits(bias_error / 2**0.5, 2)}."
+        f"error); {2 * count} soils would make it {digits(bias_error / 2**0.5, 2)} or less."
     )
 
 
 def _row(result: Adaptation, name: str) -> str:
-    chosen = result.choice(name).correction.method
+    """RMSE of each method, with its weight."""
+    weights, count = result.combination(name).weights, result.count(name)
     cells = "".join(
-        f"<td>{'<strong>' if method == chosen else ''}{digits(result.rmse(name, method))}"
-        f"{'</strong>' if method == chosen else ''}</td>"
+        f"<td>{digits(result.rmse(name, method))} <small>({percent(weights[method])})</small></td>"
         for method in METHODS
     )
-    correction, count = result.choice(name).correction, result.count(name)
     return (
         f'<tr><th scope="row">{escape(with_unit(name, unit(name)))}</th><td>{count}</td>{cells}'
-        f"<td>{digits(correction.slope)}</td><td>{digits(correction.intercept)}</td></tr>"
+        f"<td><strong>{digits(result.rmse(name))}</strong></td></tr>"
     )
 
 

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from relple_tf.adaptation.corrections import METHODS, Choice, in_lab_units
+from relple_tf.adaptation.combination import COMBINED, METHODS, Combination
+from relple_tf.adaptation.corrections import NONE, in_lab_units
 from relple_tf.evaluation.formatting import digits, unit, with_unit
 from relple_tf.models.deployed import T2
 from relple_tf.models.domain import Limits
@@ -24,7 +25,7 @@ class TargetAdaptation:
 
     scale: TargetScale
     """Scale of the run."""
-    choice: Choice | None
+    combination: Combination | None
     """None: too few local soils, the target is unchanged."""
     interval: Interval | None
     """After the adaptation; None where the run has none."""
@@ -55,26 +56,25 @@ class Adaptation:
     @property
     def adapted(self) -> tuple[str, ...]:
         """Targets with enough local soils."""
-        return tuple(name for name, target in self.targets.items() if target.choice is not None)
+        return tuple(name for name, target in self.targets.items() if target.combination is not None)
 
-    def choice(self, name: str) -> Choice:
-        """The choice of a target of `adapted`."""
-        choice = self.targets[name].choice
-        if choice is None:
+    def combination(self, name: str) -> Combination:
+        """The combination of a target of `adapted`."""
+        combination = self.targets[name].combination
+        if combination is None:
             raise KeyError(name)
-        return choice
+        return combination
 
-    def held_out(self, name: str, method: str = "") -> Floats:
-        """Estimates (n,) in laboratory units, each corrected without its soil; NaN where not measured.
+    def held_out(self, name: str, method: str = COMBINED) -> Floats:
+        """Estimates (n,) in laboratory units, each adapted without its soil; NaN where not measured.
 
         Args:
             name: One of `adapted`.
-            method: One of METHODS; by default the chosen one.
+            method: One of METHODS, or COMBINED.
         """
-        choice = self.choice(name)
-        return in_lab_units(self.targets[name].scale, choice.held_out[method or choice.correction.method])
+        return in_lab_units(self.targets[name].scale, self.combination(name).held_out[method])
 
-    def rmse(self, name: str, method: str = "") -> float:
+    def rmse(self, name: str, method: str = COMBINED) -> float:
         """RMSE of `held_out` in the target's unit."""
         return float(np.sqrt(np.nanmean((self.held_out(name, method) - self.local.targets[name]) ** 2)))
 
@@ -121,10 +121,8 @@ class Adaptation:
             "local_samples": len(np.unique(self.local.sample_labels)),
             "targets": {
                 name: {
-                    "method": self.choice(name).correction.method,
-                    "slope": self.choice(name).correction.slope,
-                    "intercept_sd": self.choice(name).correction.intercept,
-                    "rmse": {method: self.rmse(name, method) for method in METHODS},
+                    "weights": self.combination(name).weights,
+                    "rmse": {method: self.rmse(name, method) for method in (*METHODS, COMBINED)},
                 }
                 for name in self.adapted
             },
@@ -139,8 +137,8 @@ class Adaptation:
         count = len(np.unique(self.local.sample_labels))
         lines = [f"adapted to {count} local soils of {self.local.source}; the test part are these soils"]
         for name in self.adapted:
-            before, after = self.rmse(name, "none"), self.rmse(name)
-            method = self.choice(name).correction.method
-            change = "unchanged" if method == "none" else f"{method}: RMSE {digits(before)} -> {digits(after)}"
-            lines.append(f"{with_unit(name, unit(name))}, {change} (soils left out in turn)")
+            before, after = self.rmse(name, NONE), self.rmse(name)
+            lines.append(
+                f"{with_unit(name, unit(name))}: RMSE {digits(before)} -> {digits(after)} (soils left out in turn)"
+            )
         return tuple(lines)

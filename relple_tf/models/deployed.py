@@ -21,6 +21,8 @@ T2, Q = "T2", "Q"
 KERNEL_REGRESSION, KERNEL_SHARE = "kernel_regression", "kernel_share"
 """Names of layers of the kernel part; see `KernelPart`."""
 ROBUST_SHARE, DISAGREEMENT = "robust_share", "disagreement"
+LOCAL, LOCAL_SLOPE, LOCAL_REGRESSION = "local{}", "local{}.slope", "local{}.regression"
+"""Names of the layers of an adaptation, counted from 1; see `LocalPart`."""
 GUARD = "invalid_is_nan"
 """Name of the layer that replaces the outputs of an impossible scan."""
 
@@ -84,6 +86,37 @@ class KernelPart:
         )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LocalPart:
+    """An adaptation to local soils: estimate * slope, plus a kernel regression whose landmarks are local soils."""
+
+    slope: "Scaled"
+    """Estimates of the run (batch, K), in standard deviations -> their part of the adapted estimates."""
+    regression: KernelRegression
+    """Scores of the network's views -> (batch, K), in standard deviations; its level holds the intercepts."""
+
+    def __call__(self, stacked: Any, scores: Sequence[Any], number: int) -> Any:
+        """Adapt estimates (batch, K) by the scores of each view, (batch, components); `number` counts from 1."""
+        return keras.layers.Add(name=LOCAL.format(number))([self.slope(stacked), self.regression(scores)])
+
+    @classmethod
+    def all_of(cls, model: keras.Model) -> tuple["LocalPart", ...]:
+        """Return the adaptations of a deployed model, in the order in which they act."""
+        layers = {layer.name: layer for layer in model.layers}
+        numbers = itertools.takewhile(lambda number: LOCAL_SLOPE.format(number) in layers, itertools.count(1))
+        return tuple(
+            cls(slope=layers[LOCAL_SLOPE.format(number)], regression=layers[LOCAL_REGRESSION.format(number)])
+            for number in numbers
+        )
+
+
+def adapted(stacked: Any, scores: Sequence[Any], local: Sequence[LocalPart]) -> Any:
+    """Apply the adaptations in their order to the estimates (batch, K), in standard deviations."""
+    for number, part in enumerate(local, start=1):
+        stacked = part(stacked, scores, number)
+    return stacked
+
+
 def deployed_model(
     absorbance: keras.Model,
     channels: keras.Model,
@@ -91,6 +124,7 @@ def deployed_model(
     scales: Sequence[TargetScale],
     domain_statistics: DomainStatistics,
     kernels: KernelPart,
+    local: Sequence[LocalPart] = (),
 ) -> keras.Model:
     """Join the trained parts to one graph. The network is already scaled by its stacking weights.
 
@@ -101,6 +135,7 @@ def deployed_model(
         scales: Scale of each target.
         domain_statistics: Bands and scores of the first view -> T2 and Q.
         kernels: The kernel regressions.
+        local: Adaptations to local soils, in the order in which they act.
 
     Returns:
         A model, raw scan (batch, bands) -> {target: (batch, 1) in laboratory units, "T2": (batch, 1), "Q": (batch, 1)};
@@ -112,6 +147,7 @@ def deployed_model(
     learned = joined([by_target[scale.name] for scale in scales], keras, name="learned")
     t2, q = domain_statistics((bands, scores[0]))
     stacked, q = kernels(learned, scores, on_grid, q)
+    stacked = adapted(stacked, scores, local)
     lowest = InvalidIsNan().lowest if absorbance.get_layer("absorbance").quantity != "features" else LOWEST
     guard = InvalidIsNan(lowest, name=GUARD)
     values = guard((on_grid, InverseTargetScaling(scales, name="target_scaling")(stacked)))

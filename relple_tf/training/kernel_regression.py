@@ -72,7 +72,8 @@ def fit_kernel_regression(
         seed: Seed of that subset and of the folds.
         samples: (n,) numbers of the samples; the Gaussian process reads the mean scan of a sample. None: each row is a
             sample.
-        costs: Candidates for C of the SVR; a single one is taken without cross-validation.
+        costs: Candidates for C of the SVR; a single one is taken without cross-validation. Empty: no SVR, the
+            coefficients are those of the Gaussian process.
         name: Name of the layer.
 
     Returns:
@@ -156,7 +157,7 @@ def _fit_mean(
 ) -> tuple[Floats, float]:
     """Mean of SVR and Gaussian process; see `fit_svm` and `fit_kernel_regression` for the arguments."""
     slope, intercept = fit_gaussian_process(*(x, y) if samples is None else sample_means(x, y, samples))
-    if len(x) > MOST_SVM_ROWS:
+    if not costs or len(x) > MOST_SVM_ROWS:
         return slope, intercept
     of_svm, level = fit_svm(x, y, groups, seed, costs)
     return (slope + of_svm) / 2, (intercept + level) / 2
@@ -200,7 +201,7 @@ def fit_gaussian_process(x: Floats, y: Floats) -> tuple[Floats, float]:
     # Of the features before they are centred: the rest of equal rows is rounding.
     kept = eigenvalues > SMALLEST_EIGENVALUE**2 * np.sum(x**2)
     variance, vectors = eigenvalues[kept], vectors[:, kept]
-    if not len(variance):
+    if not len(variance) or not residual.any():
         return np.zeros(x.shape[1]), mean
     projected = vectors.T @ (centred.T @ residual)
     squares = projected**2 / variance

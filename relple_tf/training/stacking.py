@@ -84,25 +84,41 @@ def stack(predictions: Floats, weights: StackingWeights) -> Floats:
 
 
 def fit_weights(measured: Floats, predictions: Floats) -> StackingWeights:
-    """Fit the stacking weights of a target by non-negative least squares, with the prior as additional soils.
-
-    Minimises the sum over the soils of (w . e)^2, plus PRIOR_SOILS * |w - prior|^2, over weights w with sum 1, where e
-    are the errors of the members (Breiman 1996, Machine Learning 24, 49-64, for the constraint).
+    """Fit the stacking weights of a target by `least_squares_weights`, with PRIOR as additional soils.
 
     Args:
         measured: (n,) in standard deviations, NaN where not measured.
         predictions: (members, n) of rows that were not trained on, in the order of `StackingWeights`.
     """
-    count = len(predictions)
-    prior = np.array(PRIOR[:count]) / sum(PRIOR[:count])
+    prior = np.array(PRIOR[: len(predictions)])
     known = np.isfinite(measured)
     errors = np.clip(predictions[:, known] - measured[known], -LARGEST_ERROR, LARGEST_ERROR)
-    # The sum of 1 is a row with a large factor; what is missing to 1 is rounding, which the division removes.
-    root, heavy = np.sqrt(PRIOR_SOILS), 1e3 * np.sqrt(PRIOR_SOILS + known.sum())
-    rows = np.vstack([errors.T, root * np.eye(count), np.full(count, heavy)])
-    weights, _ = nnls(rows, np.concatenate([np.zeros(known.sum()), root * prior, [heavy]]))
+    weights = least_squares_weights(errors, prior / prior.sum(), PRIOR_SOILS)
     weights[weights < SMALLEST_WEIGHT] = 0.0
     return StackingWeights(*(weights / weights.sum()).tolist())
+
+
+def least_squares_weights(errors: Floats, prior: Floats, prior_soils: float) -> Floats:
+    """Fit the weights of the members of a stack by non-negative least squares.
+
+    Minimises the sum over the soils of (w . e)^2, plus prior_soils * |w - prior|^2, over weights w with sum 1, where e
+    are the errors of the members (Breiman 1996, Machine Learning 24, 49-64, for the constraint).
+
+    Args:
+        errors: (members, n).
+        prior: (members,) weights without soils, with sum 1.
+        prior_soils: Factor of the squared distance from the prior, in units of the squared error of a soil.
+
+    Returns:
+        (members,) not negative, with sum 1.
+    """
+    count, soils = errors.shape
+    # The sum of 1 is a row with a large factor; what is missing to 1 is rounding, which the division removes.
+    root, heavy = np.sqrt(prior_soils), 1e3 * np.sqrt(prior_soils + soils)
+    rows = np.vstack([errors.T, root * np.eye(count), np.full(count, heavy)])
+    weights, _ = nnls(rows, np.concatenate([np.zeros(soils), root * prior, [heavy]]))
+    normalised: Floats = weights / weights.sum()
+    return normalised
 
 
 def scale_heads(network: keras.Model, weights: dict[str, float]) -> None:
