@@ -4,7 +4,7 @@ Every method is linear in the estimate of the run and in the kernels between a s
 weighted mean: estimate * slope + kernel regression, which `models.deployed.LocalPart` computes on the device.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,8 @@ from relple_tf.adaptation.corrections import CORRECTIONS, Correction, fit_correc
 from relple_tf.models.deployed import LOCAL_REGRESSION
 from relple_tf.models.kernel_regression import KernelRegression
 from relple_tf.spectra.splitting.folds import group_k_fold
-from relple_tf.training.kernel_regression import fit_kernel_regression
+from relple_tf.training import kernel_regression
+from relple_tf.training.kernel_regression import Weights
 from relple_tf.training.stacking import least_squares_weights
 
 Floats = npt.NDArray[np.float64]
@@ -111,8 +112,8 @@ def combine(
     for name, measured in soils.measured.items():
         weights = fit_weights(measured, held_out[name], soils.samples)
         combinations[name] = _combination(soils.estimated[name], measured, weights, held_out[name], combined[name])
-    regression = fit_regressions(soils, landmarks, seed)
-    return combinations, weighted(regression, combinations, tuple(soils.estimated), layer_name)
+    regressions = fit_regressions(soils, landmarks, seed)
+    return combinations, weighted(regressions, combinations, tuple(soils.estimated), layer_name)
 
 
 def folds(soils: LocalSoils, seed: int, count: int) -> list[tuple[Rows, Rows]]:
@@ -128,7 +129,7 @@ def leave_out(soils: LocalSoils, landmarks: int, seed: int, count: int) -> HeldO
         others, out = soils.rows(fitted).with_values(), soils.rows(held)
         if not others.measured:
             continue
-        columns = predict_regressions(fit_regressions(others, landmarks, seed), out.scores)
+        columns = predict_regressions(fit_regressions(others, landmarks, seed), others.measured, out.scores)
         for name, measured in others.measured.items():
             estimated, known = out.estimated[name], np.isfinite(measured)
             predicted = {
@@ -168,11 +169,11 @@ def fit_weights(measured: Floats, held_out: Mapping[str, Floats], samples: Rows)
     return least_squares_weights(scaled, equal, PRIOR_SOILS)
 
 
-def fit_regressions(soils: LocalSoils, landmarks: int, seed: int) -> KernelRegression:
+def fit_regressions(soils: LocalSoils, landmarks: int, seed: int) -> Weights:
     """Fit residual and local regression of each target; arguments as for `combine`.
 
     Returns:
-        A layer: scores of all views -> (batch, 2 * adapted targets), both regressions of each target in turn.
+        Weights of a `KernelRegression` with both regressions of each target in turn.
     """
     columns, centre, size = {}, [], []
     for name, measured in soils.measured.items():
@@ -181,53 +182,45 @@ def fit_regressions(soils: LocalSoils, landmarks: int, seed: int) -> KernelRegre
             centre.append(float(np.nanmean(values)))
             size.append(float(np.nanstd(values)) or 1.0)
             columns[f"{name} {method}"] = (values - centre[-1]) / size[-1]
-    regression = fit_kernel_regression(
-        list(soils.scores),
-        list(soils.kernels),
-        columns,
-        soils.samples,
-        landmarks,
-        seed,
-        samples=soils.samples,
-        costs=(),
+    weights = kernel_regression.fit_weights(
+        soils.scores, soils.kernels, columns, soils.samples, landmarks, seed, samples=soils.samples, costs=()
     )
-    for weight in (regression.slope, regression.linear, regression.level):
-        weight.assign(weight * np.array(size, "float32"))
-    regression.level.assign(regression.level + np.array(centre, "float32"))
-    return regression
+    for fitted in ("slope", "linear", "level"):
+        weights[fitted] = weights[fitted] * np.array(size)
+    weights["level"] += np.array(centre)
+    return weights
 
 
 def predict_regressions(
-    regression: KernelRegression, scores: Sequence[npt.NDArray[np.float32]]
+    weights: Weights, targets: Iterable[str], scores: Sequence[npt.NDArray[np.float32]]
 ) -> dict[tuple[str, str], Floats]:
-    """Predict with the layer of `fit_regressions`: (target, RESIDUAL or LOCAL) -> (n,)."""
-    predicted = np.asarray(regression(list(scores)), "float64").T
-    keys = [
-        (column.removesuffix(f" {method}"), method)
-        for column, method in zip(regression.targets, (RESIDUAL, LOCAL) * len(regression.targets), strict=False)
-    ]
-    return dict(zip(keys, predicted, strict=True))
+    """Predict with weights from `fit_regressions` of these targets: (target, RESIDUAL or LOCAL) -> (n,)."""
+    keys = [(name, method) for name in targets for method in (RESIDUAL, LOCAL)]
+    return dict(zip(keys, kernel_regression.predict(weights, scores).T, strict=True))
 
 
 def weighted(
-    regression: KernelRegression, combinations: Mapping[str, Combination], targets: tuple[str, ...], layer_name: str
+    regressions: Weights, combinations: Mapping[str, Combination], targets: tuple[str, ...], layer_name: str
 ) -> KernelRegression:
-    """Weight the columns of `fit_regressions` to one column per target of the model, with the intercepts."""
-    weights = np.zeros((len(regression.targets), len(targets)), "float32")
-    intercepts = np.zeros(len(targets), "float32")
-    for name, combination in combinations.items():
+    """Weight the regressions to one column per target of the model, with the intercepts.
+
+    Args:
+        regressions: From `fit_regressions` of the targets of `combinations`, in this order.
+        combinations: Target -> combination.
+        targets: Of the model.
+        layer_name: Name of the layer.
+    """
+    factors = np.zeros((2 * len(combinations), len(targets)))
+    intercepts = np.zeros(len(targets))
+    for row, (name, combination) in enumerate(combinations.items()):
         column = targets.index(name)
         intercepts[column] = combination.intercept
-        for method in (RESIDUAL, LOCAL):
-            weights[regression.targets.index(f"{name} {method}"), column] = combination.weights[method]
-    result = KernelRegression(targets, regression.landmarks, regression.components, name=layer_name)
-    result.build([(None, regression.components)] * regression.gain.shape[0])
-    for fixed in ("gain", "landmark", "inverse_bound"):
-        getattr(result, fixed).assign(getattr(regression, fixed))
-    for fitted in ("slope", "linear"):
-        getattr(result, fitted).assign(np.asarray(getattr(regression, fitted)) @ weights)
-    result.level.assign(np.asarray(regression.level) @ weights + intercepts)
-    return result
+        factors[2 * row : 2 * row + 2, column] = [combination.weights[RESIDUAL], combination.weights[LOCAL]]
+    weights = dict(regressions)
+    for fitted in ("slope", "linear", "level"):
+        weights[fitted] = weights[fitted] @ factors
+    weights["level"] += intercepts
+    return kernel_regression.layer(targets, weights, layer_name)
 
 
 def _combination(

@@ -20,6 +20,8 @@ from relple_tf.spectra.splitting.folds import group_k_fold
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
+Weights = dict[str, Floats]
+"""Name of a weight of `KernelRegression` -> its values."""
 
 WIDTH = 0.3
 """The Gaussian kernel is exp(-WIDTH) at the median squared distance between two training soils."""
@@ -79,23 +81,57 @@ def fit_kernel_regression(
     Returns:
         A layer: scores of all views -> (batch, targets) in standard deviations.
     """
+    weights = fit_weights(scores, kernels, values, groups, landmarks, seed, samples=samples, costs=costs)
+    return layer(tuple(values), weights, name)
+
+
+def fit_weights(
+    scores: Sequence[npt.NDArray[np.float32]],
+    kernels: Sequence[npt.NDArray[np.float32]],
+    values: Mapping[str, Floats],
+    groups: Indices,
+    landmarks: int,
+    seed: int,
+    *,
+    samples: Indices | None = None,
+    costs: Sequence[float] = COSTS,
+) -> Weights:
+    """Fit the weights of the layer; arguments as for `fit_kernel_regression`."""
     count = min(landmarks, len(groups))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(groups))[:count])
     components = min(COMPONENTS, *(view.shape[1] for view in scores))
-    layer = KernelRegression(tuple(values), count, components, name=name)
-    layer.build([view.shape for view in scores])
-    view_weights = [
+    of_views = [
         _view_kernel_regression(
             view[:, :components], kernel[:, :components], values, groups, samples, chosen, costs, seed
         )
         for view, kernel in zip(scores, kernels, strict=True)
     ]
-    intercepts = np.mean([weights.pop("level") for weights in view_weights], axis=0)
-    for weight in view_weights[0]:
-        stacked = np.stack([weights[weight] for weights in view_weights])
-        getattr(layer, weight).assign(stacked / len(scores) if weight in ("slope", "linear") else stacked)
-    layer.level.assign(intercepts)
-    return layer
+    weights = {name: np.stack([view[name] for view in of_views]) for name in of_views[0]}
+    # The prediction is the mean over the views.
+    for name in ("slope", "linear"):
+        weights[name] /= len(scores)
+    return weights | {"level": weights["level"].mean(axis=0)}
+
+
+def layer(targets: Sequence[str], weights: Weights, name: str) -> KernelRegression:
+    """Build the layer with weights from `fit_weights`."""
+    views, landmarks, components = weights["landmark"].shape
+    built = KernelRegression(targets, landmarks, components, name=name)
+    built.build([(None, components)] * views)
+    for weight, values in weights.items():
+        getattr(built, weight).assign(values)
+    return built
+
+
+def predict(weights: Weights, scores: Sequence[npt.NDArray[np.float32]]) -> Floats:
+    """Predict as the layer does, (n, targets); for the many small fits of a cross-validation."""
+    total = weights["level"][None]
+    for view, of_view in enumerate(scores):
+        gain, landmark = weights["gain"][view], weights["landmark"][view]
+        z = of_view[:, : len(gain)] * gain
+        total = total + np.exp(-cdist(z, landmark, "sqeuclidean")) @ weights["slope"][view]
+        total = total + np.tanh(z * weights["inverse_bound"][view]) @ weights["linear"][view]
+    return total
 
 
 def _view_kernel_regression(

@@ -1,4 +1,4 @@
-"""`python -m relple_tf.adapt`: an ordinary run folder whose estimates are corrected, or one line that says why not."""
+"""`python -m relple_tf.adapt`: an ordinary run folder whose estimates are adapted, or one line that says why not."""
 
 import dataclasses
 import json
@@ -12,10 +12,16 @@ from export_fixtures import TINY_RUN, fixture_run  # noqa: F401
 import relple_tf
 from relple_tf import adapt
 from relple_tf.adaptation import adapted_run
+from relple_tf.adaptation.adapted_run import local_soils, read_local
+from relple_tf.adaptation.combination import combine, fit_regressions, predict_regressions
+from relple_tf.adaptation.corrections import CORRECTIONS, fit_correction
 from relple_tf.adaptation.reliability import local_interval, widened_limits
 from relple_tf.command_line import run as run_command
+from relple_tf.evaluation.formatting import digits, percent
+from relple_tf.models.deployed import LocalPart
 from relple_tf.models.domain import Limits
 from relple_tf.models.target_scaling import TargetScale
+from relple_tf.prediction.runs import estimates, to_model_input
 from relple_tf.runs.folder import RunFolder
 from relple_tf.runs.stored_data import load_data
 from relple_tf.spectra.sources.named import load
@@ -54,18 +60,45 @@ def adapted(run, tmp_path_factory):
     return folder
 
 
-def test_predictions_are_those_of_the_run_with_the_correction_of_the_card(run, adapted):
+def test_estimates_of_an_adapted_target_move_to_the_local_soils_and_others_stay(run, adapted):
     before, after = (relple_tf.load(folder).predict(adapted / "local.csv") for folder in (run, adapted / "run"))
     pd.testing.assert_series_equal(after["OC_g_kg"], before["OC_g_kg"])  # no local value
     facts = json.loads((adapted / "run" / "card.json").read_text())["adaptation"]["targets"]
     assert list(facts) == ["pH"]
-    assert facts["pH"]["method"] == "bias"
+    assert sum(facts["pH"]["weights"].values()) == pytest.approx(1)
     assert facts["pH"]["rmse"]["bias"] < 0.6 * facts["pH"]["rmse"]["none"]
+    assert facts["pH"]["rmse"]["combined"] < 0.6 * facts["pH"]["rmse"]["none"]
     measured = pd.read_csv(adapted / "local.csv")["pH"]
-    assert np.mean(after["pH"] - measured) == pytest.approx(0, abs=0.02)
-    differences = after["pH"] - before["pH"]
-    # But for estimates at the end of the range of the library, which the adapted model exceeds.
-    assert np.sum(np.abs(differences - np.median(differences)) < 1e-4) >= 18
+    # The weight that equal weights leave to the run as it is.
+    assert abs(np.mean(after["pH"] - measured)) < (facts["pH"]["weights"]["none"] + 0.02) * SHIFT
+
+
+def test_the_deployed_graph_gives_the_combination_of_the_card(run, adapted):
+    """The layers of the saved model, on soils that are in neither table, against methods fitted anew."""
+    local, card = read_local(run, str(adapted / "local.csv"), ""), json.loads((run / "card.json").read_text())
+    stored = adapted_run.read_run(run)
+    converted, _ = to_model_input(local, card)
+    scale = next(scale for scale in stored.scales if scale.name == "pH")
+    samples = np.arange(len(local))
+    soils = local_soils(stored, converted.spectra, {"pH": scale.to_model(local.targets["pH"])}, samples)
+    landmarks = stored.config.model.landmarks
+    combination, _ = combine(soils, landmarks, stored.config.training.seed)
+    regressions = fit_regressions(soils, landmarks, stored.config.training.seed)
+
+    new = load(dataclasses.replace(TINY_RUN, simulated=dataclasses.replace(TINY_RUN.simulated, soils=160))).rows(
+        np.arange(140, 160)
+    )
+    of_new = local_soils(stored, new.spectra, {}, np.arange(20))
+    weights, columns = combination["pH"].weights, predict_regressions(regressions, ["pH"], of_new.scores)
+    estimated, known = of_new.estimated["pH"], soils.measured["pH"]
+    expected = weights["residual regression"] * (estimated + columns["pH", "residual regression"])
+    expected += weights["local regression"] * columns["pH", "local regression"]
+    for method in CORRECTIONS:
+        expected += weights[method] * fit_correction(method, soils.estimated["pH"], known)(estimated)
+    after = adapted_run.read_run(adapted / "run")
+    scale = next(scale for scale in after.scales if scale.name == "pH")
+    received = estimates(after.model, new.spectra)["pH"]
+    np.testing.assert_allclose(received, scale.to_lab(expected), rtol=1e-4)
 
 
 def test_the_adapted_run_is_complete_and_holds_the_local_soils_as_its_test_part(run, adapted):
@@ -85,8 +118,8 @@ def test_the_adapted_run_is_complete_and_holds_the_local_soils_as_its_test_part(
 def test_the_report_states_methods_and_limits(adapted):
     text = (adapted / "run" / "report.html").read_text()
     facts = json.loads((adapted / "run" / "card.json").read_text())["adaptation"]["targets"]["pH"]
-    assert "corrected by bias" in text
-    assert f"<strong>{facts['rmse']['bias']:.3f}</strong>" in text
+    assert f"<strong>{digits(facts['rmse']['combined'])}</strong>" in text
+    assert f"<td>{digits(facts['rmse']['bias'])} <small>({percent(facts['weights']['bias'])})</small></td>" in text
     assert "http" not in text
     assert text.count("<img") == 1
 
@@ -95,7 +128,12 @@ def test_an_adapted_run_can_be_adapted_again(adapted, tmp_path, capsys):
     table = local_table(tmp_path / "more.csv", slice(140, 160))
     code, output = ended([adapted / "run", "--data", table, "--out", tmp_path / "again"], capsys)
     assert code == 0
-    assert "pH, unchanged" in output.out
+    assert "pH: RMSE" in output.out
+    again, once = (adapted_run.read_run(folder).model for folder in (tmp_path / "again", adapted / "run"))
+    assert len(LocalPart.all_of(again)) == 2
+    np.testing.assert_array_equal(
+        LocalPart.all_of(again)[0].regression.landmark, LocalPart.all_of(once)[0].regression.landmark
+    )
 
 
 @pytest.mark.parametrize(

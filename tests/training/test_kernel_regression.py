@@ -282,6 +282,26 @@ def test_a_loaded_layer_gives_the_same_predictions(curved, tmp_path):
     np.testing.assert_array_equal(loaded(rows), layer(rows))
 
 
+@pytest.mark.parametrize("costs", [COSTS, ()], ids=["both", "Gaussian process alone"])
+def test_weights_predict_as_the_layer_does(curved, costs):
+    scores, kernels, values, groups = curved
+    layer = fit_kernel_regression(scores, kernels, values, groups, 40, 1, costs=costs)
+    weights = kernel_regression.fit_weights(scores, kernels, values, groups, 40, 1, costs=costs)
+    received = kernel_regression.predict(weights, scores)
+    np.testing.assert_allclose(received, layer([s.astype("float32") for s in scores]), atol=2e-4)
+
+
+def test_without_costs_it_is_the_mean_of_exact_gaussian_processes(curved):
+    scores, kernels, values, groups = curved
+    weights = kernel_regression.fit_weights(scores, kernels, values, groups, 90, 1, costs=())
+    expected = []
+    for score, kernel in zip(scores, kernels, strict=True):
+        plain = score / np.linalg.norm(kernel, axis=0)
+        gram = kernel_of(plain, plain, np.arange(90))
+        expected.append(gaussian_process(centred(gram, gram), centred(gram, gram), values["first"]))
+    np.testing.assert_allclose(kernel_regression.predict(weights, scores)[:, 0], np.mean(expected, axis=0), atol=2e-3)
+
+
 def test_predictions_approach_those_of_all_landmarks_as_landmarks_are_added(curved):
     scores, kernels, values, groups = curved
     rows = [s.astype("float32") for s in scores]
