@@ -1,7 +1,8 @@
 """`SoilRegressor`: the calibration pipeline as a scikit-learn estimator."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,7 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         difficulty = self._limits.difficulty(outputs[T2])
         ends = []
         for name in self.target_names_:
-            interval: Interval = fit_interval(*self._residuals[name], coverage)
+            interval = self._interval(name, coverage)
             ends.append(np.stack(interval.bounds(outputs[name], difficulty), axis=-1))
         stacked = np.stack(ends, axis=1)
         if self._output == "frame":
@@ -208,7 +209,7 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         needs = {} if need is None else dict(need)
-        intervals = {name: fit_interval(*self._residuals[name]) for name in needs if name in self._residuals}
+        intervals = {name: self._interval(name) for name in needs if name in self._residuals}
         entries = {name: vars(intervals[name]) if name in intervals else None for name in self.target_names_}
         check_needs(needs, {name: {"interval": entry} for name, entry in entries.items()}, "the estimator")
         outputs = self._outputs(X)
@@ -220,6 +221,53 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             kept = is_kept(half_widths(outputs[name], *bounds), states, width)
             columns[f"{name}{SUFFIX}"] = np.where(kept, KEEP, SEND)
         return pd.DataFrame(columns, index=getattr(X, "index", None))
+
+    def adapt(self, X: Any, y: Any, *, sample_ids: Any = None) -> "SoilRegressor":  # noqa: N803
+        """Adapt the estimates to soils of another field or instrument, as `python -m relple_tf.adapt` does.
+
+        Args:
+            X: (n, n_bands) spectra of local soils that `fit` did not receive.
+            y: Their laboratory values, as for `fit`, of some or all targets; NaN where not measured. A target with
+                fewer than five values stays as it is, with a warning.
+            sample_ids: (n,) labels of samples, as for `fit`.
+
+        Returns:
+            A new estimator with the attribute `adaptation_`: a DataFrame with a row per adapted target and columns
+            (`weight`, method) and (`rmse`, method), the latter for soils that were left out, in laboratory units.
+
+        Raises:
+            InputError: the estimator holds no training state, was fitted on `features` or is adapted already; a target
+                is unknown; the soils are those of `fit`, or too few.
+        """
+        check_is_fitted(self)
+        if self.quantity == "features":
+            raise InputError("adapt: expected a model of spectra; received quantity='features'")
+        if hasattr(self, "adaptation_"):
+            raise InputError("adapt: the estimator is adapted already; adapt the fitted one with all local soils")
+        if not hasattr(self, "_fitted"):
+            raise InputError("adapt: an unpickled estimator does not hold its training state; adapt before pickling")
+        from relple_tf.adaptation.adapted_run import adaptation, refuse_known_scans
+        from relple_tf.adaptation.fitted import adapted_table, stored_run
+
+        scans = validate_data(self, X, reset=False, dtype="float64")
+        local = SpectralLibrary.from_arrays(
+            _float32(scans)[:, self._columns],
+            self._some_targets(y, len(scans)),
+            wavelengths_nm=self._library.wavelengths_nm,
+            quantity=self.quantity,
+            sample_ids=sample_ids,
+            check_spectra=self.wavelengths_nm is not None,
+        )
+        run = stored_run(self._fitted, self._library)
+        refuse_known_scans(run, local)
+        result = adaptation(run, local)
+        for note in (*result.notes, *local.warnings):
+            warnings.warn(note.removeprefix("warning: "), UserWarning, stacklevel=2)
+        adapted = copy(self)  # without the training state
+        adapted._limits, adapted.model_ = result.limits, result.model
+        adapted._local = {name: target.local_errors for name, target in result.targets.items()}
+        adapted.adaptation_ = adapted_table(result)
+        return adapted
 
     def save(self, path: str | Path, X_test: Any, y_test: Any) -> None:  # noqa: N803
         """Write a run folder, which every command reads: model, card, report, metrics, data.
@@ -240,7 +288,9 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if self.quantity == "features":
             raise InputError("save: expected a model of spectra; received quantity='features': pickle the estimator")
         if not hasattr(self, "_fitted"):
-            raise InputError("save: an unpickled estimator does not hold its training state; save before pickling")
+            raise InputError(
+                "save: an unpickled or adapted estimator has no training state; save before pickling or adapting"
+            )
         from relple_tf.runs.folder import data_hash, open_run
         from relple_tf.training_run import evaluate, write_run
 
@@ -271,6 +321,21 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_fitted"}
+
+    def _interval(self, name: str, coverage: float = COVERAGE) -> Interval:
+        """Interval of a target of `_residuals`, from out-of-fold errors and, after `adapt`, those of local soils."""
+        return self._local[name](fit_interval(*self._residuals[name], coverage))
+
+    def _some_targets(self, y: Any, rows: int) -> dict[str, Floats]:
+        """Laboratory values of local soils, by name where y has names, else by position.
+
+        Raises:
+            InputError: y has a target that `fit` did not receive.
+        """
+        names, values, kind = _laboratory_values(y, rows)
+        if kind == "frame" and set(names) <= set(self.target_names_):
+            return values
+        return self._by_target(y, rows)
 
     def _by_target(self, y: Any, rows: int) -> dict[str, Floats]:
         """Laboratory values in the order of fitting: by name where y has names, else by position.
@@ -319,6 +384,7 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _keep(self, fitted: FittedModel, library: SpectralLibrary) -> None:
         self._fitted, self._library = fitted, library
         self._limits: Limits = fitted.reliability.limits
+        self._local: dict[str, Callable[[Interval], Interval]] = dict.fromkeys(library.targets, _unchanged)
         self._residuals: dict[str, tuple[TargetScale, Floats, Floats, Floats]] = {}
         if fitted.cross_fit is not None:
             difficulty = self._limits.difficulty(fitted.reliability.t2)
@@ -334,6 +400,10 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         spectra = validate_data(self, X, reset=False, dtype="float64", ensure_all_finite=False)
         return estimates(self.model_, _float32(spectra)[:, self._columns])
+
+
+def _unchanged(interval: Interval) -> Interval:
+    return interval
 
 
 def _with_test_part(

@@ -15,7 +15,8 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import relple_tf
-from relple_tf import SoilRegressor, predict
+from relple_tf import SoilRegressor, adapt, predict
+from relple_tf.command_line import run as run_command
 from relple_tf.config import Config, SimulatedConfig, changed
 from relple_tf.errors import InputError
 from relple_tf.pipeline import fit_model
@@ -321,7 +322,7 @@ def test_features_may_be_any_numbers():
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda r: pickle.loads(pickle.dumps(r)), "save before pickling"),
+        (lambda r: pickle.loads(pickle.dumps(r)), "save before pickling or adapting"),
         (
             lambda r: SoilRegressor(quantity="features", config=TINY).fit(FEATURES, np.arange(40.0)),
             "pickle",
@@ -395,3 +396,59 @@ def test_decisions_of_the_estimator_are_those_of_its_saved_run(soils, saved):
     for need, message in (({"Au": 1}, "the estimator has no target Au"), ({"pH": -1}, "finite number above 0")):
         with pytest.raises(InputError, match=message):
             regressor.predict_domain(soils.spectra, need=need)
+
+
+@pytest.fixture(scope="module")
+def local():
+    """Spectra (20, bands) and values of soils that the other fixtures do not hold, whose pH is 1.5 higher."""
+    library = simulate(SimulatedConfig(soils=20, step_nm=16.0, seed=7))
+    return library.spectra, pd.DataFrame({"pH": library.targets["pH"] + 1.5}), library.wavelengths_nm
+
+
+def test_an_adapted_estimator_is_the_adapted_run(saved, local, tmp_path):
+    regressor, path = saved
+    spectra, values, nm = local
+    with pytest.warns(UserWarning, match="OC_g_kg: expected at least 5 samples"):
+        adapted = regressor.adapt(spectra, values)
+    table = pd.DataFrame(spectra, columns=[f"{band:g}" for band in nm])
+    pd.concat([values, table], axis=1).to_csv(tmp_path / "local.csv", index=False)
+    with pytest.raises(SystemExit):
+        run_command(adapt.main, [str(path), "--data", str(tmp_path / "local.csv"), "--out", str(tmp_path / "run")])
+    of_run = relple_tf.load(tmp_path / "run").predict(spectra)
+    np.testing.assert_allclose(adapted.predict(spectra), of_run[[*TARGETS]], rtol=1e-4)
+    ends = adapted.predict_interval(spectra)
+    np.testing.assert_allclose(ends["pH"]["high"], of_run["pH_high"], rtol=1e-4)
+    assert list(adapted.predict_domain(spectra)["status"]) == list(of_run["status"])
+    weights = json.loads((tmp_path / "run" / "card.json").read_text())["adaptation"]["targets"]["pH"]["weights"]
+    assert adapted.adaptation_.loc["pH", "weight"].to_dict() == pytest.approx(weights, abs=1e-3)
+
+
+def test_adapting_leaves_the_fitted_estimator_as_it_was(saved, local, soils):
+    regressor, _ = saved
+    spectra, values, _ = local
+    before = regressor.predict(soils.spectra), regressor.predict_interval(soils.spectra)
+    with pytest.warns(UserWarning, match="its estimates are unchanged"):
+        adapted = regressor.adapt(spectra, values)
+    pd.testing.assert_frame_equal(regressor.predict(soils.spectra), before[0])
+    pd.testing.assert_frame_equal(regressor.predict_interval(soils.spectra), before[1])
+    assert not hasattr(regressor, "adaptation_")
+    again = pickle.loads(pickle.dumps(adapted))
+    pd.testing.assert_frame_equal(again.predict(spectra), adapted.predict(spectra))
+    pd.testing.assert_frame_equal(again.predict_interval(spectra), adapted.predict_interval(spectra))
+    wide, narrow = (adapted.predict_interval(spectra, coverage)["pH"] for coverage in (0.9, 0.6))
+    assert (wide["high"] - wide["low"] > narrow["high"] - narrow["low"]).all()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda model, x, y: model.adapt(x, y.assign(clay_pct=1.0)), "y: expected OC_g_kg, pH; received pH, clay_pct"),
+        (lambda model, x, y: model.adapt(x[:4], y[:4]), "expected at least 5 samples"),
+        (lambda model, x, y: pickle.loads(pickle.dumps(model)).adapt(x, y), "adapt before pickling"),
+        (lambda model, x, y: model.adapt(model._library.spectra[:9], y[:9]), "9 of 9 scans are"),
+    ],
+    ids=["unknown target", "four soils", "unpickled", "soils of fit"],
+)
+def test_what_cannot_be_adapted_is_refused(saved, local, spoil, message):
+    with pytest.raises(InputError, match=message):
+        spoil(saved[0], local[0], local[1])

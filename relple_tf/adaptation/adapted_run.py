@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from relple_tf.adaptation.combination import COMBINED, FEWEST_SAMPLES, Combination, LocalSoils, combine
+from relple_tf.adaptation.combination import COMBINED, FEWEST_SAMPLES, LocalSoils, combine
 from relple_tf.adaptation.corrections import widened_scale
 from relple_tf.adaptation.page import adaptation_page
-from relple_tf.adaptation.reliability import local_interval, widened_limits
+from relple_tf.adaptation.reliability import LocalErrors, widened_limits
 from relple_tf.adaptation.result import Adaptation, TargetAdaptation
 from relple_tf.artefacts.reading import LARGEST_JSON_BYTES, read_bytes
 from relple_tf.atomic_files import write_table, write_text, write_with
@@ -73,6 +73,11 @@ class StoredRun:
         scales: tuple[TargetScale, ...] = self.model.get_layer("target_scaling").scales
         return scales
 
+    def interval(self, name: str) -> Interval | None:
+        """Interval of a target; None if the run has none."""
+        entry = self.card["targets"][name]["interval"]
+        return None if entry is None else Interval(**{field.name: entry[field.name] for field in fields(Interval)})
+
 
 def read_local(run_folder: Path, source: str, lab: str) -> SpectralLibrary:
     """Read local soils as the run read its library, but on their own wavelengths.
@@ -128,7 +133,7 @@ def adapt_run(
             f"{', '.join(run.card['targets'])}; received {', '.join(local.targets)}"
         )
     converted, notes = to_model_input(local, run.card)
-    _refuse_known_scans(run, converted)
+    refuse_known_scans(run, converted)
     result = adaptation(run, converted, (*local.notes, *notes))
     for note in (*result.notes, *(f"warning: {doubt}" for doubt in local.doubts)):
         notify(note)
@@ -155,7 +160,7 @@ def read_run(run_folder: Path) -> StoredRun:
     )
 
 
-def _refuse_known_scans(run: StoredRun, local: SpectralLibrary) -> None:
+def refuse_known_scans(run: StoredRun, local: SpectralLibrary) -> None:
     """The run was fitted on its library, so these soils would seem to be estimated without error."""
     stored, scans = (
         library.spectra if library.quantity == "reflectance" else 10.0**-library.spectra
@@ -217,12 +222,25 @@ def adaptation(run: StoredRun, local: SpectralLibrary, notes: tuple[str, ...] = 
         tuple(run.card["targets"]),
     )
     after = estimates(model, local.spectra)
-    widening = (wide.t2 / limits.t2) ** 0.5
     targets = {}
+    missing = np.full(len(local), np.nan)
     for scale in run.scales:
         name, combination = scale.name, combinations.get(scale.name)
-        interval = _interval(run, scale, combination, measured.get(name), wide.difficulty(after[T2]), widening, samples)
-        targets[name] = TargetAdaptation(scale=scale, combination=combination, interval=interval)
+        errors = LocalErrors(
+            widening=(wide.t2 / limits.t2) ** 0.5,
+            scale=scale,
+            measured=measured.get(name, missing),
+            held_out=missing if combination is None else combination.held_out[COMBINED],
+            difficulty=wide.difficulty(after[T2]),
+            samples=samples,
+        )
+        stored = run.interval(name)
+        targets[name] = TargetAdaptation(
+            scale=scale,
+            combination=combination,
+            interval=None if stored is None else errors(stored),
+            local_errors=errors,
+        )
     return Adaptation(
         source=str(run.folder),
         local=local,
@@ -267,26 +285,6 @@ def local_soils(
         kernels=tuple(np.asarray(network.get_layer(view_name(number)).kernel) for number in range(len(scores))),
         samples=samples,
     )
-
-
-def _interval(
-    run: StoredRun,
-    scale: TargetScale,
-    combination: Combination | None,
-    measured: Floats | None,
-    difficulty: Floats,
-    widening: float,
-    samples: npt.NDArray[np.intp],
-) -> Interval | None:
-    entry = run.card["targets"][scale.name]["interval"]
-    if entry is None:
-        return None
-    stored = Interval(**{field.name: entry[field.name] for field in dataclasses.fields(Interval)})
-    # The difficulty is measured in units of the limit of T2, which is wider now; the intervals are not narrower for it.
-    interval = dataclasses.replace(stored, growth=stored.growth * widening)
-    if combination is None or measured is None:
-        return interval
-    return local_interval(interval, scale, measured, combination.held_out[COMBINED], difficulty, samples)
 
 
 def _rebuilt(run: StoredRun, scales: list[TargetScale], local: LocalPart) -> keras.Model:

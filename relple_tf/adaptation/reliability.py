@@ -1,7 +1,7 @@
 """Intervals and domain limits after an adaptation."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,32 @@ FEWEST_FLAGGED = 0.95
 """Fraction of these scans that must stay outside the domain."""
 STEPS = 8
 """Limits between those of the library and those that hold all local soils, which are tried from wide to narrow."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LocalErrors:
+    """What changes the interval of a target: wider limits of the domain, and the errors of local soils."""
+
+    widening: float
+    """Limit of T2 after the adaptation, divided by that before, as a factor of distances."""
+    scale: TargetScale
+    """Of the run."""
+    measured: Floats
+    """(n,) in standard deviations, NaN where not measured; all NaN for a target that is not adapted."""
+    held_out: Floats
+    """(n,) estimates, adapted without the soil."""
+    difficulty: Floats
+    """(n,) of the scans, with the limits after the adaptation."""
+    samples: npt.NDArray[np.intp]
+    """(n,) numbers of the samples."""
+
+    def __call__(self, interval: Interval) -> Interval:
+        """Return the interval after the adaptation."""
+        # The difficulty is in units of the limit of T2, which is wider now; the intervals are not narrower for it.
+        wide = replace(interval, growth=interval.growth * self.widening)
+        if np.isnan(self.measured).all():
+            return wide
+        return local_interval(wide, self.scale, self.measured, self.held_out, self.difficulty, self.samples)
 
 
 def local_interval(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from relple_tf.adaptation.combination import COMBINED, METHODS, Combination
 from relple_tf.adaptation.corrections import NONE, in_lab_units
+from relple_tf.adaptation.reliability import LocalErrors
 from relple_tf.evaluation.formatting import digits, unit, with_unit
 from relple_tf.models.deployed import T2
 from relple_tf.models.domain import Limits
@@ -29,6 +30,8 @@ class TargetAdaptation:
     """None: too few local soils, the target is unchanged."""
     interval: Interval | None
     """After the adaptation; None where the run has none."""
+    local_errors: LocalErrors
+    """What changed the interval."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
