@@ -1,22 +1,27 @@
-"""A run in a field that it was not trained on: as it is, adapted with k local soils, and the usual alternatives.
+"""A run in a place that it was not trained on: as it is, adapted with k local soils, and the usual alternatives.
 
-    python -m benchmarks.transfer [--preset rs_ple_nano] [--draws 10] [--sizes 5,10,20,40] [--fields A,B] [--out DIR]
+    python -m benchmarks.transfer [DATA] [--preset rs_ple_nano] [--draws 10] [--sizes 5,10,20,40] [--places A,B]
+        [--out DIR]
 
-Each field of LimeSoDa is left out of the library in turn; a run is trained on the others (random split within fields).
-k soils of the field are drawn at random and adapt the run, as `python -m relple_tf.adapt` does; the other soils of the
-field are predicted. Everything is chosen from the k soils alone. The alternatives: the run as it is; its estimates with
-a bias; PLSR of the k soils alone; PLSR of the library with a bias; PLSR of the library with the k soils repeated until
-they have LOCAL_SHARE of all rows (components as for the library).
+Places: each field of LimeSoDa, left out of the library (OC, pH, clay); with DATA, a folder that holds
+`uganda_benchtop.csv.gz` and `datEPO_moisture.csv.gz`, also the cores of Uganda with at least FEWEST_SOILS soils, left out
+of the others (TC, N), and moist scans of 50 soils with a library of dry scans of 50 other soils (TC). A run is trained
+on the library. k soils of the place are drawn at random and adapt the run, as `python -m relple_tf.adapt` does; the
+other soils of the place are predicted. Everything is chosen from the k soils alone. The alternatives: the run as it is;
+its estimates with a bias; PLSR of the k soils alone; PLSR of the library with a bias; PLSR of the library with the k
+soils repeated until they have LOCAL_SHARE of all rows (components as for the library).
 
-Writes DIR/transfer.csv with a row per field, k, draw, target and method; prints medians of the RMSE in SDs of the
-field, ratios to the run as it is, and the ratio of `adapt` to the better of "as it is" and "bias", with the 90 %
+Writes DIR/transfer.csv with a row per place, k, draw, target and method; prints medians of the RMSE in SDs of the
+place, ratios to the run as it is, and the ratio of `adapt` to the better of "as it is" and "bias", with the 90 %
 interval of the paired draws; coverage of the 90 % intervals, and the fraction of simulated out-of-domain scans that
 stay outside. Repeat the command to continue after an interruption.
 """
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +36,15 @@ from relple_tf.adaptation.corrections import BIAS, fit_correction, in_lab_units
 from relple_tf.atomic_files import write_table
 from relple_tf.baselines.plsr import CrossValidated, cross_validated, snv_first_derivative
 from relple_tf.comparison.jobs import baseline_predictions
-from relple_tf.config import Config, replace
+from relple_tf.config import Config, DataConfig, replace
 from relple_tf.models import front_end
 from relple_tf.models.deployed import T2, Q
 from relple_tf.models.domain import status
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.prediction.runs import estimates
 from relple_tf.runs.folder import RunFolder
-from relple_tf.spectra.library import SpectralLibrary
+from relple_tf.spectra.library import REFLECTANCE_FLOOR, SpectralLibrary
+from relple_tf.spectra.readers.tables import read_table
 from relple_tf.spectra.sources.named import LIMESODA_SETS, limesoda_field, load
 from relple_tf.spectra.sources.out_of_domain import KINDS, out_of_domain_scans
 from relple_tf.spectra.splitting.grouping import group_labels
@@ -47,6 +53,12 @@ from relple_tf.zoo import PRESETS
 
 Floats = npt.NDArray[np.float64]
 
+UGANDA, EPO = "uganda_benchtop.csv.gz", "datEPO_moisture.csv.gz"
+Place = Callable[[], tuple[SpectralLibrary, SpectralLibrary]]
+"""Reads a library and the soils of a place that it does not hold."""
+
+FEWEST_SOILS, FEWEST_TESTED = 16, 6
+"""Of a core of Uganda, and of the soils that are tested."""
 SCANS_PER_KIND = 40
 LOCAL_SHARE = 0.3
 """Share of the local soils among the rows of the up-weighted PLSR."""
@@ -56,16 +68,55 @@ OTHER_SEED = 1
 """Seed of the out-of-domain scans; `adaptation` checks its limits with others."""
 
 
-def trained(field: str, preset: str, out: Path) -> StoredRun:
-    """A run of all other fields; trained once."""
-    folder = RunFolder(path=out / field)
+def limesoda(name: str, _: Path) -> tuple[SpectralLibrary, SpectralLibrary]:
+    """All other fields of LimeSoDa, and a field."""
+    library = load(Config())
+    others = np.array([group != name for group in ([] if library.groups is None else library.groups)])
+    return library.rows(others), limesoda_field(name)
+
+
+def uganda(core: str, data: Path) -> tuple[SpectralLibrary, SpectralLibrary]:
+    """All other cores of Uganda, and a core."""
+    library = read_table(data / UGANDA, DataConfig(targets=("TC_g_kg", "N_g_kg"), group_column="group"))
+    inside = np.array([group == core for group in ([] if library.groups is None else library.groups)])
+    return library.rows(~inside), library.rows(inside)
+
+
+def moist(level: int, data: Path) -> tuple[SpectralLibrary, SpectralLibrary]:
+    """Dry scans of the first 50 soils of datEPO, and scans of the others at a level of moisture."""
+    library = read_table(data / EPO, DataConfig(targets=("TC_pct",)))
+    table = pd.read_csv(data / EPO, usecols=["id", "moisture_level"])
+    soils, levels = pd.factorize(table["id"])[0], table["moisture_level"].to_numpy()
+    return library.rows((soils < 50) & (levels == 0)), library.rows((soils >= 50) & (levels == level))
+
+
+def places(data: Path | None) -> dict[str, Place]:
+    """Name -> place; those of DATA only with it."""
+    found: dict[str, Place] = {name: partial(limesoda, name, Path()) for name in LIMESODA_SETS}
+    if data is not None:
+        cores = pd.read_csv(data / UGANDA, usecols=["group"])["group"].value_counts()
+        found |= {core: partial(uganda, core, data) for core in cores.index[cores >= FEWEST_SOILS]}
+        found |= {f"moist_{level}": partial(moist, level, data) for level in (1, 2)}
+    return found
+
+
+def trained(library: SpectralLibrary, preset: str, folder: Path) -> StoredRun:
+    """A run of a library; trained once."""
+    run = RunFolder(path=folder)
     config = replace(PRESETS[preset](), split__method="random", split__within_groups=True)
-    if not folder.is_complete:
-        library = load(config)
-        others = np.array([group != field for group in ([] if library.groups is None else library.groups)])
-        folder = dataclasses.replace(folder, resumed=folder.is_started)
-        train_run(library.rows(others), config, folder, notify=lambda _: None)
-    return read_run(folder.path)
+    if not run.is_complete:
+        run = dataclasses.replace(run, resumed=run.is_started)
+        train_run(library, config, run, notify=lambda _: None)
+    return read_run(folder)
+
+
+def foreign_scans(run: StoredRun) -> npt.NDArray[np.float32]:
+    """Simulated out-of-domain scans in the quantity of the run."""
+    library = run.library
+    scans = np.concatenate(
+        [out_of_domain_scans(kind, library.wavelengths_nm, SCANS_PER_KIND, OTHER_SEED) for kind in KINDS]
+    )
+    return scans if library.quantity == "reflectance" else -np.log10(np.maximum(scans, REFLECTANCE_FLOOR))
 
 
 def local_plsr(local: SpectralLibrary, rest: SpectralLibrary, config: Config) -> dict[str, npt.NDArray[np.float64]]:
@@ -128,16 +179,14 @@ def with_bias(scale: TargetScale, of_local: Floats, of_rest: Floats, measured: F
 
 
 def measure(
-    run: StoredRun, library_plsr: LibraryPlsr, field: SpectralLibrary, k: int, draw: int
+    run: StoredRun, library_plsr: LibraryPlsr, place: str, field: SpectralLibrary, k: int, draw: int
 ) -> list[dict[str, Any]]:
     """Adapt a run with `k` soils of a field, and score all methods on the others."""
     order = np.random.default_rng(1000 * k + draw).permutation(len(field))
     local, rest = field.rows(np.sort(order[:k])), field.rows(np.sort(order[k:]))
     result = adaptation(run, local)
     before, after = estimates(run.model, rest.spectra), estimates(result.model, rest.spectra)
-    foreign = np.concatenate(
-        [out_of_domain_scans(kind, field.wavelengths_nm, SCANS_PER_KIND, OTHER_SEED) for kind in KINDS]
-    )
+    foreign = foreign_scans(run)
     outputs = estimates(result.model, foreign)
     outside = float(
         np.mean(status({n: outputs[n] for n in field.targets}, outputs[T2], outputs[Q], result.limits) != "ok")
@@ -151,7 +200,7 @@ def measure(
         if interval is None:
             raise ValueError("expected a run with intervals")
         low, high = interval.bounds(after[name], result.limits.difficulty(after[T2]))
-        facts = {"field": field.source, "k": k, "draw": draw, "target": name, "sd": float(np.std(values, ddof=1))}
+        facts = {"field": place, "k": k, "draw": draw, "target": name, "sd": float(np.std(values, ddof=1))}
         facts |= {"foreign_outside": outside, "ok": float(ok.mean())}
         if name in result.adapted:
             facts |= {f"weight of {method}": weight for method, weight in result.combination(name).weights.items()}
@@ -195,26 +244,28 @@ def paired_ratios(table: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     """Parse, train, adapt, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--preset", default="rs_ple_nano", choices=PRESETS)
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--sizes", default="5,10,20,40")
-    parser.add_argument("--fields", default=",".join(LIMESODA_SETS))
+    parser.add_argument("--places", help="default: all")
     parser.add_argument("--out", type=Path, default=Path("runs/transfer"))
     options = parser.parse_args()
     file, tables = options.out / "transfer.csv", []
     if file.exists():
         tables.append(pd.read_csv(file))
     done = {tuple(row) for table in tables for row in table[["field", "k", "draw"]].to_numpy().tolist()}
-    for name in options.fields.split(","):
-        field = limesoda_field(name)
-        sizes = [int(size) for size in options.sizes.split(",")]
+    found = places(options.data)
+    for name in options.places.split(",") if options.places else found:
+        library, field = found[name]()
+        sizes = [int(size) for size in options.sizes.split(",") if int(size) <= len(field) - FEWEST_TESTED]
         jobs = [(k, draw) for k in sizes for draw in range(options.draws) if (name, k, draw) not in done]
         if not jobs:
             continue
-        run = trained(name, options.preset, options.out)
+        run = trained(library, options.preset, options.out / name)
         library_plsr = LibraryPlsr.of(run)
         for k, draw in tqdm(jobs, desc=name):
-            tables.append(pd.DataFrame(measure(run, library_plsr, field, k, draw)))
+            tables.append(pd.DataFrame(measure(run, library_plsr, name, field, k, draw)))
         write_table(file, pd.concat(tables))
     table = pd.concat(tables)
     table["rmse / sd"] = table["rmse"] / table["sd"]
