@@ -4,8 +4,8 @@
         [--out DIR]
 
 Places: each field of LimeSoDa, left out of the library (OC, pH, clay); with DATA, a folder that holds
-`uganda_benchtop.csv.gz` and `datEPO_moisture.csv.gz`, also the cores of Uganda with at least FEWEST_SOILS soils, left out
-of the others (TC, N), and moist scans of 50 soils with a library of dry scans of 50 other soils (TC). A run is trained
+`uganda_benchtop.csv.gz` and `datEPO_moisture.csv.gz`, also the cores of Uganda with at least FEWEST_SOILS soils, left
+out of the others (TC, N), and moist scans of 50 soils with a library of dry scans of 50 other soils (TC). A run is trained
 on the library. k soils of the place are drawn at random and adapt the run, as `python -m relple_tf.adapt` does; the
 other soils of the place are predicted. Everything is chosen from the k soils alone. The alternatives: the run as it is;
 its estimates with a bias; PLSR of the k soils alone; PLSR of the library with a bias; PLSR of the library with the k

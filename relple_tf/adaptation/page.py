@@ -26,8 +26,9 @@ def adaptation_page(result: Adaptation) -> str:
         scans=len(result.local),
         interpretations="\n".join(f"<p>{_interpretation(result, name)}</p>" for name in result.adapted),
         notes="\n".join(f"<li>{escape(note)}</li>" for note in result.notes or ("none",)),
-        methods="".join(f"<th>{method}</th>" for method in (*METHODS, COMBINED)),
-        rows="\n".join(_row(result, name) for name in result.adapted),
+        titles="".join(f"<th>{escape(with_unit(name, unit(name)))}</th>" for name in result.adapted),
+        counts="".join(f"<td>{result.count(name)}</td>" for name in result.adapted),
+        rows="\n".join(_row(result, method) for method in (*METHODS, COMBINED)),
         bytes=f"{4 * LocalPart.all_of(result.model)[-1].regression.count_params():,}",
         pictures="\n".join(_picture(result, name, position) for position, name in enumerate(result.adapted)),
         intervals="\n".join(_interval_row(result, name) for name in result.adapted),
@@ -61,17 +62,16 @@ def _interpretation(result: Adaptation, name: str) -> str:
     )
 
 
-def _row(result: Adaptation, name: str) -> str:
-    """RMSE of each method, with its weight."""
-    weights, count = result.combination(name).weights, result.count(name)
-    cells = "".join(
-        f"<td>{digits(result.rmse(name, method))} <small>({percent(weights[method])})</small></td>"
-        for method in METHODS
-    )
-    return (
-        f'<tr><th scope="row">{escape(with_unit(name, unit(name)))}</th><td>{count}</td>{cells}'
-        f"<td><strong>{digits(result.rmse(name))}</strong></td></tr>"
-    )
+def _row(result: Adaptation, method: str) -> str:
+    """RMSE of a method for each target, with its weight."""
+    cells = []
+    for name in result.adapted:
+        rmse = digits(result.rmse(name, method))
+        if method == COMBINED:
+            cells.append(f"<td><strong>{rmse}</strong></td>")
+        else:
+            cells.append(f"<td>{rmse} <small>({percent(result.combination(name).weights[method])})</small></td>")
+    return f'<tr><th scope="row">{method}</th>{"".join(cells)}</tr>'
 
 
 def _picture(result: Adaptation, name: str, position: int) -> str:
