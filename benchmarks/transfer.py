@@ -5,11 +5,11 @@
 
 Places: each field of LimeSoDa, left out of the library (OC, pH, clay); with DATA, a folder that holds
 `uganda_benchtop.csv.gz` and `datEPO_moisture.csv.gz`, also the cores of Uganda with at least FEWEST_SOILS soils, left
-out of the others (TC, N), and moist scans of 50 soils with a library of dry scans of 50 other soils (TC). A run is trained
-on the library. k soils of the place are drawn at random and adapt the run, as `python -m relple_tf.adapt` does; the
-other soils of the place are predicted. Everything is chosen from the k soils alone. The alternatives: the run as it is;
-its estimates with a bias; PLSR of the k soils alone; PLSR of the library with a bias; PLSR of the library with the k
-soils repeated until they have LOCAL_SHARE of all rows (components as for the library).
+out of the others (TC, N), and moist scans of 50 soils with a library of dry scans of 50 other soils (TC). A run is
+trained on the library. k soils of the place are drawn at random and adapt the run, as `python -m relple_tf.adapt` does;
+the other soils of the place are predicted. Everything is chosen from the k soils alone. The alternatives: the run as it
+is; its estimates with a bias; PLSR of the k soils alone; PLSR of the library with a bias; PLSR of the library with the
+k soils repeated until they have LOCAL_SHARE of all rows (components as for the library).
 
 Writes DIR/transfer.csv with a row per place, k, draw, target and method; prints medians of the RMSE in SDs of the
 place, ratios to the run as it is, and the ratio of `adapt` to the better of "as it is" and "bias", with the 90 %
@@ -127,6 +127,7 @@ def local_plsr(local: SpectralLibrary, rest: SpectralLibrary, config: Config) ->
         targets={name: np.concatenate([local.targets[name], values]) for name, values in rest.targets.items()},
         ids=np.concatenate([local.ids, rest.ids]),
         samples=None,
+        groups=None,
     )
     parts = np.array(["train"] * len(local) + ["test"] * len(rest))
     predictions, _ = baseline_predictions("plsr", front_end.in_range(both, config.front_end), parts, config)
