@@ -23,7 +23,8 @@ def main(arguments: list[str]) -> None:
     if options.out is not None:
         check_folder(options.out)
     import_tensorflow()
-    from relple_tf.adaptation.adapted_run import adapt_run, read_local
+    from relple_tf.adaptation.adapted_run import adapt_run
+    from relple_tf.adaptation.stored_run import read_local
     from relple_tf.runs.folder import CONFIG, open_run, read_config
 
     local = read_local(options.run, options.data, options.lab)
