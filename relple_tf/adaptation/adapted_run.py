@@ -1,6 +1,7 @@
 """Adapt a run: read its folder and the local soils, adapt each target, and write an ordinary run folder."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -9,9 +10,11 @@ import numpy.typing as npt
 
 from relple_tf.adaptation.combination import COMBINED, FEWEST_SAMPLES, LocalSoils, combine
 from relple_tf.adaptation.corrections import widened_scale
+from relple_tf.adaptation.instrument import InstrumentCorrection
+from relple_tf.adaptation.instrument_run import corrected_run
 from relple_tf.adaptation.reliability import LocalErrors, widened_limits
 from relple_tf.adaptation.result import Adaptation, TargetAdaptation
-from relple_tf.adaptation.stored_run import StoredRun, read_run, refuse_known_scans
+from relple_tf.adaptation.stored_run import StoredRun, read_run, rebuilt, refuse_known_scans
 from relple_tf.adaptation.writing import write_adapted
 from relple_tf.errors import InputError
 from relple_tf.models.deployed import (
@@ -19,13 +22,10 @@ from relple_tf.models.deployed import (
     LOCAL_REGRESSION,
     LOCAL_SLOPE,
     T2,
-    KernelPart,
     LocalPart,
     Q,
-    deployed_model,
 )
 from relple_tf.models.domain import Limits, status
-from relple_tf.models.target_scaling import TargetScale
 from relple_tf.models.views import view_name
 from relple_tf.pipeline import scaled
 from relple_tf.prediction.runs import estimates, to_model_input
@@ -37,7 +37,12 @@ Floats = npt.NDArray[np.float64]
 
 
 def adapt_run(
-    run_folder: Path, local: SpectralLibrary, folder: RunFolder, *, notify: Callable[[str], None]
+    run_folder: Path,
+    local: SpectralLibrary,
+    folder: RunFolder,
+    *,
+    notify: Callable[[str], None],
+    correct: Callable[[StoredRun], InstrumentCorrection] | None = None,
 ) -> Adaptation:
     """Adapt a run to local soils, and write the adapted run.
 
@@ -46,10 +51,12 @@ def adapt_run(
         local: Local soils with laboratory values, on any wavelengths that cover those of the run.
         folder: Of the adapted run, locked.
         notify: Prints a line to the user.
+        correct: Fits the correction of the instrument of the local soils; None: the run reads that instrument.
 
     Raises:
         InputError: the run is damaged or has no stored data; the local soils have no target of the run, too few
-            laboratory values, or scans of the library; or their wavelengths do not cover those of the model.
+            laboratory values, or scans of the library; their wavelengths do not cover those of the model; or a target
+            is not adapted although the instrument changes.
     """
     run = read_run(run_folder)
     common = [name for name in run.card["targets"] if name in local.targets]
@@ -60,11 +67,33 @@ def adapt_run(
         )
     converted, notes = to_model_input(local, run.card)
     refuse_known_scans(run, converted)
-    result = adaptation(run, converted, (*local.notes, *notes))
+    notes = (*local.notes, *notes)
+    if correct is None:
+        result = adaptation(run, converted, notes)
+    else:
+        _refuse_unmeasured(run, converted)
+        correction = correct(run)
+        if shared := len(correction.samples & set(local.sample_labels.tolist())):
+            doubt = "their errors and the intervals are too small where the library holds these samples"
+            notes = (*notes, f"warning: {shared} local samples are also samples of --paired; {doubt}")
+        result = adaptation(corrected_run(run, correction), converted, (*notes, *correction.notes))
+        result = replace(result, instrument=correction)
     for note in (*result.notes, *(f"warning: {doubt}" for doubt in local.doubts)):
         notify(note)
     write_adapted(run, result, folder)
     return result
+
+
+def _refuse_unmeasured(run: StoredRun, local: SpectralLibrary) -> None:
+    """The test soils of the run were not scanned on the new instrument: a target without local values has no test."""
+    samples, missing = group_labels(local, keep_groups=False), np.full(len(local), np.nan)
+    unmeasured = [name for name in run.card["targets"] if _reason_against(local.targets.get(name, missing), samples)]
+    if unmeasured:
+        raise InputError(
+            f"{local.source}: expected different laboratory values of at least {FEWEST_SAMPLES} local samples for "
+            f"every target, because the instrument changes and no other scan tests the model; received too few of "
+            f"{', '.join(unmeasured)}; measure them, or train a run without them (--targets)"
+        )
 
 
 def adaptation(run: StoredRun, local: SpectralLibrary, notes: tuple[str, ...] = ()) -> Adaptation:
@@ -101,7 +130,7 @@ def adaptation(run: StoredRun, local: SpectralLibrary, notes: tuple[str, ...] = 
     )
     slopes = [combinations[name].slope if name in combinations else 1.0 for name in soils.estimated]
     part = LocalPart(slope=scaled(np.array(slopes), LOCAL_SLOPE.format(number)), regression=regression)
-    model = _rebuilt(run, scales, part)
+    model = rebuilt(run, scales=scales, local=[part])
     domain = run.card["domain"]
     limits = Limits(t2=domain["limits"][T2], q=domain["limits"][Q], share=domain["share_within"])
     wide = widened_limits(
@@ -175,18 +204,4 @@ def local_soils(
         scores=tuple(scores),
         kernels=tuple(np.asarray(network.get_layer(view_name(number)).kernel) for number in range(len(scores))),
         samples=samples,
-    )
-
-
-def _rebuilt(run: StoredRun, scales: list[TargetScale], local: LocalPart) -> keras.Model:
-    """The deployed model with other scales of the targets, and a further adaptation."""
-    full = run.model.get_layer(run.config.model.architecture)
-    return deployed_model(
-        run.model.get_layer("absorbance_stage"),
-        run.model.get_layer("channel_stage"),
-        keras.Model(full.input, full.output[0], name=full.name),
-        scales,
-        run.model.get_layer("domain_statistics"),
-        KernelPart.of(run.model),
-        (*LocalPart.all_of(run.model), local),
     )

@@ -1,6 +1,7 @@
 """A run as its folder holds it, and the local soils, read as the run read its library."""
 
 import dataclasses
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,9 +11,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from relple_tf.artefacts.reading import LARGEST_JSON_BYTES, read_bytes
+from relple_tf.artefacts.reading import LARGEST_JSON_BYTES, read_bytes, readable
 from relple_tf.config import Config
 from relple_tf.errors import InputError
+from relple_tf.models.deployed import KernelPart, LocalPart, deployed_model
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.runs.card_schema import CARD, run_card
 from relple_tf.runs.folder import CONFIG, REMEDY, RunFolder, read_config
@@ -68,18 +70,24 @@ def read_local(run_folder: Path, source: str, lab: str) -> SpectralLibrary:
     config = read_config(run_folder / CONFIG)
     card = run_card(read_bytes(run_folder / CARD, REMEDY, LARGEST_JSON_BYTES), run_folder / CARD)
     data = dataclasses.replace(config.data, source=source, lab=lab, sensor="", targets=(), group_column="")
-    others = [name for name in card["targets"] if name not in TARGETS]
+    others = tuple(name for name in card["targets"] if name not in TARGETS)
+
+    def read(*names: str) -> SpectralLibrary:
+        return load(dataclasses.replace(config, data=dataclasses.replace(data, targets=names)), select=False)
+
     try:
-        local = load(dataclasses.replace(config, data=data), select=False)
+        local = read()
     except NoLaboratoryValuesError:
         if not others:
             raise
-        local = load(dataclasses.replace(config, data=dataclasses.replace(data, targets=(others[0],))), select=False)
-    for name in others:
-        # Read one by one: the source may lack some of them.
         with suppress(InputError):
-            one = load(dataclasses.replace(config, data=dataclasses.replace(data, targets=(name,))), select=False)
-            local = dataclasses.replace(local, targets=local.targets | one.targets)
+            return read(*others)
+        local = read(others[0])
+    # All at once; one by one if the source lacks some of them.
+    for names in (others, *((name,) for name in others)):
+        if not set(names) <= set(local.targets):
+            with suppress(InputError):
+                local = dataclasses.replace(local, targets=local.targets | read(*names).targets)
     return local
 
 
@@ -92,13 +100,46 @@ def read_run(run_folder: Path) -> StoredRun:
     RunFolder(path=run_folder).verify()
     card = run_card(read_bytes(run_folder / CARD, REMEDY, LARGEST_JSON_BYTES), run_folder / CARD)
     library, parts = load_data(run_folder / DATA)
-    return StoredRun(
+    run = StoredRun(
         folder=run_folder,
         config=read_config(run_folder / CONFIG),
         card=card,
         model=load_model(run_folder / "model.keras", card),
         library=library,
         parts=parts,
+    )
+    with readable(run_folder / "model.keras", REMEDY):
+        names = [scale.name for scale in run.scales]
+        if names != list(card["targets"]):
+            raise ValueError(f"expected targets {', '.join(card['targets'])}, received {', '.join(names)}")
+        rebuilt(run)  # fails if a layer is missing, or the network is not that of the config
+    return run
+
+
+def rebuilt(
+    run: StoredRun,
+    *,
+    absorbance: keras.Model | None = None,
+    scales: Sequence[TargetScale] = (),
+    local: Sequence[LocalPart] = (),
+) -> keras.Model:
+    """The deployed model of a run with changed parts; the others are shared.
+
+    Args:
+        run: The run.
+        absorbance: Another absorbance stage.
+        scales: Other scales of all targets.
+        local: Adaptations that act after those of the run.
+    """
+    full = run.model.get_layer(run.config.model.architecture)
+    return deployed_model(
+        run.model.get_layer("absorbance_stage") if absorbance is None else absorbance,
+        run.model.get_layer("channel_stage"),
+        keras.Model(full.input, full.output[0], name=full.name),
+        scales or run.scales,
+        run.model.get_layer("domain_statistics"),
+        KernelPart.of(run.model),
+        (*LocalPart.all_of(run.model), *local),
     )
 
 

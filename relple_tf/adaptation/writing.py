@@ -1,5 +1,6 @@
 """Write the folder of an adapted run."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ def write_adapted(run: StoredRun, result: Adaptation, folder: RunFolder) -> None
     training, which `relple_tf.train --resume` would continue.
     """
     path, local = folder.path, result.local
+    if result.instrument is not None:
+        # The model does not read the instrument of these scans: they do not test it.
+        kept = run.parts != "test"
+        run = replace(run, library=run.library.rows(kept), parts=run.parts[kept])
     library = _joined(run, result)
     parts = np.concatenate([run.parts, np.full(len(local), "test")])
     metrics = {
