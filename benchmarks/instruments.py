@@ -96,8 +96,8 @@ def main() -> None:
             for draw in range(options.draws if size < POOL else 1):
                 drawn: Rows = np.random.default_rng(draw).permutation(pool)[:size]
                 local = second.rows(drawn)
-                on_both = (on_grid(run, scans_of.rows(drawn)) for scans_of in (first, second))
-                correction = paired_correction(*on_both, estimate=estimator(run), sources=("m5", instrument))
+                on_first, on_second = (on_grid(run, scans_of.rows(drawn)) for scans_of in (first, second))
+                correction = paired_correction(on_first, on_second, estimator(run), sources=("m5", instrument))
                 corrected = corrected_run(run, correction)
                 adapted = [
                     dataclasses.replace(start, model=adaptation(start, local).model) for start in (run, corrected)

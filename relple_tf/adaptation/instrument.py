@@ -29,6 +29,8 @@ PIECEWISE_REACH = 2
 """Bands on each side of a band from which piecewise direct standardisation estimates it: 16 nm on the default grid."""
 PIECEWISE_COMPONENTS = 3
 """Components of its local PLS: level, slope, which corrects a shift of the wavelengths, and curvature."""
+NEGLIGIBLE_SD = 0.01
+"""Difference of the estimates, in SDs, below which methods count as equal: rounding must not decide."""
 SMALLEST_SINGULAR_VALUE = 1e-9
 """Of a matrix, divided by the largest; smaller ones are rounding."""
 
@@ -205,12 +207,15 @@ def held_out_squares(first: Floats, second: Floats, estimate: Estimate) -> dict[
 def choose(squares: Mapping[str, Floats]) -> str:
     """The simplest method whose mean error is within one standard error of the smallest (Breiman et al. 1984, CART).
 
+    A mean error below the square of NEGLIGIBLE_SD is as good as the smallest.
+
     Args:
         squares: Method -> (n,) errors; methods from simple to complex.
     """
     means = {method: float(values.mean()) for method, values in squares.items()}
     best = min(means, key=lambda method: means[method])
     limit = means[best] + float(squares[best].std(ddof=1)) / len(squares[best]) ** 0.5
+    limit = max(limit, NEGLIGIBLE_SD**2)
     return next(method for method, mean in means.items() if mean <= limit)
 
 
