@@ -23,7 +23,7 @@ from relple_tf.models.deployed import LocalPart
 from relple_tf.models.domain import Limits
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.prediction.runs import estimates, to_model_input
-from relple_tf.runs.folder import RunFolder
+from relple_tf.runs.folder import RunFolder, write_manifest
 from relple_tf.runs.stored_data import load_data
 from relple_tf.spectra.sources.named import load
 from relple_tf.training.intervals import Interval
@@ -170,6 +170,20 @@ def test_a_run_without_stored_data_is_refused(run, tmp_path, capsys):
     code, output = ended([bare, "--data", table, "--out", tmp_path / "out"], capsys)
     assert code == 2
     assert "run.keep_data was false" in output.err
+
+
+def test_a_model_that_differs_from_its_config_is_refused_in_one_line(run, tmp_path, capsys):
+    table = local_table(tmp_path / "local.csv")
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    config = (other / "config.toml").read_text()
+    assert 'architecture = "rs_ple"' in config
+    (other / "config.toml").write_text(config.replace('architecture = "rs_ple"', 'architecture = "mmoe"'))
+    write_manifest(other, json.loads((other / "manifest.json").read_text()))
+    code, output = ended([other, "--data", table, "--out", tmp_path / "out"], capsys)
+    assert code == 2
+    assert len([line for line in output.err.splitlines() if line.startswith("error: ")]) == 1
+    assert "model.keras: damaged" in output.err
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
