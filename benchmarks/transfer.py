@@ -31,8 +31,9 @@ import pandas as pd
 from sklearn.cross_decomposition import PLSRegression
 from tqdm import tqdm
 
-from relple_tf.adaptation.adapted_run import StoredRun, adaptation, read_run
+from relple_tf.adaptation.adapted_run import adaptation
 from relple_tf.adaptation.corrections import BIAS, fit_correction, in_lab_units
+from relple_tf.adaptation.stored_run import StoredRun, read_run
 from relple_tf.atomic_files import write_table
 from relple_tf.baselines.plsr import CrossValidated, cross_validated, snv_first_derivative
 from relple_tf.comparison.jobs import baseline_predictions

@@ -246,8 +246,9 @@ class SoilRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise InputError("adapt: the estimator is adapted already; adapt the fitted one with all local soils")
         if not hasattr(self, "_fitted"):
             raise InputError("adapt: an unpickled estimator does not hold its training state; adapt before pickling")
-        from relple_tf.adaptation.adapted_run import adaptation, refuse_known_scans
+        from relple_tf.adaptation.adapted_run import adaptation
         from relple_tf.adaptation.fitted import adapted_table, stored_run
+        from relple_tf.adaptation.stored_run import refuse_known_scans
 
         scans = validate_data(self, X, reset=False, dtype="float64")
         local = SpectralLibrary.from_arrays(

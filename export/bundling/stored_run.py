@@ -14,6 +14,7 @@ from relple_tf.config import Config
 from relple_tf.models import front_end
 from relple_tf.models.deployed import T2, KernelPart, LocalPart, Q
 from relple_tf.models.domain import DomainStatistics, Limits
+from relple_tf.models.instrument import without_transfers
 from relple_tf.models.network_spec import NetworkSpec
 from relple_tf.models.robust_views import usable_views
 from relple_tf.models.target_scaling import InverseTargetScaling, TargetScale
@@ -132,6 +133,11 @@ class StoredRun:
     def features(self, scans: Floats) -> Floats:
         """Features of scans, the input of the network: (n, bands) -> (n, bands, channels)."""
         return front_end.apply(self.channel_stage, front_end.apply(self.absorbance_stage, scans))
+
+    def library_features(self, scans: Floats) -> Floats:
+        """Features of scans (n, bands) of the training part, whose instrument needs no transfer, likewise."""
+        stage = without_transfers(self.absorbance_stage)
+        return front_end.apply(self.channel_stage, front_end.apply(stage, scans))
 
     def outputs(self, scans: Floats) -> dict[str, Floats]:
         """Output of the Keras model for scans (n, bands): every target in laboratory units, T2, Q -> (n,)."""

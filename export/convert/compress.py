@@ -95,7 +95,7 @@ def training_data(trained: "StoredRun") -> tuple[list["Floats"], "Floats"]:
         [features (n, bands, channels), scores (n, components) of each view], and measured values (n, K) in standard
         deviations: NaN where not measured, and for a target whose head has stacking weight 0.
     """
-    features = trained.features(trained.train_scans)
+    features = trained.library_features(trained.train_scans)
     _, scores = trained.projections(features)
     stacking_weights = trained.card["model"]["stacking_weights"]
     unmeasured = np.full(len(features), np.nan)

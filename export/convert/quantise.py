@@ -44,8 +44,8 @@ def representative_features(trained: "StoredRun") -> "Floats":
     are standardised, so this moves them away from the mean. A new soil may lie outside the range of all training soils,
     and an 8-bit tensor clips values outside its range; a wider range only makes its steps slightly coarser.
     """
-    features = trained.features(trained.train_scans[representative_rows(trained)])
-    extreme = trained.features(trained.train_scans[extreme_rows(trained)])
+    features = trained.library_features(trained.train_scans[representative_rows(trained)])
+    extreme = trained.library_features(trained.train_scans[extreme_rows(trained)])
     return np.concatenate([features, STRETCH * extreme])
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from relple_tf.adaptation.adapted_run import StoredRun
 from relple_tf.adaptation.combination import COMBINED, METHODS
 from relple_tf.adaptation.result import Adaptation
+from relple_tf.adaptation.stored_run import StoredRun
 from relple_tf.models.deployed import T2, Q
 from relple_tf.pipeline import FittedModel
 from relple_tf.spectra.library import SpectralLibrary

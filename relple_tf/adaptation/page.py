@@ -8,6 +8,7 @@ import numpy as np
 
 from relple_tf.adaptation.combination import COMBINED, LOCAL, METHODS
 from relple_tf.adaptation.corrections import NONE
+from relple_tf.adaptation.instrument import InstrumentCorrection
 from relple_tf.adaptation.result import Adaptation
 from relple_tf.evaluation.formatting import digits, percent, unit, with_unit
 from relple_tf.models.deployed import LocalPart
@@ -26,6 +27,7 @@ def adaptation_page(result: Adaptation) -> str:
         scans=len(result.local),
         interpretations="\n".join(f"<p>{_interpretation(result, name)}</p>" for name in result.adapted),
         notes="\n".join(f"<li>{escape(note)}</li>" for note in result.notes or ("none",)),
+        instrument="" if result.instrument is None else _instrument(result.instrument),
         titles="".join(f"<th>{escape(with_unit(name, unit(name)))}</th>" for name in result.adapted),
         counts="".join(f"<td>{result.count(name)}</td>" for name in result.adapted),
         rows="\n".join(_row(result, method) for method in (*METHODS, COMBINED)),
@@ -59,6 +61,29 @@ def _interpretation(result: Adaptation, name: str) -> str:
     return (
         f"{title}: {text} With {count} soils, the remaining bias is about {digits(bias_error, 2)} (one standard "
         f"error); {2 * count} soils would make it {digits(bias_error / 2**0.5, 2)} or less."
+    )
+
+
+def _instrument(correction: InstrumentCorrection) -> str:
+    """Which correction of the instrument was chosen, and the error of every method."""
+    head = f"<h2>Instrument</h2>\n<p>{escape(correction.statement[0].upper() + correction.statement[1:])}.</p>\n"
+    caption = (
+        "The correction acts on absorbance, before everything else; every figure below, also of the run as it is, "
+        "includes it. The stored training soils are scans of the first instrument; they do not test this model."
+    )
+    if not correction.squares:
+        return f'{head}<p class="caption">{caption}</p>'
+    rows = "\n".join(
+        f'<tr><th scope="row">{method}</th><td>{"<strong>" * chosen}{rms:.3f}{"</strong>" * chosen}</td></tr>'
+        for method, rms in correction.rms.items()
+        for chosen in [method == correction.method]
+    )
+    return (
+        f'{head}<div class="scroll"><table>\n<thead><tr><th>Correction</th><th>RMS difference, SD</th></tr></thead>\n'
+        f'{rows}\n</table></div>\n<p class="caption">Difference between the estimates of the run from the scan of a '
+        f"sample on the first instrument and from the corrected scan on the second, over the targets, in SDs on the "
+        f"modelled scale; each sample was left out of the fit of its correction. Bold: the simplest correction within "
+        f"one standard error of the smallest mean square. {caption}</p>"
     )
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from relple_tf.adaptation.combination import COMBINED, METHODS, Combination
 from relple_tf.adaptation.corrections import NONE, in_lab_units
+from relple_tf.adaptation.instrument import InstrumentCorrection
 from relple_tf.adaptation.reliability import LocalErrors
 from relple_tf.evaluation.formatting import digits, unit, with_unit
 from relple_tf.models.deployed import T2
@@ -55,6 +56,8 @@ class Adaptation:
     status: npt.NDArray[np.str_]
     notes: tuple[str, ...]
     """Conversions and warnings, one sentence each."""
+    instrument: InstrumentCorrection | None = None
+    """Correction of the instrument of the local soils, which `before` contains already; None: none was asked for."""
 
     @property
     def adapted(self) -> tuple[str, ...]:
@@ -119,6 +122,7 @@ class Adaptation:
     def facts(self) -> dict[str, Any]:
         """Entry `adaptation` of the card."""
         return {
+            **({} if self.instrument is None else {"instrument": self.instrument.facts}),
             "run": self.source,
             "local_source": self.local.source,
             "local_samples": len(np.unique(self.local.sample_labels)),
@@ -139,6 +143,8 @@ class Adaptation:
         """What was done, one sentence per target, for log, card and report."""
         count = len(np.unique(self.local.sample_labels))
         lines = [f"adapted to {count} local soils of {self.local.source}; the test part are these soils"]
+        if self.instrument is not None:
+            lines.append(self.instrument.statement)
         for name in self.adapted:
             before, after = self.rmse(name, NONE), self.rmse(name)
             lines.append(

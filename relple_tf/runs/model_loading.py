@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from relple_tf.artefacts.reading import check_archive, opened, readable, short
-from relple_tf.models import agreement, domain, front_end, robust_views, target_scaling
+from relple_tf.models import agreement, domain, front_end, instrument, robust_views, target_scaling
 from relple_tf.models import kernel_regression as kernel
 from relple_tf.models.deployed import T2, Q
 from relple_tf.runs.card_schema import MAX_WEIGHTS
@@ -27,6 +27,7 @@ REGISTERED_LAYERS = (
     kernel.KernelRegression,
     robust_views.Detrend,
     agreement.Disagreement,
+    instrument.BandTransfer,
 )
 """Layers of relple_tf; Keras loads them only if their modules are imported."""
 

@@ -34,6 +34,8 @@ class CalibratedRun:
     config: Config
     calibration: SpectralLibrary
     """All soils of the run. Those of the test part are included: they have laboratory values too."""
+    parts: npt.NDArray[np.str_]
+    """(n_calibration,) part of each soil."""
 
     @classmethod
     def read(cls, path: Path) -> "CalibratedRun":
@@ -43,13 +45,17 @@ class CalibratedRun:
             InputError: the folder is not a complete run, is damaged, or contains no data (`run.keep_data=false`).
         """
         card, model = load_run(RunFolder(path=path))
-        library, _ = load_data(path / DATA)
-        return cls(path=path, card=card, model=model, config=read_config(path / CONFIG), calibration=library)
+        library, parts = load_data(path / DATA)
+        config = read_config(path / CONFIG)
+        return cls(path=path, card=card, model=model, config=config, calibration=library, parts=parts)
 
     @cached_property
     def calibration_scores(self) -> Floats:
         """(n_calibration, components) view scores of the stored scans."""
-        return self.scores(to_model_input(self.calibration, self.card)[0])
+        ready = to_model_input(self.calibration, self.card)[0]
+        of_library = model_scores(self.model, self.config.model.architecture, ready.spectra, of_library=True)
+        # The test part of an adapted run are local soils, scanned on the instrument that the model reads.
+        return np.where((self.parts == "test")[:, None], self.scores(ready), of_library)
 
     @cached_property
     def neighbour_distance(self) -> float:

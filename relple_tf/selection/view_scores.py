@@ -7,6 +7,7 @@ from threadpoolctl import threadpool_limits
 
 from relple_tf.config import Config, replace
 from relple_tf.models import front_end
+from relple_tf.models.instrument import without_transfers
 from relple_tf.models.views import view_name
 from relple_tf.spectra.library import SpectralLibrary
 from relple_tf.training.preparation import view_features, whitening
@@ -48,19 +49,24 @@ def fitted_scores(library: SpectralLibrary) -> Floats:
     return scores
 
 
-def model_scores(model: keras.Model, network_name: str, spectra: npt.NDArray[np.float32]) -> Floats:
+def model_scores(
+    model: keras.Model, network_name: str, spectra: npt.NDArray[np.float32], *, of_library: bool = False
+) -> Floats:
     """Scores of the first view of a deployed model.
 
     Args:
         model: From `relple_tf.models.deployed.deployed_model`.
         network_name: Name of its network, `model.architecture` of the config.
         spectra: (n, bands) on the bands and in the quantity of the model.
+        of_library: Whether the scans are of the instrument of the library, which a model that was adapted to another
+            instrument does not read.
 
     Returns:
         (n, at most COMPONENTS), scaled as in `fitted_scores` for the training rows of the model.
     """
     network = model.get_layer(network_name)
     projection = keras.Model(network.input, network.get_layer(view_name(0)).output)
-    absorbance = front_end.apply(model.get_layer("absorbance_stage"), spectra)
+    stage = model.get_layer("absorbance_stage")
+    absorbance = front_end.apply(without_transfers(stage) if of_library else stage, spectra)
     features = front_end.apply(model.get_layer("channel_stage"), absorbance)
     return front_end.apply(projection, features)[:, :COMPONENTS].astype("float64")

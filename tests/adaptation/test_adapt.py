@@ -11,18 +11,19 @@ from export_fixtures import TINY_RUN, fixture_run  # noqa: F401
 
 import relple_tf
 from relple_tf import adapt
-from relple_tf.adaptation import adapted_run
-from relple_tf.adaptation.adapted_run import local_soils, read_local
+from relple_tf.adaptation import writing
+from relple_tf.adaptation.adapted_run import local_soils
 from relple_tf.adaptation.combination import combine, fit_regressions, predict_regressions
 from relple_tf.adaptation.corrections import CORRECTIONS, fit_correction
 from relple_tf.adaptation.reliability import local_interval, widened_limits
+from relple_tf.adaptation.stored_run import read_local, read_run
 from relple_tf.command_line import run as run_command
 from relple_tf.evaluation.formatting import digits, percent
 from relple_tf.models.deployed import LocalPart
 from relple_tf.models.domain import Limits
 from relple_tf.models.target_scaling import TargetScale
 from relple_tf.prediction.runs import estimates, to_model_input
-from relple_tf.runs.folder import RunFolder
+from relple_tf.runs.folder import RunFolder, write_manifest
 from relple_tf.runs.stored_data import load_data
 from relple_tf.spectra.sources.named import load
 from relple_tf.training.intervals import Interval
@@ -76,7 +77,7 @@ def test_estimates_of_an_adapted_target_move_to_the_local_soils_and_others_stay(
 def test_the_deployed_graph_gives_the_combination_of_the_card(run, adapted):
     """The layers of the saved model, on soils that are in neither table, against methods fitted anew."""
     local, card = read_local(run, str(adapted / "local.csv"), ""), json.loads((run / "card.json").read_text())
-    stored = adapted_run.read_run(run)
+    stored = read_run(run)
     converted, _ = to_model_input(local, card)
     scale = next(scale for scale in stored.scales if scale.name == "pH")
     samples = np.arange(len(local))
@@ -95,7 +96,7 @@ def test_the_deployed_graph_gives_the_combination_of_the_card(run, adapted):
     expected += weights["local regression"] * columns["pH", "local regression"]
     for method in CORRECTIONS:
         expected += weights[method] * fit_correction(method, soils.estimated["pH"], known)(estimated)
-    after = adapted_run.read_run(adapted / "run")
+    after = read_run(adapted / "run")
     scale = next(scale for scale in after.scales if scale.name == "pH")
     received = estimates(after.model, new.spectra)["pH"]
     np.testing.assert_allclose(received, scale.to_lab(expected), rtol=1e-4)
@@ -129,7 +130,7 @@ def test_an_adapted_run_can_be_adapted_again(adapted, tmp_path, capsys):
     code, output = ended([adapted / "run", "--data", table, "--out", tmp_path / "again"], capsys)
     assert code == 0
     assert "pH: RMSE" in output.out
-    again, once = (adapted_run.read_run(folder).model for folder in (tmp_path / "again", adapted / "run"))
+    again, once = (read_run(folder).model for folder in (tmp_path / "again", adapted / "run"))
     assert len(LocalPart.all_of(again)) == 2
     np.testing.assert_array_equal(
         LocalPart.all_of(again)[0].regression.landmark, LocalPart.all_of(once)[0].regression.landmark
@@ -171,6 +172,20 @@ def test_a_run_without_stored_data_is_refused(run, tmp_path, capsys):
     assert "run.keep_data was false" in output.err
 
 
+def test_a_model_that_differs_from_its_config_is_refused_in_one_line(run, tmp_path, capsys):
+    table = local_table(tmp_path / "local.csv")
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    config = (other / "config.toml").read_text()
+    assert 'architecture = "rs_ple"' in config
+    (other / "config.toml").write_text(config.replace('architecture = "rs_ple"', 'architecture = "mmoe"'))
+    write_manifest(other, json.loads((other / "manifest.json").read_text()))
+    code, output = ended([other, "--data", table, "--out", tmp_path / "out"], capsys)
+    assert code == 2
+    assert len([line for line in output.err.splitlines() if line.startswith("error: ")]) == 1
+    assert "model.keras: damaged" in output.err
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
     table = local_table(tmp_path / "local.csv")
     code, output = ended([tmp_path, "--data", table, "--out", tmp_path / "out"], capsys)
@@ -185,7 +200,7 @@ def test_what_an_interruption_leaves_is_not_taken_for_a_training(run, tmp_path, 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(adapted_run, "adaptation_page", interrupt)
+    monkeypatch.setattr(writing, "adaptation_page", interrupt)
     code, _ = ended([run, "--data", table, "--out", tmp_path / "out"], capsys)
     assert code == 130
     assert not RunFolder(path=tmp_path / "out").is_started
