@@ -15,8 +15,8 @@ from export.bundling.card import Card, card_of, largest_error_sd, markdown, meas
 from export.bundling.metadata import embed
 from export.bundling.stored_run import StoredRun, load
 from export.c.model import model_source
-from export.c.scan import scan
-from export.c.targets import targets
+from export.c.scan import scan_files
+from export.c.targets import targets_files
 from export.convert.conversion import convert
 from export.recipes import Recipe
 from export.runtime.soil_scan import SoilScan, SoilScanError, repeat_golden
@@ -249,8 +249,8 @@ def refuse_if_none_fits(variants: Mapping[str, Card]) -> None:
 def c_sources(card: Card) -> dict[str, str]:
     """File name -> text of the C sources that do not depend on a variant."""
     limits, facts = card["domain"]["limits"], card["input"]
-    check = scan(facts["quantity"], len(facts["wavelengths_nm"]), (limits["T2"], limits["Q"]))
-    return check | targets(card["targets"])
+    check = scan_files(facts["quantity"], len(facts["wavelengths_nm"]), (limits["T2"], limits["Q"]))
+    return check | targets_files(card["targets"])
 
 
 def default_variant(variants: Mapping[str, Card]) -> str:

@@ -62,6 +62,16 @@ REFLECTANCE_FLOOR = 1e-4
 FLATTEST_ABSORBANCE = 1e-4
 """A scan counts as constant, and invalid, if the range of its absorbance is at most this."""
 
+STATUS_TEXTS = {
+    "ok": "ok",
+    "outside": "outside: different from the training soils",
+    "not finite": "invalid: a value is not a finite number",
+    "out of range": "invalid: a value is outside the possible range",
+    "constant": "invalid: constant spectrum",
+    "wrong wavelengths": "invalid: the wavelengths do not cover those of the model",
+}
+"""Status, for an invalid scan its cause -> text for a display, in the order of `soil_status` of the C code."""
+
 SAME_NM = 1e-3
 """Wavelengths that differ by no more are equal; names of columns are often rounded to this precision."""
 

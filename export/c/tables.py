@@ -1,0 +1,106 @@
+"""Constants of a model as C arrays: float, or matrices in 16 bits with a scale for each row."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from export.c.source import lines, literal
+from export.graph.operator_list import LSTM, OperatorList
+
+Array = npt.NDArray[Any]
+
+LARGEST_INT16 = 32767
+FEWEST_ROUNDED = 128
+"""Smaller matrices stay float: they take little flash. The kernels of the derivatives are among them; their rounding
+errors would add a multiple of the absorbance to its small differences."""
+
+
+def rounded(matrix: Array) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
+    """Round a matrix to 16 bits.
+
+    Args:
+        matrix: (rows, ...).
+
+    Returns:
+        Whole numbers (rows, columns) and the scale of each row (rows,): their products are near the matrix.
+    """
+    rows = matrix.reshape(len(matrix), -1)
+    scales = (np.abs(rows).max(axis=1) / LARGEST_INT16).astype("float32")
+    scales[scales == 0] = 1
+    return np.round(rows / scales[:, None]).astype("int16"), scales
+
+
+def matrices(model: OperatorList) -> set[int]:
+    """Tensors of the matrices that the recipe c99_int16 rounds."""
+    found = set()
+    for operator in model.operators:
+        if operator.name == LSTM:
+            found |= set(operator.inputs[1:9])
+        elif (
+            operator.name in ("FULLY_CONNECTED", "CONV_2D") and model.tensors[operator.inputs[1]].size >= FEWEST_ROUNDED
+        ):
+            found.add(operator.inputs[1])
+    return found
+
+
+def with_rounded_matrices(model: OperatorList) -> OperatorList:
+    """The model that C computes with tables in 16 bits, as a list for the interpreter."""
+    tensors = list(model.tensors)
+    for index in matrices(model):
+        tensor = tensors[index]
+        assert tensor.values is not None
+        whole, scales = rounded(tensor.values)
+        tensors[index] = replace(tensor, values=(whole * scales[:, None]).astype("float32").reshape(tensor.shape))
+    return replace(model, tensors=tuple(tensors))
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix in C."""
+
+    suffix: str
+    """Suffix of the functions that read it: empty for float, `_16` for 16 bits."""
+    names: tuple[str, ...]
+    """Arguments that pass it to a function: the table, and for 16 bits the scales."""
+
+
+@dataclass
+class Tables:
+    """The constants that the generated code refers to; equal ones are stored once."""
+
+    int16: bool
+    """Whether matrices are rounded."""
+    definitions: list[str] = field(default_factory=list)
+    size: int = 0
+    """Bytes of all tables."""
+    _names: dict[tuple[str, bytes], str] = field(default_factory=dict)
+
+    def floats(self, values: Array) -> str:
+        """Name of a table of float values."""
+        return self._table("float", np.asarray(values, "float32"), [_float(value) for value in values.ravel()])
+
+    def whole_numbers(self, values: Array) -> str:
+        """Name of a table of numbers from 0 to 65,535."""
+        return self._table("uint16_t", np.asarray(values, "uint16"), [str(value) for value in values.ravel().tolist()])
+
+    def matrix(self, values: Array, *, is_rounded: bool) -> Matrix:
+        """A matrix (rows, ...); `is_rounded` has no effect in the recipe c99."""
+        if not (self.int16 and is_rounded):
+            return Matrix("", (self.floats(values),))
+        whole, scales = rounded(values)
+        name = self._table("int16_t", whole, [str(value) for value in whole.ravel().tolist()])
+        return Matrix("_16", (name, self.floats(scales)))
+
+    def _table(self, kind: str, values: Array, words: list[str]) -> str:
+        key = (kind, values.tobytes())
+        if key not in self._names:
+            self._names[key] = f"table_{len(self._names)}"
+            self.definitions.append(f"static const {kind} {self._names[key]}[{len(words)}] = {{\n{lines(words)}}};")
+            self.size += values.nbytes
+        return self._names[key]
+
+
+def _float(value: float) -> str:
+    return "NAN" if np.isnan(value) else literal(value)
