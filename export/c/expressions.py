@@ -12,7 +12,7 @@ FORMS = {
     "RSQRT": "1.0f / sqrtf({})",
     "SQRT": "sqrtf({})",
     "SQUARE": "squared({})",
-    "TANH": "tanhf({})",
+    "TANH": "hyperbolic_tangent({})",
     "ADD": "{} + {}",
     "DIV": "{} / {}",
     "MAXIMUM": "larger({}, {})",

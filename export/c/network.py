@@ -11,9 +11,13 @@ from export.c.expressions import FORMS, index, nested
 from export.c.memory import Lifetime, placed
 from export.c.source import literal
 from export.c.statements import STATEMENTS, scratch_floats
-from export.c.tables import Tables, matrices
+from export.c.tables import Tables, rounded_constants
 from export.graph.operator_list import ELEMENTWISE, Operator, OperatorList
 from export.graph.parts import PARTS, by_part, parts_of
+
+MOST_FACTORS = 8
+"""A multiplication by a constant that is 1 but for this number of values is written value by value: the weights of the
+resampled bands are 1 except at the ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,7 @@ class Generator:
     def __init__(self, model: OperatorList, *, int16: bool) -> None:
         self.model = by_part(model)
         self.tables = Tables(int16)
-        self.rounded = matrices(model)
+        self.rounded = rounded_constants(model) if int16 else set()
         self.producer = {operator.output: operator for operator in self.model.operators}
         reads = Counter(index for operator in self.model.operators for index in operator.inputs)
         reads.update(self.model.outputs.values())
@@ -162,9 +166,12 @@ class Generator:
         if values is not None:
             if values.size == 1:
                 return "NAN" if np.isnan(values.item()) else literal(values.item())
+            if tensor in self.rounded:
+                name, scale = self.tables.vector(values)
+                return f"((float){name}[{position}] * {literal(scale)})"
             return f"{self.tables.floats(values)}[{position}]"
         memory, start = self._memory(tensor)
-        total = str(start) if position == "0" else (f"{start} + {position}" if start else position)
+        total = str(start + int(position)) if position.isdigit() else (f"{start} + {position}" if start else position)
         return f"{memory}[{total}]"
 
     def _memory(self, tensor: int) -> tuple[str, int]:
@@ -182,11 +189,22 @@ class Generator:
             expression = f"({expression}) ? 1.0f : 0.0f"
         if output.size == 1:
             return [f"{self.element(operator.output)} = {expression};"]
+        if (factors := self._few_factors(operator)) is not None:
+            return [f"{self.element(operator.output, str(at))} *= {literal(factor)};" for at, factor in factors]
         return [
             f"for (i = 0; i < {output.size}; ++i) {{",
             f"    {self.element(operator.output, 'i')} = {expression};",
             "}",
         ]
+
+    def _few_factors(self, operator: Operator) -> list[tuple[int, float]] | None:
+        """Position and factor of each value that a multiplication in place changes, if these are few; else None."""
+        x, factors = operator.inputs[0], self.model.tensors[operator.inputs[-1]].values
+        in_place = x not in self.inlined and self._memory(x) == self._memory(operator.output)
+        if operator.name != "MUL" or factors is None or not in_place or factors.size != self.model.tensors[x].size:
+            return None
+        changed = np.flatnonzero(factors != 1)
+        return [(int(at), float(factors.ravel()[at])) for at in changed] if len(changed) <= MOST_FACTORS else None
 
     def expression(self, operator: Operator) -> str:
         """C expression of an elementwise operator at position `i`."""

@@ -23,6 +23,12 @@ static float sigmoid(float x)
     return 1.0f / (1.0f + expf(-x));
 }
 
+/* tanhf alone would add some 800 bytes of flash. */
+static float hyperbolic_tangent(float x)
+{
+    return 1.0f - 2.0f / (1.0f + expf(2.0f * x));
+}
+
 /* out[outer][inner] = factor times the sum of x[outer][count][inner] over count. */
 static void sum(const float *x, float *out, int outer, int count, int inner, float factor)
 {

@@ -54,12 +54,12 @@ static void lstm$suffix(const float *x, const $type *w,$scales const $type *u,$u
             }
         }
         for (i = 0; i < n; ++i) {
-            float cell = sigmoid(gates[n + i]) * cells[i] + sigmoid(gates[i]) * tanhf(gates[2 * n + i]);
+            float cell = sigmoid(gates[n + i]) * cells[i] + sigmoid(gates[i]) * hyperbolic_tangent(gates[2 * n + i]);
             if (clip > 0.0f) {
                 cell = cell > clip ? clip : (cell < -clip ? -clip : cell);
             }
             cells[i] = cell;
-            out[step * n + i] = sigmoid(gates[3 * n + i]) * tanhf(cell);
+            out[step * n + i] = sigmoid(gates[3 * n + i]) * hyperbolic_tangent(cell);
         }
     }
 }
