@@ -92,6 +92,12 @@ def variant_facts(recipe: Recipe, file: str, content: bytes, verification: Mappi
     }
 
 
+def c_models(card: Mapping[str, Any]) -> dict[str, Card]:
+    """C recipe -> its entry in the card; empty without C recipes."""
+    models: dict[str, Card] = card["c"]["models"] if "c" in card else {}
+    return models
+
+
 def recipe_facts(recipe: Recipe) -> Card:
     """A recipe for JSON: tuples become lists."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(recipe).items()}

@@ -29,8 +29,8 @@ class Network:
     table_bytes: int
     functions: str
     """Definitions of a function for each part that has operators."""
-    calls: str
-    """Statements that call them."""
+    parts: dict[str, str]
+    """Part -> the statement that calls its function, in order."""
     work_floats: int
     """Size of the work buffer."""
     outputs: dict[str, str]
@@ -76,16 +76,16 @@ class Generator:
         lines: dict[str, list[str]] = {part: [] for part in PARTS}
         for operator, part in self.steps:
             lines[part] += self._statement(operator)
-        functions, calls = [], []
+        functions, calls = [], {}
         for part, statements in lines.items():
             if statements:
                 functions.append(_function(part, statements))
-                calls.append(f"    {part}({'scan, ' if _reads_scan(statements) else ''}work);")
+                calls[part] = f"{part}({'scan, ' if _reads_scan(statements) else ''}work);"
         return Network(
             tables="\n".join(self.tables.definitions),
             table_bytes=self.tables.size,
             functions="\n\n".join(functions),
-            calls="\n".join(calls),
+            parts=calls,
             work_floats=self.work_floats,
             outputs={name: self.element(tensor) for name, tensor in self.model.outputs.items()},
         )

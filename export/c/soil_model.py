@@ -12,7 +12,7 @@ import numpy as np
 
 from export.c.network import Generator, Network
 from export.c.scan import scan
-from export.c.source import code_file, fill, header_file, lines, literal, text_literal, with_prefix
+from export.c.source import code_file, fill, header_file, lines, literal, text_literal
 from export.c.targets import targets
 from export.graph.reading import read
 from export.runtime.soil_scan import NEED_TOLERANCE, SAME_NM
@@ -41,16 +41,17 @@ class SoilModel:
     """Size of the constants."""
     work_floats: int
     """Size of the work buffer."""
+    parts: dict[str, str]
+    """Part -> the statement that computes it, in order."""
 
 
-def soil_model(content: bytes, card: Mapping[str, Any], *, int16: bool, prefix: str = "soil") -> SoilModel:
+def soil_model(content: bytes, card: Mapping[str, Any], *, int16: bool) -> SoilModel:
     """Write the sources of a model.
 
     Args:
         content: Its float32 .tflite without a card.
         card: Card of the bundle, with or without variants.
         int16: Whether matrices are stored in 16 bits.
-        prefix: Prefix of all names, so that two models link into one program.
 
     Raises:
         InputError: the file holds an operator that has no C code; names it.
@@ -65,6 +66,7 @@ def soil_model(content: bytes, card: Mapping[str, Any], *, int16: bool, prefix: 
         "soil_model.h",
         model_id=text_literal(f"{card['model']['preset']} {hashlib.sha256(content).hexdigest()}"),
         recipe=text_literal("c99_int16" if int16 else "c99"),
+        table_bits=16 if int16 else 32,
         data_sha256=text_literal(card["data_sha256"]),
         version=text_literal(card["versions"]["training"]["relple_tf"]),
         work_floats=network.work_floats,
@@ -79,7 +81,7 @@ def soil_model(content: bytes, card: Mapping[str, Any], *, int16: bool, prefix: 
         tables=network.tables,
         kernels=kernels(network.functions),
         functions=network.functions,
-        calls=network.calls,
+        calls="\n".join(f"    {call}" for call in network.parts.values()),
         places=", ".join(_place(network, target) for target in card["targets"]),
         t2=network.outputs["T2"],
         q=network.outputs["Q"],
@@ -95,9 +97,10 @@ def soil_model(content: bytes, card: Mapping[str, Any], *, int16: bool, prefix: 
         "soil_model.c": code_file("soil_model.h", scan_c, targets_c, model_c),
     }
     return SoilModel(
-        files={with_prefix(name, prefix): with_prefix(text, prefix) for name, text in files.items()},
+        files=files,
         table_bytes=network.table_bytes,
         work_floats=network.work_floats,
+        parts=network.parts,
     )
 
 

@@ -90,7 +90,7 @@ LONGEST_ROW = 1 << 22
 MOST_COLUMNS = 100_000
 """Most columns in a table."""
 
-LISTED = re.compile(r"([0-9a-f]{64})  ((?:c/(?:\w[\w.-]*/)?)?\w[\w.-]*)", re.ASCII)
+LISTED = re.compile(r"([0-9a-f]{64})  ((?:c/(?:\w[\w.-]*/){0,2})?\w[\w.-]*)", re.ASCII)
 """A line of SHA256SUMS: the hash and the name of a file, in the bundle or below its folder `c`."""
 
 NEED_TOLERANCE = 1e-6

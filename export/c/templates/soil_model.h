@@ -8,6 +8,7 @@
 
 #define SOIL_MODEL_ID $model_id /* preset and SHA-256 of the float32 model */
 #define SOIL_RECIPE $recipe
+#define SOIL_TABLE_BITS $table_bits
 #define SOIL_DATA_SHA256 $data_sha256 /* of the training data */
 #define SOIL_VERSION $version /* of relple_tf */
 
