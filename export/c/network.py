@@ -11,13 +11,9 @@ from export.c.expressions import FORMS, index, nested
 from export.c.memory import Lifetime, placed
 from export.c.source import literal
 from export.c.statements import STATEMENTS, scratch_floats
-from export.c.tables import Tables, rounded_constants
+from export.c.tables import Tables, has_few_factors, rounded_constants
 from export.graph.operator_list import ELEMENTWISE, Operator, OperatorList
 from export.graph.parts import PARTS, by_part, parts_of
-
-MOST_FACTORS = 8
-"""A multiplication by a constant that is 1 but for this number of values is written value by value: the weights of the
-resampled bands are 1 except at the ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,14 +179,14 @@ class Generator:
     def _statement(self, operator: Operator) -> list[str]:
         if operator.name not in ELEMENTWISE:
             return STATEMENTS[operator.name](self, operator)
+        if (factors := self._few_factors(operator)) is not None:
+            return [f"{self.element(operator.output, str(at))} *= {literal(factor)};" for at, factor in factors]
         output = self.model.tensors[operator.output]
         expression = self.expression(operator)
         if output.is_bool:
             expression = f"({expression}) ? 1.0f : 0.0f"
         if output.size == 1:
             return [f"{self.element(operator.output)} = {expression};"]
-        if (factors := self._few_factors(operator)) is not None:
-            return [f"{self.element(operator.output, str(at))} *= {literal(factor)};" for at, factor in factors]
         return [
             f"for (i = 0; i < {output.size}; ++i) {{",
             f"    {self.element(operator.output, 'i')} = {expression};",
@@ -204,7 +200,7 @@ class Generator:
         if operator.name != "MUL" or factors is None or not in_place or factors.size != self.model.tensors[x].size:
             return None
         changed = np.flatnonzero(factors != 1)
-        return [(int(at), float(factors.ravel()[at])) for at in changed] if len(changed) <= MOST_FACTORS else None
+        return [(int(at), float(factors.ravel()[at])) for at in changed] if has_few_factors(factors) else None
 
     def expression(self, operator: Operator) -> str:
         """C expression of an elementwise operator at position `i`."""

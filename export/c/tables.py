@@ -22,6 +22,16 @@ LARGEST_CHANGE = 1e-3
 """Largest change of a value of a vector by rounding, as a fraction of the value or of the mean size of its channel."""
 
 
+MOST_FACTORS = 8
+"""A constant that is 1 but for this number of values needs no table in a multiplication in place: the weights of the
+resampled bands are 1 except at the ends."""
+
+
+def has_few_factors(values: Array) -> bool:
+    """Whether few values of a constant differ from 1."""
+    return bool(np.count_nonzero(values != 1) <= MOST_FACTORS < values.size)
+
+
 def rounded(matrix: Array) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
     """Round a matrix to 16 bits.
 
@@ -61,11 +71,13 @@ def rounded_constants(model: OperatorList) -> set[int]:
 def _changes_little(values: Array, operator: str) -> bool:
     """Whether rounding changes no factor by more than LARGEST_CHANGE, no other value by more than that of its channel.
 
+    False for a constant that needs no table.
+
     Args:
         values: (n,) or (n, channels).
         operator: Operator that reads it; MUL reads factors.
     """
-    if not np.isfinite(values).all():
+    if not np.isfinite(values).all() or (operator == "MUL" and has_few_factors(values)):
         return False
     columns = np.abs(values.reshape(len(values), -1) if values.ndim > 1 else values.reshape(-1, 1))
     change = np.abs(dequantised(values.reshape(1, -1)).reshape(columns.shape) - values.reshape(columns.shape))
