@@ -12,12 +12,11 @@ from typing import Any
 
 from export.budget import Budget
 from export.bundling.c_folder import c_folder
-from export.bundling.card import Card, c_models, card_of, largest_error_sd, markdown, measured_accuracy, variant_facts
+from export.bundling.c_models import c_models
+from export.bundling.card import Card, card_of, largest_error_sd, markdown, measured_accuracy, variant_facts
 from export.bundling.metadata import embed
 from export.bundling.stored_run import StoredRun, load
-from export.c.model import model_source
-from export.c.scan import scan_files
-from export.c.targets import targets_files
+from export.bundling.tflm import tflm_sources
 from export.convert.conversion import convert
 from export.recipes import RECIPES, Recipe
 from export.runtime.soil_scan import SoilScan, SoilScanError, repeat_golden
@@ -173,15 +172,7 @@ def fill(
     for facts in variants.values():
         facts["bytes"] = (folder / facts["file"]).stat().st_size
         facts["sha256"] = sha256(folder / facts["file"])
-    sources = c_files | c_sources(card)
-    for name in in_c(variants):
-        model_files = model_source(
-            plain[variants[name]["file"]],
-            targets=tuple(card["targets"]),
-            arena_bytes=variants[name]["arena_bytes"],
-            wavelengths_nm=card["input"]["wavelengths_nm"],
-        )
-        sources |= {f"{name}/{file}": text for file, text in model_files.items()}
+    sources = c_files | tflm_sources(card, plain)
     for name, source in sources.items():
         (folder / "c" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "c" / name).write_text(source, encoding="utf-8")
@@ -272,22 +263,9 @@ def flash_bytes(facts: Card) -> int:
     return size
 
 
-def c_sources(card: Card) -> dict[str, str]:
-    """File name -> text of the C sources that the firmware of every TFLM variant needs."""
-    limits, facts = card["domain"]["limits"], card["input"]
-    check = scan_files(facts["quantity"], len(facts["wavelengths_nm"]), (limits["T2"], limits["Q"]))
-    return check | targets_files(card["targets"])
-
-
 def default_variant(variants: Mapping[str, Card]) -> str:
     """Name of the default variant: the first that fits the budget; without any, the first."""
     return min(variants, key=lambda name: bool(variants[name]["budget"]))
-
-
-def in_c(variants: Mapping[str, Card]) -> list[str]:
-    """Names of the variants written as C source: those that TFLM ran; without any, the smallest."""
-    run = [name for name, facts in variants.items() if facts["arena_bytes"] is not None]
-    return run or [min(variants, key=lambda name: variants[name]["model_bytes"])]
 
 
 def measured_on() -> dict[str, str]:

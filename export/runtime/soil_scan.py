@@ -431,6 +431,11 @@ def needs_of(words: str, targets: dict[str, dict[str, Any]]) -> dict[str, float]
     return needs
 
 
+def shows_values(status: str, user_asks: bool) -> bool:
+    """Whether to display the values of a scan: with status `ok`; with `outside` only if the user asks for them."""
+    return status == "ok" or (status == "outside" and user_asks)
+
+
 def invalid(reason: str) -> Estimate:
     """The result of a scan that cannot be the scan of a soil."""
     return Estimate("invalid", reason, None, None, None, None)
