@@ -219,9 +219,9 @@ def markdown(card: Card) -> str:
         "Bytes: size of the file with its card. Flash: size of the model without the card; the code of TFLM is not "
         "included. Arena: the smallest arena in which TFLM ran on x86-64; align it to 16 bytes and add a reserve.",
         f"`python soil_scan.py . scans.csv` predicts a table of scans with `{card['default_variant']}`; it needs "
-        "numpy and ai-edge-litert. The head of `c/VARIANT/model.h` describes how TFLM runs a scan. golden.json and golden.npz "
-        "hold the expected results of every runtime, "
-        "verification.json the results measured during the export. `sha256sum -c SHA256SUMS` checks the files.",
+        "numpy and ai-edge-litert. The head of `c/VARIANT/model.h` describes how TFLM runs a scan. golden.json "
+        "and golden.npz hold the expected results of every runtime, verification.json the results measured during "
+        "the export. `sha256sum -c SHA256SUMS` checks the files.",
         *c_markdown(card),
         f"golden.json and golden.npz hold {card['golden_soils']} scans of training and test soils with their ids. "
         "The bundle holds no other scans.",

@@ -53,6 +53,12 @@ def passes_the_self_test(done):
     return done.returncode == 0 and re.search(r"^(\d+) of \1 golden scans pass$", done.stdout, re.MULTILINE)
 
 
+def test_every_placeholder_is_filled(c_bundle):
+    # A placeholder is a dollar and a name; make and CMake have other characters after a dollar.
+    files = [path for path in (c_bundle / "c").rglob("*") if path.is_file()]
+    assert not [path for path in files if re.search(r"\$[a-z_]", path.read_text())]
+
+
 @pytest.mark.parametrize("model", MODELS.values())
 def test_make_host_and_the_self_test_pass_with_a_c_compiler_alone(c_folder, model):
     built = run(["make", "host", f"MODEL={model}"], cwd=c_folder)

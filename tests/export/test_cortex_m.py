@@ -25,7 +25,7 @@ FIRMWARE_BYTES = {"nano": (48 << 10, 12 << 10), "base": (1 << 20, 20 << 10)}
 """Preset -> most bytes of flash and RAM with 60 soils and two targets."""
 
 
-@pytest.fixture(scope="module", params=["nano", "base"])
+@pytest.fixture(scope="module", params=["nano", pytest.param("base", marks=pytest.mark.slow)])
 def made(request, tmp_path_factory):
     """Name of the preset, facts of the card about its C model, and the files."""
     preset = {"nano": zoo.rs_ple_nano, "base": zoo.rs_ple_base}[request.param]()
