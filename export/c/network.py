@@ -222,7 +222,7 @@ def _function(part: str, statements: list[str]) -> str:
     parameters = "const float *scan, float *work" if _reads_scan(statements) else "float *work"
     counter = ["    int i;"] if any(line.startswith("for (i") for line in statements) else []
     body = [f"    {line}" for line in statements]
-    return "\n".join([f"static void {part}({parameters})", "{", *counter, *body, "}"])
+    return "\n".join([f"PART void {part}({parameters})", "{", *counter, *body, "}"])
 
 
 def _reads_scan(statements: list[str]) -> bool:

@@ -37,7 +37,7 @@ def values(request, file, tmp_path_factory):
     network = Generator(model, int16=request.param).network()
     folder = tmp_path_factory.mktemp("c")
     calls = "\n".join(network.parts.values())
-    head = "#include <math.h>\n#include <stdint.h>\n#include <string.h>\n"
+    head = "#include <math.h>\n#include <stdint.h>\n#include <string.h>\n#define PART static\n"
     code = [head, network.tables, kernels(network.functions), network.functions]
     signature = "void estimate(const float *scan, float *work)"
     (folder / "cases.c").write_text("\n".join([*code, f"{signature};", f"{signature}\n{{\n{calls}\n}}\n"]))

@@ -34,7 +34,7 @@ static __attribute__((noinline)) int stack_bytes(const float *scan)
     unsigned char *here = __builtin_frame_address(0);
     volatile unsigned char *lowest = here - PAINTED;
     int at;
-    for (at = 0; at < PAINTED - 256; ++at) {
+    for (at = 0; at < PAINTED; ++at) {
         lowest[at] = PAINT;
     }
     soil_estimate(scan, work, &result);
