@@ -1,5 +1,6 @@
 """`python -m export.bundle`: files with which devices run a trained model, each verified against the Keras model."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ from export.recipes import DEFAULT, RECIPES, parse_recipes
 from relple_tf.command_line import Parser, notify, run
 from relple_tf.errors import InputError
 from relple_tf.processes import import_tensorflow
+
+FIRMWARE = ["M4 flash", "M4 RAM", "M4 instructions"]
+"""Columns of `c_table` for the smallest firmware on a Cortex-M4."""
 
 
 def main(arguments: list[str]) -> None:
@@ -27,11 +31,22 @@ def main(arguments: list[str]) -> None:
         help="TOML file with flash_bytes, arena_bytes, largest_error (in test SDs)",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder of the bundle; default: RUN-bundle")
+    parser.add_argument(
+        "--c-prefix",
+        metavar="NAME",
+        default="soil",
+        help="prefix of the names in C, so that two models link into one program; default: soil",
+    )
     options = parser.parse_args(arguments)
     recipes = parse_recipes(options.recipes)
     budget = read_budget(options.budget) if options.budget else Budget()
     if not options.run.is_dir():
         raise InputError(f"{options.run}: no such folder; give the folder of a finished run")
+    if not re.fullmatch("[a-z][a-z0-9_]{0,30}", options.c_prefix):
+        raise InputError(
+            "--c-prefix: expected lower-case letters, digits and underscores, such as soil, "
+            f"received {options.c_prefix!r}"
+        )
     out = options.out or Path(f"{options.run.resolve()}-bundle")
     from relple_tf.artefacts.outputs import check_folder
 
@@ -39,7 +54,15 @@ def main(arguments: list[str]) -> None:
     import_tensorflow()
     from export.bundling.assembly import assemble
 
-    assemble(options.run, recipes, budget, out, notify=notify, show=lambda card: print(table(card), flush=True))
+    assemble(
+        options.run,
+        recipes,
+        budget,
+        out,
+        notify=notify,
+        show=lambda card: print(f"{table(card)}\n\n{c_table(card)}".strip(), flush=True),
+        c_prefix=options.c_prefix,
+    )
     notify(f"Bundle: {out}")
 
 
@@ -70,9 +93,44 @@ def table(card: dict[str, Any]) -> str:
         ["Keras", "", "", "", *(f"{keras[target]['keras_r2']:.3f}" for target in targets), "", "", ""][: len(head)]
     )
     rows[-1] += [""] * has_budget
+    return "\n".join([aligned(rows), *not_run(card)])
+
+
+def c_table(card: dict[str, Any]) -> str:
+    """Format a line per C model: bytes of tables and work buffer, test R2, error, and the firmware on a Cortex-M4."""
+    models = card["c"]["models"] if "c" in card else {}
+    if not models:
+        return ""
+    targets = list(card["targets"])
+    head = ["C model", "folder", "tables", "work", *(f"R2 {target}" for target in targets), "error", *FIRMWARE]
+    rows = [head]
+    for name, facts in models.items():
+        core = facts["cortex_m"].get("cores", {}).get("Cortex-M4")
+        figures = [core["flash_bytes"], core["ram_bytes"], core["instructions"]["total"]] if core else []
+        rows.append(
+            [
+                name,
+                facts["folder"],
+                f"{facts['table_bytes']:,}",
+                f"{facts['work_bytes']:,}",
+                *(f"{facts['test']['targets'][target]['r2']:.3f}" for target in targets),
+                f"{max(facts['largest_error_sd'].values()):.2g}",
+                *([f"{figure:,}" for figure in figures] or ["-"] * len(FIRMWARE)),
+            ]
+        )
+    first = next(iter(models.values()))
+    notes = [f"verified with {first['verified_with']}"]
+    if reason := first["cortex_m"].get("not_measured"):
+        notes.append(f"not measured on Cortex-M: {reason}")
+    return "\n".join([aligned(rows), *notes])
+
+
+def aligned(rows: list[list[str]]) -> str:
+    """Pad the cells of each column to equal width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines + not_run(card))
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def not_run(card: dict[str, Any]) -> list[str]:

@@ -7,15 +7,17 @@ from relple_tf.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a .tflite of the deployed model is made, and its tolerances."""
+    """How a device file of the deployed model is made, and its tolerances."""
 
     name: str
     description: str
     """One sentence for the card."""
+    language: str = "tflite"
+    """`tflite`: a file for LiteRT or TFLM; `c`: C99 source, generated from the operators of the recipe float32."""
     lstm_form: str = "fused"
     """`fused`: one LSTM operator; `unrolled`: plain operators, for runtimes without the LSTM operator."""
     weights: str = "float32"
-    """Type of the network's weights: float32, float16 or int8."""
+    """Type of the network's weights: float32, float16 or int8; in C, int16: matrices with a scale for each row."""
     activations: str = "float32"
     """Type of the network's activations: float32, int8 or int16. The front end, the domain statistics, the kernel
     regression and the inverse target scaling stay float32."""
@@ -94,12 +96,27 @@ _ALL = (
             (("pruned", "clustered"), "are pruned and clustered"),
         )
     ),
+    Recipe(
+        name="c99",
+        description="C99 source, float tables: needs a C compiler and no runtime.",
+        language="c",
+        largest_error=3e-3,
+        largest_r2_loss=1e-3,
+    ),
+    Recipe(
+        name="c99_int16",
+        description="As c99, with tables in 16 bits: for microcontrollers.",
+        language="c",
+        weights="int16",
+        largest_error=0.05,
+        largest_r2_loss=5e-3,
+    ),
 )
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
 """Name -> recipe."""
 
-DEFAULT = ("float32", "int8")
+DEFAULT = ("float32", "int8", "c99", "c99_int16")
 """Recipes that are made if the command names none."""
 
 
@@ -110,7 +127,7 @@ def parse_recipes(names: str) -> tuple[Recipe, ...]:
         names: Names separated by commas; empty is DEFAULT, `all` is every recipe.
 
     Raises:
-        InputError: a name is unknown or repeated.
+        InputError: a name is unknown or repeated, or no recipe makes a .tflite, which soil_scan.py runs.
     """
     requested = [name.strip() for name in names.split(",") if name.strip()] or list(DEFAULT)
     if requested == ["all"]:
@@ -120,4 +137,6 @@ def parse_recipes(names: str) -> tuple[Recipe, ...]:
             raise InputError(f"--recipes {name} is unknown; choose from {', '.join(RECIPES)}, or all")
         if requested.count(name) > 1:
             raise InputError(f"--recipes names {name} more than once; name it once")
+    if all(RECIPES[name].language == "c" for name in requested):
+        raise InputError(f"--recipes {names}: expected a .tflite too, received C recipes only; add float32")
     return tuple(RECIPES[name] for name in requested)

@@ -13,6 +13,7 @@ from export.bundling.stored_run import load
 from export.c.model import model_source
 from export.convert.conversion import recipe_file
 from export.recipes import RECIPES
+from export.verify import cortex_m
 from export.verify.runtimes import RUNTIMES
 from export.verify.verification import verify
 from relple_tf.command_line import run
@@ -45,6 +46,7 @@ SMALL = [
 ]
 # After two epochs, a network has large errors in any format; the tolerances are tested in test_bundle_assembly.py.
 FLOAT32, INT8 = (replace(RECIPES[name], largest_error=50.0, largest_r2_loss=50.0) for name in ("float32", "int8"))
+C99, C99_INT16 = (replace(RECIPES[name], largest_error=50.0, largest_r2_loss=50.0) for name in ("c99", "c99_int16"))
 LITERT = tuple(runtime for runtime in RUNTIMES if runtime.name == "LiteRT")
 
 _made = {}
@@ -99,6 +101,8 @@ def fixture_conversions(trained):
         patch.setattr(assembly, "load", lambda folder: trained)
         patch.setattr(assembly, "convert", convert)
         patch.setattr(assembly, "verify", partial(verify, runtimes=LITERT))
+        # test_cortex_m.py measures; it takes seconds.
+        patch.setattr(cortex_m, "missing_tools", lambda: "not measured in this test")
         yield _converted
 
 
@@ -110,6 +114,16 @@ def fixture_folder(trained, conversions, tmp_path_factory):
         assembled(trained, out)
         _made["bundle"] = out
     return _made["bundle"]
+
+
+@pytest.fixture(scope="module", name="c_bundle")
+def fixture_c_bundle(trained, conversions, tmp_path_factory):
+    """A bundle with C sources of both recipes; do not write into it."""
+    if "c_bundle" not in _made:
+        out = tmp_path_factory.mktemp("c_bundles") / "bundle"
+        assembled(trained, out, (FLOAT32, C99, C99_INT16))
+        _made["c_bundle"] = out
+    return _made["c_bundle"]
 
 
 @pytest.fixture(scope="module", name="card")

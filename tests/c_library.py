@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wshadow"]
-# A Cortex-M4F computes double precision in software, so only explicit conversions to double are allowed.
+# Device code has no double precision, which a Cortex-M4F computes in software.
 STRICT += ["-Wdouble-promotion"]
 CC, CXX = shutil.which("cc"), shutil.which("c++")
 OK, OUTSIDE, NOT_FINITE, OUT_OF_RANGE, FLAT = range(5)

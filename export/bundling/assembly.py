@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from export.budget import Budget
+from export.bundling.c_folder import c_folder
+from export.bundling.c_models import c_models
 from export.bundling.card import Card, card_of, largest_error_sd, markdown, measured_accuracy, variant_facts
 from export.bundling.metadata import embed
 from export.bundling.stored_run import StoredRun, load
-from export.c.model import model_source
-from export.c.scan import scan
-from export.c.targets import targets
+from export.bundling.tflm import tflm_sources
 from export.convert.conversion import convert
-from export.recipes import Recipe
+from export.recipes import RECIPES, Recipe
 from export.runtime.soil_scan import SoilScan, SoilScanError, repeat_golden
 from export.verify import golden
 from export.verify.verification import tolerance_exceeded, verify
@@ -92,6 +92,7 @@ def assemble(
     *,
     notify: Callable[[str], None],
     show: Callable[[Card], None],
+    c_prefix: str = "soil",
 ) -> Card:
     """Make the bundle of a run.
 
@@ -102,6 +103,7 @@ def assemble(
         out: Folder of the bundle, made by this function.
         notify: Called with progress messages.
         show: Called with the card once all variants are measured, before the check of the budget.
+        c_prefix: Prefix of the names in C, so that two models link into one program.
 
     Returns:
         The content of card.json.
@@ -112,7 +114,7 @@ def assemble(
     real = check_out(out, run_folder)
     trained = load(run_folder)
     with unfinished(out, real) as tmp:
-        card = fill(tmp, trained, recipes, budget, notify=notify, show=show)
+        card = fill(tmp, trained, recipes, budget, notify=notify, show=show, c_prefix=c_prefix)
         tmp.chmod(0o755)
         for file in [path for path in tmp.rglob("*") if path.is_file()]:
             file.chmod(0o644)
@@ -134,18 +136,26 @@ def fill(
     *,
     notify: Callable[[str], None],
     show: Callable[[Card], None],
+    c_prefix: str,
 ) -> Card:
     """Write all files of the bundle into an empty folder; arguments and result as for `assemble`."""
     card = card_of(trained)
     variants: dict[str, Card] = {}
     verifications: dict[str, Any] = {}
-    for recipe in recipes:
+    tflite_recipes = [recipe for recipe in recipes if recipe.language == "tflite"]
+    for recipe in tflite_recipes:
         verifications[recipe.name] = verified(folder, trained, recipe, notify)
         variants[recipe.name] = size_report(folder, recipe, verifications[recipe.name], budget)
     plain = {path.name: path.read_bytes() for path in folder.glob("*.tflite")}
     card["default_variant"] = default_variant(variants)
     card["budget"] = asdict(budget)
     card["variants"] = variants
+    c_files: dict[str, str] = {}
+    if c_recipes := [recipe for recipe in recipes if recipe.language == "c"]:
+        exact = plain.get("float32.tflite") or float32_file(folder, trained)
+        made = c_folder(trained, c_recipes, exact, card, budget, c_prefix, notify)
+        c_files, card["c"] = made.files, {"prefix": c_prefix, "models": made.facts}
+        verifications |= made.verifications
 
     notify("testing the variants with soil_scan.py ...")
     # soil_scan.py needs a card; the test results are added afterwards.
@@ -153,7 +163,7 @@ def fill(
     for name, facts in variants.items():
         facts["test"] = measured_accuracy(SoilScan(folder, name, UNFINISHED_SUMS), trained)
     show(card)
-    refuse_if_none_fits(variants)
+    refuse_if_none_fits(variants | c_models(card))
 
     for file, content in plain.items():
         in_file = {name: facts for name, facts in variants.items() if facts["file"] == file}
@@ -162,15 +172,7 @@ def fill(
     for facts in variants.values():
         facts["bytes"] = (folder / facts["file"]).stat().st_size
         facts["sha256"] = sha256(folder / facts["file"])
-    sources = c_sources(card)
-    for name in in_c(variants):
-        model_files = model_source(
-            plain[variants[name]["file"]],
-            targets=tuple(card["targets"]),
-            arena_bytes=variants[name]["arena_bytes"],
-            wavelengths_nm=card["input"]["wavelengths_nm"],
-        )
-        sources |= {f"{name}/{file}": text for file, text in model_files.items()}
+    sources = c_files | tflm_sources(card, plain)
     for name, source in sources.items():
         (folder / "c" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "c" / name).write_text(source, encoding="utf-8")
@@ -183,7 +185,7 @@ def fill(
     golden_facts, arrays = golden.vectors(
         trained,
         {name: SoilScan(folder, name, UNFINISHED_SUMS) for name in variants},
-        {recipe.name: recipe for recipe in recipes},
+        {recipe.name: recipe for recipe in tflite_recipes},
         {name: plain[facts["file"]] for name, facts in variants.items() if facts["arena_bytes"] is not None},
     )
     write_json(folder / "golden.json", golden_facts)
@@ -195,6 +197,15 @@ def fill(
         except SoilScanError as error:
             raise InputError(f"{error}; {remedy(name)}") from None
     return card
+
+
+def float32_file(folder: Path, trained: StoredRun) -> bytes:
+    """Convert the model with the recipe float32, from which C is generated, for a bundle without this variant."""
+    file = folder / "float32.tflite"
+    convert(trained.folder, RECIPES["float32"], file, LIMIT_S)
+    content = file.read_bytes()
+    file.unlink()
+    return content
 
 
 def verified(folder: Path, trained: StoredRun, recipe: Recipe, notify: Callable[[str], None]) -> dict[str, Any]:
@@ -239,29 +250,22 @@ def refuse_if_none_fits(variants: Mapping[str, Card]) -> None:
         InputError: no variant does.
     """
     if all(facts["budget"] for facts in variants.values()):
-        nearest = min(variants, key=lambda name: (len(variants[name]["budget"]), variants[name]["model_bytes"]))
+        nearest = min(variants, key=lambda name: (len(variants[name]["budget"]), flash_bytes(variants[name])))
         reasons = ", ".join(variants[nearest]["budget"])
         raise InputError(
             f"--budget: no variant fits; nearest is {nearest}: {reasons}; raise a limit or try other --recipes"
         )
 
 
-def c_sources(card: Card) -> dict[str, str]:
-    """File name -> text of the C sources that do not depend on a variant."""
-    limits, facts = card["domain"]["limits"], card["input"]
-    check = scan(facts["quantity"], len(facts["wavelengths_nm"]), (limits["T2"], limits["Q"]))
-    return check | targets(card["targets"])
+def flash_bytes(facts: Card) -> int:
+    """Bytes of a .tflite, or of the tables of a C source."""
+    size: int = facts.get("model_bytes") or facts["table_bytes"]
+    return size
 
 
 def default_variant(variants: Mapping[str, Card]) -> str:
     """Name of the default variant: the first that fits the budget; without any, the first."""
     return min(variants, key=lambda name: bool(variants[name]["budget"]))
-
-
-def in_c(variants: Mapping[str, Card]) -> list[str]:
-    """Names of the variants written as C source: those that TFLM ran; without any, the smallest."""
-    run = [name for name, facts in variants.items() if facts["arena_bytes"] is not None]
-    return run or [min(variants, key=lambda name: variants[name]["model_bytes"])]
 
 
 def measured_on() -> dict[str, str]:

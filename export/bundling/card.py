@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from export.bundling.c_models import c_markdown, rows_of
 from export.bundling.stored_run import StoredRun
 from export.recipes import Recipe
 from export.runtime.soil_scan import FORMAT, SoilScan
@@ -218,9 +219,10 @@ def markdown(card: Card) -> str:
         "Bytes: size of the file with its card. Flash: size of the model without the card; the code of TFLM is not "
         "included. Arena: the smallest arena in which TFLM ran on x86-64; align it to 16 bytes and add a reserve.",
         f"`python soil_scan.py . scans.csv` predicts a table of scans with `{card['default_variant']}`; it needs "
-        "numpy and ai-edge-litert. `c/` holds the sources for a microcontroller; the head of `c/VARIANT/model.h` "
-        "describes how to run a scan. golden.json and golden.npz hold the expected results of every runtime, "
-        "verification.json the results measured during the export. `sha256sum -c SHA256SUMS` checks the files.",
+        "numpy and ai-edge-litert. The head of `c/VARIANT/model.h` describes how TFLM runs a scan. golden.json "
+        "and golden.npz hold the expected results of every runtime, verification.json the results measured during "
+        "the export. `sha256sum -c SHA256SUMS` checks the files.",
+        *c_markdown(card),
         f"golden.json and golden.npz hold {card['golden_soils']} scans of training and test soils with their ids. "
         "The bundle holds no other scans.",
     ]
@@ -234,8 +236,3 @@ def interval_text(facts: Card | None, achieved: float | None) -> str:
     if facts is None or facts["half_width"] is None or achieved is None:
         return "none"
     return f"{facts['coverage']:.0%}, achieved {achieved:.0%}"
-
-
-def rows_of(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Format a table in Markdown."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows))

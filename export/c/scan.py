@@ -1,6 +1,7 @@
-"""The C99 code that every firmware needs: the check of a scan and the limits of T2 and Q."""
+"""The C99 code that every firmware needs: the check of a scan, the limits of T2 and Q, the texts of a status."""
 
-from export.c.source import fill, literal
+from export.c.source import code_file, fill, header_file, literal, text_literal
+from export.runtime.soil_scan import STATUS_TEXTS
 from relple_tf.spectra.library import ABSORBANCE_RANGE, FLATTEST_ABSORBANCE, REFLECTANCE_FLOOR, REFLECTANCE_RANGE
 
 QUANTITY = {
@@ -10,14 +11,14 @@ QUANTITY = {
 """Quantity -> its definition in a comment of scan.h."""
 
 ABSORBANCE_OF = {
-    "reflectance": "-log10((double)(value > {floor} ? value : {floor}))",
-    "absorbance": "(double)value",
+    "reflectance": "-log10f(value > {floor} ? value : {floor})",
+    "absorbance": "value",
 }
 """Quantity -> the C expression that converts `value` to absorbance."""
 
 
-def scan(quantity: str, bands: int, limits: tuple[float, float]) -> dict[str, str]:
-    """Write scan.h and scan.c.
+def scan(quantity: str, bands: int, limits: tuple[float, float]) -> tuple[str, str]:
+    """Write the declarations and the definitions of the check of a scan.
 
     Args:
         quantity: Quantity of a scan, a key of QUANTITY.
@@ -25,8 +26,8 @@ def scan(quantity: str, bands: int, limits: tuple[float, float]) -> dict[str, st
         limits: The limits of T2 and Q.
     """
     low, high = REFLECTANCE_RANGE if quantity == "reflectance" else ABSORBANCE_RANGE
-    header = fill("scan.h", bands=bands, quantity=QUANTITY[quantity], low=f"{low:g}", high=f"{high:g}")
-    code = fill(
+    declarations = fill("scan.h", bands=bands, quantity=QUANTITY[quantity], low=f"{low:g}", high=f"{high:g}")
+    definitions = fill(
         "scan.c",
         lowest=literal(low),
         highest=literal(high),
@@ -34,5 +35,12 @@ def scan(quantity: str, bands: int, limits: tuple[float, float]) -> dict[str, st
         limit_t2=literal(limits[0]),
         limit_q=literal(limits[1]),
         absorbance=ABSORBANCE_OF[quantity].format(floor=literal(REFLECTANCE_FLOOR)),
+        texts=",\n".join(f"        {text_literal(text)}" for text in STATUS_TEXTS.values()),
     )
-    return {"scan.h": header, "scan.c": code}
+    return declarations, definitions
+
+
+def scan_files(quantity: str, bands: int, limits: tuple[float, float]) -> dict[str, str]:
+    """scan.h and scan.c; arguments as for `scan`."""
+    declarations, definitions = scan(quantity, bands, limits)
+    return {"scan.h": header_file("scan.h", declarations), "scan.c": code_file("scan.h", definitions)}

@@ -20,6 +20,34 @@ def fill(template: str, **values: object) -> str:
     return Template(text).substitute(values)
 
 
+HEAD = "/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */"
+"""First line of every generated file."""
+
+
+def header_file(name: str, *declarations: str) -> str:
+    """A header with an include guard, for C and C++.
+
+    Args:
+        name: Name of the file, such as `scan.h`.
+        declarations: Its text.
+    """
+    guard = macro(name, "included")
+    begin = [HEAD, f"#ifndef {guard}", f"#define {guard}", "", "#ifdef __cplusplus", 'extern "C" {', "#endif"]
+    end = ["#ifdef __cplusplus", "}", "#endif", "", "#endif", ""]
+    return "\n".join([*begin, "", *(f"{text.strip()}\n" for text in declarations), *end])
+
+
+def code_file(header: str, *definitions: str) -> str:
+    """A C file that includes its header and the standard headers of the generated code."""
+    includes = [f'#include "{header}"', "", *(f"#include <{name}.h>" for name in ("math", "stdint", "string"))]
+    return "\n".join([HEAD, *includes, *(f"\n{text.strip()}" for text in definitions), ""])
+
+
+def with_prefix(text: str, prefix: str) -> str:
+    """Text with another prefix than `soil` in the names of functions, types, macros and files."""
+    return re.sub(r"\bSOIL_", f"{prefix.upper()}_", re.sub(r"\bsoil_", f"{prefix}_", text))
+
+
 def literal(value: float) -> str:
     """A float32 constant that reads back to the same bits.
 

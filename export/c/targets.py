@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from export.c.source import fill, literal, macro, text_literal
+from export.c.source import code_file, fill, header_file, literal, macro, text_literal
 
 
-def targets(facts_of: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Write targets.h and targets.c.
+def targets(facts_of: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
+    """Write the declarations and the definitions of names, units and intervals.
 
     Args:
         facts_of: Target -> its entry in the card, which holds unit and interval.
@@ -25,7 +25,11 @@ def targets(facts_of: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
             literal(interval.get("growth", 0.0)),
         ]
         rows.append("    {" + ", ".join(columns) + "}")
-    return {
-        "targets.h": fill("targets.h", count=len(facts_of), indices="\n".join(indices)),
-        "targets.c": fill("targets.c", rows=",\n".join(rows)),
-    }
+    declarations = fill("targets.h", count=len(facts_of), indices="\n".join(indices))
+    return declarations, fill("targets.c", rows=",\n".join(rows))
+
+
+def targets_files(facts_of: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """targets.h and targets.c; arguments as for `targets`."""
+    declarations, definitions = targets(facts_of)
+    return {"targets.h": header_file("targets.h", declarations), "targets.c": code_file("targets.h", definitions)}

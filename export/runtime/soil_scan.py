@@ -62,6 +62,16 @@ REFLECTANCE_FLOOR = 1e-4
 FLATTEST_ABSORBANCE = 1e-4
 """A scan counts as constant, and invalid, if the range of its absorbance is at most this."""
 
+STATUS_TEXTS = {
+    "ok": "ok",
+    "outside": "outside: different from the training soils",
+    "not finite": "invalid: a value is not a finite number",
+    "out of range": "invalid: a value is outside the possible range",
+    "constant": "invalid: constant spectrum",
+    "wrong wavelengths": "invalid: the wavelengths do not cover those of the model",
+}
+"""Status, for an invalid scan its cause -> text for a display, in the order of `soil_status` of the C code."""
+
 SAME_NM = 1e-3
 """Wavelengths that differ by no more are equal; names of columns are often rounded to this precision."""
 
@@ -80,7 +90,7 @@ LONGEST_ROW = 1 << 22
 MOST_COLUMNS = 100_000
 """Most columns in a table."""
 
-LISTED = re.compile(r"([0-9a-f]{64})  ((?:c/(?:\w[\w.-]*/)?)?\w[\w.-]*)", re.ASCII)
+LISTED = re.compile(r"([0-9a-f]{64})  ((?:c/(?:\w[\w.-]*/){0,2})?\w[\w.-]*)", re.ASCII)
 """A line of SHA256SUMS: the hash and the name of a file, in the bundle or below its folder `c`."""
 
 NEED_TOLERANCE = 1e-6
@@ -419,6 +429,11 @@ def needs_of(words: str, targets: dict[str, dict[str, Any]]) -> dict[str, float]
         if not 0 < needs[target] < math.inf:
             raise SoilScanError(f"--need: {target}: expected a finite number above 0, received {width!r}")
     return needs
+
+
+def shows_values(status: str, user_asks: bool) -> bool:
+    """Whether to display the values of a scan: with status `ok`; with `outside` only if the user asks for them."""
+    return status == "ok" or (status == "outside" and user_asks)
 
 
 def invalid(reason: str) -> Estimate:

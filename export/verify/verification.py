@@ -109,7 +109,7 @@ def verify(trained: StoredRun, recipe: Recipe, file: Path, runtimes: tuple[Runti
         reason = runtime.available() or (f"lacks {', '.join(lacks)}" if lacks else None)
         if reason is None:
             try:
-                results[runtime.name] = _result(runtime, content, trained)
+                results[runtime.name] = result_on(runtime, content, trained)
                 for kind, status_ in impossible_statuses(runtime, content, trained).items():
                     statuses[kind][runtime.name] = status_
                 continue
@@ -124,9 +124,7 @@ def verify(trained: StoredRun, recipe: Recipe, file: Path, runtimes: tuple[Runti
         weights_bytes=audited.weights_bytes,
         macs=audited.macs,
         operators=audited.operators,
-        keras={
-            target: _accuracy(trained.test_values[target], trained.test_outputs[target]) for target in trained.targets
-        },
+        keras=keras_accuracy(trained),
         test_sd=test_sd(trained),
         runtimes=results,
         impossible=statuses,
@@ -173,7 +171,12 @@ def test_sd(trained: StoredRun) -> dict[str, float]:
     return {target: float(np.nanstd(values)) for target, values in trained.test_values.items()}
 
 
-def _result(runtime: Runtime, content: bytes, trained: StoredRun) -> RuntimeResult:
+def keras_accuracy(trained: StoredRun) -> dict[str, dict[str, float]]:
+    """Target -> n, r2 and rmse of the Keras model on the test part."""
+    return {target: _accuracy(trained.test_values[target], trained.test_outputs[target]) for target in trained.targets}
+
+
+def result_on(runtime: Runtime, content: bytes, trained: StoredRun) -> RuntimeResult:
     """Run a file on all test scans twice, and compare the outputs with Keras and with the laboratory values."""
     scans = trained.test_scans
     outputs, _ = runtime.timed(content, scans)

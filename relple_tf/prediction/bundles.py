@@ -28,7 +28,7 @@ from relple_tf.runs.card_schema import BUNDLE_REMEDY, CARD, bundle_card
 from relple_tf.spectra.readers.scans import open_scans
 
 SUMS = "SHA256SUMS"
-SUMS_LINE = re.compile(r"([0-9a-f]{64})  ((?:c/(?:\w[\w.-]*/)?)?\w[\w.-]*)", re.ASCII)
+SUMS_LINE = re.compile(r"([0-9a-f]{64})  ((?:c/(?:\w[\w.-]*/){0,2})?\w[\w.-]*)", re.ASCII)
 """A line of SHA256SUMS: hash, and path of a file in the bundle or in its folder `c`."""
 LARGEST_MODEL_BYTES = 1 << 30
 

@@ -4,7 +4,6 @@ import ctypes
 import json
 import re
 import subprocess
-from importlib import resources
 
 import numpy as np
 import pytest
@@ -25,12 +24,9 @@ from export.c.model import add_method, ports
 pytestmark = list(IGNORE_WARNINGS)
 
 
-def test_every_template_is_filled_completely(folder, as_c):
-    sources = {path.name: path.read_text() for path in (folder / "c").rglob("*.*")}
-    templates = {path.name for path in resources.files("export.c").joinpath("templates").iterdir()}
-    assert set(sources) == templates
-    for files in (sources, *({path.name: path.read_text() for path in files.iterdir()} for files in as_c.values())):
-        assert not any("$" in text for text in files.values())
+def test_every_placeholder_is_filled(folder, as_c):
+    files = [path for place in (folder / "c", *as_c.values()) for path in place.rglob("*.*")]
+    assert not [path for path in files if path.is_file() and "$" in path.read_text()]
 
 
 @pytest.mark.skipif(CC is None, reason="no C compiler")

@@ -27,6 +27,7 @@ from export import bundle
 from export.bundling import assembly
 from export.bundling.card import measured_accuracy
 from export.bundling.metadata import embed, read
+from export.bundling.tflm import in_c
 from export.c.model import ports
 from export.convert.flatbuffer import parse
 from export.runtime.soil_scan import Estimate, SoilScan, invalid
@@ -38,7 +39,7 @@ DIFFER_BETWEEN_EXPORTS = {"verification.json", "SHA256SUMS"}
 
 
 def test_a_bundle_holds_its_files_and_nothing_else(folder, card, as_c):
-    (smallest,) = assembly.in_c(card["variants"])
+    (smallest,) = in_c(card["variants"])
     assert names_in(folder) == {
         *("float32.tflite", "int8.tflite", "soil_scan.py", "verification.json"),
         *("card.json", "card.md", "golden.json", "golden.npz", "SHA256SUMS"),
@@ -254,5 +255,5 @@ def test_the_default_variant_is_the_first_that_fits_the_budget():
     }
     assert assembly.default_variant(variants) == "b"
     assert assembly.default_variant({"a": variants["a"], "e": variant(["arena"])}) == "a"
-    assert assembly.in_c(variants) == ["b", "d"]
-    assert assembly.in_c({"a": variants["a"], "c": variants["c"]}) == ["a"]
+    assert in_c(variants) == ["b", "d"]
+    assert in_c({"a": variants["a"], "c": variants["c"]}) == ["a"]

@@ -8,8 +8,9 @@ import pytest
 from c_library import CC, FLAT, NOT_FINITE, OK, OUT_OF_RANGE, OUTSIDE, checked_in_c, compiled, interval_in_c
 
 from export.c import source as c_source
-from export.c.scan import scan
-from export.c.targets import targets
+from export.c.scan import scan_files
+from export.c.targets import targets_files
+from export.runtime.soil_scan import STATUS_TEXTS, shows_values
 from relple_tf.training.intervals import Interval
 
 pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler")
@@ -26,7 +27,7 @@ def write_files(folder, files):
 @pytest.fixture(scope="module")
 def c(tmp_path_factory, library):
     library_in_c = compiled(
-        write_files(tmp_path_factory.mktemp("c"), scan(library.quantity, len(library.wavelengths_nm), LIMITS))
+        write_files(tmp_path_factory.mktemp("c"), scan_files(library.quantity, len(library.wavelengths_nm), LIMITS))
     )
     library_in_c.soil_difficulty.restype = ctypes.c_float
     return library_in_c
@@ -37,7 +38,7 @@ def test_soils_pass_the_check(c, library):
 
 
 def test_soils_in_absorbance_pass_the_check_of_absorbance(tmp_path, library):
-    c = compiled(write_files(tmp_path, scan("absorbance", len(library.wavelengths_nm), LIMITS)))
+    c = compiled(write_files(tmp_path, scan_files("absorbance", len(library.wavelengths_nm), LIMITS)))
     absorbance = -np.log10(library.spectra)
     assert {checked_in_c(c, soil) for soil in absorbance} == {OK}
     assert checked_in_c(c, np.full_like(absorbance[0], 0.4)) == FLAT
@@ -62,7 +63,7 @@ def test_an_invalid_scan_has_a_status(c, library, spoil, expected):
 
 
 def test_nan_is_detected_under_ffast_math(tmp_path, library):
-    files = scan(library.quantity, len(library.wavelengths_nm), LIMITS)
+    files = scan_files(library.quantity, len(library.wavelengths_nm), LIMITS)
     c = compiled(write_files(tmp_path, files), "-O3", "-ffast-math")
     for value in (np.nan, np.inf, -np.inf):
         soil = library.spectra[0].copy()
@@ -81,6 +82,19 @@ def test_a_scan_is_outside_from_just_above_a_limit(c):
     assert c.soil_difficulty(ctypes.c_float(4 * LIMITS[0])) == pytest.approx(2)
 
 
+def test_the_text_of_each_status_is_that_of_soil_scan(c):
+    c.soil_status_text.restype = ctypes.c_char_p
+    assert [c.soil_status_text(status).decode() for status in range(len(STATUS_TEXTS))] == list(STATUS_TEXTS.values())
+
+
+@pytest.mark.parametrize(
+    ("status", "name"), [(OK, "ok"), (OUTSIDE, "outside"), (NOT_FINITE, "invalid"), (FLAT, "invalid")]
+)
+@pytest.mark.parametrize("user_asks", [False, True])
+def test_c_shows_values_when_soil_scan_does(c, status, name, user_asks):
+    assert bool(c.soil_shows_values(status, int(user_asks))) == shows_values(name, user_asks)
+
+
 def test_c_gives_the_intervals_of_python(tmp_path):
     intervals = [
         Interval(
@@ -95,7 +109,7 @@ def test_c_gives_the_intervals_of_python(tmp_path):
     ]
     facts_of = {interval.target: {"unit": "", "interval": asdict(interval)} for interval in intervals}
     facts_of["N_g_kg"] = {"unit": "g/kg", "interval": None}
-    c = compiled(write_files(tmp_path, targets(facts_of)))
+    c = compiled(write_files(tmp_path, targets_files(facts_of)))
     c.soil_target_name.restype = c.soil_target_unit.restype = ctypes.c_char_p
     for index, (name, facts) in enumerate(facts_of.items()):
         assert (c.soil_target_name(index).decode(), c.soil_target_unit(index).decode()) == (name, facts["unit"])

@@ -1,10 +1,3 @@
-/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */
-#include "scan.h"
-
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-
 #define LOWEST $lowest
 #define HIGHEST $highest
 #define FLATTEST $flattest
@@ -18,7 +11,7 @@ int soil_is_finite(float value)
     return (bits & 0x7f800000u) != 0x7f800000u;
 }
 
-static double absorbance(float value)
+static float absorbance(float value)
 {
     return $absorbance;
 }
@@ -38,7 +31,7 @@ soil_status soil_check(const float scan[SOIL_BANDS])
         lowest = scan[band] < lowest ? scan[band] : lowest;
         highest = scan[band] > highest ? scan[band] : highest;
     }
-    return fabs(absorbance(highest) - absorbance(lowest)) <= (double)FLATTEST ? SOIL_FLAT : SOIL_OK;
+    return fabsf(absorbance(highest) - absorbance(lowest)) <= FLATTEST ? SOIL_FLAT : SOIL_OK;
 }
 
 soil_status soil_trust(float t2, float q)
@@ -51,5 +44,18 @@ soil_status soil_trust(float t2, float q)
 
 float soil_difficulty(float t2)
 {
-    return sqrtf(t2 / LIMIT_T2);
+    return sqrtf((t2 > 0.0f ? t2 : 0.0f) / LIMIT_T2);
+}
+
+const char *soil_status_text(soil_status status)
+{
+    static const char *const texts[] = {
+$texts
+    };
+    return texts[status];
+}
+
+int soil_shows_values(soil_status status, int user_asks)
+{
+    return status == SOIL_OK || (status == SOIL_OUTSIDE && user_asks);
 }

@@ -1,20 +1,13 @@
-/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */
-#ifndef SOIL_SCAN_H
-#define SOIL_SCAN_H
-
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define SOIL_BANDS $bands /* values of a scan */
 
 typedef enum {
     SOIL_OK = 0,
     SOIL_OUTSIDE = 1, /* different from the training soils */
-    /* With these values the scan is invalid: show no estimate. */
+    /* With these values the scan is invalid: there is no estimate. */
     SOIL_NOT_FINITE = 2,
     SOIL_OUT_OF_RANGE = 3,
-    SOIL_FLAT = 4
+    SOIL_FLAT = 4,
+    SOIL_WRONG_WAVELENGTHS = 5
 } soil_status;
 
 /* Checks a scan: $quantity;
@@ -33,8 +26,9 @@ float soil_difficulty(float t2);
 /* 1 if the value is neither NaN nor infinite. It tests bits, because -ffast-math removes other tests. */
 int soil_is_finite(float value);
 
-#ifdef __cplusplus
-}
-#endif
+/* What to display beside or instead of the values, in plain ASCII. */
+const char *soil_status_text(soil_status status);
 
-#endif
+/* Whether to display values: 1 for SOIL_OK; for SOIL_OUTSIDE only if the user asks for them; 0 for an invalid scan.
+ * Display the text of the status in every case but SOIL_OK. */
+int soil_shows_values(soil_status status, int user_asks);

@@ -1,8 +1,3 @@
-/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */
-#include "targets.h"
-
-#include <math.h>
-
 static const struct {
     const char *name;
     const char *unit;
@@ -34,7 +29,7 @@ static float from_modelled(int target, float value)
 
 int soil_interval(int target, float value, float difficulty, float *low, float *high)
 {
-    const float centre = targets[target].root ? sqrtf(value) : value;
+    const float centre = targets[target].root ? sqrtf(value > 0.0f ? value : 0.0f) : value;
     const float reach = targets[target].half_width * (1.0f + targets[target].growth * difficulty);
     if (targets[target].half_width < 0.0f) {
         return 0;

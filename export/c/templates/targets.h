@@ -1,11 +1,3 @@
-/* Made by python -m export.bundle of relple_tf (Apache-2.0); card.json of the bundle describes the model. */
-#ifndef SOIL_TARGETS_H
-#define SOIL_TARGETS_H
-
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define SOIL_TARGETS $count
 $indices
 
@@ -17,9 +9,3 @@ const char *soil_target_unit(int target);
  * soil_difficulty. Returns 0 if the target has no interval: then writes nothing, and the value must be shown as a
  * value without an interval. */
 int soil_interval(int target, float value, float difficulty, float *low, float *high);
-
-#ifdef __cplusplus
-}
-#endif
-
-#endif
