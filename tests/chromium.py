@@ -1,15 +1,23 @@
 """A headless Chromium for tests, driven by its DevTools protocol over pipes; needs no package."""
 
+import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 PATH = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(PATH is None, reason="needs chromium, which is not installed")
+
+LONGEST_WAIT_S = 60
+"""A browser that is silent for longer has failed."""
+LAUNCHER = "import os, sys; a, b, *call = sys.argv[1:]; os.dup2(int(a), 3); os.dup2(int(b), 4); os.execv(call[0], call)"
+"""Chromium reads commands from file descriptor 3 and writes answers to 4."""
 
 
 class Chromium:
@@ -20,19 +28,29 @@ class Chromium:
     """
 
     def __init__(self, profile: Path) -> None:
-        # Chromium reads commands from file descriptor 3 and writes answers to 4.
         read_commands, self._commands = os.pipe()
         self._answers, write_answers = os.pipe()
-        arguments = [PATH, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
+        # From 20 on, so that neither is overwritten when the launcher makes 3 and 4.
+        moved = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for end in (read_commands, write_answers)]
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "about:blank"]
         arguments += [f"--user-data-dir={profile}", "--proxy-server=127.0.0.1:9", "--disable-background-networking"]
-        moved = {3: os.dup(read_commands), 4: os.dup(write_answers)}
-        shell = ["sh", "-c", f'exec "$@" 3<&{moved[3]} 4>&{moved[4]}', "sh", *arguments, "about:blank"]
-        self._process = subprocess.Popen(shell, pass_fds=tuple(moved.values()), stderr=subprocess.DEVNULL)
-        for descriptor in (read_commands, write_answers, *moved.values()):
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER, *map(str, moved), str(PATH), *arguments],
+            pass_fds=moved,
+            stderr=subprocess.DEVNULL,
+        )
+        for descriptor in (read_commands, write_answers, *moved):
             os.close(descriptor)
         self._received, self._count, self._session = b"", 0, None
         self.requests: list[str] = []
         self.errors: list[str] = []
+        try:
+            self._attach()
+        except BaseException:
+            self.close()
+            raise
+
+    def _attach(self) -> None:
         targets = self.call("Target.getTargets")["targetInfos"]
         (page,) = (target for target in targets if target["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
@@ -48,6 +66,8 @@ class Chromium:
 
     def _message(self) -> dict:
         while b"\0" not in self._received:
+            ready, _, _ = select.select([self._answers], [], [], LONGEST_WAIT_S)
+            assert ready, "chromium does not answer"
             part = os.read(self._answers, 1 << 20)
             assert part, "chromium ended"
             self._received += part

@@ -9,6 +9,7 @@ import hashlib
 import html
 import json
 from importlib import resources
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from export.bundling.stored_run import StoredRun
 from export.graph.interpreter import run_all
 from export.graph.operator_list import OperatorList
+from export.graph.reading import read
 from export.page.model_data import as_data, from_data
 from export.recipes import Recipe
 from export.runtime.soil_scan import (
@@ -46,6 +48,32 @@ DECIMALS = 4
 MOST_SCANS = 200
 """The check runs at most this many test scans, because NumPy takes up to 50 ms for each."""
 DATA_START = '<script type="application/json" id="data">'
+
+
+def write_page(folder: Path, trained: StoredRun, card: Card, content: bytes, recipe: Recipe) -> Card:
+    """Write the page into the folder of a bundle.
+
+    Args:
+        folder: The bundle.
+        trained: The run.
+        card: Card of the bundle.
+        content: The float32 .tflite, without its card.
+        recipe: Recipe of this file, which holds the tolerance.
+
+    Returns:
+        Entry `page` of the card; with the reason under `unavailable` if the model has an operator that the page lacks.
+
+    Raises:
+        InputError: the model in the page differs from Keras.
+    """
+    try:
+        model = read(content)
+    except InputError as error:
+        return {"unavailable": str(error).partition(";")[0]}
+    text = page(model, card, hashlib.sha256(content).hexdigest(), trained.train_scans)
+    facts = checked(text, trained, recipe)
+    (folder / NAME).write_text(text, encoding="utf-8")
+    return facts
 
 
 def page(model: OperatorList, card: Card, model_sha256: str, train_scans: Floats) -> str:

@@ -791,8 +791,8 @@ def nm_text(wavelength_nm: float) -> str:
 
 
 def band_nm(name: str) -> float | None:
-    """The wavelength in a column name: `1100`, `X1100`, `1100.5nm`, `spc.400`; None for other names."""
-    match = re.fullmatch(r"(?:x|nm|spc\.?)?(\d+(?:[.,]\d+)?)(?:\s*nm)?", name.strip().lower())
+    """The wavelength in a column name: `1100`, `X1100`, `1100.5nm`, `spc.400`, `band740`; None for other names."""
+    match = re.fullmatch(r"(?:x|nm|band|spc\.?)?(\d+(?:[.,]\d+)?)(?:\s*nm)?", name.strip().lower())
     return float(match[1].replace(",", ".")) if match else None
 
 

@@ -30,11 +30,11 @@ function rangesBeyond(values, [low, , high]) {
   return ranges;
 }
 
-/* Round numbers that divide a range into 3 to 6 parts. */
+/* Round numbers that divide a range into 2 to 6 parts. */
 function ticks(low, high) {
-  const rough = (high - low) / 4;
+  const rough = (high - low) / 6;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find(factor => factor * power >= rough);
+  const step = power * [1, 2, 2.5, 5, 10].find(factor => factor * power >= rough);
   const numbers = [];
   for (let at = Math.ceil(low / step); at * step <= high; at++) numbers.push(Number((at * step).toPrecision(6)));
   return numbers;

@@ -14,7 +14,8 @@ function resultItem(scan, facts, quantiles, options) {
   const isShown = result.status === "ok" || (result.status === "outside" && options.showOutside);
   if (isShown) item.append(valueTable(result, facts, options.needs));
   else if (Object.keys(options.needs).length) {
-    item.append(element("p", { class: "decision" }, "Send this soil to the laboratory."));
+    const advice = result.status === "invalid" ? "Scan the soil again, or send it" : "Send this soil";
+    item.append(element("p", { class: "decision" }, `${advice} to the laboratory.`));
   }
   item.append(drawing(scan, facts, quantiles, options.isFirst || result.status === "outside"));
   return item;
@@ -22,10 +23,11 @@ function resultItem(scan, facts, quantiles, options) {
 
 /* Why a scan is outside, in words. */
 function whyOutside({ values, result }, facts, quantiles) {
-  const times = name => general(result[name] / facts.limits[name], 2);
-  const reasons = [];
-  if (result.T2 > facts.limits.T2) reasons.push(`It is ${times("T2")} times as far from the average training soil as the limit.`);
-  if (result.Q > facts.limits.Q) reasons.push(`Its shape differs ${times("Q")} times as much from the training soils as the limit.`);
+  const reasons = [
+    ["T2", "Its distance from the average training soil"],
+    ["Q", "The difference of its shape from the shapes of the training soils"],
+  ].filter(([name]) => result[name] > facts.limits[name])
+    .map(([name, words]) => `${words} is ${aboveLimit(result[name] / facts.limits[name])}.`);
   const ranges = rangesBeyond(values, quantiles);
   reasons.push(ranges.length
     ? `It leaves the middle 90 % of the training scans at ${rangesText(ranges, facts.wavelengths_nm)}.`
@@ -38,6 +40,17 @@ function whyOutside({ values, result }, facts, quantiles) {
   ];
 }
 
+/* A ratio above 1 in words. */
+function aboveLimit(ratio) {
+  if (ratio >= 2) return `${general(ratio, 2)} times the limit`;
+  return ratio < 1.01 ? "just above the limit" : `${Math.round(100 * (ratio - 1))} % above the limit`;
+}
+
+/* Three significant digits; zeros at the end stay, so that 11.0 looks as precise as 10.9. */
+function shown(value) {
+  return Math.abs(value) >= 1000 || value === 0 ? String(Math.round(value)) : value.toPrecision(3);
+}
+
 function valueTable(result, facts, needs) {
   const hasNeeds = Object.keys(needs).length > 0;
   const coverage = Object.values(facts.targets).map(target => target.interval && target.interval.coverage).find(Boolean);
@@ -45,14 +58,17 @@ function valueTable(result, facts, needs) {
   const names = ["property", "value", interval, ...hasNeeds ? ["decision"] : []];
   const rows = Object.entries(facts.targets).map(([name, target]) => {
     const ends = result.intervals[name];
-    const value = element("td", { class: "value" }, general(result.values[name], 3));
-    if (target.unit) value.append(" ", element("span", { class: "unit" }, target.unit));
-    const cells = [value, element("td", {}, ends ? `${general(ends[0], 3)} to ${general(ends[1], 3)}` : "none")];
+    const label = element("th", { scope: "row" }, target.label);
+    if (target.unit) label.append(" ", element("span", { class: "unit" }, target.unit));
+    const cells = [
+      element("td", { class: "value" }, shown(result.values[name])),
+      element("td", {}, ends ? `${shown(ends[0])} to ${shown(ends[1])}` : "none"),
+    ];
     if (hasNeeds) {
       const decision = name in needs ? decisionOf(facts, result, name, needs[name]) : "";
       cells.push(element("td", { class: "decision" }, decision));
     }
-    return element("tr", {}, element("th", { scope: "row" }, target.label), ...cells);
+    return element("tr", {}, label, ...cells);
   });
   return element("table", {},
     element("thead", {}, element("tr", {}, ...names.map(name => element("th", { scope: "col" }, name)))),

@@ -57,6 +57,7 @@ function tableOf(text, facts, note) {
   const bands = bandsOf(head).filter(band => band.nm >= facts.check.shortest_nm).sort((a, b) => a.nm - b.nm);
   if (!bands.length) {
     const expected = facts.wavelengths_nm.length;
+    note(`the first row names no wavelengths, so each row is read as the ${expected} values of the model`);
     return { nm: null, rows: rows.map(row => ({ id: "", cells: row, length: row.length })), expected };
   }
   const names = head.map(cell => cell.trim().toLowerCase());
