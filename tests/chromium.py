@@ -97,7 +97,14 @@ class Chromium:
 
     def open(self, file: Path) -> None:
         """Open a file and wait until it is loaded."""
-        self.call("Page.navigate", url=file.as_uri())
+        self._go(file.as_uri())
+
+    def open_blank(self) -> None:
+        """Open an empty page."""
+        self._go("about:blank")
+
+    def _go(self, address: str) -> None:
+        self.call("Page.navigate", url=address)
         while True:
             event = self._message()
             self._note(event)

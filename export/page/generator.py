@@ -89,9 +89,9 @@ def page(model: OperatorList, card: Card, model_sha256: str, train_scans: Floats
     # `<` would end the script element in `</script`.
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     style, script = template("page.css"), "\n".join(['"use strict";', *map(template, SCRIPTS)])
-    policy = f"default-src 'none'; style-src {source(style)}; script-src {source(script)}; base-uri 'none'; form-action 'none'"
+    inline = f"style-src {source(style)}; script-src {source(script)}"
     return Template(template("page.html")).substitute(
-        policy=policy,
+        policy=f"default-src 'none'; {inline}; base-uri 'none'; form-action 'none'",
         title=html.escape(title(card)),
         style=style,
         warning=SIMULATED if card["simulated"] else "",
@@ -101,9 +101,7 @@ def page(model: OperatorList, card: Card, model_sha256: str, train_scans: Floats
     )
 
 
-SIMULATED = (
-    '<p class="warning">This model was trained on simulated spectra. Its values are not laboratory values.</p>'
-)
+SIMULATED = '<p class="warning">This model was trained on simulated spectra. Its values are not laboratory values.</p>'
 
 
 def title(card: Card) -> str:
@@ -163,10 +161,10 @@ def page_facts(card: Card, model_sha256: str) -> Card:
 
 def about(card: Card, model_sha256: str) -> str:
     """What the model is and reads, as the rows of a description list."""
-    nm = card["input"]["wavelengths_nm"]
+    quantity, nm = card["input"]["quantity"], card["input"]["wavelengths_nm"]
     rows = {
         "Predicts": title(card),
-        "Reads": f"{card['input']['quantity']}, {nm[0]:g} to {nm[-1]:g} nm; scans on other wavelengths are interpolated",
+        "Reads": f"{quantity}, {nm[0]:g} to {nm[-1]:g} nm; scans on other wavelengths are interpolated",
         "Trained on": f"{card['soils']['train']:,} scans",
         "Model id": model_sha256,
         "Hash of the training data": card["data_sha256"],
@@ -210,7 +208,7 @@ def checked(text: str, trained: StoredRun, recipe: Recipe) -> Card:
     return {
         "file": NAME,
         "bytes": len(text.encode()),
-        "verified_by": "the NumPy interpreter of its list of operators, against Keras; no browser ran during the export",
+        "verified_by": "the NumPy interpreter of its list of operators, compared with Keras; not run in a browser",
         "scans": len(rows),
         "same_status": int((statuses[0] == statuses[1]).sum()),
         "largest_error_sd": largest,

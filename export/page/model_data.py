@@ -36,7 +36,10 @@ def as_data(model: OperatorList) -> Data:
                 operator.name,
                 [index_of[old] for old in operator.inputs],
                 index_of[operator.output],
-                {name: list(value) if isinstance(value, tuple) else value for name, value in operator.attributes.items()},
+                {
+                    name: list(value) if isinstance(value, tuple) else value
+                    for name, value in operator.attributes.items()
+                },
             ]
             for operator in model.operators
         ],

@@ -658,7 +658,7 @@ def rows_of(file: TextIO) -> Iterator[list[str]]:
     """
     lines, number = Lines(file), 0
     first = next((line for line in lines if line.strip()), "")
-    separator = max(";\t,", key=first.count)
+    separator = separator_of(first)
     try:
         for row in csv.reader(chain([first], lines), delimiter=separator):
             lines.left = LONGEST_ROW
@@ -667,6 +667,12 @@ def rows_of(file: TextIO) -> Iterator[list[str]]:
                 number += 1
     except csv.Error as error:
         raise SoilScanError(f"{error}, after {number} rows; save the table as CSV, a scan per row") from None
+
+
+def separator_of(line: str) -> str:
+    """The separator of a line; its commas may be decimal commas, of which there is at most one per cell."""
+    other = max(";\t", key=line.count)
+    return other if 0 < line.count(other) >= line.count(",") - 1 else ","
 
 
 def read_scans(

@@ -17,11 +17,17 @@ function readScans(text, facts) {
   return result;
 }
 
+/* The separator of a line; its commas may be decimal commas, of which there is at most one per cell. */
+function separatorOf(line) {
+  const count = character => line.split(character).length - 1;
+  const other = count("\t") > count(";") ? "\t" : ";";
+  return count(other) > 0 && count(other) >= count(",") - 1 ? other : ",";
+}
+
 /* Cells of all rows that are not blank; a quoted cell may hold separators, line breaks and doubled quotes. */
 function cellsOf(text) {
   const firstLine = text.split(/\r\n|\r|\n/).find(line => line.trim()) || "";
-  const count = character => firstLine.split(character).length;
-  const separator = [";", "\t", ","].reduce((best, other) => count(other) > count(best) ? other : best);
+  const separator = separatorOf(firstLine);
   const rows = [];
   let row = [], cell = "", isQuoted = false;
   const endRow = () => {
