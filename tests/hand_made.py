@@ -55,8 +55,9 @@ def main(folder):
 
     tf_keras.utils.set_random_seed(0)
     features = tf_keras.Input((BANDS, 1), name="features")
-    recurrent = tf_keras.layers.LSTM(3)
-    state = recurrent(features)
+    recurrent = tf_keras.layers.LSTM(3, return_sequences=True)
+    # The last state, by operators that `export.graph` knows.
+    state = tf_keras.layers.Flatten()(tf_keras.layers.Cropping1D((BANDS - 1, 0))(recurrent(features)))
     # With an open forget gate, the state persists unless it is reset.
     kernel, recurrent_kernel, bias = recurrent.get_weights()
     recurrent.set_weights([kernel, recurrent_kernel, bias + np.repeat([0.0, 2.0, 0.0, 0.0], 3)])

@@ -18,6 +18,7 @@ from export.bundling.metadata import embed
 from export.bundling.stored_run import StoredRun, load
 from export.bundling.tflm import tflm_sources
 from export.convert.conversion import convert
+from export.page.generator import write_page
 from export.recipes import RECIPES, Recipe
 from export.runtime.soil_scan import SoilScan, SoilScanError, repeat_golden
 from export.verify import golden
@@ -33,6 +34,8 @@ LIMIT_S = 600.0
 CARD, SUMS = "card.json", "SHA256SUMS"
 UNFINISHED_SUMS = f"{UNFINISHED}{SUMS}"
 """Name of SHA256SUMS until the bundle is complete; a folder without SHA256SUMS is not a bundle."""
+PAGE_RECIPE = "float32"
+"""Recipe of the model in the page."""
 RUNTIME = Path(__file__).parents[1] / "runtime" / "soil_scan.py"
 
 
@@ -176,6 +179,11 @@ def fill(
     for name, source in sources.items():
         (folder / "c" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "c" / name).write_text(source, encoding="utf-8")
+    notify("soil_scan.html ...")
+    recipe = next((recipe for recipe in recipes if recipe.name == PAGE_RECIPE), RECIPES[PAGE_RECIPE])
+    card["page"] = write_page(folder, trained, card, page_model(folder, trained, plain), recipe)
+    if "unavailable" in card["page"]:
+        notify(f"soil_scan.html is left out: {card['page']['unavailable']}")
     (folder / "card.md").write_text(markdown(card), encoding="utf-8")
     shutil.copyfile(RUNTIME, folder / RUNTIME.name)
     write_json(folder / "verification.json", {"measured": measured_on(), "variants": verifications})
@@ -222,6 +230,23 @@ def verified(folder: Path, trained: StoredRun, recipe: Recipe, notify: Callable[
     if excess := tolerance_exceeded(verification, recipe):
         raise InputError(f"{excess}; {remedy(recipe.name)}")
     return verification.as_dict()
+
+
+def page_model(folder: Path, trained: StoredRun, plain: Mapping[str, bytes]) -> bytes:
+    """The float32 .tflite of the page; converted in the folder, and removed, if no variant has this file.
+
+    Args:
+        folder: The bundle.
+        trained: The run.
+        plain: Name of a file -> its content without the card.
+    """
+    file = folder / f"{PAGE_RECIPE}.tflite"
+    if file.name in plain:
+        return plain[file.name]
+    convert(trained.folder, RECIPES[PAGE_RECIPE], file, LIMIT_S)
+    content = file.read_bytes()
+    file.unlink()
+    return content
 
 
 def remedy(variant: str) -> str:

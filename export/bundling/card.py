@@ -225,10 +225,25 @@ def markdown(card: Card) -> str:
         *c_markdown(card),
         f"golden.json and golden.npz hold {card['golden_soils']} scans of training and test soils with their ids. "
         "The bundle holds no other scans.",
+        "## Page",
+        page_text(card["page"]),
     ]
     if card["notes"]:
         parts += ["## Notes from training", "\n".join(f"- {note}" for note in card["notes"])]
     return "\n\n".join(parts) + "\n"
+
+
+def page_text(page: Card) -> str:
+    """What soil_scan.html does, and what verified it."""
+    if "unavailable" in page:
+        return f"This bundle has no soil_scan.html: {page['unavailable']}."
+    errors = ", ".join(f"{target} {error:.2g}" for target, error in page["largest_error_sd"].items())
+    return (
+        f"`{page['file']}` ({page['bytes']:,} bytes) is the float32 model in one web page: open it in a browser, also "
+        f"offline, and give it a table of scans. Verified by {page['verified_by']}: on {page['scans']} test scans the "
+        f"largest differences are {errors} test SDs, and {page['same_status']} statuses are equal. It holds the 5, 50 "
+        "and 95 % quantiles of the training scans for its pictures, but no scan."
+    )
 
 
 def interval_text(facts: Card | None, achieved: float | None) -> str:

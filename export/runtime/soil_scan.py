@@ -673,7 +673,7 @@ def rows_of(file: TextIO) -> Iterator[list[str]]:
     """
     lines, number = Lines(file), 0
     first = next((line for line in lines if line.strip()), "")
-    separator = max(";\t,", key=first.count)
+    separator = separator_of(first)
     try:
         for row in csv.reader(chain([first], lines), delimiter=separator):
             lines.left = LONGEST_ROW
@@ -682,6 +682,12 @@ def rows_of(file: TextIO) -> Iterator[list[str]]:
                 number += 1
     except csv.Error as error:
         raise SoilScanError(f"{error}, after {number} rows; save the table as CSV, a scan per row") from None
+
+
+def separator_of(line: str) -> str:
+    """The separator of a line; its commas may be decimal commas, of which there is at most one per cell."""
+    other = max(";\t", key=line.count)
+    return other if 0 < line.count(other) >= line.count(",") - 1 else ","
 
 
 def read_scans(
@@ -806,8 +812,8 @@ def nm_text(wavelength_nm: float) -> str:
 
 
 def band_nm(name: str) -> float | None:
-    """The wavelength in a column name: `1100`, `X1100`, `1100.5nm`, `spc.400`; None for other names."""
-    match = re.fullmatch(r"(?:x|nm|spc\.?)?(\d+(?:[.,]\d+)?)(?:\s*nm)?", name.strip().lower())
+    """The wavelength in a column name: `1100`, `X1100`, `1100.5nm`, `spc.400`, `band740`; None for other names."""
+    match = re.fullmatch(r"(?:x|nm|band|spc\.?)?(\d+(?:[.,]\d+)?)(?:\s*nm)?", name.strip().lower())
     return float(match[1].replace(",", ".")) if match else None
 
 

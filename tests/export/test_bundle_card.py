@@ -41,7 +41,7 @@ DIFFER_BETWEEN_EXPORTS = {"verification.json", "SHA256SUMS"}
 def test_a_bundle_holds_its_files_and_nothing_else(folder, card, as_c):
     (smallest,) = in_c(card["variants"])
     assert names_in(folder) == {
-        *("float32.tflite", "int8.tflite", "soil_scan.py", "verification.json"),
+        *("float32.tflite", "int8.tflite", "soil_scan.py", "soil_scan.html", "verification.json"),
         *("card.json", "card.md", "golden.json", "golden.npz", "SHA256SUMS"),
         *(f"c/{name}.{end}" for name in ("scan", "targets") for end in "ch"),
         *(f"c/{smallest}/model.{end}" for end in ("h", "cc")),
