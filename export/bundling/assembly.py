@@ -168,6 +168,11 @@ def fill(
     show(card)
     refuse_if_none_fits(variants | c_models(card))
 
+    notify("soil_scan.html ...")
+    recipe = next((recipe for recipe in recipes if recipe.name == PAGE_RECIPE), RECIPES[PAGE_RECIPE])
+    card["page"] = write_page(folder, trained, card, page_model(folder, trained, plain), recipe)
+    if "unavailable" in card["page"]:
+        notify(f"soil_scan.html is left out: {card['page']['unavailable']}")
     for file, content in plain.items():
         in_file = {name: facts for name, facts in variants.items() if facts["file"] == file}
         # This card lacks size and hash of the file, because the file contains it.
@@ -179,11 +184,6 @@ def fill(
     for name, source in sources.items():
         (folder / "c" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "c" / name).write_text(source, encoding="utf-8")
-    notify("soil_scan.html ...")
-    recipe = next((recipe for recipe in recipes if recipe.name == PAGE_RECIPE), RECIPES[PAGE_RECIPE])
-    card["page"] = write_page(folder, trained, card, page_model(folder, trained, plain), recipe)
-    if "unavailable" in card["page"]:
-        notify(f"soil_scan.html is left out: {card['page']['unavailable']}")
     (folder / "card.md").write_text(markdown(card), encoding="utf-8")
     shutil.copyfile(RUNTIME, folder / RUNTIME.name)
     write_json(folder / "verification.json", {"measured": measured_on(), "variants": verifications})

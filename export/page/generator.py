@@ -33,6 +33,7 @@ from export.runtime.soil_scan import (
 )
 from relple_tf.errors import InputError
 from relple_tf.evaluation.formatting import with_unit
+from relple_tf.models.deployed import T2, Q
 from relple_tf.models.domain import status
 
 Card = dict[str, Any]
@@ -183,10 +184,11 @@ def checked(text: str, trained: StoredRun, recipe: Recipe) -> Card:
     """Compute test scans with the model in a page and NumPy, and compare with Keras.
 
     Returns:
-        For the card: number of scans, and target -> largest difference from Keras in SDs of its test values.
+        Entry `page` of the card: name and size of the file, number of scans, how many of them have the status of
+        Keras, and target -> largest difference from Keras in SDs of its test values.
 
     Raises:
-        InputError: a difference exceeds the tolerance of the recipe, or a status differs.
+        InputError: a difference exceeds the tolerance of the recipe.
     """
     rows = np.linspace(0, len(trained.test_scans) - 1, min(MOST_SCANS, len(trained.test_scans))).round().astype(int)
     outputs = run_all(stored_model(text), trained.test_scans[rows])
@@ -201,10 +203,10 @@ def checked(text: str, trained: StoredRun, recipe: Recipe) -> Card:
                 f"{NAME}: {target} differs from Keras by up to {largest[target]:.3g} test SDs, above the tolerance "
                 f"{recipe.largest_error:g}; train the run again, or report the run"
             )
-    statuses = [
-        status({target: values[target] for target in trained.targets}, values["T2"], values["Q"], trained.limits)
-        for values in (outputs, expected)
-    ]
+    statuses = []
+    for values in (outputs, expected):
+        t2, q = (values[name].astype(np.float64) for name in (T2, Q))
+        statuses.append(status({target: values[target] for target in trained.targets}, t2, q, trained.limits))
     return {
         "file": NAME,
         "bytes": len(text.encode()),

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,12 +26,15 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 
 from export import bundle
 from export.bundling import assembly
-from export.bundling.card import measured_accuracy
+from export.bundling.card import markdown, measured_accuracy
 from export.bundling.metadata import embed, read
 from export.bundling.tflm import in_c
 from export.c.model import ports
 from export.convert.flatbuffer import parse
+from export.page import generator
+from export.recipes import RECIPES
 from export.runtime.soil_scan import Estimate, SoilScan, invalid
+from relple_tf.errors import InputError
 
 pytestmark = list(IGNORE_WARNINGS)
 
@@ -68,6 +72,32 @@ def test_a_bundle_holds_as_many_scans_as_its_card_states(folder, card, golden, t
     for scan in others:
         assert scan[:4].tobytes() not in content
         assert ", ".join(map(str, scan[:2])).encode() not in content
+
+
+def test_the_card_states_what_verified_the_page(folder, card):
+    facts = card["page"]
+    assert facts["bytes"] == (folder / "soil_scan.html").stat().st_size
+    assert "NumPy" in facts["verified_by"]
+    assert facts["same_status"] == facts["scans"]
+    assert max(facts["largest_error_sd"].values()) <= RECIPES["float32"].largest_error
+    assert facts["verified_by"] in (folder / "card.md").read_text()
+
+
+def test_a_page_that_differs_from_keras_is_refused(trained, card, plain, tmp_path):
+    strict = replace(RECIPES["float32"], largest_error=1e-12)
+    with pytest.raises(
+        InputError, match=r"^soil_scan.html: \w+ differs from Keras by up to .* above the tolerance 1e-12;"
+    ):
+        generator.write_page(tmp_path, trained, card, plain["float32"], strict)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_has_no_page_if_an_operator_is_unknown(trained, card, plain, tmp_path):
+    """An int8 file stands for it: its operators read 8-bit values, which the list of operators does not have."""
+    facts = generator.write_page(tmp_path, trained, card, plain["int8"], RECIPES["float32"])
+    assert facts["unavailable"].startswith("operator ")
+    assert list(tmp_path.iterdir()) == []
+    assert f"no soil_scan.html: {facts['unavailable']}." in markdown({**card, "page": facts})
 
 
 def test_sha256sum_confirms_every_file(folder):

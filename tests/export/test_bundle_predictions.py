@@ -20,6 +20,7 @@ from bundle_fixtures import (  # noqa: F401
     fixture_plain,
     fixture_trained,
 )
+from chromium import Chromium, needs_chromium
 
 from export.recipes import RECIPES
 from export.runtime.soil_scan import SoilScan
@@ -70,6 +71,30 @@ def test_golden_estimates_are_repeated_and_keep_their_tolerance(folder, golden):
                     limit = device.card["domain"]["limits"][name]
                     tolerance = facts["distance_tolerance"] * max(limit, case["keras"][name])
                     assert abs(expected[name] - case["keras"][name]) <= tolerance
+
+
+@needs_chromium
+def test_the_page_repeats_the_golden_scans_in_a_browser(folder, golden, trained, tmp_path):
+    facts, _ = golden
+    browser = Chromium(tmp_path / "profile")
+    try:
+        browser.open(folder / "soil_scan.html")
+        scans = [case["scan"] for case in facts["cases"]]
+        received = browser.apply(
+            "scans => scans.map(scan => estimate(FACTS, MODEL, Float32Array.from(scan, value => value ?? NaN)))", scans
+        )
+    finally:
+        browser.close()
+    expected = facts["variants"]["float32"]["estimates"]
+    assert [result["status"] for result in received] == [result["status"] for result in expected]
+    tolerances = golden_vectors.tolerances(trained, RECIPES["float32"])
+    compared = 0
+    for result, case in zip(received, facts["cases"], strict=True):
+        if result["status"] == "ok":
+            for target, tolerance in tolerances.items():
+                assert abs(result["values"][target] - case["keras"][target]) <= tolerance
+            compared += 1
+    assert compared >= 6
 
 
 def repeat_golden(folder, *flags):
