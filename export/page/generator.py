@@ -95,6 +95,7 @@ def page(model: OperatorList, card: Card, model_sha256: str, train_scans: Floats
         policy=f"default-src 'none'; {inline}; base-uri 'none'; form-action 'none'",
         title=html.escape(title(card)),
         style=style,
+        reads=reads(card),
         warning=SIMULATED if card["simulated"] else "",
         about=about(card, model_sha256),
         data=f"{DATA_START}{text}</script>",
@@ -108,6 +109,13 @@ SIMULATED = '<p class="warning">This model was trained on simulated spectra. Its
 def title(card: Card) -> str:
     """Targets with units."""
     return ", ".join(with_unit(name, facts["unit"]) for name, facts in card["targets"].items())
+
+
+def reads(card: Card) -> str:
+    """Quantity and range that the model reads."""
+    quantity, nm = card["input"]["quantity"], card["input"]["wavelengths_nm"]
+    words = {"reflectance": "reflectance from 0 to 1", "absorbance": "absorbance, log10(1 / reflectance)"}[quantity]
+    return f"{words}, at {nm[0]:g} to {nm[-1]:g} nm; scans on other wavelengths are interpolated"
 
 
 def template(name: str) -> str:
@@ -162,10 +170,9 @@ def page_facts(card: Card, model_sha256: str) -> Card:
 
 def about(card: Card, model_sha256: str) -> str:
     """What the model is and reads, as the rows of a description list."""
-    quantity, nm = card["input"]["quantity"], card["input"]["wavelengths_nm"]
     rows = {
         "Predicts": title(card),
-        "Reads": f"{quantity}, {nm[0]:g} to {nm[-1]:g} nm; scans on other wavelengths are interpolated",
+        "Reads": reads(card),
         "Trained on": f"{card['soils']['train']:,} scans",
         "Model id": model_sha256,
         "Hash of the training data": card["data_sha256"],

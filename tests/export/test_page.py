@@ -225,6 +225,34 @@ def test_a_table_is_pasted_with_the_keyboard_alone(opened):
     assert text(opened, "#status") == "1 scan: 1 ok."
 
 
+def test_a_file_is_dropped(opened, tmp_path):
+    scans = {"soil": kinds()["soil 0"]}
+    file = table(tmp_path / "dropped.csv", scans.values(), scans)
+    data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        opened.call("Input.dispatchDragEvent", type=kind, x=100, y=200, data=data)
+    until(opened, "document.getElementById('results').children.length === 1")
+    assert text(opened, "#results h3") == "soil (dropped.csv)"
+    assert text(opened, "#status") == "1 scan: 1 ok."
+
+
+def test_the_results_are_downloaded(opened, tmp_path):
+    scans = kinds()
+    given(opened, table(tmp_path / "scans.csv", scans.values(), scans))
+    opened.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    opened.run("document.getElementById('download').click()")
+    deadline = time.monotonic() + 30
+    while not (file := tmp_path / "soil_values.csv").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    rows = list(csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines()))
+    assert [row["id"] for row in rows] == list(scans)
+    statuses = opened.run("scans.map(({ result }) => result.status)")
+    assert [row["status"] for row in rows] == statuses
+    assert [bool(row["pH"]) for row in rows] == [status == "ok" for status in statuses]
+    opened.requests[:] = [address for address in opened.requests if not address.startswith("blob:")]
+
+
 def test_a_screen_reader_finds_names_for_everything(opened, tmp_path):
     scans = kinds()
     given(opened, table(tmp_path / "scans.csv", scans.values(), scans))

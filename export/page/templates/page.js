@@ -2,6 +2,7 @@
 
 const LARGEST_FILE_BYTES = 50e6;
 const MOST_SHOWN = 200; // more results would slow the page down; the CSV holds all
+const MOST_DRAWN = 10; // the curves of the first scan and of outside scans are open among these only
 const SCANS_PER_STEP = 10; // between steps, the page answers to the user
 
 const { facts: FACTS, quantiles: LIBRARY, model: MODEL_DATA } = JSON.parse(document.getElementById("data").textContent);
@@ -71,8 +72,10 @@ const options = () => ({ needs: needs(), showOutside: byId("show-outside").check
 
 function showResults() {
   const chosen = options();
-  const items = scans.slice(0, MOST_SHOWN).map((scan, at) =>
-    resultItem(scan, FACTS, LIBRARY, { ...chosen, isFirst: at === 0 }));
+  const items = scans.slice(0, MOST_SHOWN).map((scan, at) => {
+    const isOpen = at === 0 || (at < MOST_DRAWN && scan.result.status === "outside");
+    return resultItem(scan, FACTS, LIBRARY, { ...chosen, isOpen });
+  });
   byId("results").replaceChildren(...items);
   byId("tools").hidden = !scans.length;
   byId("status").textContent = summary();

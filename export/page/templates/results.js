@@ -17,7 +17,7 @@ function resultItem(scan, facts, quantiles, options) {
     const advice = result.status === "invalid" ? "Scan the soil again, or send it" : "Send this soil";
     item.append(element("p", { class: "decision" }, `${advice} to the laboratory.`));
   }
-  item.append(drawing(scan, facts, quantiles, options.isFirst || result.status === "outside"));
+  item.append(drawing(scan, facts, quantiles, options.isOpen));
   return item;
 }
 
