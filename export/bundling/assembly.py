@@ -34,9 +34,8 @@ LIMIT_S = 600.0
 CARD, SUMS = "card.json", "SHA256SUMS"
 UNFINISHED_SUMS = f"{UNFINISHED}{SUMS}"
 """Name of SHA256SUMS until the bundle is complete; a folder without SHA256SUMS is not a bundle."""
-PAGE_RECIPE = "float32"
-"""Recipe of the model in the page."""
-RUNTIME = Path(__file__).parents[1] / "runtime" / "soil_scan.py"
+FLOAT32 = "float32"
+"""Recipe of the file from which C and the page are generated."""
 
 
 def check_out(out: Path, run_folder: Path) -> Path:
@@ -154,8 +153,8 @@ def fill(
     card["budget"] = asdict(budget)
     card["variants"] = variants
     c_files: dict[str, str] = {}
+    exact = plain.get(f"{FLOAT32}.tflite") or float32_file(folder, trained)
     if c_recipes := [recipe for recipe in recipes if recipe.language == "c"]:
-        exact = plain.get("float32.tflite") or float32_file(folder, trained)
         made = c_folder(trained, c_recipes, exact, card, budget, c_prefix, notify)
         c_files, card["c"] = made.files, {"prefix": c_prefix, "models": made.facts}
         verifications |= made.verifications
@@ -169,8 +168,8 @@ def fill(
     refuse_if_none_fits(variants | c_models(card))
 
     notify("soil_scan.html ...")
-    recipe = next((recipe for recipe in recipes if recipe.name == PAGE_RECIPE), RECIPES[PAGE_RECIPE])
-    card["page"] = write_page(folder, trained, card, page_model(folder, trained, plain), recipe)
+    recipe = next((recipe for recipe in recipes if recipe.name == FLOAT32), RECIPES[FLOAT32])
+    card["page"] = write_page(folder, trained, card, exact, recipe)
     if "unavailable" in card["page"]:
         notify(f"soil_scan.html is left out: {card['page']['unavailable']}")
     for file, content in plain.items():
@@ -208,9 +207,9 @@ def fill(
 
 
 def float32_file(folder: Path, trained: StoredRun) -> bytes:
-    """Convert the model with the recipe float32, from which C is generated, for a bundle without this variant."""
-    file = folder / "float32.tflite"
-    convert(trained.folder, RECIPES["float32"], file, LIMIT_S)
+    """Convert the model with the recipe FLOAT32, for a bundle without this variant; the file is removed."""
+    file = folder / f"{FLOAT32}.tflite"
+    convert(trained.folder, RECIPES[FLOAT32], file, LIMIT_S)
     content = file.read_bytes()
     file.unlink()
     return content
@@ -230,23 +229,6 @@ def verified(folder: Path, trained: StoredRun, recipe: Recipe, notify: Callable[
     if excess := tolerance_exceeded(verification, recipe):
         raise InputError(f"{excess}; {remedy(recipe.name)}")
     return verification.as_dict()
-
-
-def page_model(folder: Path, trained: StoredRun, plain: Mapping[str, bytes]) -> bytes:
-    """The float32 .tflite of the page; converted in the folder, and removed, if no variant has this file.
-
-    Args:
-        folder: The bundle.
-        trained: The run.
-        plain: Name of a file -> its content without the card.
-    """
-    file = folder / f"{PAGE_RECIPE}.tflite"
-    if file.name in plain:
-        return plain[file.name]
-    convert(trained.folder, RECIPES[PAGE_RECIPE], file, LIMIT_S)
-    content = file.read_bytes()
-    file.unlink()
-    return content
 
 
 def remedy(variant: str) -> str:
