@@ -36,6 +36,7 @@ UNFINISHED_SUMS = f"{UNFINISHED}{SUMS}"
 """Name of SHA256SUMS until the bundle is complete; a folder without SHA256SUMS is not a bundle."""
 FLOAT32 = "float32"
 """Recipe of the file from which C and the page are generated."""
+RUNTIME = Path(__file__).parents[1] / "runtime" / "soil_scan.py"
 
 
 def check_out(out: Path, run_folder: Path) -> Path:
