@@ -243,12 +243,13 @@ def test_quantisation_and_selection_read_the_library_on_its_instrument(run, stor
     np.testing.assert_allclose(after.calibration_scores[after.parts != "test"], kept, atol=1e-5)
 
 
-@pytest.mark.parametrize("recipe", ["float32", "int8"])
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-def test_device_files_of_the_adapted_run_agree_with_keras(trained, recipe):
-    received = REFERENCE_RUNTIME.run(recipe_file(trained, RECIPES[recipe]), trained.test_scans)
+def test_a_device_file_of_the_adapted_run_agrees_with_keras(trained):
+    """In the int8 file the correction and the regressions are float32, and the network is calibrated without them."""
+    recipe = RECIPES["int8"]
+    received = REFERENCE_RUNTIME.run(recipe_file(trained, recipe), trained.test_scans)
     for target in trained.targets:
-        tolerance = RECIPES[recipe].largest_error * np.std(trained.test_values[target])
+        tolerance = recipe.largest_error * np.std(trained.test_values[target])
         np.testing.assert_allclose(received[target], trained.test_outputs[target], rtol=0, atol=tolerance)
 
 

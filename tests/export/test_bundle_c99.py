@@ -192,6 +192,8 @@ def test_decisions_are_those_of_soil_scan(c_bundle, device, trained):
                 kept.add(decision)
     assert kept == {"keep", "send"}
     assert result.status == 0
+    assert not device.keeps(-1, 1e9)
+    assert not device.keeps(len(reference.targets), 1e9)
 
 
 def test_an_invalid_scan_has_no_number(device, trained):

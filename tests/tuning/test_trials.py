@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import time
 
 import pytest
@@ -89,7 +90,17 @@ def test_only_a_killed_trial_is_run_once_more(failed_search):
 
 def test_a_line_of_progress_holds_the_best_score_and_the_remaining_time(failed_search):
     _, _, lines = failed_search
-    assert any(line.startswith("trial 0: R2 0.010; best 0.010 (trial 0); 1 of 8, about ") for line in lines)
+    ended = [line for line in lines if " of 8, about " in line]
+    # Which of two processes ends first is not determined.
+    assert [int(line.split("; ")[-1].split(" of ")[0]) for line in ended] == list(range(1, 9))
+    scored = [re.match(r"trial (\d): R2 (\S+); best (\S+) \(trial (\d)\)", line) for line in ended]
+    found = {int(match[1]): float(match[2]) for match in scored if match}
+    assert found[0] == 0.01
+    assert len(found) == 3
+    seen = {}
+    for match in filter(None, scored):
+        seen[int(match[1])] = float(match[2])
+        assert float(match[3]) == max(seen.values()) == seen[int(match[4])]
     assert lines[-1].split("; ")[-1].startswith("8 of 8, about 0 s")
 
 

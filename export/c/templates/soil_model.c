@@ -53,9 +53,13 @@ $calls
 
 int soil_keep(const soil_result *result, int target, float need)
 {
-    const float below = result->value[target] - result->low[target];
-    const float above = result->high[target] - result->value[target];
-    const float half_width = below > above ? below : above;
+    float below, above, half_width;
+    if (target < 0 || target >= SOIL_TARGETS) {
+        return 0;
+    }
+    below = result->value[target] - result->low[target];
+    above = result->high[target] - result->value[target];
+    half_width = below > above ? below : above;
     return result->status == SOIL_OK && soil_is_finite(half_width) && half_width <= need * (1.0f + NEED_TOLERANCE);
 }
 

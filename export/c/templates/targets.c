@@ -11,12 +11,12 @@ $rows
 
 const char *soil_target_name(int target)
 {
-    return targets[target].name;
+    return target < 0 || target >= SOIL_TARGETS ? "" : targets[target].name;
 }
 
 const char *soil_target_unit(int target)
 {
-    return targets[target].unit;
+    return target < 0 || target >= SOIL_TARGETS ? "" : targets[target].unit;
 }
 
 static float from_modelled(int target, float value)
