@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.transfer import with_bias
 from relple_tf.adaptation.adapted_run import adaptation
 from relple_tf.adaptation.instrument import paired_correction
 from relple_tf.adaptation.instrument_run import corrected_run, estimator, on_grid
@@ -86,6 +87,17 @@ def relative_rmse(run: StoredRun, test: SpectralLibrary) -> float:
     return float(np.mean([error / np.std(test.targets[name]) for error, name in zip(errors, TARGETS, strict=True)]))
 
 
+def relative_rmse_with_bias(run: StoredRun, local: SpectralLibrary, test: SpectralLibrary) -> float:
+    """Likewise, of the estimates of the run corrected by their mean error on the local samples."""
+    of_local, of_test = estimates(run.model, local.spectra), estimates(run.model, test.spectra)
+    ratios = []
+    for scale in run.scales:
+        name = scale.name
+        corrected = with_bias(scale, of_local[name], of_test[name], local.targets[name])
+        ratios.append(np.sqrt(np.mean((corrected - test.targets[name]) ** 2)) / np.std(test.targets[name]))
+    return float(np.mean(ratios))
+
+
 def main() -> None:
     """Train, draw, correct, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -112,12 +124,14 @@ def main() -> None:
                 adapted = [
                     dataclasses.replace(start, model=adaptation(start, local).model) for start in (run, corrected)
                 ]
-                rows.append([relative_rmse(result, second.rows(test)) for result in (corrected, *adapted)])
+                tested = second.rows(test)
+                ratios = [relative_rmse(result, tested) for result in (corrected, *adapted)]
+                rows.append([*ratios, relative_rmse_with_bias(run, local, tested)])
                 methods[correction.method] += 1
-            paired, values, both = np.median(rows, axis=0)
+            paired, values, both, bias = np.median(rows, axis=0)
             print(
-                f"{instrument} k={size}: pairs {paired:.2f}, laboratory values {values:.2f}, both {both:.2f}; "
-                f"chosen: {dict(methods)}",
+                f"{instrument} k={size}: pairs {paired:.2f}, laboratory values {values:.2f} (bias {bias:.2f}), "
+                f"both {both:.2f}; chosen: {dict(methods)}",
                 flush=True,
             )
 
